@@ -1,0 +1,42 @@
+# payguard: build, install and the two commands of the README.
+#
+#   make              builds the library and the install script (needs the server's headers)
+#   make install      installs them into the server that PG_CONFIG names
+#   make demo         a newcomer's walk through a real case, on a throwaway server
+#   make test         every test, on throwaway servers
+
+EXTENSION = payguard
+EXTVERSION := $(shell sed -n "s/^default_version = '\(.*\)'/\1/p" payguard.control)
+
+MODULE_big = payguard
+OBJS = $(patsubst %.c,%.o,$(wildcard src/*.c))
+HDRS = $(wildcard src/*.h)
+# The parts of the install script, in their order.
+SQL_PARTS = 00_schema 10_order 20_channel 30_payment 40_event 80_protect 85_verify 90_access
+SQL_FILES = $(SQL_PARTS:%=src/sql/%.sql)
+DATA_built = payguard--$(EXTVERSION).sql
+EXTRA_CLEAN = payguard--*.sql results regression.diffs regression.out output_iso test/output_iso tmp_check
+
+REGRESS = $(patsubst sql/%.sql,%,$(wildcard sql/*.sql))
+ISOLATION = $(patsubst test/specs/%.spec,%,$(wildcard test/specs/*.spec))
+ISOLATION_OPTS = --inputdir=test --outputdir=test/output_iso
+
+PG_CPPFLAGS = -I$(CURDIR)/src
+PG_CFLAGS = -Wall -Wextra -Wno-unused-parameter -Wno-sign-compare -Wno-missing-field-initializers -Wno-declaration-after-statement
+
+# make demo and make test install what is missing, the server's headers too, so they must not
+# need PGXS.
+ifneq (,$(filter demo test test-% bench bench-% torture torture-%,$(MAKECMDGOALS)))
+.PHONY: $(MAKECMDGOALS)
+demo test test-% bench bench-% torture torture-%:
+	@test/run $@
+else
+PG_CONFIG ?= pg_config
+PGXS := $(shell $(PG_CONFIG) --pgxs)
+include $(PGXS)
+
+$(OBJS) $(OBJS:.o=.bc): $(HDRS) $(EXTENSION).control Makefile
+
+payguard--$(EXTVERSION).sql: $(SQL_FILES) $(EXTENSION).control Makefile
+	{ printf '%s\n' '\echo Use "CREATE EXTENSION payguard" to load this file. \quit'; cat $(SQL_FILES); } > $@
+endif

@@ -1,0 +1,215 @@
+/*
+ * argument.c
+ *		Arguments are checked here, before anything is read or written.
+ *
+ * 22004 NULL where a value is needed; 22023 empty, too long, negative, not an ISO 4217 code,
+ * control characters. What does not fit a bigint is refused by its input function (22003).
+ */
+#include "postgres.h"
+
+#include "access/detoast.h"
+#include "mb/pg_wchar.h"
+#include "utils/builtins.h"
+
+#include "payguard.h"
+
+static text *check_text(Datum value, const char *name, int max_length, bool one_line);
+static bool has_control_character(const char *s, int length, bool one_line);
+
+/*
+ * payguard_arg_missing raises 22004 for an argument that must not be NULL.
+ */
+void
+payguard_arg_missing(const char *name)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("%s must not be null", name),
+			 errdetail("Nothing has been written."), errhint("Give a value for %s.", name)));
+}
+
+/*
+ * payguard_arg_bad raises 22023 for an argument; problem: a sentence about its value.
+ */
+void
+payguard_arg_bad(const char *name, const char *problem, const char *hint)
+{
+	ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					errmsg("invalid value for %s", name),
+					errdetail("%s Nothing has been written.", problem),
+					errhint("%s", hint)));
+}
+
+/*
+ * payguard_arg_id reads an order id, key, name or txn id: 1-255 bytes, no control characters.
+ */
+text *
+payguard_arg_id(Datum value, bool isnull, const char *name)
+{
+	if (isnull)
+		payguard_arg_missing(name);
+	return check_text(value, name, MAX_ID_LENGTH, true);
+}
+
+/*
+ * payguard_arg_id_or_null is payguard_arg_id for an optional argument.
+ */
+text *
+payguard_arg_id_or_null(Datum value, bool isnull, const char *name)
+{
+	return isnull ? NULL : payguard_arg_id(value, isnull, name);
+}
+
+/*
+ * payguard_arg_note reads a reason, note or message: 1-4000 bytes, in which tabs and line ends
+ * are the only control characters.
+ */
+text *
+payguard_arg_note(Datum value, bool isnull, const char *name)
+{
+	if (isnull)
+		payguard_arg_missing(name);
+	return check_text(value, name, MAX_NOTE_LENGTH, false);
+}
+
+/*
+ * payguard_arg_note_or_null is payguard_arg_note for an optional argument.
+ */
+text *
+payguard_arg_note_or_null(Datum value, bool isnull, const char *name)
+{
+	return isnull ? NULL : payguard_arg_note(value, isnull, name);
+}
+
+/*
+ * payguard_arg_amount reads an amount in minor units: 0 or more.
+ */
+int64
+payguard_arg_amount(Datum value, bool isnull, const char *name)
+{
+	if (isnull)
+		payguard_arg_missing(name);
+	if (DatumGetInt64(value) < 0)
+		payguard_arg_bad(name, "It is negative.",
+						 "Amounts are in the currency's minor unit, 0 or more.");
+	return DatumGetInt64(value);
+}
+
+/*
+ * payguard_arg_amount_or_null is payguard_arg_amount for an optional argument: NO_AMOUNT.
+ */
+int64
+payguard_arg_amount_or_null(Datum value, bool isnull, const char *name)
+{
+	return isnull ? NO_AMOUNT : payguard_arg_amount(value, isnull, name);
+}
+
+/*
+ * payguard_arg_currency reads an ISO 4217 code: three capital letters.
+ */
+text *
+payguard_arg_currency(Datum value, bool isnull, const char *name)
+{
+	text *currency;
+	const char *c;
+
+	if (isnull)
+		payguard_arg_missing(name);
+	currency = DatumGetTextPP(value);
+	c = VARDATA_ANY(currency);
+	if (VARSIZE_ANY_EXHDR(currency) != 3 || c[0] < 'A' || c[0] > 'Z' || c[1] < 'A' ||
+		c[1] > 'Z' || c[2] < 'A' || c[2] > 'Z')
+		payguard_arg_bad(name, "It is not a currency code.",
+						 "Currencies are ISO 4217 codes, such as \"EUR\".");
+	return currency;
+}
+
+/*
+ * payguard_arg_currency_or_null is payguard_arg_currency for an optional argument.
+ */
+text *
+payguard_arg_currency_or_null(Datum value, bool isnull, const char *name)
+{
+	return isnull ? NULL : payguard_arg_currency(value, isnull, name);
+}
+
+/*
+ * payguard_arg_version reads an order's version: 1 or more.
+ */
+int64
+payguard_arg_version(Datum value, bool isnull, const char *name)
+{
+	if (isnull)
+		payguard_arg_missing(name);
+	if (DatumGetInt64(value) < 1)
+		payguard_arg_bad(name, "It is less than 1.", "Versions start at 1.");
+	return DatumGetInt64(value);
+}
+
+/*
+ * payguard_arg_version_or_null is payguard_arg_version for an optional argument: NO_ID.
+ */
+int64
+payguard_arg_version_or_null(Datum value, bool isnull, const char *name)
+{
+	return isnull ? NO_ID : payguard_arg_version(value, isnull, name);
+}
+
+/*
+ * payguard_arg_time_or_null reads an optional time: NO_TIME where it is NULL.
+ */
+TimestampTz
+payguard_arg_time_or_null(Datum value, bool isnull, const char *name)
+{
+	if (isnull)
+		return NO_TIME;
+	if (TIMESTAMP_NOT_FINITE(DatumGetTimestampTz(value)))
+		payguard_arg_bad(name, "It is infinite.", "Leave it out where there is no such time.");
+	return DatumGetTimestampTz(value);
+}
+
+static text *
+check_text(Datum value, const char *name, int max_length, bool one_line)
+{
+	/* toast_raw_datum_size: a huge value is refused before it is read */
+	text *result;
+
+	if (toast_raw_datum_size(value) - VARHDRSZ > max_length)
+		payguard_arg_bad(name, "It is too long.",
+						 psprintf("At most %d bytes are allowed.", max_length));
+	result = DatumGetTextPP(value);
+	if (VARSIZE_ANY_EXHDR(result) == 0)
+		payguard_arg_bad(name, "It is empty.",
+						 psprintf("Give 1 to %d bytes.", max_length));
+	if (has_control_character(VARDATA_ANY(result), VARSIZE_ANY_EXHDR(result), one_line))
+		payguard_arg_bad(name, "It has a control character.",
+						 "Remove control characters.");
+	return result;
+}
+
+/*
+ * has_control_character looks for C0 and C1 controls and DEL; where more than one line is
+ * allowed, tab, line feed and carriage return are not counted.
+ */
+static bool
+has_control_character(const char *s, int length, bool one_line)
+{
+	int encoding = GetDatabaseEncoding();
+	bool latin = encoding >= PG_LATIN1 && encoding <= PG_LATIN10;
+
+	for (int i = 0; i < length; i++)
+	{
+		unsigned char c = (unsigned char) s[i];
+
+		if (c < 0x20 || c == 0x7f)
+		{
+			if (one_line || (c != '\t' && c != '\n' && c != '\r'))
+				return true;
+		}
+		else if (encoding == PG_UTF8 && c == 0xc2 && i + 1 < length &&
+				 (unsigned char) s[i + 1] < 0xa0)
+			return true;
+		else if (latin && c >= 0x80 && c < 0xa0)
+			return true;
+	}
+	return false;
+}

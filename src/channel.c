@@ -1,0 +1,172 @@
+/*
+ * channel.c
+ *		Channels: where money moves, and how far each can be trusted.
+ */
+#include "postgres.h"
+
+#include "utils/builtins.h"
+#include "utils/fmgrprotos.h"
+
+#include "payguard.h"
+
+static Interval *parse_interval(const char *value);
+static Interval *interval_argument(Datum value, bool isnull, const char *name);
+static void check_late_success(const text *late_success);
+static void check_driver(const text *driver);
+
+/*
+ * payguard_channel_find reads a channel's settings; false: there is none of that name.
+ */
+bool
+payguard_channel_find(const text *name, Channel *channel)
+{
+	Channel like = {.name = unconstify(text *, name)};
+
+	return payguard_store_find(&payguard_channels, CHANNEL_BY_NAME, &like, channel);
+}
+
+PG_FUNCTION_INFO_V1(payguard_register_channel);
+
+/*
+ * register_channel(name, internal, driver, first_query_after, max_query_interval, alert_after,
+ *					not_found_is_final_after, late_success, idempotent_charge) → channels
+ *
+ * NULL is the documented default at the first registration, and leaves a setting as it is
+ * later. Errors: 22004, 22023 (the built-in channel's settings are fixed; `internal` stays
+ * what it was).
+ */
+Datum
+payguard_register_channel(PG_FUNCTION_ARGS)
+{
+	text *name = payguard_arg_id(ARG(0), "name");
+	text *driver = payguard_arg_id_or_null(ARG(2), "driver");
+	Interval *first_query_after = interval_argument(ARG(3), "first_query_after");
+	Interval *max_query_interval = interval_argument(ARG(4), "max_query_interval");
+	Interval *alert_after = interval_argument(ARG(5), "alert_after");
+	Interval *not_found_is_final_after =
+		interval_argument(ARG(6), "not_found_is_final_after");
+	text *late_success = payguard_arg_id_or_null(ARG(7), "late_success");
+	Channel channel;
+	bool is_new;
+
+	check_late_success(late_success);
+	check_driver(driver);
+	if (payguard_text_is(name, INTERNAL_CHANNEL))
+		payguard_arg_bad("name", "The channel \"internal\" is built in.",
+						 "Register a channel with another name.");
+
+	payguard_request_begin("register_channel()");
+	if (!payguard_channel_find(name, &channel))
+	{
+		channel = (Channel){
+			.name = name,
+			.internal = !PG_ARGISNULL(1) && PG_GETARG_BOOL(1),
+			.driver = driver,
+			.first_query_after = first_query_after ? first_query_after : parse_interval("30 seconds"),
+			.max_query_interval = max_query_interval ? max_query_interval : parse_interval("1 hour"),
+			.alert_after = alert_after ? alert_after : parse_interval("15 minutes"),
+			.not_found_is_final_after = not_found_is_final_after ? not_found_is_final_after
+																 : parse_interval("1 day"),
+			.late_success = late_success ? late_success : payguard_text("accept"),
+			.idempotent_charge = PG_ARGISNULL(8) || PG_GETARG_BOOL(8),
+			.created_at = GetCurrentTimestamp(),
+			.updated_at = GetCurrentTimestamp(),
+		};
+		is_new = payguard_store_insert_new(&payguard_channels, CHANNEL_BY_NAME, &channel);
+		if (!is_new)
+			payguard_store_refresh();
+	}
+	else
+		is_new = false;
+
+	if (!is_new)
+	{
+		Channel like = {.name = name};
+
+		if (!payguard_store_lock(&payguard_channels, CHANNEL_BY_NAME, &like, &channel))
+			payguard_store_suppressed(&payguard_channels);
+		if (!PG_ARGISNULL(1) && PG_GETARG_BOOL(1) != channel.internal)
+			payguard_arg_bad("internal", "The channel was registered otherwise.",
+							 "Register a channel with another name.");
+		if (driver)
+			channel.driver = driver;
+		if (first_query_after)
+			channel.first_query_after = first_query_after;
+		if (max_query_interval)
+			channel.max_query_interval = max_query_interval;
+		if (alert_after)
+			channel.alert_after = alert_after;
+		if (not_found_is_final_after)
+			channel.not_found_is_final_after = not_found_is_final_after;
+		if (late_success)
+			channel.late_success = late_success;
+		if (!PG_ARGISNULL(8))
+			channel.idempotent_charge = PG_GETARG_BOOL(8);
+		channel.updated_at = GetCurrentTimestamp();
+		payguard_store_update(
+			&payguard_channels,
+			FIELD(CHANNEL_F_DRIVER) | FIELD(CHANNEL_F_FIRST_QUERY_AFTER) |
+				FIELD(CHANNEL_F_MAX_QUERY_INTERVAL) | FIELD(CHANNEL_F_ALERT_AFTER) |
+				FIELD(CHANNEL_F_NOT_FOUND_IS_FINAL_AFTER) | FIELD(CHANNEL_F_LATE_SUCCESS) |
+				FIELD(CHANNEL_F_IDEMPOTENT_CHARGE) | FIELD(CHANNEL_F_UPDATED_AT),
+			&channel);
+	}
+	payguard_event_write("channel.registered", NULL, NULL, NULL, NULL, false,
+						 payguard_json("channel", 't', name, NULL));
+	payguard_store_end(STORE_WRITE);
+	return payguard_row_result(fcinfo, &payguard_channels, &channel);
+}
+
+static Interval *
+parse_interval(const char *value)
+{
+	return DatumGetIntervalP(DirectFunctionCall3(interval_in, CStringGetDatum(value),
+												 ObjectIdGetDatum(InvalidOid),
+												 Int32GetDatum(-1)));
+}
+
+/*
+ * interval_argument reads an optional interval, which must not be negative.
+ */
+static Interval *
+interval_argument(Datum value, bool isnull, const char *name)
+{
+	Interval *zero = palloc0(sizeof(Interval));
+
+	if (isnull)
+		return NULL;
+	if (DatumGetBool(DirectFunctionCall2(interval_lt, value, IntervalPGetDatum(zero))))
+		payguard_arg_bad(name, "It is negative.", "Give an interval of 0 or more.");
+	return DatumGetIntervalP(value);
+}
+
+static void
+check_late_success(const text *late_success)
+{
+	if (late_success && !payguard_text_is(late_success, "accept") &&
+		!payguard_text_is(late_success, "accept_expired") &&
+		!payguard_text_is(late_success, "refund"))
+		payguard_arg_bad("late_success",
+						 psprintf("\"%s\" is not known.", payguard_str(late_success)),
+						 "Use accept, accept_expired or refund.");
+}
+
+/*
+ * check_driver refuses a driver that is not there: to_regproc() finds one by its name.
+ */
+static void
+check_driver(const text *driver)
+{
+	LOCAL_FCINFO(fcinfo, 1);
+
+	if (driver == NULL)
+		return;
+	InitFunctionCallInfoData(*fcinfo, NULL, 1, InvalidOid, NULL, NULL);
+	fcinfo->args[0].value = PointerGetDatum(driver);
+	fcinfo->args[0].isnull = false;
+	to_regproc(fcinfo);
+	if (fcinfo->isnull)
+		payguard_arg_bad("driver",
+						 psprintf("There is no one function \"%s\".", payguard_str(driver)),
+						 "Give the schema-qualified name of the driver function.");
+}

@@ -1,0 +1,33 @@
+/*
+ * compat.h
+ *		The only place that asks which PostgreSQL this is.
+ */
+#ifndef PAYGUARD_COMPAT_H
+#define PAYGUARD_COMPAT_H
+
+#include "postgres.h"
+
+#include "access/transam.h"
+#include "utils/acl.h"
+
+#if PG_VERSION_NUM < 150000
+#error "payguard needs PostgreSQL 15 or newer"
+#endif
+
+#if PG_VERSION_NUM >= 160000
+#include "catalog/pg_proc.h"
+#define payguard_may_execute(function, role)                                             \
+	(object_aclcheck(ProcedureRelationId, (function), (role), ACL_EXECUTE) == ACLCHECK_OK)
+#else
+#define payguard_may_execute(function, role)                                             \
+	(pg_proc_aclcheck((function), (role), ACL_EXECUTE) == ACLCHECK_OK)
+#endif
+
+/* The oldest transaction whose outcome can still be looked up. */
+#if PG_VERSION_NUM >= 170000
+#define payguard_oldest_clog_xid() (TransamVariables->oldestClogXid)
+#else
+#define payguard_oldest_clog_xid() (ShmemVariableCache->oldestClogXid)
+#endif
+
+#endif

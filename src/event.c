@@ -1,0 +1,95 @@
+/*
+ * event.c
+ *		The history: one row for each change, written in the transaction of the change.
+ *
+ * event_id comes from a sequence (CACHE 1) while the order's row is locked, so that the events
+ * of one order ascend in the order of its versions.
+ */
+#include "postgres.h"
+
+#include "catalog/namespace.h"
+#include "miscadmin.h"
+#include "nodes/value.h"
+#include "parser/parse_func.h"
+#include "utils/builtins.h"
+#include "utils/lsyscache.h"
+
+#include "compat.h"
+#include "payguard.h"
+
+char *payguard_actor_setting = NULL;
+
+static Oid delegate_function(void);
+
+/*
+ * payguard_actor returns who acts: the session's user, or what a delegate has put into
+ * payguard.actor. Errors: 42501 where another role has set it, 22023 where it is malformed.
+ */
+text *
+payguard_actor(void)
+{
+	if (payguard_actor_setting == NULL || payguard_actor_setting[0] == '\0')
+		return payguard_text(GetUserNameFromId(GetSessionUserId(), false));
+	if (!payguard_may_execute(delegate_function(), GetSessionUserId()))
+		ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+						errmsg("role \"%s\" must not set payguard.actor",
+							   GetUserNameFromId(GetSessionUserId(), false)),
+						errdetail("Only a role with the access \"delegate\" acts for others. "
+								  "Nothing has been written."),
+						errhint("Grant it: SELECT payguard.grant_access('%s', 'delegate').",
+								GetUserNameFromId(GetSessionUserId(), false))));
+	return payguard_arg_id(CStringGetTextDatum(payguard_actor_setting), false,
+						   "payguard.actor");
+}
+
+/*
+ * payguard_event_write records one change.
+ *
+ * order, payment: what it is about; at least one is given, where it is about either. The event
+ * takes the order's new version where the change is one of the order (`versioned`).
+ */
+void
+payguard_event_write(const char *kind, const Order *order, const Payment *payment,
+					 const char *from_status, const char *to_status, bool versioned,
+					 Jsonb *details)
+{
+	Event event = {
+		.order_id = order		? order->order_id
+					: payment	? payment->order_id
+								: NULL,
+		.payment_id = payment ? payment->payment_id : NULL,
+		.kind = payguard_text(kind),
+		.from_status = from_status ? payguard_text(from_status) : NULL,
+		.to_status = to_status ? payguard_text(to_status) : NULL,
+		.version = versioned ? order->version : NO_ID,
+		.actor = payguard_actor(),
+		.at = GetCurrentTimestamp(),
+		.details = details,
+	};
+
+	payguard_store_insert(&payguard_events, &event);
+}
+
+/*
+ * delegate_function returns current_actor()'s oid: whoever may execute it has the access
+ * "delegate".
+ */
+static Oid
+delegate_function(void)
+{
+	List *name = list_make2(makeString(pstrdup(PAYGUARD_SCHEMA)),
+							makeString(pstrdup("current_actor")));
+
+	return LookupFuncName(name, 0, NULL, false);
+}
+
+PG_FUNCTION_INFO_V1(payguard_current_actor);
+
+/*
+ * current_actor() → text: who the events of this transaction will name.
+ */
+Datum
+payguard_current_actor(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_TEXT_P(payguard_actor());
+}

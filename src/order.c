@@ -1,0 +1,556 @@
+/*
+ * order.c
+ *		Orders: made, changed, cancelled, and what the customer's page says of them.
+ *
+ * Locking: a request is first answered from a snapshot, without a lock; only one that may
+ * write takes the order's row lock (FOR NO KEY UPDATE) and is judged again. One call locks one
+ * order.
+ */
+#include "postgres.h"
+
+#include "funcapi.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+
+#include "payguard.h"
+
+static bool judge_creation(const Order *asked, const Order *existing, Refusal *refusal);
+static bool judge_update(const Order *order, int64 expected_version, Refusal *refusal);
+static bool judge_cancel(const Order *order, int64 expected_version, Refusal *refusal);
+static void check_deadline(TimestampTz expires_at);
+static void refuse_request(const Order *order, const Refusal *refusal)
+	pg_attribute_noreturn();
+static void describe_status(const Order *order, const Payment *live, Datum *values,
+							bool *nulls);
+
+/*
+ * payguard_request_begin opens the store for a request. Errors: 25006 in a read-only
+ * transaction, in recovery and in parallel mode, whatever the answer would be.
+ */
+void
+payguard_request_begin(const char *function)
+{
+	PreventCommandIfReadOnly(function);
+	PreventCommandIfParallelMode(function);
+	PreventCommandDuringRecovery(function);
+	payguard_store_begin(STORE_WRITE);
+}
+
+/*
+ * payguard_order_find reads an order without a lock; false: there is none.
+ */
+bool
+payguard_order_find(const text *order_id, Order *order)
+{
+	Order like = {.order_id = unconstify(text *, order_id)};
+
+	return payguard_store_find(&payguard_orders, ORDER_BY_ID, &like, order);
+}
+
+/*
+ * payguard_order_lock locks an order's row and reads its newest version.
+ */
+bool
+payguard_order_lock(const text *order_id, Order *order)
+{
+	Order like = {.order_id = unconstify(text *, order_id)};
+
+	return payguard_store_lock(&payguard_orders, ORDER_BY_ID, &like, order);
+}
+
+/*
+ * payguard_order_change is the one place where an order changes: status, version and event
+ * together. The caller holds the row's lock, and has set the fields named in `also`.
+ *
+ * payment: the one that the event names, or NULL; details: the event's, or NULL.
+ */
+void
+payguard_order_change(Order *order, OrderStatus to, FieldSet also, const char *kind,
+					  const Payment *payment, Jsonb *details)
+{
+	OrderStatus from = order->status;
+
+	if (to != from)
+		order->status = payguard_machine_move(&payguard_order_machine, from, to);
+	order->version++;
+	order->updated_at = GetCurrentTimestamp();
+	payguard_store_update(&payguard_orders,
+						  FIELD(ORDER_F_STATUS) | FIELD(ORDER_F_VERSION) |
+							  FIELD(ORDER_F_UPDATED_AT) | also,
+						  order);
+	payguard_event_write(kind, order, payment,
+						 payguard_machine_name(&payguard_order_machine, from),
+						 payguard_machine_name(&payguard_order_machine, to), true,
+						 details);
+}
+
+/*
+ * payguard_order_is_past_deadline tells whether an order can no longer be paid for its age.
+ */
+bool
+payguard_order_is_past_deadline(const Order *order, TimestampTz now)
+{
+	return order->expires_at != NO_TIME && order->expires_at <= now;
+}
+
+/*
+ * payguard_refuse_not_found refuses with PY401.
+ */
+bool
+payguard_refuse_not_found(const text *order_id, Refusal *refusal)
+{
+	return payguard_refuse(refusal, ERR_ORDER_NOT_FOUND,
+						   psprintf("order \"%s\" does not exist", payguard_str(order_id)),
+						   "Nothing has been written.",
+						   "Create it with payguard.create_order().");
+}
+
+/*
+ * payguard_refuse_version refuses with PY201 where an expected version is not the order's.
+ */
+bool
+payguard_refuse_version(const Order *order, int64 expected, Refusal *refusal)
+{
+	if (expected == NO_ID || expected == order->version)
+		return true;
+	return payguard_refuse(
+		refusal, ERR_VERSION_CONFLICT,
+		psprintf("order \"%s\" has changed", payguard_str(order->order_id)),
+		psprintf("Expected version " INT64_FORMAT ", found version " INT64_FORMAT ".",
+				 expected, order->version),
+		"Read the order again and decide anew.");
+}
+
+/*
+ * payguard_refuse_unpayable refuses an order that no new payment may be made for: PY101, PY102
+ * or PY103.
+ */
+bool
+payguard_refuse_unpayable(const Order *order, TimestampTz now, Refusal *refusal)
+{
+	const char *id = payguard_str(order->order_id);
+	const char *detail = "Its payment is not to be found.";
+	Payment payment;
+
+	switch (order->status)
+	{
+		case ORDER_PAID:
+		case ORDER_REFUNDED:
+			if (order->payment_id && payguard_payment_find(order->payment_id, &payment))
+				detail = psprintf(
+					"Payment \"%s\" through channel \"%s\" paid it at %s%s.",
+					payguard_uuid_str(payment.payment_id), payguard_str(payment.channel),
+					payguard_time_str(payment.completed_at),
+					order->status == ORDER_REFUNDED ? ", and it has been refunded" : "");
+			return payguard_refuse(
+				refusal, ERR_ORDER_ALREADY_PAID,
+				psprintf("order \"%s\" is already paid", id), detail,
+				"Do not pay it again. A retry of a call that may have succeeded "
+				"repeats that call's idempotency key.");
+		case ORDER_CANCELLED:
+		case ORDER_EXPIRED:
+			return payguard_refuse(
+				refusal, ERR_ORDER_CLOSED, psprintf("order \"%s\" is closed", id),
+				psprintf("It is %s since %s.",
+						 payguard_machine_name(&payguard_order_machine, order->status),
+						 payguard_time_str(order->updated_at)),
+				"Create a new order.");
+		case ORDER_PAYING:
+			if (payguard_payment_that_counts(order->order_id, &payment))
+				detail = psprintf(
+					"Payment \"%s\" through channel \"%s\" is %s since %s.",
+					payguard_uuid_str(payment.payment_id), payguard_str(payment.channel),
+					payguard_machine_name(&payguard_payment_machine, payment.status),
+					payguard_time_str(payment.created_at));
+			return payguard_refuse(
+				refusal, ERR_PAYMENT_IN_PROGRESS,
+				psprintf("a payment of order \"%s\" is in progress", id), detail,
+				"Wait for its outcome, or close it with payguard.close_payment().");
+		case ORDER_UNPAID:
+			if (!payguard_order_is_past_deadline(order, now))
+				return true;
+			return payguard_refuse(
+				refusal, ERR_ORDER_CLOSED, psprintf("order \"%s\" is closed", id),
+				psprintf("It expired at %s.", payguard_time_str(order->expires_at)),
+				"Create a new order.");
+		case ORDER_NONE:
+		case N_ORDER_STATUS:
+			break;
+	}
+	elog(ERROR, "payguard: %d is no status of an order", (int) order->status);
+}
+
+/*
+ * payguard_row_result makes a row of one of our tables the result of a function.
+ */
+Datum
+payguard_row_result(FunctionCallInfo fcinfo, const Table *table, const void *row)
+{
+	return payguard_store_row_datum(table, row, payguard_result_desc(fcinfo));
+}
+
+/*
+ * payguard_result_desc returns the row type that a function was declared to return, kept
+ * between the calls of one statement.
+ */
+TupleDesc
+payguard_result_desc(FunctionCallInfo fcinfo)
+{
+	if (fcinfo->flinfo->fn_extra == NULL)
+	{
+		MemoryContext old = MemoryContextSwitchTo(fcinfo->flinfo->fn_mcxt);
+		TupleDesc desc;
+
+		if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
+			elog(ERROR, "payguard: the function must return a row");
+		fcinfo->flinfo->fn_extra = BlessTupleDesc(CreateTupleDescCopy(desc));
+		MemoryContextSwitchTo(old);
+	}
+	return (TupleDesc) fcinfo->flinfo->fn_extra;
+}
+
+PG_FUNCTION_INFO_V1(payguard_create_order);
+
+/*
+ * create_order(order_id, amount, currency, customer_id := NULL, expires_at := NULL) → orders
+ *
+ * amount: minor units of currency. The same call again returns the order as it is now.
+ * Errors: 22004, 22023; PY304 where the id has been used for another order.
+ */
+Datum
+payguard_create_order(PG_FUNCTION_ARGS)
+{
+	Order asked = {
+		.order_id = payguard_arg_id(ARG(0), "order_id"),
+		.amount = payguard_arg_amount(ARG(1), "amount"),
+		.currency = payguard_arg_currency(ARG(2), "currency"),
+		.customer_id = payguard_arg_id_or_null(ARG(3), "customer_id"),
+		.expires_at = payguard_arg_time_or_null(ARG(4), "expires_at"),
+		.status = ORDER_UNPAID,
+		.version = 1,
+	};
+	Order existing;
+	Refusal refusal;
+
+	payguard_request_begin("create_order()");
+	if (!payguard_order_find(asked.order_id, &existing))
+	{
+		check_deadline(asked.expires_at);
+		asked.created_at = asked.updated_at = GetCurrentTimestamp();
+		if (payguard_store_insert_new(&payguard_orders, ORDER_BY_ID, &asked))
+		{
+			payguard_event_write("order.created", &asked, NULL, NULL, "unpaid", true,
+								 payguard_json("amount", 'i', asked.amount, "currency",
+											   't', asked.currency, "customer_id", 't',
+											   asked.customer_id, "expires_at", 'd',
+											   asked.expires_at, NULL));
+			payguard_store_end(STORE_WRITE);
+			return payguard_row_result(fcinfo, &payguard_orders, &asked);
+		}
+		payguard_store_refresh();
+		if (!payguard_order_find(asked.order_id, &existing))
+			payguard_store_suppressed(&payguard_orders);
+	}
+	if (!judge_creation(&asked, &existing, &refusal))
+		refuse_request(&existing, &refusal);
+	payguard_store_make_durable(&existing);
+	payguard_store_end(STORE_WRITE);
+	return payguard_row_result(fcinfo, &payguard_orders, &existing);
+}
+
+/*
+ * judge_creation compares with what the order was created with, which its first event tells:
+ * the order itself may have been changed since. Values are not shown: the order may be another
+ * customer's.
+ */
+static bool
+judge_creation(const Order *asked, const Order *existing, Refusal *refusal)
+{
+	Event like = {.order_id = existing->order_id};
+	Event created;
+	StringInfoData fields;
+
+	initStringInfo(&fields);
+	if (!payguard_store_find(&payguard_events, EVENT_OF_CREATION, &like, &created) ||
+		created.details == NULL)
+		ereport(ERROR, (errcode(ERRCODE_DATA_CORRUPTED),
+						errmsg("order \"%s\" has no first event",
+							   payguard_str(existing->order_id)),
+						errhint("Run payguard.verify().")));
+	if (payguard_json_int(created.details, "amount") != asked->amount)
+		appendStringInfoString(&fields, ", amount");
+	if (!payguard_text_equal(payguard_json_text(created.details, "currency"),
+							 asked->currency))
+		appendStringInfoString(&fields, ", currency");
+	if (!payguard_text_equal(payguard_json_text(created.details, "customer_id"),
+							 asked->customer_id))
+		appendStringInfoString(&fields, ", customer_id");
+	if (fields.len == 0)
+		return true;
+	return payguard_refuse(
+		refusal, ERR_ORDER_ID_REUSED,
+		psprintf("order id \"%s\" is already used", payguard_str(asked->order_id)),
+		psprintf("The order was created with another value of: %s.", fields.data + 2),
+		"Use a new order id, from payguard.new_order_id() for example.");
+}
+
+/*
+ * check_deadline refuses a deadline that has passed.
+ */
+static void
+check_deadline(TimestampTz expires_at)
+{
+	if (expires_at != NO_TIME && expires_at <= GetCurrentTimestamp())
+		payguard_arg_bad("expires_at", "It has passed.", "Give a time in the future.");
+}
+
+PG_FUNCTION_INFO_V1(payguard_update_order);
+
+/*
+ * update_order(order_id, expected_version, amount, currency, expires_at) → orders
+ *
+ * NULL leaves a value as it is; a call that changes nothing writes nothing.
+ * Errors: 22004, 22023; PY401; PY101, PY102, PY103 where the order is not unpaid; PY201.
+ */
+Datum
+payguard_update_order(PG_FUNCTION_ARGS)
+{
+	text *order_id = payguard_arg_id(ARG(0), "order_id");
+	int64 expected_version = payguard_arg_version(ARG(1), "expected_version");
+	int64 amount = payguard_arg_amount_or_null(ARG(2), "amount");
+	text *currency = payguard_arg_currency_or_null(ARG(3), "currency");
+	TimestampTz expires_at = payguard_arg_time_or_null(ARG(4), "expires_at");
+	FieldSet changed = 0;
+	Order order;
+	Refusal refusal;
+
+	check_deadline(expires_at);
+	payguard_request_begin("update_order()");
+	if (!payguard_order_find(order_id, &order))
+	{
+		payguard_refuse_not_found(order_id, &refusal);
+		payguard_raise(&refusal);
+	}
+	if (!judge_update(&order, expected_version, &refusal))
+		refuse_request(&order, &refusal);
+	if (!payguard_order_lock(order_id, &order))
+		elog(ERROR, "payguard: order \"%s\" has vanished", payguard_str(order_id));
+	payguard_store_refresh();
+	if (!judge_update(&order, expected_version, &refusal))
+		refuse_request(&order, &refusal);
+
+	if (amount != NO_AMOUNT && amount != order.amount)
+	{
+		order.amount = amount;
+		changed |= FIELD(ORDER_F_AMOUNT);
+	}
+	if (currency != NULL && !payguard_text_equal(currency, order.currency))
+	{
+		order.currency = currency;
+		changed |= FIELD(ORDER_F_CURRENCY);
+	}
+	if (expires_at != NO_TIME && expires_at != order.expires_at)
+	{
+		order.expires_at = expires_at;
+		changed |= FIELD(ORDER_F_EXPIRES_AT);
+	}
+	if (changed != 0)
+		payguard_order_change(
+			&order, ORDER_UNPAID, changed, "order.updated", NULL,
+			payguard_json("amount", 'i',
+						  changed & FIELD(ORDER_F_AMOUNT) ? amount : NO_AMOUNT,
+						  "currency", 't',
+						  changed & FIELD(ORDER_F_CURRENCY) ? currency : NULL,
+						  "expires_at", 'd',
+						  changed & FIELD(ORDER_F_EXPIRES_AT) ? expires_at : NO_TIME,
+						  NULL));
+	payguard_store_end(STORE_WRITE);
+	return payguard_row_result(fcinfo, &payguard_orders, &order);
+}
+
+static bool
+judge_update(const Order *order, int64 expected_version, Refusal *refusal)
+{
+	return payguard_refuse_unpayable(order, GetCurrentTimestamp(), refusal) &&
+		   payguard_refuse_version(order, expected_version, refusal);
+}
+
+PG_FUNCTION_INFO_V1(payguard_cancel_order);
+
+/*
+ * cancel_order(order_id, expected_version := NULL, reason := NULL) → orders
+ *
+ * A cancelled order is returned as it is. Errors: 22004, 22023; PY401; PY101 where it is paid;
+ * PY102 where it has expired; PY201.
+ */
+Datum
+payguard_cancel_order(PG_FUNCTION_ARGS)
+{
+	text *order_id = payguard_arg_id(ARG(0), "order_id");
+	int64 expected_version = payguard_arg_version_or_null(ARG(1), "expected_version");
+	text *reason = payguard_arg_note_or_null(ARG(2), "reason");
+	Order order;
+	Refusal refusal;
+
+	payguard_request_begin("cancel_order()");
+	if (!payguard_order_find(order_id, &order))
+	{
+		payguard_refuse_not_found(order_id, &refusal);
+		payguard_raise(&refusal);
+	}
+	if (!judge_cancel(&order, expected_version, &refusal))
+		refuse_request(&order, &refusal);
+	if (order.status != ORDER_CANCELLED)
+	{
+		if (!payguard_order_lock(order_id, &order))
+			elog(ERROR, "payguard: order \"%s\" has vanished", payguard_str(order_id));
+		payguard_store_refresh();
+		if (!judge_cancel(&order, expected_version, &refusal))
+			refuse_request(&order, &refusal);
+	}
+	if (order.status == ORDER_CANCELLED)
+		payguard_store_make_durable(&order);
+	else
+		payguard_order_change(&order, ORDER_CANCELLED, 0, "order.cancelled", NULL,
+							  payguard_json("reason", 't', reason, NULL));
+	payguard_store_end(STORE_WRITE);
+	return payguard_row_result(fcinfo, &payguard_orders, &order);
+}
+
+/*
+ * judge_cancel: what is cancelled may be cancelled again, whatever version is expected: that
+ * is the retry of a call that succeeded.
+ */
+static bool
+judge_cancel(const Order *order, int64 expected_version, Refusal *refusal)
+{
+	/* the deadline does not matter here: an order that is not yet expired may be cancelled */
+	TimestampTz before_any_deadline = DT_NOBEGIN;
+
+	if (order->status == ORDER_CANCELLED)
+		return true;
+	return payguard_refuse_unpayable(order, before_any_deadline, refusal) &&
+		   payguard_refuse_version(order, expected_version, refusal);
+}
+
+/*
+ * refuse_request raises a refusal that rests on what was read of an order.
+ */
+static void
+refuse_request(const Order *order, const Refusal *refusal)
+{
+	payguard_store_make_durable(order);
+	payguard_raise(refusal);
+}
+
+PG_FUNCTION_INFO_V1(payguard_order_status);
+
+/*
+ * order_status(order_id) → order_status_result: what the customer's page may say and offer.
+ * Reads with the caller's snapshot, also on a standby. Errors: 22004, 22023; PY401.
+ */
+Datum
+payguard_order_status(PG_FUNCTION_ARGS)
+{
+	text *order_id = payguard_arg_id(ARG(0), "order_id");
+	Datum values[N_STATUS_COLUMNS] = {0};
+	bool nulls[N_STATUS_COLUMNS] = {false};
+	Order order;
+	Payment live;
+	bool is_live;
+	Refusal refusal;
+
+	payguard_store_begin(STORE_READ);
+	if (!payguard_order_find(order_id, &order))
+	{
+		payguard_refuse_not_found(order_id, &refusal);
+		payguard_raise(&refusal);
+	}
+	is_live = order.status == ORDER_PAYING && payguard_payment_that_counts(order_id, &live);
+	payguard_store_end(STORE_READ);
+
+	describe_status(&order, is_live ? &live : NULL, values, nulls);
+	return HeapTupleGetDatum(
+		heap_form_tuple(payguard_result_desc(fcinfo), values, nulls));
+}
+
+typedef struct Advice
+{
+	const char *code; /* stable: pages switch on it */
+	const char *message;
+	bool can_pay;
+	bool can_cancel;
+} Advice;
+
+static Advice
+advise(const Order *order, const Payment *live)
+{
+	switch (order->status)
+	{
+		case ORDER_UNPAID:
+			if (payguard_order_is_past_deadline(order, GetCurrentTimestamp()))
+				return (Advice){"closed", "The time to pay this order is over.", false,
+								true};
+			return (Advice){"pay", "This order is waiting for payment.", true, true};
+		case ORDER_PAYING:
+			if (order->closing_as == ORDER_NONE && live &&
+				live->status == PAYMENT_PENDING)
+				return (Advice){"resume", "A payment has been started. Please complete it.",
+								false, true};
+			return (Advice){"wait",
+							"We are waiting for the answer to a payment. Please do not pay "
+							"again.",
+							false, order->closing_as == ORDER_NONE};
+		case ORDER_PAID:
+			return (Advice){"paid", "This order is paid.", false, false};
+		case ORDER_REFUNDED:
+			return (Advice){"refunded", "This order was paid and has been refunded.", false,
+							false};
+		case ORDER_CANCELLED:
+			return (Advice){"closed", "This order is cancelled.", false, false};
+		case ORDER_EXPIRED:
+			return (Advice){"closed", "The time to pay this order is over.", false, false};
+		case ORDER_NONE:
+		case N_ORDER_STATUS:
+			break;
+	}
+	elog(ERROR, "payguard: %d is no status of an order", (int) order->status);
+}
+
+/*
+ * describe_status fills in the columns of order_status_result.
+ */
+static void
+describe_status(const Order *order, const Payment *live, Datum *values, bool *nulls)
+{
+	Advice advice = advise(order, live);
+	bool wait = strcmp(advice.code, "wait") == 0;
+	bool resume = strcmp(advice.code, "resume") == 0;
+	int i = 0;
+
+	values[i++] = PointerGetDatum(order->order_id);
+	values[i++] = CStringGetTextDatum(
+		payguard_machine_name(&payguard_order_machine, order->status));
+	values[i++] = CStringGetTextDatum(advice.code);
+	values[i++] = CStringGetTextDatum(advice.message);
+	values[i++] = BoolGetDatum(advice.can_pay);
+	values[i++] = BoolGetDatum(advice.can_cancel);
+	nulls[i] = !wait;
+	if (wait)
+	{
+		Interval *interval = palloc0(sizeof(Interval));
+
+		interval->time = 5 * USECS_PER_SEC;
+		values[i] = IntervalPGetDatum(interval);
+	}
+	i++;
+	nulls[i] = !resume;
+	if (resume)
+		values[i] = UUIDPGetDatum(live->payment_id);
+	i++;
+	values[i++] = Int64GetDatum(order->amount);
+	values[i++] = PointerGetDatum(order->currency);
+	values[i++] = Int64GetDatum(order->refunded_amount);
+	values[i++] = Int64GetDatum(order->version);
+	Assert(i == N_STATUS_COLUMNS);
+}

@@ -1,0 +1,30 @@
+/*
+ * payguard.c
+ *		The module: what is set up when the library is loaded.
+ */
+#include "postgres.h"
+
+#include "utils/guc.h"
+
+#include "payguard.h"
+
+PG_MODULE_MAGIC;
+
+extern PGDLLEXPORT void _PG_init(void);
+
+/*
+ * _PG_init defines the settings. payguard needs no shared_preload_libraries.
+ */
+void
+_PG_init(void)
+{
+	DefineCustomStringVariable(
+		"payguard.actor", "Who acts, for roles with the access \"delegate\".",
+		"Events name this actor instead of the session's user.", &payguard_actor_setting,
+		"", PGC_USERSET, 0, NULL, NULL, NULL);
+	DefineCustomBoolVariable("payguard.allow_unsafe_ddl",
+							 "Allows DDL that removes payguard's protection.", NULL,
+							 &payguard_allow_unsafe_ddl, false, PGC_SUSET, 0, NULL, NULL,
+							 NULL);
+	MarkGUCPrefixReserved("payguard");
+}

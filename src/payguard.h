@@ -1,0 +1,288 @@
+/*
+ * payguard.h
+ *		The shared types, and each file's functions.
+ *
+ * Dependencies run one way: payguard.c → the domain nouns → machine, store, event → errors,
+ * compat.
+ */
+#ifndef PAYGUARD_H
+#define PAYGUARD_H
+
+#include "fmgr.h"
+#include "nodes/nodes.h"
+#include "nodes/pg_list.h"
+#include "utils/jsonb.h"
+#include "utils/timestamp.h"
+#include "utils/uuid.h"
+
+#include "errors.h"
+#include "machine.h"
+#include "store.h"
+
+#define PAYGUARD_SCHEMA "payguard"
+#define INTERNAL_CHANNEL "internal"
+#define MAX_ID_LENGTH 255	 /* bytes of an order id, key, channel, txn id or actor */
+#define MAX_NOTE_LENGTH 4000 /* bytes of a reason or a note */
+
+/* Something payable. */
+typedef struct Order
+{
+	RowHeader header;
+	text *order_id;
+	text *customer_id;
+	int64 amount;
+	text *currency;
+	OrderStatus status;
+	OrderStatus closing_as; /* what it becomes when its attempt ends without money */
+	int64 version;
+	pg_uuid_t *payment_id; /* the one that paid */
+	int64 refunded_amount;
+	TimestampTz created_at;
+	TimestampTz updated_at;
+	TimestampTz expires_at;
+} Order;
+
+enum
+{
+	ORDER_F_ORDER_ID,
+	ORDER_F_CUSTOMER_ID,
+	ORDER_F_AMOUNT,
+	ORDER_F_CURRENCY,
+	ORDER_F_STATUS,
+	ORDER_F_CLOSING_AS,
+	ORDER_F_VERSION,
+	ORDER_F_PAYMENT_ID,
+	ORDER_F_REFUNDED_AMOUNT,
+	ORDER_F_CREATED_AT,
+	ORDER_F_UPDATED_AT,
+	ORDER_F_EXPIRES_AT,
+	N_ORDER_FIELDS
+};
+
+enum
+{
+	ORDER_BY_ID
+};
+
+/* The columns of payguard.order_status_result. */
+#define N_STATUS_COLUMNS 12
+
+/* One movement of money from the customer, attempted or real. */
+typedef struct Payment
+{
+	RowHeader header;
+	pg_uuid_t *payment_id;
+	text *order_id;
+	text *idempotency_key; /* NULL where the channel began it */
+	text *channel;
+	int64 amount; /* as asked */
+	text *currency;
+	int64 received_amount; /* as the channel reported */
+	text *received_currency;
+	bool amount_verified; /* the channel named the amount */
+	PaymentStatus status;
+	text *channel_txn_id;
+	TimestampTz channel_time;
+	text *failure_code;
+	text *failure_message;
+	int64 order_version; /* the order's, when this payment was made or started */
+	text *request_kind;	 /* pay, start, request, revoke, record */
+	Jsonb *details;
+	TimestampTz created_at;
+	TimestampTz expires_at;
+	TimestampTz completed_at;
+} Payment;
+
+enum
+{
+	PAYMENT_F_PAYMENT_ID,
+	PAYMENT_F_ORDER_ID,
+	PAYMENT_F_IDEMPOTENCY_KEY,
+	PAYMENT_F_CHANNEL,
+	PAYMENT_F_AMOUNT,
+	PAYMENT_F_CURRENCY,
+	PAYMENT_F_RECEIVED_AMOUNT,
+	PAYMENT_F_RECEIVED_CURRENCY,
+	PAYMENT_F_AMOUNT_VERIFIED,
+	PAYMENT_F_STATUS,
+	PAYMENT_F_CHANNEL_TXN_ID,
+	PAYMENT_F_CHANNEL_TIME,
+	PAYMENT_F_FAILURE_CODE,
+	PAYMENT_F_FAILURE_MESSAGE,
+	PAYMENT_F_ORDER_VERSION,
+	PAYMENT_F_REQUEST_KIND,
+	PAYMENT_F_DETAILS,
+	PAYMENT_F_CREATED_AT,
+	PAYMENT_F_EXPIRES_AT,
+	PAYMENT_F_COMPLETED_AT,
+	N_PAYMENT_FIELDS
+};
+
+enum
+{
+	PAYMENT_BY_ID,
+	PAYMENT_BY_KEY,
+	PAYMENT_BY_CHANNEL_TXN,
+	PAYMENT_THAT_COUNTS /* the order's live or successful one */
+};
+
+/* What a call about a payment answers: payguard.payment_result. */
+typedef struct PaymentResult
+{
+	const char *outcome;
+	text *order_id;
+	pg_uuid_t *payment_id;
+	OrderStatus order_status;
+	PaymentStatus payment_status;
+	int64 version;
+	int64 amount;
+	text *currency; /* NULL: there is no amount either */
+	TimestampTz completed_at;
+	bool replayed;
+	const char *message;
+} PaymentResult;
+
+#define N_RESULT_COLUMNS 11
+
+/* One change, append-only. */
+typedef struct Event
+{
+	RowHeader header;
+	int64 event_id;
+	text *order_id;
+	pg_uuid_t *payment_id;
+	pg_uuid_t *refund_id;
+	text *kind;
+	text *from_status;
+	text *to_status;
+	int64 version;
+	text *actor;
+	TimestampTz at;
+	Jsonb *details;
+} Event;
+
+enum
+{
+	EVENT_BY_ID,
+	EVENT_OF_CREATION /* the order's first */
+};
+
+/* Where money moves. */
+typedef struct Channel
+{
+	RowHeader header;
+	text *name;
+	bool internal;
+	text *driver;
+	Interval *first_query_after;
+	Interval *max_query_interval;
+	Interval *alert_after;
+	Interval *not_found_is_final_after;
+	text *late_success;
+	bool idempotent_charge;
+	TimestampTz created_at;
+	TimestampTz updated_at;
+} Channel;
+
+enum
+{
+	CHANNEL_F_NAME,
+	CHANNEL_F_INTERNAL,
+	CHANNEL_F_DRIVER,
+	CHANNEL_F_FIRST_QUERY_AFTER,
+	CHANNEL_F_MAX_QUERY_INTERVAL,
+	CHANNEL_F_ALERT_AFTER,
+	CHANNEL_F_NOT_FOUND_IS_FINAL_AFTER,
+	CHANNEL_F_LATE_SUCCESS,
+	CHANNEL_F_IDEMPOTENT_CHARGE,
+	CHANNEL_F_CREATED_AT,
+	CHANNEL_F_UPDATED_AT,
+	N_CHANNEL_FIELDS
+};
+
+enum
+{
+	CHANNEL_BY_NAME
+};
+
+/* table.c */
+extern const Table payguard_orders;
+extern const Table payguard_payments;
+extern const Table payguard_events;
+extern const Table payguard_channels;
+
+/* argument.c */
+#define ARG(n) PG_GETARG_DATUM(n), PG_ARGISNULL(n)
+extern text *payguard_arg_id(Datum value, bool isnull, const char *name);
+extern text *payguard_arg_id_or_null(Datum value, bool isnull, const char *name);
+extern text *payguard_arg_note(Datum value, bool isnull, const char *name);
+extern text *payguard_arg_note_or_null(Datum value, bool isnull, const char *name);
+extern int64 payguard_arg_amount(Datum value, bool isnull, const char *name);
+extern int64 payguard_arg_amount_or_null(Datum value, bool isnull, const char *name);
+extern text *payguard_arg_currency(Datum value, bool isnull, const char *name);
+extern text *payguard_arg_currency_or_null(Datum value, bool isnull, const char *name);
+extern int64 payguard_arg_version(Datum value, bool isnull, const char *name);
+extern int64 payguard_arg_version_or_null(Datum value, bool isnull, const char *name);
+extern TimestampTz payguard_arg_time_or_null(Datum value, bool isnull, const char *name);
+extern void payguard_arg_bad(const char *name, const char *problem, const char *hint)
+	pg_attribute_noreturn();
+extern void payguard_arg_missing(const char *name) pg_attribute_noreturn();
+
+/* text.c */
+extern text *payguard_text(const char *string);
+extern bool payguard_text_equal(const text *a, const text *b);
+extern bool payguard_text_is(const text *a, const char *b);
+extern int payguard_text_compare(const text *a, const text *b);
+extern const char *payguard_str(const text *value);
+extern const char *payguard_money(int64 amount, const text *currency);
+extern const char *payguard_time_str(TimestampTz time);
+extern const char *payguard_uuid_str(const pg_uuid_t *uuid);
+extern Jsonb *payguard_json(const char *key, ...);
+extern text *payguard_json_text(Jsonb *object, const char *key);
+extern int64 payguard_json_int(Jsonb *object, const char *key);
+
+/* id.c */
+extern pg_uuid_t *payguard_uuid_v7(uint16 rand_a);
+extern uint16 payguard_slot_of(const text *order_id);
+
+/* event.c */
+extern text *payguard_actor(void);
+extern void payguard_event_write(const char *kind, const Order *order,
+								 const Payment *payment, const char *from_status,
+								 const char *to_status, bool versioned, Jsonb *details);
+
+/* order.c */
+extern void payguard_request_begin(const char *function);
+extern bool payguard_order_find(const text *order_id, Order *order);
+extern bool payguard_order_lock(const text *order_id, Order *order);
+extern void payguard_order_change(Order *order, OrderStatus to, FieldSet also,
+								  const char *kind, const Payment *payment,
+								  Jsonb *details);
+extern bool payguard_order_is_past_deadline(const Order *order, TimestampTz now);
+extern bool payguard_refuse_not_found(const text *order_id, Refusal *refusal);
+extern bool payguard_refuse_version(const Order *order, int64 expected, Refusal *refusal);
+extern bool payguard_refuse_unpayable(const Order *order, TimestampTz now,
+									  Refusal *refusal);
+extern TupleDesc payguard_result_desc(FunctionCallInfo fcinfo);
+extern Datum payguard_row_result(FunctionCallInfo fcinfo, const Table *table,
+								 const void *row);
+
+/* payment.c */
+extern bool payguard_payment_that_counts(const text *order_id, Payment *payment);
+extern bool payguard_payment_find(const pg_uuid_t *payment_id, Payment *payment);
+extern const char *payguard_payment_outcome(const Payment *payment,
+											const char **message);
+extern void payguard_result_of(const Payment *payment, const Order *order, bool replayed,
+							   PaymentResult *result);
+extern Datum payguard_result_datum(const PaymentResult *result, TupleDesc desc);
+
+/* channel.c */
+extern bool payguard_channel_find(const text *name, Channel *channel);
+
+/* protect.c */
+extern bool payguard_allow_unsafe_ddl;
+
+/* event.c */
+extern char *payguard_actor_setting;
+
+#endif

@@ -1,0 +1,82 @@
+-- Orders.
+CREATE TABLE payguard.orders (
+  order_id        text COLLATE "C" PRIMARY KEY,
+  customer_id     text COLLATE "C",
+  amount          bigint NOT NULL,
+  currency        text COLLATE "C" NOT NULL,
+  status          text COLLATE "C" NOT NULL,
+  closing_as      text COLLATE "C",
+  version         bigint NOT NULL,
+  payment_id      uuid,
+  refunded_amount bigint NOT NULL,
+  created_at      timestamptz NOT NULL,
+  updated_at      timestamptz NOT NULL,
+  expires_at      timestamptz
+) WITH (fillfactor = 80,
+        autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_threshold = 1000,
+        autovacuum_analyze_scale_factor = 0.02, autovacuum_analyze_threshold = 1000);
+-- No index may name a column that paying changes: paying is a HOT update.
+COMMENT ON TABLE payguard.orders IS 'What is payable; changed by payguard''s functions alone';
+COMMENT ON COLUMN payguard.orders.amount IS 'In the currency''s minor unit';
+COMMENT ON COLUMN payguard.orders.closing_as IS 'What the order becomes when its attempt ends without money';
+COMMENT ON COLUMN payguard.orders.version IS 'Starts at 1 and grows by 1 with each change';
+COMMENT ON COLUMN payguard.orders.payment_id IS 'The payment that paid the order';
+
+CREATE TYPE payguard.order_status_result AS (
+  order_id          text,
+  status            text,
+  advice            text,
+  message           text,
+  can_pay           boolean,
+  can_cancel        boolean,
+  retry_after       interval,
+  resume_payment_id uuid,
+  amount            bigint,
+  currency          text,
+  refunded_amount   bigint,
+  version           bigint
+);
+COMMENT ON TYPE payguard.order_status_result IS
+  'What a customer''s page may say and offer; advice is a stable code: pay, resume, wait, paid, refunded, closed, contact_support';
+
+CREATE FUNCTION payguard.new_order_id() RETURNS text
+AS 'MODULE_PATHNAME', 'payguard_new_order_id'
+LANGUAGE C VOLATILE PARALLEL SAFE;
+COMMENT ON FUNCTION payguard.new_order_id() IS
+  'A new order id (uuid v7). Call it once per checkout, so that a retry has the same id';
+
+CREATE FUNCTION payguard.slot(order_id text) RETURNS integer
+AS 'MODULE_PATHNAME', 'payguard_slot'
+LANGUAGE C IMMUTABLE PARALLEL SAFE;
+COMMENT ON FUNCTION payguard.slot(text) IS
+  'The order''s slot, 0-4095: the same on every machine for ever';
+
+CREATE FUNCTION payguard.create_order(order_id text, amount bigint, currency text,
+  customer_id text DEFAULT NULL, expires_at timestamptz DEFAULT NULL)
+RETURNS payguard.orders
+AS 'MODULE_PATHNAME', 'payguard_create_order'
+LANGUAGE C VOLATILE SECURITY DEFINER;
+COMMENT ON FUNCTION payguard.create_order(text, bigint, text, text, timestamptz) IS
+  'Makes an order; the same call again returns it. amount: minor units. Errors: PY304';
+
+CREATE FUNCTION payguard.update_order(order_id text, expected_version bigint,
+  amount bigint DEFAULT NULL, currency text DEFAULT NULL, expires_at timestamptz DEFAULT NULL)
+RETURNS payguard.orders
+AS 'MODULE_PATHNAME', 'payguard_update_order'
+LANGUAGE C VOLATILE SECURITY DEFINER;
+COMMENT ON FUNCTION payguard.update_order(text, bigint, bigint, text, timestamptz) IS
+  'Changes an unpaid order; NULL leaves a value as it is. Errors: PY101, PY102, PY103, PY201, PY401';
+
+CREATE FUNCTION payguard.cancel_order(order_id text, expected_version bigint DEFAULT NULL,
+  reason text DEFAULT NULL)
+RETURNS payguard.orders
+AS 'MODULE_PATHNAME', 'payguard_cancel_order'
+LANGUAGE C VOLATILE SECURITY DEFINER;
+COMMENT ON FUNCTION payguard.cancel_order(text, bigint, text) IS
+  'Cancels an order that is not paid; a cancelled one is returned. Errors: PY101, PY102, PY201, PY401';
+
+CREATE FUNCTION payguard.order_status(order_id text) RETURNS payguard.order_status_result
+AS 'MODULE_PATHNAME', 'payguard_order_status'
+LANGUAGE C STABLE SECURITY DEFINER;
+COMMENT ON FUNCTION payguard.order_status(text) IS
+  'What the customer''s page may say and offer; also on a standby. Errors: PY401';

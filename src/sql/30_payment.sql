@@ -1,0 +1,105 @@
+-- Payments.
+CREATE TABLE payguard.payments (
+  payment_id        uuid PRIMARY KEY,
+  order_id          text COLLATE "C" NOT NULL,
+  idempotency_key   text COLLATE "C",
+  channel           text COLLATE "C" NOT NULL,
+  amount            bigint NOT NULL,
+  currency          text COLLATE "C" NOT NULL,
+  received_amount   bigint,
+  received_currency text COLLATE "C",
+  amount_verified   boolean NOT NULL,
+  status            text COLLATE "C" NOT NULL,
+  channel_txn_id    text COLLATE "C",
+  channel_time      timestamptz,
+  failure_code      text COLLATE "C",
+  failure_message   text,
+  order_version     bigint NOT NULL,
+  request_kind      text COLLATE "C" NOT NULL,
+  details           jsonb,
+  created_at        timestamptz NOT NULL,
+  expires_at        timestamptz,
+  completed_at      timestamptz
+) WITH (fillfactor = 90,
+        autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_threshold = 1000,
+        autovacuum_vacuum_insert_scale_factor = 0.05,
+        autovacuum_analyze_scale_factor = 0.02, autovacuum_analyze_threshold = 1000);
+COMMENT ON TABLE payguard.payments IS 'Movements of money from the customer, attempted or real';
+COMMENT ON COLUMN payguard.payments.amount IS 'As asked, in the currency''s minor unit';
+COMMENT ON COLUMN payguard.payments.received_amount IS 'As the channel reported';
+COMMENT ON COLUMN payguard.payments.amount_verified IS 'The channel has named the amount';
+COMMENT ON COLUMN payguard.payments.order_version IS 'The order''s version when this payment was made or started';
+COMMENT ON COLUMN payguard.payments.request_kind IS 'The kind of call that the key names';
+
+-- A key names one request.
+CREATE UNIQUE INDEX payments_idempotency_key ON payguard.payments (idempotency_key);
+-- An order has at most one live or successful payment. A state added later blocks by default.
+CREATE UNIQUE INDEX payments_that_count ON payguard.payments (order_id)
+  WHERE status NOT IN ('failed', 'superseded', 'surplus');
+-- The others of an order; paying does not touch it.
+CREATE INDEX payments_that_do_not_count ON payguard.payments (order_id)
+  WHERE status IN ('failed', 'superseded', 'surplus');
+-- A channel's transaction is one payment.
+CREATE UNIQUE INDEX payments_channel_txn ON payguard.payments (channel, channel_txn_id)
+  WHERE channel_txn_id IS NOT NULL;
+
+CREATE TYPE payguard.payment_result AS (
+  outcome        text,
+  order_id       text,
+  payment_id     uuid,
+  order_status   text,
+  payment_status text,
+  version        bigint,
+  amount         bigint,
+  currency       text,
+  completed_at   timestamptz,
+  replayed       boolean,
+  message        text
+);
+COMMENT ON TYPE payguard.payment_result IS
+  'What a call about a payment answers; outcome is a stable code, listed in doc/reference.md';
+
+CREATE TYPE payguard.pay_request AS (
+  order_id         text,
+  idempotency_key  text,
+  amount           bigint,
+  currency         text,
+  expected_version bigint,
+  channel          text
+);
+COMMENT ON TYPE payguard.pay_request IS 'One element of pay_orders(): the arguments of pay_order()';
+
+CREATE FUNCTION payguard.payment_slot(payment_id uuid) RETURNS integer
+AS 'MODULE_PATHNAME', 'payguard_payment_slot'
+LANGUAGE C IMMUTABLE PARALLEL SAFE;
+COMMENT ON FUNCTION payguard.payment_slot(uuid) IS 'The slot of the payment''s order';
+
+CREATE FUNCTION payguard.pay_order(order_id text, idempotency_key text, amount bigint DEFAULT NULL,
+  currency text DEFAULT NULL, expected_version bigint DEFAULT NULL, channel text DEFAULT 'internal')
+RETURNS payguard.payment_result
+AS 'MODULE_PATHNAME', 'payguard_pay_order'
+LANGUAGE C VOLATILE SECURITY DEFINER;
+COMMENT ON FUNCTION payguard.pay_order(text, text, bigint, text, bigint, text) IS
+  'Pays an order once; the same call again returns its payment, replayed. Errors: PY101, PY102, PY103, PY201, PY301, PY302, PY303, PY401, PY405, PY406, PY501, PY502';
+
+CREATE FUNCTION payguard.try_pay_order(order_id text, idempotency_key text, amount bigint DEFAULT NULL,
+  currency text DEFAULT NULL, expected_version bigint DEFAULT NULL, channel text DEFAULT 'internal')
+RETURNS payguard.payment_result
+AS 'MODULE_PATHNAME', 'payguard_try_pay_order'
+LANGUAGE C VOLATILE SECURITY DEFINER;
+COMMENT ON FUNCTION payguard.try_pay_order(text, text, bigint, text, bigint, text) IS
+  'pay_order(), which returns a business error as its outcome instead of raising it';
+
+CREATE FUNCTION payguard.pay_orders(requests payguard.pay_request[])
+RETURNS SETOF payguard.payment_result
+AS 'MODULE_PATHNAME', 'payguard_pay_orders'
+LANGUAGE C VOLATILE SECURITY DEFINER;
+COMMENT ON FUNCTION payguard.pay_orders(payguard.pay_request[]) IS
+  'Pays a batch in one transaction; answers each element, in the order asked, as try_pay_order() would';
+
+CREATE FUNCTION payguard.revoke_key(order_id text, idempotency_key text)
+RETURNS payguard.payment_result
+AS 'MODULE_PATHNAME', 'payguard_revoke_key'
+LANGUAGE C VOLATILE SECURITY DEFINER;
+COMMENT ON FUNCTION payguard.revoke_key(text, text) IS
+  'Spends an unused key, so that a late call with it is refused; of a used one it returns the payment. Errors: PY301, PY401';

@@ -1,0 +1,130 @@
+-- Protection of payguard's own tables.
+CREATE FUNCTION payguard.deny_direct_write() RETURNS trigger
+AS 'MODULE_PATHNAME', 'payguard_deny_direct_write'
+LANGUAGE C;
+COMMENT ON FUNCTION payguard.deny_direct_write() IS
+  'Trigger: refuses every UPDATE, DELETE and TRUNCATE but payguard''s own';
+
+-- One line a table. Every table of payguard stands here.
+CREATE FUNCTION payguard.own_tables() RETURNS SETOF text
+LANGUAGE sql IMMUTABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+  VALUES ('orders'), ('channels'), ('payments'), ('events')
+$$;
+COMMENT ON FUNCTION payguard.own_tables() IS 'The names of payguard''s tables';
+
+DO $$
+DECLARE
+  name text;
+BEGIN
+  FOR name IN SELECT payguard.own_tables() LOOP
+    EXECUTE pg_catalog.format(
+      'CREATE TRIGGER payguard_protect BEFORE UPDATE OR DELETE OR TRUNCATE ON payguard.%I '
+      'FOR EACH STATEMENT EXECUTE FUNCTION payguard.deny_direct_write()', name);
+    EXECUTE pg_catalog.format(
+      'ALTER TABLE payguard.%I ENABLE ALWAYS TRIGGER payguard_protect', name);
+    -- a dump holds every row but those that this script makes
+    PERFORM pg_catalog.pg_extension_config_dump(
+      pg_catalog.format('payguard.%I', name),
+      CASE name WHEN 'channels' THEN 'WHERE name <> ''internal''' ELSE '' END);
+  END LOOP;
+END
+$$;
+SELECT pg_catalog.pg_extension_config_dump('payguard.events_event_id_seq', '');
+
+CREATE FUNCTION payguard.broken_guards() RETURNS TABLE (guard text, problem text)
+LANGUAGE sql STABLE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+  WITH own AS (
+    SELECT t.name, c.oid, c.relforcerowsecurity, c.relhasrules
+    FROM payguard.own_tables() t (name)
+    LEFT JOIN pg_class c ON c.relname = t.name AND c.relkind = 'r'
+      AND c.relnamespace = (SELECT oid FROM pg_namespace WHERE nspname = 'payguard')
+  ), unique_index (name, definition) AS (
+    VALUES
+      ('orders_pkey', 'CREATE UNIQUE INDEX orders_pkey ON payguard.orders USING btree (order_id)'),
+      ('payments_pkey', 'CREATE UNIQUE INDEX payments_pkey ON payguard.payments USING btree (payment_id)'),
+      ('payments_idempotency_key', 'CREATE UNIQUE INDEX payments_idempotency_key ON payguard.payments USING btree (idempotency_key)'),
+      ('payments_that_count', 'CREATE UNIQUE INDEX payments_that_count ON payguard.payments USING btree (order_id) WHERE (status <> ALL (ARRAY[''failed''::text, ''superseded''::text, ''surplus''::text]))'),
+      ('payments_channel_txn', 'CREATE UNIQUE INDEX payments_channel_txn ON payguard.payments USING btree (channel, channel_txn_id) WHERE (channel_txn_id IS NOT NULL)')
+  )
+  SELECT 'table ' || name, 'is missing' FROM own WHERE oid IS NULL
+  UNION ALL
+  SELECT 'table ' || name, 'forces row security' FROM own WHERE relforcerowsecurity
+  UNION ALL
+  SELECT 'table ' || name, 'has a rule'
+  FROM own WHERE EXISTS (SELECT FROM pg_rewrite r WHERE r.ev_class = own.oid)
+  UNION ALL
+  SELECT 'table ' || name, 'takes part in inheritance'
+  FROM own WHERE EXISTS (SELECT FROM pg_inherits i WHERE own.oid IN (i.inhrelid, i.inhparent))
+  UNION ALL
+  SELECT 'table ' || name, 'has no trigger payguard_protect that always fires'
+  FROM own
+  WHERE oid IS NOT NULL AND NOT EXISTS (
+    SELECT FROM pg_trigger t JOIN pg_proc p ON p.oid = t.tgfoid
+    WHERE t.tgrelid = own.oid AND t.tgname = 'payguard_protect' AND t.tgenabled = 'A'
+      AND t.tgtype = (2 | 8 | 16 | 32)  -- BEFORE, DELETE, UPDATE, TRUNCATE; no ROW
+      AND t.tgqual IS NULL AND t.tgattr = ''
+      AND p.prosrc = 'payguard_deny_direct_write' AND p.probin = '$libdir/payguard')
+  UNION ALL
+  SELECT 'index ' || u.name, 'is missing, invalid or another one'
+  FROM unique_index u
+  WHERE NOT EXISTS (
+    SELECT FROM pg_class c JOIN pg_index i ON i.indexrelid = c.oid
+    WHERE c.relname = u.name
+      AND c.relnamespace = (SELECT oid FROM pg_namespace WHERE nspname = 'payguard')
+      AND i.indisvalid AND i.indisready AND i.indislive AND i.indisunique
+      AND pg_get_indexdef(c.oid) = u.definition)
+  UNION ALL
+  SELECT 'event trigger ' || e.name, 'is missing, does not always fire, or calls another function'
+  FROM (VALUES ('payguard_ddl_start', 'payguard_check_ddl_start'),
+               ('payguard_ddl_end', 'payguard_check_ddl_end')) e (name, source)
+  WHERE NOT EXISTS (
+    SELECT FROM pg_event_trigger t JOIN pg_proc p ON p.oid = t.evtfoid
+    WHERE t.evtname = e.name AND t.evtenabled = 'A'
+      AND p.prosrc = e.source AND p.probin = '$libdir/payguard')
+  UNION ALL
+  SELECT 'function ' || p.oid::regprocedure::text, 'is not the one of the extension'
+  FROM pg_proc p
+  JOIN pg_depend d ON d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'e'
+  JOIN pg_extension x ON d.refclassid = 'pg_extension'::regclass AND x.oid = d.refobjid
+  WHERE x.extname = 'payguard' AND (
+    p.pronamespace <> (SELECT oid FROM pg_namespace WHERE nspname = 'payguard')
+    OR p.proowner <> x.extowner
+    OR (p.prolang = (SELECT oid FROM pg_language WHERE lanname = 'c')
+        AND (p.probin <> '$libdir/payguard' OR p.prosrc NOT LIKE 'payguard\_' || p.proname || '%')))
+$$;
+COMMENT ON FUNCTION payguard.broken_guards() IS
+  'What protects payguard''s tables and is missing, disabled or replaced; part of verify()';
+
+CREATE FUNCTION payguard.check_ddl_start() RETURNS event_trigger
+AS 'MODULE_PATHNAME', 'payguard_check_ddl_start'
+LANGUAGE C SECURITY DEFINER;
+COMMENT ON FUNCTION payguard.check_ddl_start() IS
+  'Event trigger: refuses DDL on payguard''s objects';
+
+CREATE FUNCTION payguard.check_ddl_end() RETURNS event_trigger
+AS 'MODULE_PATHNAME', 'payguard_check_ddl_end'
+LANGUAGE C SECURITY DEFINER;
+COMMENT ON FUNCTION payguard.check_ddl_end() IS
+  'Event trigger: refuses DDL that has broken one of payguard''s guards';
+
+-- The tags are narrow: without the library file each of these commands would fail.
+CREATE EVENT TRIGGER payguard_ddl_start ON ddl_command_start
+  WHEN TAG IN ('ALTER TABLE', 'ALTER INDEX', 'ALTER TYPE', 'ALTER TRIGGER', 'ALTER SCHEMA',
+               'ALTER SEQUENCE', 'ALTER FUNCTION', 'ALTER PROCEDURE', 'ALTER ROUTINE',
+               'ALTER RULE', 'ALTER VIEW', 'ALTER EXTENSION', 'CREATE FUNCTION', 'CREATE RULE',
+               'CREATE TABLE', 'CREATE TRIGGER', 'DROP INDEX', 'DROP TRIGGER', 'DROP TABLE',
+               'DROP EXTENSION', 'DROP OWNED')
+  EXECUTE FUNCTION payguard.check_ddl_start();
+CREATE EVENT TRIGGER payguard_ddl_end ON ddl_command_end
+  WHEN TAG IN ('ALTER TABLE', 'ALTER INDEX', 'ALTER TRIGGER', 'ALTER RULE', 'ALTER EXTENSION',
+               'CREATE RULE', 'CREATE TABLE', 'CREATE TRIGGER', 'DROP INDEX', 'DROP TRIGGER',
+               'DROP TABLE', 'DROP OWNED')
+  EXECUTE FUNCTION payguard.check_ddl_end();
+ALTER EVENT TRIGGER payguard_ddl_start ENABLE ALWAYS;
+ALTER EVENT TRIGGER payguard_ddl_end ENABLE ALWAYS;
+COMMENT ON EVENT TRIGGER payguard_ddl_start IS 'Refuses DDL on payguard''s objects';
+COMMENT ON EVENT TRIGGER payguard_ddl_end IS 'Refuses DDL that has broken one of payguard''s guards';

@@ -1,0 +1,119 @@
+-- verify(): one row for each violation of a promise.
+CREATE FUNCTION payguard.verify() RETURNS TABLE (invariant text, object text, problem text)
+LANGUAGE sql STABLE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+  WITH counting AS (
+    SELECT * FROM payguard.payments WHERE status NOT IN ('failed', 'superseded', 'surplus')
+  ), versioned AS (
+    SELECT e.order_id, e.event_id, e.version, e.from_status, e.to_status,
+           lag(e.to_status) OVER w AS previous_status,
+           lag(e.version) OVER w AS previous_version,
+           lead(e.version) OVER w IS NULL AS is_last
+    FROM payguard.events e
+    WHERE e.version IS NOT NULL
+    WINDOW w AS (PARTITION BY e.order_id ORDER BY e.event_id)
+  ), moves AS (
+    SELECT * FROM payguard.state_transitions()
+  )
+  -- I1: an order has at most one live or successful payment
+  SELECT 'I1', 'order ' || order_id, count(*) || ' payments are live or succeeded'
+  FROM counting GROUP BY order_id HAVING count(*) > 1
+  -- I2: a key names one request
+  UNION ALL
+  SELECT 'I2', 'key ' || idempotency_key, count(*) || ' payments have it'
+  FROM payguard.payments WHERE idempotency_key IS NOT NULL
+  GROUP BY idempotency_key HAVING count(*) > 1
+  -- I5: versions ascend by one, the status follows the graph
+  UNION ALL
+  SELECT 'I5', 'order ' || order_id,
+         'version ' || version || ' follows version ' || coalesce(previous_version::text, 'none')
+  FROM versioned WHERE version <> coalesce(previous_version, 0) + 1
+  UNION ALL
+  SELECT 'I5', 'order ' || order_id,
+         'event ' || event_id || ' is from ' || coalesce(from_status, 'nothing') || ', but the order was '
+         || coalesce(previous_status, 'nothing')
+  FROM versioned WHERE from_status IS DISTINCT FROM previous_status
+  UNION ALL
+  SELECT 'I5', 'order ' || order_id,
+         'event ' || event_id || ' goes from ' || coalesce(from_status, 'nothing') || ' to '
+         || coalesce(to_status, 'nothing')
+  FROM versioned v
+  WHERE from_status IS DISTINCT FROM to_status AND NOT EXISTS (
+    SELECT FROM moves m
+    WHERE m.machine = 'order' AND m.from_status IS NOT DISTINCT FROM v.from_status
+      AND m.to_status = v.to_status)
+  -- I7: the history tells what the rows say
+  UNION ALL
+  SELECT 'I7', 'order ' || o.order_id,
+         'is ' || o.status || ' at version ' || o.version || ', its last event says '
+         || coalesce(v.to_status || ' at version ' || v.version, 'nothing')
+  FROM payguard.orders o LEFT JOIN versioned v ON v.order_id = o.order_id AND v.is_last
+  WHERE (o.status, o.version) IS DISTINCT FROM (v.to_status, v.version)
+  UNION ALL
+  SELECT 'I7', 'event ' || e.event_id, 'its order ' || e.order_id || ' does not exist'
+  FROM payguard.events e
+  WHERE e.order_id IS NOT NULL
+    AND NOT EXISTS (SELECT FROM payguard.orders o WHERE o.order_id = e.order_id)
+  UNION ALL
+  SELECT 'I7', 'payment ' || p.payment_id, 'no event names it'
+  FROM payguard.payments p
+  WHERE NOT EXISTS (SELECT FROM payguard.events e
+                    WHERE e.order_id = p.order_id AND e.payment_id = p.payment_id)
+  -- I10: rows that no function could have made, and guards that are gone
+  UNION ALL
+  SELECT 'I10', 'order ' || o.order_id, p.problem
+  FROM payguard.orders o
+  LEFT JOIN payguard.payments c ON c.payment_id = o.payment_id
+  CROSS JOIN LATERAL (
+    SELECT 'its status ' || o.status || ' is unknown'
+    WHERE NOT EXISTS (SELECT FROM moves m WHERE m.machine = 'order' AND m.to_status = o.status)
+    UNION ALL SELECT 'its amount is negative' WHERE o.amount < 0
+    UNION ALL SELECT 'its currency is malformed' WHERE o.currency !~ '^[A-Z]{3}$'
+    UNION ALL SELECT 'its version is below 1' WHERE o.version < 1
+    UNION ALL SELECT 'its id is malformed'
+      WHERE octet_length(o.order_id) NOT BETWEEN 1 AND 255 OR o.order_id ~ '[\x01-\x1f\x7f]'
+    UNION ALL SELECT 'it is ' || o.status || ' without a payment that succeeded'
+      WHERE o.status IN ('paid', 'refunded')
+        AND (c.status IS DISTINCT FROM 'succeeded' OR c.order_id <> o.order_id)
+    UNION ALL SELECT 'it is ' || o.status || ' and names a payment'
+      WHERE o.status NOT IN ('paid', 'refunded') AND o.payment_id IS NOT NULL
+    UNION ALL SELECT 'it is ' || o.status || ', but a payment succeeded'
+      WHERE o.status NOT IN ('paid', 'refunded')
+        AND EXISTS (SELECT FROM counting p WHERE p.order_id = o.order_id AND p.status = 'succeeded')
+    UNION ALL SELECT 'it is paying without a live payment'
+      WHERE o.status = 'paying'
+        AND NOT EXISTS (SELECT FROM counting p WHERE p.order_id = o.order_id AND p.status <> 'succeeded')
+    UNION ALL SELECT 'it is ' || o.status || ' with a live payment'
+      WHERE o.status <> 'paying'
+        AND EXISTS (SELECT FROM counting p WHERE p.order_id = o.order_id AND p.status <> 'succeeded')
+    UNION ALL SELECT 'it is ' || o.status || ' and closing'
+      WHERE o.closing_as IS NOT NULL
+        AND (o.status <> 'paying' OR o.closing_as NOT IN ('cancelled', 'expired'))
+  ) p (problem)
+  UNION ALL
+  SELECT 'I10', 'payment ' || p.payment_id, x.problem
+  FROM payguard.payments p
+  LEFT JOIN payguard.orders o ON o.order_id = p.order_id
+  CROSS JOIN LATERAL (
+    SELECT 'its status ' || p.status || ' is unknown'
+    WHERE NOT EXISTS (SELECT FROM moves m WHERE m.machine = 'payment' AND m.to_status = p.status)
+    UNION ALL SELECT 'its order ' || p.order_id || ' does not exist' WHERE o.order_id IS NULL
+    UNION ALL SELECT 'its amount is negative' WHERE p.amount < 0 OR p.received_amount < 0
+    UNION ALL SELECT 'its id does not hold the slot of its order'
+      WHERE substr(p.payment_id::text, 15, 1) <> '7'
+         OR payguard.payment_slot(p.payment_id) <> payguard.slot(p.order_id)
+    UNION ALL SELECT 'its channel ' || p.channel || ' does not exist'
+      WHERE NOT EXISTS (SELECT FROM payguard.channels c WHERE c.name = p.channel)
+    UNION ALL SELECT 'it is ' || p.status || ' without a time of completion'
+      WHERE p.status IN ('failed', 'succeeded', 'surplus') AND p.completed_at IS NULL
+    UNION ALL SELECT 'it succeeded without an amount received'
+      WHERE p.status = 'succeeded' AND p.received_amount IS NULL
+    UNION ALL SELECT 'it succeeded, but its order names another payment'
+      WHERE p.status = 'succeeded' AND o.payment_id IS DISTINCT FROM p.payment_id
+  ) x (problem)
+  UNION ALL
+  SELECT 'I10', guard, problem FROM payguard.broken_guards()
+$$;
+COMMENT ON FUNCTION payguard.verify() IS
+  'One row for each violation of payguard''s promises; none on a sound database';

@@ -1,0 +1,129 @@
+-- Who may do what: nothing for PUBLIC, exact sets of functions for the rest.
+REVOKE ALL ON ALL TABLES IN SCHEMA payguard FROM PUBLIC;
+REVOKE ALL ON ALL FUNCTIONS IN SCHEMA payguard FROM PUBLIC;
+REVOKE ALL ON SCHEMA payguard FROM PUBLIC;
+
+-- The first function of an access is its marker: who may execute it has the access. It
+-- belongs to that access alone. So the grants themselves remember who has what.
+CREATE FUNCTION payguard.access_functions() RETURNS TABLE (access text, is_marker boolean, function text)
+LANGUAGE sql IMMUTABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+  VALUES
+    ('checkout', true,  'payguard.create_order(text,bigint,text,text,timestamptz)'),
+    ('checkout', false, 'payguard.new_order_id()'),
+    ('checkout', false, 'payguard.update_order(text,bigint,bigint,text,timestamptz)'),
+    ('checkout', false, 'payguard.cancel_order(text,bigint,text)'),
+    ('checkout', false, 'payguard.revoke_key(text,text)'),
+    ('checkout', false, 'payguard.order_status(text)'),
+    ('cashier',  true,  'payguard.pay_order(text,text,bigint,text,bigint,text)'),
+    ('cashier',  false, 'payguard.try_pay_order(text,text,bigint,text,bigint,text)'),
+    ('cashier',  false, 'payguard.pay_orders(payguard.pay_request[])'),
+    ('operator', true,  'payguard.register_channel(text,boolean,text,interval,interval,interval,interval,text,boolean)'),
+    ('operator', false, 'payguard.order_timeline(text)'),
+    ('operator', false, 'payguard.order_status(text)'),
+    ('auditor',  true,  'payguard.verify()'),
+    ('auditor',  false, 'payguard.broken_guards()'),
+    ('auditor',  false, 'payguard.state_transitions()'),
+    ('auditor',  false, 'payguard.order_status(text)'),
+    ('auditor',  false, 'payguard.order_timeline(text)'),
+    ('delegate', true,  'payguard.current_actor()')
+$$;
+COMMENT ON FUNCTION payguard.access_functions() IS
+  'The functions of each access; an auditor may also read all tables';
+
+CREATE FUNCTION payguard.role_access(OUT role name, OUT access text) RETURNS SETOF record
+LANGUAGE sql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+  SELECT r.rolname, f.access
+  FROM payguard.access_functions() f
+  JOIN pg_proc p ON p.oid = f.function::regprocedure
+  CROSS JOIN LATERAL aclexplode(p.proacl) a
+  JOIN pg_roles r ON r.oid = a.grantee
+  WHERE f.is_marker AND a.privilege_type = 'EXECUTE' AND a.grantee <> p.proowner
+$$;
+COMMENT ON FUNCTION payguard.role_access() IS 'Which role has been granted which access';
+
+CREATE FUNCTION payguard.apply_access(role name, access text) RETURNS void
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+  f text;
+BEGIN
+  EXECUTE format('GRANT USAGE ON SCHEMA payguard TO %I', role);
+  FOR f IN SELECT a.function FROM payguard.access_functions() a WHERE a.access = apply_access.access LOOP
+    EXECUTE format('GRANT EXECUTE ON FUNCTION %s TO %I', f::regprocedure, role);
+  END LOOP;
+  IF access = 'auditor' THEN
+    FOR f IN SELECT payguard.own_tables() LOOP
+      EXECUTE format('GRANT SELECT ON payguard.%I TO %I', f, role);
+    END LOOP;
+  END IF;
+END
+$$;
+COMMENT ON FUNCTION payguard.apply_access(name, text) IS
+  'Grants what belongs to an access; an upgrade calls it for what role_access() remembers';
+
+CREATE FUNCTION payguard.check_access(role name, access text) RETURNS void
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+  IF role IS NULL OR access IS NULL THEN
+    RAISE null_value_not_allowed USING
+      MESSAGE = CASE WHEN role IS NULL THEN 'role' ELSE 'access' END || ' must not be null',
+      DETAIL = 'Nothing has been granted or revoked.', HINT = 'Give a role and an access.';
+  END IF;
+  IF NOT EXISTS (SELECT FROM payguard.access_functions() a WHERE a.access = check_access.access) THEN
+    RAISE invalid_parameter_value USING
+      MESSAGE = format('access %s does not exist', to_json(access)),
+      DETAIL = 'Nothing has been granted or revoked.',
+      HINT = 'There are: ' || (SELECT string_agg(DISTINCT a.access, ', ')
+                               FROM payguard.access_functions() a) || '.';
+  END IF;
+  IF NOT EXISTS (SELECT FROM pg_roles r WHERE r.rolname = role) THEN
+    RAISE undefined_object USING
+      MESSAGE = format('role %s does not exist', to_json(role)),
+      DETAIL = 'Nothing has been granted or revoked.', HINT = 'Create the role first.';
+  END IF;
+END
+$$;
+COMMENT ON FUNCTION payguard.check_access(name, text) IS 'The argument checks of grant_access() and revoke_access()';
+
+CREATE FUNCTION payguard.grant_access(role name, access text) RETURNS void
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+  PERFORM payguard.check_access(role, access);
+  PERFORM payguard.apply_access(role, access);
+END
+$$;
+COMMENT ON FUNCTION payguard.grant_access(name, text) IS
+  'Gives a role an access: checkout, cashier, operator, auditor or delegate';
+
+CREATE FUNCTION payguard.revoke_access(role name, access text) RETURNS void
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+  kept text[];
+  a text;
+BEGIN
+  PERFORM payguard.check_access(role, access);
+  kept := ARRAY(SELECT r.access FROM payguard.role_access() r
+                WHERE r.role = revoke_access.role AND r.access <> revoke_access.access);
+  EXECUTE format('REVOKE ALL ON ALL FUNCTIONS IN SCHEMA payguard FROM %I', role);
+  EXECUTE format('REVOKE ALL ON ALL TABLES IN SCHEMA payguard FROM %I', role);
+  EXECUTE format('REVOKE ALL ON SCHEMA payguard FROM %I', role);
+  FOREACH a IN ARRAY kept LOOP
+    PERFORM payguard.apply_access(role, a);
+  END LOOP;
+END
+$$;
+COMMENT ON FUNCTION payguard.revoke_access(name, text) IS
+  'Takes an access from a role, which keeps what its other accesses need';
+
+REVOKE ALL ON ALL FUNCTIONS IN SCHEMA payguard FROM PUBLIC;

@@ -1,0 +1,99 @@
+/*
+ * store.h
+ *		The table layer: find by unique key, lock, insert, update, delete.
+ *
+ * Nothing above it touches a heap, an index or SPI. A row is a C struct that begins with
+ * RowHeader; a const Table says which column is which field of the struct. Pointers in a row
+ * that was found belong to the memory context that was current when it was asked for.
+ *
+ * NULLs: a NULL pointer (text, jsonb, bytea, uuid, interval), NO_AMOUNT, NO_ID, NO_TIME,
+ * status 0. A boolean is never NULL.
+ */
+#ifndef PAYGUARD_STORE_H
+#define PAYGUARD_STORE_H
+
+#include "access/tupdesc.h"
+#include "datatype/timestamp.h"
+#include "nodes/nodes.h"
+
+#include "machine.h"
+
+#define NO_AMOUNT INT64CONST(-1) /* amounts are >= 0 */
+#define NO_ID INT64CONST(0)		 /* ids and versions are >= 1 */
+#define NO_TIME DT_NOBEGIN		 /* -infinity is refused as an argument */
+
+typedef enum FieldType
+{
+	FIELD_TEXT,		/* text * */
+	FIELD_JSONB,	/* Jsonb * */
+	FIELD_BYTEA,	/* bytea * */
+	FIELD_UUID,		/* pg_uuid_t * */
+	FIELD_INTERVAL, /* Interval * */
+	FIELD_AMOUNT,	/* int64, minor units of a currency; NO_AMOUNT is NULL */
+	FIELD_ID,		/* int64, an id, a version or a count from 1; NO_ID is NULL */
+	FIELD_TIME,		/* TimestampTz; NO_TIME is NULL */
+	FIELD_BOOL,		/* bool, NOT NULL */
+	FIELD_STATUS	/* int, a status of Field.machine; 0 is NULL */
+} FieldType;
+
+typedef struct Field
+{
+	const char *column;
+	FieldType type;
+	uint16 offset;			/* in the row's struct */
+	const Machine *machine; /* of a FIELD_STATUS */
+	bool generated;			/* the column's DEFAULT makes it, an insert leaves it out */
+} Field;
+
+/* Columns that are unique together, under a condition or without one. */
+#define MAX_KEY_FIELDS 3
+typedef struct Key
+{
+	int8 fields[MAX_KEY_FIELDS]; /* indexes into Table.fields, ended by -1 */
+	const char *condition;		 /* the unique index's WHERE, or NULL */
+} Key;
+
+typedef struct Table
+{
+	const char *name; /* in schema payguard */
+	size_t row_size;
+	const Field *fields;
+	int nfields;
+	const Key *keys; /* keys[0] is the primary key */
+	int nkeys;
+} Table;
+
+/* What every row struct begins with. */
+typedef struct RowHeader
+{
+	TransactionId xmin; /* who wrote this version of the row; invalid in a row not stored */
+} RowHeader;
+
+/* A set of fields, as 1 << field. */
+typedef uint64 FieldSet;
+#define FIELD(f) (UINT64CONST(1) << (f))
+
+typedef enum StoreMode
+{
+	STORE_READ,	 /* reads with the caller's snapshot; good on a standby */
+	STORE_WRITE, /* reads with a snapshot of its own that sees all done so far */
+} StoreMode;
+
+extern void payguard_store_begin(StoreMode mode);
+extern void payguard_store_refresh(void);
+extern void payguard_store_end(StoreMode mode);
+
+extern bool payguard_store_find(const Table *table, int key, const void *like, void *row);
+extern bool payguard_store_lock(const Table *table, int key, const void *like, void *row);
+extern void payguard_store_insert(const Table *table, const void *row);
+extern bool payguard_store_insert_new(const Table *table, int key, const void *row);
+extern void payguard_store_update(const Table *table, FieldSet changed, const void *row);
+extern void payguard_store_delete(const Table *table, const void *row);
+
+extern void payguard_store_suppressed(const Table *table) pg_attribute_noreturn();
+extern void payguard_store_make_durable(const void *row);
+extern bool payguard_store_expects(const char *relation, CmdType operation);
+extern Datum payguard_store_row_datum(const Table *table, const void *row,
+									  TupleDesc desc);
+
+#endif

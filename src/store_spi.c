@@ -1,0 +1,720 @@
+/*
+ * store_spi.c
+ *		The table layer by SPI: one saved plan for each table, operation and set of columns.
+ *
+ * Locking: payguard_store_lock() takes FOR NO KEY UPDATE, never FOR UPDATE, which would block
+ * the key-share locks of foreign keys that reference our tables.
+ *
+ * Our tables refuse every UPDATE and DELETE (protect.c) but the one statement that this file
+ * is about to run: it names the statement in `expected`, and the trigger takes the name away
+ * before any user's row trigger runs.
+ */
+#include "postgres.h"
+
+#include "access/transam.h"
+#include "access/xact.h"
+#include "access/xlog.h"
+#include "catalog/pg_collation.h"
+#include "catalog/pg_type.h"
+#include "executor/spi.h"
+#include "funcapi.h"
+#include "lib/stringinfo.h"
+#include "miscadmin.h"
+#include "optimizer/cost.h"
+#include "replication/syncrep.h"
+#include "replication/walsender.h"
+#include "storage/lwlock.h"
+#include "utils/builtins.h"
+#include "utils/datum.h"
+#include "utils/hsearch.h"
+#include "utils/memutils.h"
+#include "utils/snapmgr.h"
+
+#include "compat.h"
+#include "payguard.h"
+
+#define MAX_FIELDS 32
+
+typedef enum Operation
+{
+	OP_FIND,
+	OP_LOCK,
+	OP_INSERT,
+	OP_INSERT_NEW,
+	OP_UPDATE,
+	OP_DELETE
+} Operation;
+
+typedef struct PlanKey
+{
+	const Table *table;
+	uint64 operation; /* an Operation, as wide as the rest: the key has no padding */
+	uint64 variant;	  /* OP_UPDATE: the fields that change; otherwise the index of a key */
+} PlanKey;
+
+typedef struct PlanEntry
+{
+	PlanKey key;
+	SPIPlanPtr plan;
+} PlanEntry;
+
+static HTAB *plans = NULL;
+
+/* The statement that protect.c must let through. */
+static struct
+{
+	const char *relation; /* NULL: none */
+	CmdType operation;
+} expected = {NULL, CMD_UNKNOWN};
+
+static bool select_row(const Table *table, Operation operation, int key, const void *like,
+					   void *row);
+static uint64 run(const Table *table, Operation operation, uint64 variant, Datum *values,
+				  const char *nulls);
+static int run_plan(SPIPlanPtr plan, Datum *values, const char *nulls, bool read_only,
+					const char *announced, CmdType operation);
+static SPIPlanPtr get_plan(const Table *table, Operation operation, uint64 variant);
+static SPIPlanPtr make_plan(const Table *table, Operation operation, uint64 variant);
+static void append_key(StringInfo sql, const Table *table, int key, int first_parameter);
+static void append_columns(StringInfo sql, const Table *table, FieldSet fields);
+static FieldSet parameters(const Table *table, Operation operation, uint64 variant);
+static FieldSet key_fields(const Table *table, int key);
+static int collect(const Table *table, FieldSet fields, const void *row, Datum *values,
+				   char *nulls);
+static bool field_get(const Field *field, const void *row, Datum *value);
+static void field_set(const Field *field, void *row, Datum value, bool isnull);
+static Oid field_type(const Field *field);
+
+/*
+ * payguard_store_begin opens the store for one call. Rows are found with the caller's snapshot
+ * (STORE_READ), or with one that sees everything done so far (STORE_WRITE): without that, a
+ * second call in one statement would not see the first.
+ */
+void
+payguard_store_begin(StoreMode mode)
+{
+	MemoryContext caller = CurrentMemoryContext;
+
+	if (mode == STORE_WRITE)
+	{
+		CommandCounterIncrement();
+		PushActiveSnapshot(GetTransactionSnapshot());
+	}
+	if (SPI_connect() != SPI_OK_CONNECT)
+		elog(ERROR, "payguard: SPI_connect failed");
+	MemoryContextSwitchTo(caller);
+}
+
+/*
+ * payguard_store_refresh takes a newer snapshot, after a wait for a lock or a unique key. In
+ * REPEATABLE READ and SERIALIZABLE it sees what the transaction may see, as before.
+ */
+void
+payguard_store_refresh(void)
+{
+	CommandCounterIncrement();
+	PopActiveSnapshot();
+	PushActiveSnapshot(GetTransactionSnapshot());
+}
+
+/*
+ * payguard_store_end closes the store.
+ */
+void
+payguard_store_end(StoreMode mode)
+{
+	MemoryContext caller = CurrentMemoryContext;
+
+	SPI_finish();
+	if (mode == STORE_WRITE)
+		PopActiveSnapshot();
+	MemoryContextSwitchTo(caller);
+}
+
+/*
+ * payguard_store_find reads the row whose key (an index into table->keys) is the one in
+ * `like`, without a lock; false where there is none.
+ */
+bool
+payguard_store_find(const Table *table, int key, const void *like, void *row)
+{
+	return select_row(table, OP_FIND, key, like, row);
+}
+
+/*
+ * payguard_store_lock reads and locks the newest version of a row, waiting for other
+ * transactions as long as lock_timeout allows; false where there is none. In REPEATABLE READ
+ * and SERIALIZABLE it raises 40001 where the newest version is not the visible one.
+ */
+bool
+payguard_store_lock(const Table *table, int key, const void *like, void *row)
+{
+	return select_row(table, OP_LOCK, key, like, row);
+}
+
+/*
+ * payguard_store_insert adds a row. A row that exists already is error 23505.
+ */
+void
+payguard_store_insert(const Table *table, const void *row)
+{
+	Datum values[MAX_FIELDS];
+	char nulls[MAX_FIELDS];
+
+	collect(table, parameters(table, OP_INSERT, 0), row, values, nulls);
+	if (run(table, OP_INSERT, 0, values, nulls) != 1)
+		payguard_store_suppressed(table);
+}
+
+/*
+ * payguard_store_insert_new adds a row unless one with the same key exists, and tells whether
+ * it did. It waits for a transaction that is about to add such a row; raises 40001 where the
+ * other row is not visible in REPEATABLE READ or SERIALIZABLE.
+ */
+bool
+payguard_store_insert_new(const Table *table, int key, const void *row)
+{
+	Datum values[MAX_FIELDS];
+	char nulls[MAX_FIELDS];
+
+	collect(table, parameters(table, OP_INSERT_NEW, key), row, values, nulls);
+	return run(table, OP_INSERT_NEW, key, values, nulls) == 1;
+}
+
+/*
+ * payguard_store_update writes the changed fields of a row, found by its primary key. The
+ * caller holds the row's lock.
+ */
+void
+payguard_store_update(const Table *table, FieldSet changed, const void *row)
+{
+	Datum values[MAX_FIELDS];
+	char nulls[MAX_FIELDS];
+	int n;
+
+	/* the key comes first, then the changed fields: see make_plan() */
+	n = collect(table, key_fields(table, 0), row, values, nulls);
+	collect(table, changed, row, values + n, nulls + n);
+	if (run(table, OP_UPDATE, changed, values, nulls) != 1)
+		payguard_store_suppressed(table);
+}
+
+/*
+ * payguard_store_delete removes a row, found by its primary key. The caller holds the row's
+ * lock.
+ */
+void
+payguard_store_delete(const Table *table, const void *row)
+{
+	Datum values[MAX_FIELDS];
+	char nulls[MAX_FIELDS];
+
+	collect(table, key_fields(table, 0), row, values, nulls);
+	if (run(table, OP_DELETE, 0, values, nulls) != 1)
+		payguard_store_suppressed(table);
+}
+
+/*
+ * payguard_store_make_durable makes the commit that wrote a row as durable as this session's
+ * own commits are, before an answer rests on it: the row may come from a transaction with
+ * synchronous_commit = off, or one that stopped waiting for its standby. A commit does the
+ * same in RecordTransactionCommit() (access/transam/xact.c).
+ */
+void
+payguard_store_make_durable(const void *row)
+{
+	TransactionId xid = ((const RowHeader *) row)->xmin;
+	XLogRecPtr commit = InvalidXLogRecPtr;
+
+	if (synchronous_commit == SYNCHRONOUS_COMMIT_OFF || !TransactionIdIsNormal(xid) ||
+		TransactionIdIsCurrentTransactionId(xid))
+		return;
+
+	/* A frozen row keeps its old xid, whose commit status may be gone. */
+	LWLockAcquire(XactTruncationLock, LW_SHARED);
+	if (!TransactionIdPrecedes(xid, payguard_oldest_clog_xid()) &&
+		TransactionIdPrecedes(xid, ReadNextTransactionId()))
+		commit = TransactionIdGetCommitLSN(xid);
+	LWLockRelease(XactTruncationLock);
+	if (!XLogRecPtrIsInvalid(commit))
+		XLogFlush(commit);
+
+	if (synchronous_commit > SYNCHRONOUS_COMMIT_LOCAL_FLUSH && SyncRepRequested())
+	{
+		/*
+		 * Where a synchronous commit stands in the WAL is not kept, so that all that is
+		 * flushed here stands in for it; what the standby has confirmed costs nothing.
+		 */
+		HOLD_INTERRUPTS();
+		SyncRepWaitForLSN(Max(commit, GetFlushRecPtr(NULL)), true);
+		RESUME_INTERRUPTS();
+	}
+}
+
+/*
+ * payguard_store_expects tells whether this statement on one of our tables is the one that
+ * the store is running, and uses that up: a second statement is refused.
+ */
+bool
+payguard_store_expects(const char *relation, CmdType operation)
+{
+	bool mine = expected.relation != NULL && strcmp(expected.relation, relation) == 0 &&
+				expected.operation == operation;
+
+	expected.relation = NULL;
+	return mine;
+}
+
+static bool
+select_row(const Table *table, Operation operation, int key, const void *like, void *row)
+{
+	Datum values[MAX_FIELDS];
+	char nulls[MAX_FIELDS];
+	HeapTuple tuple;
+	TupleDesc desc;
+
+	collect(table, key_fields(table, key), like, values, nulls);
+	if (run(table, operation, key, values, nulls) == 0)
+		return false;
+
+	tuple = SPI_tuptable->vals[0];
+	desc = SPI_tuptable->tupdesc;
+	memset(row, 0, table->row_size);
+	for (int f = 0; f < table->nfields; f++)
+	{
+		bool isnull;
+		Datum value = SPI_getbinval(tuple, desc, f + 1, &isnull);
+
+		field_set(&table->fields[f], row, value, isnull);
+	}
+	{
+		bool isnull;
+
+		((RowHeader *) row)->xmin = DatumGetTransactionId(
+			SPI_getbinval(tuple, desc, table->nfields + 1, &isnull));
+	}
+	SPI_freetuptable(SPI_tuptable);
+	return true;
+}
+
+/*
+ * run executes one statement and returns how many rows it found or wrote. The caller's memory
+ * context is current afterwards.
+ */
+static uint64
+run(const Table *table, Operation operation, uint64 variant, Datum *values,
+	const char *nulls)
+{
+	MemoryContext caller = CurrentMemoryContext;
+	SPIPlanPtr plan = get_plan(table, operation, variant);
+	int result;
+
+	switch (operation)
+	{
+		case OP_UPDATE:
+			result = run_plan(plan, values, nulls, false, table->name, CMD_UPDATE);
+			break;
+		case OP_DELETE:
+			result = run_plan(plan, values, nulls, false, table->name, CMD_DELETE);
+			break;
+		default:
+			result = run_plan(plan, values, nulls, operation == OP_FIND, NULL,
+							  CMD_UNKNOWN);
+			break;
+	}
+	if (result < 0)
+		elog(ERROR, "payguard: SPI_execute_plan on \"%s\" failed: %s", table->name,
+			 SPI_result_code_string(result));
+	MemoryContextSwitchTo(caller);
+	return SPI_processed;
+}
+
+/*
+ * run_plan executes a plan, announced to protect.c where it updates or deletes.
+ */
+static int
+run_plan(SPIPlanPtr plan, Datum *values, const char *nulls, bool read_only,
+		 const char *announced, CmdType operation)
+{
+	const char *saved_relation = expected.relation;
+	CmdType saved_operation = expected.operation;
+	bool saved_seqscan = enable_seqscan;
+	volatile int result = 0;
+
+	if (announced)
+	{
+		expected.relation = announced;
+		expected.operation = operation;
+	}
+
+	/* A plan made while a table is almost empty must still be good when it is full. */
+	enable_seqscan = false;
+	PG_TRY();
+	{
+		result = SPI_execute_plan(plan, values, nulls, read_only, 0);
+	}
+	PG_FINALLY();
+	{
+		enable_seqscan = saved_seqscan;
+		expected.relation = saved_relation;
+		expected.operation = saved_operation;
+	}
+	PG_END_TRY();
+	return result;
+}
+
+static SPIPlanPtr
+get_plan(const Table *table, Operation operation, uint64 variant)
+{
+	PlanKey key = {table, operation, variant};
+	PlanEntry *entry;
+	bool found;
+
+	if (plans == NULL)
+	{
+		HASHCTL ctl = {.keysize = sizeof(PlanKey),
+					   .entrysize = sizeof(PlanEntry),
+					   .hcxt = AllocSetContextCreate(TopMemoryContext, "payguard plans",
+													 ALLOCSET_SMALL_SIZES)};
+
+		plans = hash_create("payguard plans", 32, &ctl,
+							HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+	}
+	entry = hash_search(plans, &key, HASH_ENTER, &found);
+	if (!found)
+		entry->plan = NULL;
+	if (entry->plan == NULL)
+		entry->plan = make_plan(table, operation, variant);
+	return entry->plan;
+}
+
+/*
+ * make_plan builds and keeps the plan of one statement. Everything in it is qualified, the
+ * operators too: the caller's search_path must not choose what runs with our rights.
+ */
+static SPIPlanPtr
+make_plan(const Table *table, Operation operation, uint64 variant)
+{
+	StringInfoData sql;
+	FieldSet fields = parameters(table, operation, variant);
+	Oid types[MAX_FIELDS];
+	int n = 0;
+	MemoryContext caller = CurrentMemoryContext;
+	SPIPlanPtr plan;
+
+	Assert(table->nfields <= MAX_FIELDS);
+	initStringInfo(&sql);
+	if (operation == OP_UPDATE)
+		for (int f = 0; f < table->nfields; f++)
+			if (key_fields(table, 0) & FIELD(f))
+				types[n++] = field_type(&table->fields[f]);
+	for (int f = 0; f < table->nfields; f++)
+		if (fields & FIELD(f))
+			types[n++] = field_type(&table->fields[f]);
+
+	switch (operation)
+	{
+		case OP_FIND:
+		case OP_LOCK:
+			appendStringInfoString(&sql, "SELECT ");
+			append_columns(&sql, table, ~UINT64CONST(0));
+			appendStringInfo(&sql, ", xmin FROM ONLY " PAYGUARD_SCHEMA ".%s",
+							 table->name);
+			append_key(&sql, table, (int) variant, 1);
+			if (operation == OP_LOCK)
+				appendStringInfoString(&sql, " FOR NO KEY UPDATE");
+			break;
+		case OP_INSERT:
+		case OP_INSERT_NEW:
+			appendStringInfo(&sql, "INSERT INTO " PAYGUARD_SCHEMA ".%s (", table->name);
+			append_columns(&sql, table, fields);
+			appendStringInfoString(&sql, ") VALUES (");
+			for (int i = 1; i <= n; i++)
+				appendStringInfo(&sql, "%s$%d", i > 1 ? ", " : "", i);
+			appendStringInfoChar(&sql, ')');
+			if (operation == OP_INSERT_NEW)
+			{
+				const Key *key = &table->keys[variant];
+
+				appendStringInfoString(&sql, " ON CONFLICT (");
+				append_columns(&sql, table, key_fields(table, (int) variant));
+				appendStringInfo(&sql, ")%s%s DO NOTHING",
+								 key->condition ? " WHERE " : "",
+								 key->condition ? key->condition : "");
+			}
+			break;
+		case OP_UPDATE:
+			appendStringInfo(&sql, "UPDATE ONLY " PAYGUARD_SCHEMA ".%s SET ",
+							 table->name);
+			n = pg_popcount((char *) &(FieldSet){key_fields(table, 0)}, sizeof(FieldSet));
+			for (int f = 0, first = n; f < table->nfields; f++)
+				if (fields & FIELD(f))
+				{
+					appendStringInfo(&sql, "%s%s = $%d", n > first ? ", " : "",
+									 table->fields[f].column, n + 1);
+					n++;
+				}
+			append_key(&sql, table, 0, 1);
+			break;
+		case OP_DELETE:
+			appendStringInfo(&sql, "DELETE FROM ONLY " PAYGUARD_SCHEMA ".%s",
+							 table->name);
+			append_key(&sql, table, 0, 1);
+			break;
+	}
+
+	plan = SPI_prepare(sql.data, n, types);
+	if (plan == NULL || SPI_keepplan(plan) != 0)
+		elog(ERROR, "payguard: cannot prepare \"%s\": %s", sql.data,
+			 SPI_result_code_string(SPI_result));
+	MemoryContextSwitchTo(caller);
+	pfree(sql.data);
+	return plan;
+}
+
+/*
+ * append_key appends the WHERE of a key, whose fields stand in the order of the table.
+ */
+static void
+append_key(StringInfo sql, const Table *table, int key, int first_parameter)
+{
+	FieldSet fields = key_fields(table, key);
+	int n = first_parameter;
+
+	for (int f = 0; f < table->nfields; f++)
+		if (fields & FIELD(f))
+		{
+			appendStringInfo(sql, "%s%s OPERATOR(pg_catalog.=) $%d",
+							 n == first_parameter ? " WHERE " : " AND ",
+							 table->fields[f].column, n);
+			n++;
+		}
+	if (table->keys[key].condition)
+		appendStringInfo(sql, " AND %s", table->keys[key].condition);
+}
+
+static void
+append_columns(StringInfo sql, const Table *table, FieldSet fields)
+{
+	const char *separator = "";
+
+	for (int f = 0; f < table->nfields; f++)
+		if (fields & FIELD(f))
+		{
+			appendStringInfo(sql, "%s%s", separator, table->fields[f].column);
+			separator = ", ";
+		}
+}
+
+/*
+ * parameters returns the fields that a statement has as parameters (for an update, behind
+ * those of the primary key).
+ */
+static FieldSet
+parameters(const Table *table, Operation operation, uint64 variant)
+{
+	FieldSet fields = 0;
+
+	switch (operation)
+	{
+		case OP_INSERT:
+		case OP_INSERT_NEW:
+			for (int f = 0; f < table->nfields; f++)
+				if (!table->fields[f].generated)
+					fields |= FIELD(f);
+			return fields;
+		case OP_UPDATE:
+			return (FieldSet) variant;
+		case OP_FIND:
+		case OP_LOCK:
+			return key_fields(table, (int) variant);
+		case OP_DELETE:
+			return key_fields(table, 0);
+	}
+	elog(ERROR, "payguard: unknown store operation %d", (int) operation);
+}
+
+static FieldSet
+key_fields(const Table *table, int key)
+{
+	FieldSet fields = 0;
+
+	Assert(key >= 0 && key < table->nkeys);
+	for (int i = 0; i < MAX_KEY_FIELDS && table->keys[key].fields[i] >= 0; i++)
+		fields |= FIELD(table->keys[key].fields[i]);
+	return fields;
+}
+
+/*
+ * collect fills in the parameters for a set of fields and returns their number.
+ */
+static int
+collect(const Table *table, FieldSet fields, const void *row, Datum *values, char *nulls)
+{
+	int n = 0;
+
+	for (int f = 0; f < table->nfields; f++)
+		if (fields & FIELD(f))
+		{
+			nulls[n] = field_get(&table->fields[f], row, &values[n]) ? ' ' : 'n';
+			n++;
+		}
+	return n;
+}
+
+/*
+ * field_get reads a field of a row as a Datum; false: it is NULL.
+ */
+static bool
+field_get(const Field *field, const void *row, Datum *value)
+{
+	const char *at = (const char *) row + field->offset;
+
+	*value = (Datum) 0;
+	switch (field->type)
+	{
+		case FIELD_TEXT:
+		case FIELD_JSONB:
+		case FIELD_BYTEA:
+		case FIELD_UUID:
+		case FIELD_INTERVAL:
+			*value = PointerGetDatum(*(void *const *) at);
+			return *(void *const *) at != NULL;
+		case FIELD_AMOUNT:
+			*value = Int64GetDatum(*(const int64 *) at);
+			return *(const int64 *) at != NO_AMOUNT;
+		case FIELD_ID:
+			*value = Int64GetDatum(*(const int64 *) at);
+			return *(const int64 *) at != NO_ID;
+		case FIELD_TIME:
+			*value = TimestampTzGetDatum(*(const TimestampTz *) at);
+			return *(const TimestampTz *) at != NO_TIME;
+		case FIELD_BOOL:
+			*value = BoolGetDatum(*(const bool *) at);
+			return true;
+		case FIELD_STATUS:
+			if (*(const int *) at == 0)
+				return false;
+			*value = PointerGetDatum(
+				payguard_text(payguard_machine_name(field->machine, *(const int *) at)));
+			return true;
+	}
+	elog(ERROR, "payguard: unknown field type %d", (int) field->type);
+}
+
+/*
+ * field_set writes a Datum into a field of a row, copied into the current memory context.
+ */
+static void
+field_set(const Field *field, void *row, Datum value, bool isnull)
+{
+	char *at = (char *) row + field->offset;
+
+	switch (field->type)
+	{
+		case FIELD_TEXT:
+		case FIELD_JSONB:
+		case FIELD_BYTEA:
+			*(void **) at = isnull ? NULL : PG_DETOAST_DATUM_COPY(value);
+			return;
+		case FIELD_UUID:
+		case FIELD_INTERVAL:
+			*(void **) at =
+				isnull ? NULL
+					   : DatumGetPointer(datumCopy(value, false,
+												   field->type == FIELD_UUID
+													   ? UUID_LEN
+													   : (int) sizeof(Interval)));
+			return;
+		case FIELD_AMOUNT:
+			*(int64 *) at = isnull ? NO_AMOUNT : DatumGetInt64(value);
+			return;
+		case FIELD_ID:
+			*(int64 *) at = isnull ? NO_ID : DatumGetInt64(value);
+			return;
+		case FIELD_TIME:
+			*(TimestampTz *) at = isnull ? NO_TIME : DatumGetTimestampTz(value);
+			return;
+		case FIELD_BOOL:
+			*(bool *) at = !isnull && DatumGetBool(value);
+			return;
+		case FIELD_STATUS:
+			if (isnull)
+				*(int *) at = 0;
+			else
+			{
+				text *name = DatumGetTextPP(value);
+
+				*(int *) at = payguard_machine_status(field->machine, VARDATA_ANY(name),
+													  VARSIZE_ANY_EXHDR(name));
+			}
+			return;
+	}
+	elog(ERROR, "payguard: unknown field type %d", (int) field->type);
+}
+
+static Oid
+field_type(const Field *field)
+{
+	switch (field->type)
+	{
+		case FIELD_TEXT:
+		case FIELD_STATUS:
+			return TEXTOID;
+		case FIELD_JSONB:
+			return JSONBOID;
+		case FIELD_BYTEA:
+			return BYTEAOID;
+		case FIELD_UUID:
+			return UUIDOID;
+		case FIELD_INTERVAL:
+			return INTERVALOID;
+		case FIELD_AMOUNT:
+		case FIELD_ID:
+			return INT8OID;
+		case FIELD_TIME:
+			return TIMESTAMPTZOID;
+		case FIELD_BOOL:
+			return BOOLOID;
+	}
+	elog(ERROR, "payguard: unknown field type %d", (int) field->type);
+}
+
+/*
+ * payguard_store_row_datum makes a composite value of a row, for a function that returns it.
+ */
+Datum
+payguard_store_row_datum(const Table *table, const void *row, TupleDesc desc)
+{
+	Datum values[MAX_FIELDS];
+	bool nulls[MAX_FIELDS];
+
+	if (desc->natts > MAX_FIELDS)
+		elog(ERROR, "payguard: \"%s\" has too many columns", table->name);
+	for (int i = 0; i < desc->natts; i++)
+	{
+		const char *column = NameStr(TupleDescAttr(desc, i)->attname);
+
+		nulls[i] = true;
+		for (int f = 0; f < table->nfields; f++)
+			if (strcmp(table->fields[f].column, column) == 0)
+				nulls[i] = !field_get(&table->fields[f], row, &values[i]);
+	}
+	return HeapTupleGetDatum(heap_form_tuple(desc, values, nulls));
+}
+
+/*
+ * payguard_store_suppressed reports a user's BEFORE trigger that returned NULL: half of a payment must not
+ * be written.
+ */
+void
+payguard_store_suppressed(const Table *table)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_TRIGGERED_DATA_CHANGE_VIOLATION),
+			 errmsg("a write to table \"%s\" was suppressed", table->name),
+			 errdetail("Nothing has been written."),
+			 errhint("A BEFORE ROW trigger on payguard's tables must not return NULL."),
+			 err_generic_string(PG_DIAG_SCHEMA_NAME, PAYGUARD_SCHEMA),
+			 err_generic_string(PG_DIAG_TABLE_NAME, table->name)));
+}

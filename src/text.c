@@ -1,0 +1,230 @@
+/*
+ * text.c
+ *		Small helpers for texts, messages and jsonb.
+ */
+#include "postgres.h"
+
+#include "catalog/pg_type.h"
+#include "utils/builtins.h"
+#include "utils/datetime.h"
+#include "utils/fmgrprotos.h"
+#include "utils/json.h"
+#include "utils/numeric.h"
+
+#include "payguard.h"
+
+static JsonbValue *json_value(char type, va_list *args);
+
+/*
+ * payguard_text makes a text of a C string.
+ */
+text *
+payguard_text(const char *string)
+{
+	return cstring_to_text(string);
+}
+
+/*
+ * payguard_text_compare orders texts by their bytes, as COLLATE "C" does.
+ */
+int
+payguard_text_compare(const text *a, const text *b)
+{
+	size_t la = VARSIZE_ANY_EXHDR(a);
+	size_t lb = VARSIZE_ANY_EXHDR(b);
+	int order = memcmp(VARDATA_ANY(a), VARDATA_ANY(b), Min(la, lb));
+
+	if (order != 0 || la == lb)
+		return order;
+	return la < lb ? -1 : 1;
+}
+
+/*
+ * payguard_text_equal tells whether two texts have the same bytes; NULL equals NULL.
+ */
+bool
+payguard_text_equal(const text *a, const text *b)
+{
+	if (a == NULL || b == NULL)
+		return a == b;
+	return payguard_text_compare(a, b) == 0;
+}
+
+/*
+ * payguard_text_is tells whether a text is a C string; NULL is none.
+ */
+bool
+payguard_text_is(const text *a, const char *b)
+{
+	return a != NULL && VARSIZE_ANY_EXHDR(a) == strlen(b) &&
+		   memcmp(VARDATA_ANY(a), b, strlen(b)) == 0;
+}
+
+/*
+ * payguard_str makes a C string of a text, for messages.
+ */
+const char *
+payguard_str(const text *value)
+{
+	return value == NULL ? "" : text_to_cstring(value);
+}
+
+/*
+ * payguard_money writes an amount for messages: minor units and the currency.
+ */
+const char *
+payguard_money(int64 amount, const text *currency)
+{
+	return psprintf(INT64_FORMAT " %s", amount, payguard_str(currency));
+}
+
+/*
+ * payguard_time_str writes a time for messages, in the session's time zone.
+ */
+const char *
+payguard_time_str(TimestampTz time)
+{
+	return DatumGetCString(
+		DirectFunctionCall1(timestamptz_out, TimestampTzGetDatum(time)));
+}
+
+/*
+ * payguard_uuid_str writes a uuid for messages.
+ */
+const char *
+payguard_uuid_str(const pg_uuid_t *uuid)
+{
+	return DatumGetCString(DirectFunctionCall1(uuid_out, UUIDPGetDatum(uuid)));
+}
+
+/*
+ * payguard_json makes a jsonb object of (key, type, value) triples, ended by a NULL key. Types:
+ * 't' text *, 's' const char *, 'i' int64 (an amount), 'n' int64 (an id), 'd' TimestampTz,
+ * 'u' pg_uuid_t *, 'b' int. What is NULL is left out; NULL is returned where all is.
+ */
+Jsonb *
+payguard_json(const char *key, ...)
+{
+	JsonbParseState *state = NULL;
+	bool empty = true;
+	va_list args;
+
+	pushJsonbValue(&state, WJB_BEGIN_OBJECT, NULL);
+	va_start(args, key);
+	while (key != NULL)
+	{
+		JsonbValue name = {.type = jbvString};
+		JsonbValue *value = json_value((char) va_arg(args, int), &args);
+
+		if (value != NULL)
+		{
+			name.val.string.val = pstrdup(key);
+			name.val.string.len = strlen(key);
+			pushJsonbValue(&state, WJB_KEY, &name);
+			pushJsonbValue(&state, WJB_VALUE, value);
+			empty = false;
+		}
+		key = va_arg(args, const char *);
+	}
+	va_end(args);
+	if (empty)
+		return NULL;
+	return JsonbValueToJsonb(pushJsonbValue(&state, WJB_END_OBJECT, NULL));
+}
+
+static JsonbValue *
+json_value(char type, va_list *args)
+{
+	JsonbValue *value = palloc0(sizeof(JsonbValue));
+	const char *string = NULL;
+
+	switch (type)
+	{
+		case 't':
+		{
+			const text *t = va_arg(*args, const text *);
+
+			string = t ? payguard_str(t) : NULL;
+			break;
+		}
+		case 's':
+			string = va_arg(*args, const char *);
+			break;
+		case 'u':
+		{
+			const pg_uuid_t *u = va_arg(*args, const pg_uuid_t *);
+
+			string = u ? payguard_uuid_str(u) : NULL;
+			break;
+		}
+		case 'd':
+		{
+			TimestampTz time = va_arg(*args, TimestampTz);
+
+			if (time == NO_TIME)
+				return NULL;
+			{
+				char buffer[MAXDATELEN + 1];
+				int utc = 0;
+
+				string = pstrdup(JsonEncodeDateTime(buffer, TimestampTzGetDatum(time),
+													TIMESTAMPTZOID, &utc));
+			}
+			break;
+		}
+		case 'i':
+		case 'n':
+		{
+			int64 number = va_arg(*args, int64);
+
+			if (number == (type == 'i' ? NO_AMOUNT : NO_ID))
+				return NULL;
+			value->type = jbvNumeric;
+			value->val.numeric = int64_to_numeric(number);
+			return value;
+		}
+		case 'b':
+			value->type = jbvBool;
+			value->val.boolean = va_arg(*args, int) != 0;
+			return value;
+		default:
+			elog(ERROR, "payguard: unknown json type \"%c\"", type);
+	}
+	if (string == NULL)
+		return NULL;
+	value->type = jbvString;
+	value->val.string.val = unconstify(char *, string);
+	value->val.string.len = strlen(string);
+	return value;
+}
+
+/*
+ * payguard_json_text returns a string of a jsonb object; NULL where there is none.
+ */
+text *
+payguard_json_text(Jsonb *object, const char *key)
+{
+	JsonbValue buffer;
+	JsonbValue *value =
+		getKeyJsonValueFromContainer(&object->root, key, strlen(key), &buffer);
+
+	if (value == NULL || value->type != jbvString)
+		return NULL;
+	return cstring_to_text_with_len(value->val.string.val, value->val.string.len);
+}
+
+/*
+ * payguard_json_int returns a whole number of a jsonb object; -1 where there is none.
+ */
+int64
+payguard_json_int(Jsonb *object, const char *key)
+{
+	JsonbValue buffer;
+	JsonbValue *value =
+		getKeyJsonValueFromContainer(&object->root, key, strlen(key), &buffer);
+
+	if (value == NULL || value->type != jbvNumeric)
+		return -1;
+	return DatumGetInt64(
+		DirectFunctionCall1(numeric_int8, NumericGetDatum(value->val.numeric)));
+}
