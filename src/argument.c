@@ -167,6 +167,45 @@ payguard_arg_time_or_null(Datum value, bool isnull, const char *name)
 	return DatumGetTimestampTz(value);
 }
 
+/*
+ * payguard_arg_uuid reads an id that must be given.
+ */
+pg_uuid_t *
+payguard_arg_uuid(Datum value, bool isnull, const char *name)
+{
+	if (isnull)
+		payguard_arg_missing(name);
+	return DatumGetUUIDP(value);
+}
+
+/*
+ * payguard_arg_channel_status reads what a channel says.
+ */
+ChannelStatus
+payguard_arg_channel_status(Datum value, bool isnull, const char *name)
+{
+	ChannelStatus status =
+		payguard_channel_status(payguard_str(payguard_arg_id(value, isnull, name)));
+
+	if (status == CHANNEL_NONE)
+		payguard_arg_bad(name, "It is not known.",
+						 "Use succeeded, failed, closed, pending, unknown or not_found.");
+	return status;
+}
+
+/*
+ * payguard_arg_max reads how many at most: 1 or more.
+ */
+int
+payguard_arg_max(Datum value, bool isnull, const char *name)
+{
+	if (isnull)
+		payguard_arg_missing(name);
+	if (DatumGetInt32(value) < 1)
+		payguard_arg_bad(name, "It is less than 1.", "Give 1 or more.");
+	return DatumGetInt32(value);
+}
+
 static text *
 check_text(Datum value, const char *name, int max_length, bool one_line)
 {

@@ -25,6 +25,31 @@ payguard_channel_find(const text *name, Channel *channel)
 	return payguard_store_find(&payguard_channels, CHANNEL_BY_NAME, &like, channel);
 }
 
+/*
+ * payguard_channel_of reads the channel of a payment, which is there: channels are not removed.
+ */
+void
+payguard_channel_of(const Payment *payment, Channel *channel)
+{
+	if (!payguard_channel_find(payment->channel, channel))
+		ereport(ERROR, (errcode(ERRCODE_DATA_CORRUPTED),
+						errmsg("channel \"%s\" of payment \"%s\" does not exist",
+							   payguard_str(payment->channel),
+							   payguard_uuid_str(payment->payment_id)),
+						errhint("Run payguard.verify().")));
+}
+
+/*
+ * payguard_time_plus adds an interval to a time.
+ */
+TimestampTz
+payguard_time_plus(TimestampTz time, const Interval *interval)
+{
+	return DatumGetTimestampTz(DirectFunctionCall2(timestamptz_pl_interval,
+												   TimestampTzGetDatum(time),
+												   IntervalPGetDatum(interval)));
+}
+
 PG_FUNCTION_INFO_V1(payguard_register_channel);
 
 /*

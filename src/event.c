@@ -71,6 +71,30 @@ payguard_event_write(const char *kind, const Order *order, const Payment *paymen
 }
 
 /*
+ * payguard_event_write_refund records one change of a refund.
+ */
+void
+payguard_event_write_refund(const char *kind, const Refund *refund,
+							const char *from_status, const char *to_status,
+							Jsonb *details)
+{
+	Event event = {
+		.order_id = refund->order_id,
+		.payment_id = refund->payment_id,
+		.refund_id = refund->refund_id,
+		.kind = payguard_text(kind),
+		.from_status = from_status ? payguard_text(from_status) : NULL,
+		.to_status = payguard_text(to_status),
+		.version = NO_ID,
+		.actor = payguard_actor(),
+		.at = GetCurrentTimestamp(),
+		.details = details,
+	};
+
+	payguard_store_insert(&payguard_events, &event);
+}
+
+/*
  * delegate_function returns current_actor()'s oid: whoever may execute it has the access
  * "delegate".
  */

@@ -8,6 +8,7 @@
  */
 #include "postgres.h"
 
+#include "catalog/pg_type.h"
 #include "funcapi.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
@@ -18,6 +19,9 @@ static bool judge_creation(const Order *asked, const Order *existing, Refusal *r
 static bool judge_update(const Order *order, int64 expected_version, Refusal *refusal);
 static bool judge_cancel(const Order *order, int64 expected_version, Refusal *refusal);
 static void check_deadline(TimestampTz expires_at);
+static void set_deadline(const Order *order);
+static bool is_closing(const Order *order);
+static void close_order(Order *order, OrderStatus as, Jsonb *details);
 static void refuse_request(const Order *order, const Refusal *refusal)
 	pg_attribute_noreturn();
 static void describe_status(const Order *order, const Payment *live, Datum *values,
@@ -239,6 +243,7 @@ payguard_create_order(PG_FUNCTION_ARGS)
 		asked.created_at = asked.updated_at = GetCurrentTimestamp();
 		if (payguard_store_insert_new(&payguard_orders, ORDER_BY_ID, &asked))
 		{
+			set_deadline(&asked);
 			payguard_event_write("order.created", &asked, NULL, NULL, "unpaid", true,
 								 payguard_json("amount", 'i', asked.amount, "currency",
 											   't', asked.currency, "customer_id", 't',
@@ -304,6 +309,21 @@ check_deadline(TimestampTz expires_at)
 		payguard_arg_bad("expires_at", "It has passed.", "Give a time in the future.");
 }
 
+/*
+ * set_deadline notes when expire_orders() has to look at an order. The row goes when its time
+ * has come, whatever has become of the order: so paying does not touch it.
+ */
+static void
+set_deadline(const Order *order)
+{
+	Deadline deadline = {.order_id = order->order_id, .expires_at = order->expires_at};
+
+	if (order->expires_at == NO_TIME ||
+		payguard_store_insert_new(&payguard_deadlines, DEADLINE_BY_ORDER, &deadline))
+		return;
+	payguard_store_update(&payguard_deadlines, FIELD(DEADLINE_F_EXPIRES_AT), &deadline);
+}
+
 PG_FUNCTION_INFO_V1(payguard_update_order);
 
 /*
@@ -354,6 +374,8 @@ payguard_update_order(PG_FUNCTION_ARGS)
 		order.expires_at = expires_at;
 		changed |= FIELD(ORDER_F_EXPIRES_AT);
 	}
+	if (changed & FIELD(ORDER_F_EXPIRES_AT))
+		set_deadline(&order);
 	if (changed != 0)
 		payguard_order_change(
 			&order, ORDER_UNPAID, changed, "order.updated", NULL,
@@ -380,8 +402,10 @@ PG_FUNCTION_INFO_V1(payguard_cancel_order);
 /*
  * cancel_order(order_id, expected_version := NULL, reason := NULL) → orders
  *
- * A cancelled order is returned as it is. Errors: 22004, 22023; PY401; PY101 where it is paid;
- * PY102 where it has expired; PY201.
+ * A paying order is cancelled when its attempt has ended without money: until then it is
+ * paying with closing_as = cancelled, and a success still pays it. An order that is cancelled,
+ * or about to be closed, is returned as it is. Errors: 22004, 22023; PY401; PY101 where it is
+ * paid; PY102 where it has expired; PY201.
  */
 Datum
 payguard_cancel_order(PG_FUNCTION_ARGS)
@@ -400,7 +424,7 @@ payguard_cancel_order(PG_FUNCTION_ARGS)
 	}
 	if (!judge_cancel(&order, expected_version, &refusal))
 		refuse_request(&order, &refusal);
-	if (order.status != ORDER_CANCELLED)
+	if (!is_closing(&order))
 	{
 		if (!payguard_order_lock(order_id, &order))
 			elog(ERROR, "payguard: order \"%s\" has vanished", payguard_str(order_id));
@@ -408,11 +432,11 @@ payguard_cancel_order(PG_FUNCTION_ARGS)
 		if (!judge_cancel(&order, expected_version, &refusal))
 			refuse_request(&order, &refusal);
 	}
-	if (order.status == ORDER_CANCELLED)
+	if (is_closing(&order))
 		payguard_store_make_durable(&order);
 	else
-		payguard_order_change(&order, ORDER_CANCELLED, 0, "order.cancelled", NULL,
-							  payguard_json("reason", 't', reason, NULL));
+		close_order(&order, ORDER_CANCELLED,
+					payguard_json("reason", 't', reason, NULL));
 	payguard_store_end(STORE_WRITE);
 	return payguard_row_result(fcinfo, &payguard_orders, &order);
 }
@@ -427,10 +451,91 @@ judge_cancel(const Order *order, int64 expected_version, Refusal *refusal)
 	/* the deadline does not matter here: an order that is not yet expired may be cancelled */
 	TimestampTz before_any_deadline = DT_NOBEGIN;
 
-	if (order->status == ORDER_CANCELLED)
+	if (is_closing(order))
 		return true;
-	return payguard_refuse_unpayable(order, before_any_deadline, refusal) &&
+	return (order->status == ORDER_PAYING ||
+			payguard_refuse_unpayable(order, before_any_deadline, refusal)) &&
 		   payguard_refuse_version(order, expected_version, refusal);
+}
+
+/*
+ * is_closing tells whether an order is cancelled, or will be closed by its attempt's end.
+ */
+static bool
+is_closing(const Order *order)
+{
+	return order->status == ORDER_CANCELLED || order->closing_as != ORDER_NONE;
+}
+
+/*
+ * close_order ends an unpaid order as cancelled or expired, or has its attempt closed first.
+ * The caller holds its lock.
+ */
+static void
+close_order(Order *order, OrderStatus as, Jsonb *details)
+{
+	Payment live;
+
+	if (order->status == ORDER_UNPAID)
+	{
+		payguard_order_change(order, as, 0,
+							  as == ORDER_CANCELLED ? "order.cancelled" : "order.expired",
+							  NULL, details);
+		return;
+	}
+	if (!payguard_payment_that_counts(order->order_id, &live))
+		elog(ERROR, "payguard: order \"%s\" is paying without a live payment",
+			 payguard_str(order->order_id));
+	order->closing_as = as;
+	payguard_order_change(order, ORDER_PAYING, FIELD(ORDER_F_CLOSING_AS), "order.closing",
+						  &live, details);
+	payguard_payment_close(order, &live);
+}
+
+static const RowQuery due_deadlines = {
+	"expires_at OPERATOR(pg_catalog.<=) $1 ORDER BY expires_at LIMIT $2",
+	{TIMESTAMPTZOID, INT8OID, InvalidOid}};
+
+PG_FUNCTION_INFO_V1(payguard_expire_orders);
+
+/*
+ * expire_orders(max) → int: deals with that many deadlines that have passed, the oldest first,
+ * and returns how many. Orders that somebody is working on are left for the next call. Errors:
+ * 22004, 22023.
+ */
+Datum
+payguard_expire_orders(PG_FUNCTION_ARGS)
+{
+	int max = payguard_arg_max(ARG(0), "max");
+	Datum values[2] = {TimestampTzGetDatum(GetCurrentTimestamp()), Int64GetDatum(max)};
+	Deadline *due;
+	int done = 0;
+	int n;
+
+	payguard_request_begin("expire_orders()");
+	n = payguard_store_list(&payguard_deadlines, &due_deadlines, values, (void **) &due);
+	for (int i = 0; i < n; i++)
+	{
+		Order like = {.order_id = due[i].order_id};
+		Order order;
+		Deadline deadline;
+
+		if (!payguard_store_lock_free(&payguard_orders, ORDER_BY_ID, &like, &order))
+			continue;
+		payguard_store_refresh();
+		if (!payguard_store_find(&payguard_deadlines, DEADLINE_BY_ORDER, &due[i],
+								 &deadline))
+			continue;
+		if (!payguard_order_is_past_deadline(&order, GetCurrentTimestamp()))
+			continue;
+		if (order.status == ORDER_UNPAID ||
+			(order.status == ORDER_PAYING && order.closing_as == ORDER_NONE))
+			close_order(&order, ORDER_EXPIRED, NULL);
+		payguard_store_delete(&payguard_deadlines, &deadline);
+		done++;
+	}
+	payguard_store_end(STORE_WRITE);
+	PG_RETURN_INT32(done);
 }
 
 /*

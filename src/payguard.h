@@ -15,6 +15,7 @@
 #include "utils/timestamp.h"
 #include "utils/uuid.h"
 
+#include "decide.h"
 #include "errors.h"
 #include "machine.h"
 #include "store.h"
@@ -205,11 +206,278 @@ enum
 	CHANNEL_BY_NAME
 };
 
+/* One movement of money back to the customer. */
+typedef struct Refund
+{
+	RowHeader header;
+	pg_uuid_t *refund_id;
+	pg_uuid_t *payment_id;
+	text *order_id;
+	text *idempotency_key; /* NULL where nobody asked for it */
+	text *channel;
+	int64 amount; /* as asked */
+	text *currency;
+	int64 returned_amount; /* as the channel reported */
+	RefundStatus status;
+	text *origin;		 /* request, surplus, channel */
+	text *reversal_kind; /* of origin channel: refund, chargeback, bank_return */
+	text *reason;
+	text *channel_refund_id;
+	text *failure_code;
+	text *failure_message;
+	text *requested_by;
+	Jsonb *details;
+	TimestampTz created_at;
+	TimestampTz completed_at;
+} Refund;
+
+enum
+{
+	REFUND_F_REFUND_ID,
+	REFUND_F_PAYMENT_ID,
+	REFUND_F_ORDER_ID,
+	REFUND_F_IDEMPOTENCY_KEY,
+	REFUND_F_CHANNEL,
+	REFUND_F_AMOUNT,
+	REFUND_F_CURRENCY,
+	REFUND_F_RETURNED_AMOUNT,
+	REFUND_F_STATUS,
+	REFUND_F_ORIGIN,
+	REFUND_F_REVERSAL_KIND,
+	REFUND_F_REASON,
+	REFUND_F_CHANNEL_REFUND_ID,
+	REFUND_F_FAILURE_CODE,
+	REFUND_F_FAILURE_MESSAGE,
+	REFUND_F_REQUESTED_BY,
+	REFUND_F_DETAILS,
+	REFUND_F_CREATED_AT,
+	REFUND_F_COMPLETED_AT,
+	N_REFUND_FIELDS
+};
+
+enum
+{
+	REFUND_BY_ID,
+	REFUND_BY_KEY,
+	REFUND_BY_CHANNEL_REFUND
+};
+
+/* The refunds of one payment added up, in the minor unit of what was received. */
+typedef struct RefundBalance
+{
+	RowHeader header;
+	pg_uuid_t *payment_id;
+	int64 received;
+	int64 refunding;
+	int64 refunded;
+	int64 excess;
+} RefundBalance;
+
+enum
+{
+	BALANCE_F_PAYMENT_ID,
+	BALANCE_F_RECEIVED,
+	BALANCE_F_REFUNDING,
+	BALANCE_F_REFUNDED,
+	BALANCE_F_EXCESS,
+	N_BALANCE_FIELDS
+};
+
+enum
+{
+	BALANCE_BY_PAYMENT
+};
+
+/* One thing that a worker must do outside. */
+typedef struct Task
+{
+	RowHeader header;
+	int64 task_id;
+	text *kind;
+	text *order_id;
+	pg_uuid_t *payment_id;
+	pg_uuid_t *refund_id;
+	text *channel;
+	TimestampTz run_at;
+	pg_uuid_t *lease_token;
+	TimestampTz leased_until;
+	text *worker;
+	int64 tries; /* how often it was claimed; 0: nobody outside knows of it */
+	text *last_error;
+	TimestampTz dead_at;
+	TimestampTz created_at;
+} Task;
+
+enum
+{
+	TASK_F_TASK_ID,
+	TASK_F_KIND,
+	TASK_F_ORDER_ID,
+	TASK_F_PAYMENT_ID,
+	TASK_F_REFUND_ID,
+	TASK_F_CHANNEL,
+	TASK_F_RUN_AT,
+	TASK_F_LEASE_TOKEN,
+	TASK_F_LEASED_UNTIL,
+	TASK_F_WORKER,
+	TASK_F_TRIES,
+	TASK_F_LAST_ERROR,
+	TASK_F_DEAD_AT,
+	TASK_F_CREATED_AT,
+	N_TASK_FIELDS
+};
+
+enum
+{
+	TASK_BY_ID,
+	TASK_OF_PAYMENT,
+	TASK_OF_REFUND
+};
+
+/* One message from a channel. */
+typedef struct Notification
+{
+	RowHeader header;
+	text *channel;
+	text *event_id;
+	bytea *body;
+	pg_uuid_t *payment_id;
+	pg_uuid_t *refund_id;
+	text *channel_status;
+	text *channel_txn_id;
+	int64 amount;
+	text *currency;
+	TimestampTz channel_time;
+	text *code;
+	text *message;
+	text *result;
+	text *order_id;
+	TimestampTz received_at;
+} Notification;
+
+enum
+{
+	NOTIFICATION_F_CHANNEL,
+	NOTIFICATION_F_EVENT_ID,
+	NOTIFICATION_F_BODY,
+	NOTIFICATION_F_PAYMENT_ID,
+	NOTIFICATION_F_REFUND_ID,
+	NOTIFICATION_F_CHANNEL_STATUS,
+	NOTIFICATION_F_CHANNEL_TXN_ID,
+	NOTIFICATION_F_AMOUNT,
+	NOTIFICATION_F_CURRENCY,
+	NOTIFICATION_F_CHANNEL_TIME,
+	NOTIFICATION_F_CODE,
+	NOTIFICATION_F_MESSAGE,
+	NOTIFICATION_F_RESULT,
+	NOTIFICATION_F_ORDER_ID,
+	NOTIFICATION_F_RECEIVED_AT,
+	N_NOTIFICATION_FIELDS
+};
+
+enum
+{
+	NOTIFICATION_BY_EVENT
+};
+
+/* One thing that a person must look at. */
+typedef struct Alert
+{
+	RowHeader header;
+	int64 alert_id;
+	text *kind;
+	text *severity;
+	text *cause; /* the id of the payment, refund, task or message that it is about */
+	text *order_id;
+	pg_uuid_t *payment_id;
+	pg_uuid_t *refund_id;
+	int64 task_id;
+	Jsonb *details;
+	TimestampTz opened_at;
+	TimestampTz acknowledged_at;
+	text *acknowledged_by;
+	TimestampTz resolved_at;
+	text *resolved_by;
+	text *note;
+} Alert;
+
+enum
+{
+	ALERT_F_ALERT_ID,
+	ALERT_F_KIND,
+	ALERT_F_SEVERITY,
+	ALERT_F_CAUSE,
+	ALERT_F_ORDER_ID,
+	ALERT_F_PAYMENT_ID,
+	ALERT_F_REFUND_ID,
+	ALERT_F_TASK_ID,
+	ALERT_F_DETAILS,
+	ALERT_F_OPENED_AT,
+	ALERT_F_ACKNOWLEDGED_AT,
+	ALERT_F_ACKNOWLEDGED_BY,
+	ALERT_F_RESOLVED_AT,
+	ALERT_F_RESOLVED_BY,
+	ALERT_F_NOTE,
+	N_ALERT_FIELDS
+};
+
+enum
+{
+	ALERT_BY_ID,
+	ALERT_OPEN
+};
+
+/* When an order expires. */
+typedef struct Deadline
+{
+	RowHeader header;
+	text *order_id;
+	TimestampTz expires_at;
+} Deadline;
+
+enum
+{
+	DEADLINE_F_ORDER_ID,
+	DEADLINE_F_EXPIRES_AT,
+	N_DEADLINE_FIELDS
+};
+
+enum
+{
+	DEADLINE_BY_ORDER
+};
+
+/* What a channel says of a payment or a refund. */
+typedef struct Report
+{
+	ChannelStatus status;
+	text *txn_id;
+	int64 amount;
+	text *currency;
+	text *code;
+	text *message;
+	TimestampTz channel_time;
+	text *note; /* the operator's, where one gives his word for the channel */
+} Report;
+
+/* What became of a piece of evidence. */
+typedef struct Applied
+{
+	bool changed;			/* something was written; otherwise it was a replay */
+	const char *contradicts; /* why it could not be applied: it is stored and alerted */
+} Applied;
+
 /* table.c */
 extern const Table payguard_orders;
 extern const Table payguard_payments;
 extern const Table payguard_events;
 extern const Table payguard_channels;
+extern const Table payguard_refunds;
+extern const Table payguard_refund_balances;
+extern const Table payguard_tasks;
+extern const Table payguard_notifications;
+extern const Table payguard_alerts;
+extern const Table payguard_deadlines;
 
 /* argument.c */
 #define ARG(n) PG_GETARG_DATUM(n), PG_ARGISNULL(n)
@@ -224,6 +492,10 @@ extern text *payguard_arg_currency_or_null(Datum value, bool isnull, const char 
 extern int64 payguard_arg_version(Datum value, bool isnull, const char *name);
 extern int64 payguard_arg_version_or_null(Datum value, bool isnull, const char *name);
 extern TimestampTz payguard_arg_time_or_null(Datum value, bool isnull, const char *name);
+extern pg_uuid_t *payguard_arg_uuid(Datum value, bool isnull, const char *name);
+extern ChannelStatus payguard_arg_channel_status(Datum value, bool isnull,
+												 const char *name);
+extern int payguard_arg_max(Datum value, bool isnull, const char *name);
 extern void payguard_arg_bad(const char *name, const char *problem, const char *hint)
 	pg_attribute_noreturn();
 extern void payguard_arg_missing(const char *name) pg_attribute_noreturn();
@@ -250,6 +522,9 @@ extern text *payguard_actor(void);
 extern void payguard_event_write(const char *kind, const Order *order,
 								 const Payment *payment, const char *from_status,
 								 const char *to_status, bool versioned, Jsonb *details);
+extern void payguard_event_write_refund(const char *kind, const Refund *refund,
+										const char *from_status, const char *to_status,
+										Jsonb *details);
 
 /* order.c */
 extern void payguard_request_begin(const char *function);
@@ -276,8 +551,61 @@ extern void payguard_result_of(const Payment *payment, const Order *order, bool 
 							   PaymentResult *result);
 extern Datum payguard_result_datum(const PaymentResult *result, TupleDesc desc);
 
+/* attempt.c */
+extern void payguard_payment_change(const Order *order, Payment *payment,
+									PaymentStatus to, FieldSet also, Jsonb *details);
+extern void payguard_payment_must_exist(const pg_uuid_t *payment_id, Payment *payment);
+extern void payguard_payment_lock(const pg_uuid_t *payment_id, Order *order,
+								  Payment *payment);
+extern bool payguard_payment_withdraw_charge(const Payment *payment);
+extern void payguard_payment_end_tasks(const Payment *payment);
+extern void payguard_payment_close(Order *order, Payment *payment);
+
+/* task.c */
+extern void payguard_task_schedule(const char *kind, const Payment *payment,
+								   const Refund *refund, TimestampTz run_at);
+extern bool payguard_task_find(const char *kind, const Payment *payment,
+							   const Refund *refund, Task *task);
+extern bool payguard_task_remove(const char *kind, const Payment *payment,
+								 const Refund *refund);
+extern void payguard_task_query(const Payment *payment, const Channel *channel);
+
+/* alert.c */
+extern void payguard_alert_open(const char *kind, const char *severity, const text *cause,
+								const Payment *payment, const Refund *refund,
+								Jsonb *details);
+extern void payguard_alert_payment(const char *kind, const char *severity,
+								   const Payment *payment, Jsonb *details);
+extern void payguard_alert_refund(const char *kind, const char *severity,
+								  const Refund *refund, Jsonb *details);
+extern void payguard_alert_resolve(const char *kind, const text *cause, text *note);
+
+/* evidence.c */
+extern void payguard_evidence_apply(Order *order, Payment *payment, const Report *report,
+									Applied *applied);
+extern void payguard_record_apply(Order *order, const Channel *channel,
+								  const Report *report, Payment *payment,
+								  Applied *applied);
+
+/* notification.c */
+extern void payguard_notification_keep(const text *channel, const text *order_id,
+									   const pg_uuid_t *payment_id,
+									   const pg_uuid_t *refund_id, const Report *report,
+									   const char *result);
+extern void payguard_notification_match_txn(Order *order, Payment *payment);
+
+/* refund.c */
+extern void payguard_refund_surplus(Order *order, const Payment *payment,
+									RefundStatus status);
+extern void payguard_refund_correct_received(Order *order, const Payment *payment);
+extern bool payguard_refund_waive_unbegun(const Payment *payment, const text *note);
+extern void payguard_refund_report(Order *order, const Report *report, Refund *refund,
+								   Applied *applied);
+
 /* channel.c */
+extern void payguard_channel_of(const Payment *payment, Channel *channel);
 extern bool payguard_channel_find(const text *name, Channel *channel);
+extern TimestampTz payguard_time_plus(TimestampTz time, const Interval *interval);
 
 /* protect.c */
 extern bool payguard_allow_unsafe_ddl;

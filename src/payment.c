@@ -54,7 +54,9 @@ typedef struct PayCall
 	text *currency;
 	int64 expected_version;
 	text *channel;
-	const char *kind;
+	const char *kind;		/* payments.request_kind: pay, start, request, revoke */
+	TimestampTz expires_at; /* of an attempt, at its channel */
+	Jsonb *details;
 
 	/* the batch: who must be settled before, by order and by key */
 	struct PayCall *before_order;
@@ -82,6 +84,7 @@ static void judge(PayCall *call);
 static bool judge_known(const PayCall *call, Refusal *refusal);
 static bool judge_key_reuse(const PayCall *call, Refusal *refusal);
 static bool judge_channel(const PayCall *call, Refusal *refusal);
+static bool is_attempt(const PayCall *call);
 static bool judge_money(const PayCall *call, const Order *order, Refusal *refusal);
 static void make_answer_durable(const PayCall *call);
 static void fill_payment(PayCall *call);
@@ -231,6 +234,42 @@ payguard_pay_order(PG_FUNCTION_ARGS)
 
 	read_pay_arguments(fcinfo, &call);
 	payguard_request_begin("pay_order()");
+	pay(&call, 1);
+	if (call.verdict == VERDICT_REFUSE)
+		payguard_raise(&call.refusal);
+	payguard_store_end(STORE_WRITE);
+	set_result(&call, &result);
+	return payguard_result_datum(&result, payguard_result_desc(fcinfo));
+}
+
+PG_FUNCTION_INFO_V1(payguard_start_payment);
+
+/*
+ * start_payment(order_id, idempotency_key, channel, amount := NULL, currency := NULL,
+ *				 expected_version := NULL, expires_at := NULL, details := NULL)
+ *	→ payment_result
+ *
+ * Opens an attempt: the order is paying, and the caller calls the channel next, with
+ * payment_id as its idempotency key. expires_at: until when the channel may charge. Errors:
+ * those of pay_order(); 22023 where the channel is internal.
+ */
+Datum
+payguard_start_payment(PG_FUNCTION_ARGS)
+{
+	PayCall call = {
+		.kind = "start",
+		.order_id = payguard_arg_id(ARG(0), "order_id"),
+		.key = payguard_arg_id(ARG(1), "idempotency_key"),
+		.channel = payguard_arg_id(ARG(2), "channel"),
+		.amount = payguard_arg_amount_or_null(ARG(3), "amount"),
+		.currency = payguard_arg_currency_or_null(ARG(4), "currency"),
+		.expected_version = payguard_arg_version_or_null(ARG(5), "expected_version"),
+		.expires_at = payguard_arg_time_or_null(ARG(6), "expires_at"),
+		.details = PG_ARGISNULL(7) ? NULL : PG_GETARG_JSONB_P(7),
+	};
+	PaymentResult result;
+
+	payguard_request_begin("start_payment()");
 	pay(&call, 1);
 	if (call.verdict == VERDICT_REFUSE)
 		payguard_raise(&call.refusal);
@@ -647,14 +686,17 @@ judge_channel(const PayCall *call, Refusal *refusal)
 	const char *name = payguard_str(call->channel);
 	Channel channel;
 
-	if (payguard_text_is(call->channel, INTERNAL_CHANNEL))
+	if (payguard_text_is(call->channel, INTERNAL_CHANNEL) && !is_attempt(call))
 		return true;
 	if (!payguard_channel_find(call->channel, &channel))
 		return payguard_refuse(
 			refusal, ERR_CHANNEL_NOT_FOUND, psprintf("channel \"%s\" does not exist", name),
 			"Nothing has been written.",
 			"Register it with payguard.register_channel(), or correct its name.");
-	if (!channel.internal)
+	if (is_attempt(call) && channel.internal)
+		payguard_arg_bad("channel", "It is internal: there is nothing outside to wait for.",
+						 "Pay with payguard.pay_order().");
+	if (!is_attempt(call) && !channel.internal)
 		return payguard_refuse(
 			refusal, ERR_CHANNEL_NOT_INTERNAL,
 			psprintf("channel \"%s\" is not internal", name),
@@ -662,6 +704,15 @@ judge_channel(const PayCall *call, Refusal *refusal)
 			"channel took is evidence.",
 			"Start a payment through the channel, and report what the channel answers.");
 	return true;
+}
+
+/*
+ * is_attempt tells whether a call asks for a payment that an outside channel will make.
+ */
+static bool
+is_attempt(const PayCall *call)
+{
+	return strcmp(call->kind, "start") == 0 || strcmp(call->kind, "request") == 0;
 }
 
 static bool
@@ -700,13 +751,14 @@ make_answer_durable(const PayCall *call)
 }
 
 /*
- * fill_payment makes the payment of a call that may pay.
+ * fill_payment makes the payment of a call that may pay: the money itself, or an attempt.
  */
 static void
 fill_payment(PayCall *call)
 {
 	const Order *order = &call->entry->order;
 	TimestampTz now = GetCurrentTimestamp();
+	bool attempt = is_attempt(call);
 
 	call->payment = (Payment){
 		.payment_id = payguard_uuid_v7(payguard_slot_of(order->order_id)),
@@ -715,32 +767,42 @@ fill_payment(PayCall *call)
 		.channel = call->channel,
 		.amount = order->amount,
 		.currency = order->currency,
-		.received_amount = order->amount,
-		.received_currency = order->currency,
-		.amount_verified = true,
-		.status = payguard_machine_move(&payguard_payment_machine, PAYMENT_NONE,
-										PAYMENT_SUCCEEDED),
+		.received_amount = attempt ? NO_AMOUNT : order->amount,
+		.received_currency = attempt ? NULL : order->currency,
+		.amount_verified = !attempt,
+		.status =
+			payguard_machine_move(&payguard_payment_machine, PAYMENT_NONE,
+								  attempt ? PAYMENT_PENDING : PAYMENT_SUCCEEDED),
 		.channel_time = NO_TIME,
 		.order_version = order->version + 1,
 		.request_kind = payguard_text(call->kind),
+		.details = call->details,
 		.created_at = now,
-		.expires_at = NO_TIME,
-		.completed_at = now,
+		.expires_at = attempt ? call->expires_at : NO_TIME,
+		.completed_at = attempt ? NO_TIME : now,
 	};
 }
 
 /*
- * complete turns the order of a call whose payment is in to paid.
+ * complete turns the order of a call whose payment is in to paid, or to paying.
  */
 static void
 complete(PayCall *call)
 {
 	Order *order = &call->entry->order;
+	Channel channel;
 
+	call->verdict = VERDICT_DONE;
+	if (is_attempt(call))
+	{
+		payguard_order_change(order, ORDER_PAYING, 0, "order.paying", &call->payment, NULL);
+		payguard_channel_of(&call->payment, &channel);
+		payguard_task_query(&call->payment, &channel);
+		return;
+	}
 	order->payment_id = call->payment.payment_id;
 	payguard_order_change(order, ORDER_PAID, FIELD(ORDER_F_PAYMENT_ID), "order.paid",
 						  &call->payment, NULL);
-	call->verdict = VERDICT_DONE;
 }
 
 /*

@@ -63,6 +63,14 @@ typedef struct Table
 	int nkeys;
 } Table;
 
+/* A query for several rows; a constant, whose address names the saved plan. */
+#define MAX_QUERY_PARAMETERS 4
+typedef struct RowQuery
+{
+	const char *where; /* the text behind WHERE, qualified, with $1 ... */
+	Oid types[MAX_QUERY_PARAMETERS]; /* of the parameters, ended by InvalidOid */
+} RowQuery;
+
 /* What every row struct begins with. */
 typedef struct RowHeader
 {
@@ -84,7 +92,11 @@ extern void payguard_store_refresh(void);
 extern void payguard_store_end(StoreMode mode);
 
 extern bool payguard_store_find(const Table *table, int key, const void *like, void *row);
+extern int payguard_store_list(const Table *table, const RowQuery *query, Datum *values,
+							   void **rows);
 extern bool payguard_store_lock(const Table *table, int key, const void *like, void *row);
+extern bool payguard_store_lock_free(const Table *table, int key, const void *like,
+									 void *row);
 extern void payguard_store_insert(const Table *table, const void *row);
 extern bool payguard_store_insert_new(const Table *table, int key, const void *row);
 extern void payguard_store_update(const Table *table, FieldSet changed, const void *row);

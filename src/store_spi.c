@@ -38,7 +38,9 @@
 typedef enum Operation
 {
 	OP_FIND,
+	OP_LIST,
 	OP_LOCK,
+	OP_LOCK_FREE,
 	OP_INSERT,
 	OP_INSERT_NEW,
 	OP_UPDATE,
@@ -49,7 +51,7 @@ typedef struct PlanKey
 {
 	const Table *table;
 	uint64 operation; /* an Operation, as wide as the rest: the key has no padding */
-	uint64 variant;	  /* OP_UPDATE: the fields that change; otherwise the index of a key */
+	uint64 variant;	  /* OP_UPDATE: the fields; OP_LIST: a RowQuery; otherwise a key's index */
 } PlanKey;
 
 typedef struct PlanEntry
@@ -69,6 +71,7 @@ static struct
 
 static bool select_row(const Table *table, Operation operation, int key, const void *like,
 					   void *row);
+static void read_row(const Table *table, HeapTuple tuple, TupleDesc desc, void *row);
 static uint64 run(const Table *table, Operation operation, uint64 variant, Datum *values,
 				  const char *nulls);
 static int run_plan(SPIPlanPtr plan, Datum *values, const char *nulls, bool read_only,
@@ -142,6 +145,23 @@ payguard_store_find(const Table *table, int key, const void *like, void *row)
 }
 
 /*
+ * payguard_store_list reads the rows that a query names, with the snapshot of
+ * payguard_store_find(), and returns their number; rows: an array of the table's structs.
+ */
+int
+payguard_store_list(const Table *table, const RowQuery *query, Datum *values, void **rows)
+{
+	int n = (int) run(table, OP_LIST, (uint64) (uintptr_t) query, values, NULL);
+	char *row = palloc0(Max(n, 1) * table->row_size);
+
+	*rows = row;
+	for (int i = 0; i < n; i++, row += table->row_size)
+		read_row(table, SPI_tuptable->vals[i], SPI_tuptable->tupdesc, row);
+	SPI_freetuptable(SPI_tuptable);
+	return n;
+}
+
+/*
  * payguard_store_lock reads and locks the newest version of a row, waiting for other
  * transactions as long as lock_timeout allows; false where there is none. In REPEATABLE READ
  * and SERIALIZABLE it raises 40001 where the newest version is not the visible one.
@@ -150,6 +170,16 @@ bool
 payguard_store_lock(const Table *table, int key, const void *like, void *row)
 {
 	return select_row(table, OP_LOCK, key, like, row);
+}
+
+/*
+ * payguard_store_lock_free is payguard_store_lock for a row that nobody holds; false: there is
+ * none, or somebody holds it.
+ */
+bool
+payguard_store_lock_free(const Table *table, int key, const void *like, void *row)
+{
+	return select_row(table, OP_LOCK_FREE, key, like, row);
 }
 
 /*
@@ -270,31 +300,32 @@ select_row(const Table *table, Operation operation, int key, const void *like, v
 {
 	Datum values[MAX_FIELDS];
 	char nulls[MAX_FIELDS];
-	HeapTuple tuple;
-	TupleDesc desc;
 
 	collect(table, key_fields(table, key), like, values, nulls);
 	if (run(table, operation, key, values, nulls) == 0)
 		return false;
+	read_row(table, SPI_tuptable->vals[0], SPI_tuptable->tupdesc, row);
+	SPI_freetuptable(SPI_tuptable);
+	return true;
+}
 
-	tuple = SPI_tuptable->vals[0];
-	desc = SPI_tuptable->tupdesc;
+/*
+ * read_row copies a tuple of append_columns() and xmin into a row's struct.
+ */
+static void
+read_row(const Table *table, HeapTuple tuple, TupleDesc desc, void *row)
+{
+	bool isnull;
+
 	memset(row, 0, table->row_size);
 	for (int f = 0; f < table->nfields; f++)
 	{
-		bool isnull;
 		Datum value = SPI_getbinval(tuple, desc, f + 1, &isnull);
 
 		field_set(&table->fields[f], row, value, isnull);
 	}
-	{
-		bool isnull;
-
-		((RowHeader *) row)->xmin = DatumGetTransactionId(
-			SPI_getbinval(tuple, desc, table->nfields + 1, &isnull));
-	}
-	SPI_freetuptable(SPI_tuptable);
-	return true;
+	((RowHeader *) row)->xmin =
+		DatumGetTransactionId(SPI_getbinval(tuple, desc, table->nfields + 1, &isnull));
 }
 
 /*
@@ -318,7 +349,8 @@ run(const Table *table, Operation operation, uint64 variant, Datum *values,
 			result = run_plan(plan, values, nulls, false, table->name, CMD_DELETE);
 			break;
 		default:
-			result = run_plan(plan, values, nulls, operation == OP_FIND, NULL,
+			result = run_plan(plan, values, nulls,
+							  operation == OP_FIND || operation == OP_LIST, NULL,
 							  CMD_UNKNOWN);
 			break;
 	}
@@ -414,8 +446,24 @@ make_plan(const Table *table, Operation operation, uint64 variant)
 
 	switch (operation)
 	{
+		case OP_LIST:
+		{
+			const RowQuery *query = (const RowQuery *) (uintptr_t) variant;
+
+			while (n < MAX_QUERY_PARAMETERS && OidIsValid(query->types[n]))
+			{
+				types[n] = query->types[n];
+				n++;
+			}
+			appendStringInfoString(&sql, "SELECT ");
+			append_columns(&sql, table, ~UINT64CONST(0));
+			appendStringInfo(&sql, ", xmin FROM ONLY " PAYGUARD_SCHEMA ".%s WHERE %s",
+							 table->name, query->where);
+			break;
+		}
 		case OP_FIND:
 		case OP_LOCK:
+		case OP_LOCK_FREE:
 			appendStringInfoString(&sql, "SELECT ");
 			append_columns(&sql, table, ~UINT64CONST(0));
 			appendStringInfo(&sql, ", xmin FROM ONLY " PAYGUARD_SCHEMA ".%s",
@@ -423,6 +471,8 @@ make_plan(const Table *table, Operation operation, uint64 variant)
 			append_key(&sql, table, (int) variant, 1);
 			if (operation == OP_LOCK)
 				appendStringInfoString(&sql, " FOR NO KEY UPDATE");
+			if (operation == OP_LOCK_FREE)
+				appendStringInfoString(&sql, " FOR NO KEY UPDATE SKIP LOCKED");
 			break;
 		case OP_INSERT:
 		case OP_INSERT_NEW:
@@ -527,9 +577,12 @@ parameters(const Table *table, Operation operation, uint64 variant)
 			return (FieldSet) variant;
 		case OP_FIND:
 		case OP_LOCK:
+		case OP_LOCK_FREE:
 			return key_fields(table, (int) variant);
 		case OP_DELETE:
 			return key_fields(table, 0);
+		case OP_LIST:
+			return 0;
 	}
 	elog(ERROR, "payguard: unknown store operation %d", (int) operation);
 }

@@ -60,7 +60,8 @@ static const Field payment_fields[N_PAYMENT_FIELDS] = {
 static const Key payment_keys[] = {
 	[PAYMENT_BY_ID] = {{PAYMENT_F_PAYMENT_ID, -1}, NULL},
 	[PAYMENT_BY_KEY] = {{PAYMENT_F_IDEMPOTENCY_KEY, -1}, NULL},
-	[PAYMENT_BY_CHANNEL_TXN] = {{PAYMENT_F_CHANNEL, PAYMENT_F_CHANNEL_TXN_ID, -1}, NULL},
+	[PAYMENT_BY_CHANNEL_TXN] = {{PAYMENT_F_CHANNEL, PAYMENT_F_CHANNEL_TXN_ID, -1},
+								"channel_txn_id IS NOT NULL"},
 	[PAYMENT_THAT_COUNTS] = {{PAYMENT_F_ORDER_ID, -1},
 							 "status OPERATOR(pg_catalog.<>) ALL ("
 							 "'{failed,superseded,surplus}'::pg_catalog.text[])"},
@@ -104,7 +105,135 @@ static const Key channel_keys[] = {
 	[CHANNEL_BY_NAME] = {{CHANNEL_F_NAME, -1}, NULL},
 };
 
+static const Field refund_fields[N_REFUND_FIELDS] = {
+	[REFUND_F_REFUND_ID] = COLUMN(Refund, refund_id, FIELD_UUID),
+	[REFUND_F_PAYMENT_ID] = COLUMN(Refund, payment_id, FIELD_UUID),
+	[REFUND_F_ORDER_ID] = COLUMN(Refund, order_id, FIELD_TEXT),
+	[REFUND_F_IDEMPOTENCY_KEY] = COLUMN(Refund, idempotency_key, FIELD_TEXT),
+	[REFUND_F_CHANNEL] = COLUMN(Refund, channel, FIELD_TEXT),
+	[REFUND_F_AMOUNT] = COLUMN(Refund, amount, FIELD_AMOUNT),
+	[REFUND_F_CURRENCY] = COLUMN(Refund, currency, FIELD_TEXT),
+	[REFUND_F_RETURNED_AMOUNT] = COLUMN(Refund, returned_amount, FIELD_AMOUNT),
+	[REFUND_F_STATUS] = STATUS(Refund, status, payguard_refund_machine),
+	[REFUND_F_ORIGIN] = COLUMN(Refund, origin, FIELD_TEXT),
+	[REFUND_F_REVERSAL_KIND] = COLUMN(Refund, reversal_kind, FIELD_TEXT),
+	[REFUND_F_REASON] = COLUMN(Refund, reason, FIELD_TEXT),
+	[REFUND_F_CHANNEL_REFUND_ID] = COLUMN(Refund, channel_refund_id, FIELD_TEXT),
+	[REFUND_F_FAILURE_CODE] = COLUMN(Refund, failure_code, FIELD_TEXT),
+	[REFUND_F_FAILURE_MESSAGE] = COLUMN(Refund, failure_message, FIELD_TEXT),
+	[REFUND_F_REQUESTED_BY] = COLUMN(Refund, requested_by, FIELD_TEXT),
+	[REFUND_F_DETAILS] = COLUMN(Refund, details, FIELD_JSONB),
+	[REFUND_F_CREATED_AT] = COLUMN(Refund, created_at, FIELD_TIME),
+	[REFUND_F_COMPLETED_AT] = COLUMN(Refund, completed_at, FIELD_TIME),
+};
+
+static const Key refund_keys[] = {
+	[REFUND_BY_ID] = {{REFUND_F_REFUND_ID, -1}, NULL},
+	[REFUND_BY_KEY] = {{REFUND_F_IDEMPOTENCY_KEY, -1}, "idempotency_key IS NOT NULL"},
+	[REFUND_BY_CHANNEL_REFUND] = {{REFUND_F_CHANNEL, REFUND_F_CHANNEL_REFUND_ID, -1},
+								  "channel_refund_id IS NOT NULL"},
+};
+
+static const Field balance_fields[N_BALANCE_FIELDS] = {
+	[BALANCE_F_PAYMENT_ID] = COLUMN(RefundBalance, payment_id, FIELD_UUID),
+	[BALANCE_F_RECEIVED] = COLUMN(RefundBalance, received, FIELD_AMOUNT),
+	[BALANCE_F_REFUNDING] = COLUMN(RefundBalance, refunding, FIELD_AMOUNT),
+	[BALANCE_F_REFUNDED] = COLUMN(RefundBalance, refunded, FIELD_AMOUNT),
+	[BALANCE_F_EXCESS] = COLUMN(RefundBalance, excess, FIELD_AMOUNT),
+};
+
+static const Key balance_keys[] = {
+	[BALANCE_BY_PAYMENT] = {{BALANCE_F_PAYMENT_ID, -1}, NULL},
+};
+
+static const Field task_fields[N_TASK_FIELDS] = {
+	[TASK_F_TASK_ID] = DEFAULTED(Task, task_id, FIELD_ID),
+	[TASK_F_KIND] = COLUMN(Task, kind, FIELD_TEXT),
+	[TASK_F_ORDER_ID] = COLUMN(Task, order_id, FIELD_TEXT),
+	[TASK_F_PAYMENT_ID] = COLUMN(Task, payment_id, FIELD_UUID),
+	[TASK_F_REFUND_ID] = COLUMN(Task, refund_id, FIELD_UUID),
+	[TASK_F_CHANNEL] = COLUMN(Task, channel, FIELD_TEXT),
+	[TASK_F_RUN_AT] = COLUMN(Task, run_at, FIELD_TIME),
+	[TASK_F_LEASE_TOKEN] = COLUMN(Task, lease_token, FIELD_UUID),
+	[TASK_F_LEASED_UNTIL] = COLUMN(Task, leased_until, FIELD_TIME),
+	[TASK_F_WORKER] = COLUMN(Task, worker, FIELD_TEXT),
+	[TASK_F_TRIES] = COLUMN(Task, tries, FIELD_AMOUNT),
+	[TASK_F_LAST_ERROR] = COLUMN(Task, last_error, FIELD_TEXT),
+	[TASK_F_DEAD_AT] = COLUMN(Task, dead_at, FIELD_TIME),
+	[TASK_F_CREATED_AT] = COLUMN(Task, created_at, FIELD_TIME),
+};
+
+static const Key task_keys[] = {
+	[TASK_BY_ID] = {{TASK_F_TASK_ID, -1}, NULL},
+	[TASK_OF_PAYMENT] = {{TASK_F_PAYMENT_ID, TASK_F_KIND, -1}, "refund_id IS NULL"},
+	[TASK_OF_REFUND] = {{TASK_F_REFUND_ID, TASK_F_KIND, -1}, "refund_id IS NOT NULL"},
+};
+
+static const Field notification_fields[N_NOTIFICATION_FIELDS] = {
+	[NOTIFICATION_F_CHANNEL] = COLUMN(Notification, channel, FIELD_TEXT),
+	[NOTIFICATION_F_EVENT_ID] = COLUMN(Notification, event_id, FIELD_TEXT),
+	[NOTIFICATION_F_BODY] = COLUMN(Notification, body, FIELD_BYTEA),
+	[NOTIFICATION_F_PAYMENT_ID] = COLUMN(Notification, payment_id, FIELD_UUID),
+	[NOTIFICATION_F_REFUND_ID] = COLUMN(Notification, refund_id, FIELD_UUID),
+	[NOTIFICATION_F_CHANNEL_STATUS] = COLUMN(Notification, channel_status, FIELD_TEXT),
+	[NOTIFICATION_F_CHANNEL_TXN_ID] = COLUMN(Notification, channel_txn_id, FIELD_TEXT),
+	[NOTIFICATION_F_AMOUNT] = COLUMN(Notification, amount, FIELD_AMOUNT),
+	[NOTIFICATION_F_CURRENCY] = COLUMN(Notification, currency, FIELD_TEXT),
+	[NOTIFICATION_F_CHANNEL_TIME] = COLUMN(Notification, channel_time, FIELD_TIME),
+	[NOTIFICATION_F_CODE] = COLUMN(Notification, code, FIELD_TEXT),
+	[NOTIFICATION_F_MESSAGE] = COLUMN(Notification, message, FIELD_TEXT),
+	[NOTIFICATION_F_RESULT] = COLUMN(Notification, result, FIELD_TEXT),
+	[NOTIFICATION_F_ORDER_ID] = COLUMN(Notification, order_id, FIELD_TEXT),
+	[NOTIFICATION_F_RECEIVED_AT] = COLUMN(Notification, received_at, FIELD_TIME),
+};
+
+static const Key notification_keys[] = {
+	[NOTIFICATION_BY_EVENT] = {{NOTIFICATION_F_CHANNEL, NOTIFICATION_F_EVENT_ID, -1},
+							   NULL},
+};
+
+static const Field alert_fields[N_ALERT_FIELDS] = {
+	[ALERT_F_ALERT_ID] = DEFAULTED(Alert, alert_id, FIELD_ID),
+	[ALERT_F_KIND] = COLUMN(Alert, kind, FIELD_TEXT),
+	[ALERT_F_SEVERITY] = COLUMN(Alert, severity, FIELD_TEXT),
+	[ALERT_F_CAUSE] = COLUMN(Alert, cause, FIELD_TEXT),
+	[ALERT_F_ORDER_ID] = COLUMN(Alert, order_id, FIELD_TEXT),
+	[ALERT_F_PAYMENT_ID] = COLUMN(Alert, payment_id, FIELD_UUID),
+	[ALERT_F_REFUND_ID] = COLUMN(Alert, refund_id, FIELD_UUID),
+	[ALERT_F_TASK_ID] = COLUMN(Alert, task_id, FIELD_ID),
+	[ALERT_F_DETAILS] = COLUMN(Alert, details, FIELD_JSONB),
+	[ALERT_F_OPENED_AT] = COLUMN(Alert, opened_at, FIELD_TIME),
+	[ALERT_F_ACKNOWLEDGED_AT] = COLUMN(Alert, acknowledged_at, FIELD_TIME),
+	[ALERT_F_ACKNOWLEDGED_BY] = COLUMN(Alert, acknowledged_by, FIELD_TEXT),
+	[ALERT_F_RESOLVED_AT] = COLUMN(Alert, resolved_at, FIELD_TIME),
+	[ALERT_F_RESOLVED_BY] = COLUMN(Alert, resolved_by, FIELD_TEXT),
+	[ALERT_F_NOTE] = COLUMN(Alert, note, FIELD_TEXT),
+};
+
+static const Key alert_keys[] = {
+	[ALERT_BY_ID] = {{ALERT_F_ALERT_ID, -1}, NULL},
+	[ALERT_OPEN] = {{ALERT_F_KIND, ALERT_F_CAUSE, -1}, "resolved_at IS NULL"},
+};
+
+static const Field deadline_fields[N_DEADLINE_FIELDS] = {
+	[DEADLINE_F_ORDER_ID] = COLUMN(Deadline, order_id, FIELD_TEXT),
+	[DEADLINE_F_EXPIRES_AT] = COLUMN(Deadline, expires_at, FIELD_TIME),
+};
+
+static const Key deadline_keys[] = {
+	[DEADLINE_BY_ORDER] = {{DEADLINE_F_ORDER_ID, -1}, NULL},
+};
+
 const Table payguard_orders = TABLE("orders", Order, order_fields, order_keys);
 const Table payguard_payments = TABLE("payments", Payment, payment_fields, payment_keys);
 const Table payguard_events = TABLE("events", Event, event_fields, event_keys);
 const Table payguard_channels = TABLE("channels", Channel, channel_fields, channel_keys);
+const Table payguard_refunds = TABLE("refunds", Refund, refund_fields, refund_keys);
+const Table payguard_refund_balances =
+	TABLE("refund_balances", RefundBalance, balance_fields, balance_keys);
+const Table payguard_tasks = TABLE("tasks", Task, task_fields, task_keys);
+const Table payguard_notifications =
+	TABLE("notifications", Notification, notification_fields, notification_keys);
+const Table payguard_alerts = TABLE("alerts", Alert, alert_fields, alert_keys);
+const Table payguard_deadlines =
+	TABLE("deadlines", Deadline, deadline_fields, deadline_keys);

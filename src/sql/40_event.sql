@@ -36,12 +36,28 @@ AS $$
 BEGIN
   PERFORM payguard.order_status(order_timeline.order_id);
   RETURN QUERY
-    SELECT e.at, e.kind, e.from_status, e.to_status, e.version, e.payment_id, e.refund_id,
-           e.actor, e.details
-    FROM payguard.events e
-    WHERE e.order_id = order_timeline.order_id
-    ORDER BY e.event_id;
+    SELECT t.at, t.kind, t.from_status, t.to_status, t.version, t.payment_id, t.refund_id,
+           t.actor, t.details
+    FROM (
+      SELECT e.at, e.kind, e.from_status, e.to_status, e.version, e.payment_id, e.refund_id,
+             e.actor, e.details, e.event_id
+      FROM payguard.events e
+      WHERE e.order_id = order_timeline.order_id
+      UNION ALL
+      SELECT n.received_at, 'notification.' || n.result, NULL, n.channel_status, NULL,
+             n.payment_id, n.refund_id, n.channel,
+             jsonb_build_object('event_id', n.event_id, 'channel_txn_id', n.channel_txn_id,
+                                'amount', n.amount, 'currency', n.currency), NULL
+      FROM payguard.notifications n
+      WHERE n.order_id = order_timeline.order_id
+      UNION ALL
+      SELECT a.opened_at, 'alert.' || a.kind, NULL, a.severity, NULL, a.payment_id, a.refund_id,
+             a.resolved_by, a.details, NULL
+      FROM payguard.alerts a
+      WHERE a.order_id = order_timeline.order_id
+    ) t
+    ORDER BY t.at, t.event_id;
 END
 $$;
 COMMENT ON FUNCTION payguard.order_timeline(text) IS
-  'Everything that happened to an order, in order; for support. Errors: PY401';
+  'Everything that happened to an order, in order: changes, messages, alerts; for support. Errors: PY401';

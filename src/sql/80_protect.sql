@@ -10,7 +10,8 @@ CREATE FUNCTION payguard.own_tables() RETURNS SETOF text
 LANGUAGE sql IMMUTABLE
 SET search_path = pg_catalog, pg_temp
 AS $$
-  VALUES ('orders'), ('channels'), ('payments'), ('events')
+  VALUES ('orders'), ('channels'), ('payments'), ('events'), ('notifications'), ('deadlines'),
+    ('refunds'), ('refund_balances'), ('tasks'), ('alerts')
 $$;
 COMMENT ON FUNCTION payguard.own_tables() IS 'The names of payguard''s tables';
 
@@ -32,6 +33,8 @@ BEGIN
 END
 $$;
 SELECT pg_catalog.pg_extension_config_dump('payguard.events_event_id_seq', '');
+SELECT pg_catalog.pg_extension_config_dump('payguard.tasks_task_id_seq', '');
+SELECT pg_catalog.pg_extension_config_dump('payguard.alerts_alert_id_seq', '');
 
 CREATE FUNCTION payguard.broken_guards() RETURNS TABLE (guard text, problem text)
 LANGUAGE sql STABLE SECURITY DEFINER
@@ -48,7 +51,15 @@ AS $$
       ('payments_pkey', 'CREATE UNIQUE INDEX payments_pkey ON payguard.payments USING btree (payment_id)'),
       ('payments_idempotency_key', 'CREATE UNIQUE INDEX payments_idempotency_key ON payguard.payments USING btree (idempotency_key)'),
       ('payments_that_count', 'CREATE UNIQUE INDEX payments_that_count ON payguard.payments USING btree (order_id) WHERE (status <> ALL (ARRAY[''failed''::text, ''superseded''::text, ''surplus''::text]))'),
-      ('payments_channel_txn', 'CREATE UNIQUE INDEX payments_channel_txn ON payguard.payments USING btree (channel, channel_txn_id) WHERE (channel_txn_id IS NOT NULL)')
+      ('payments_channel_txn', 'CREATE UNIQUE INDEX payments_channel_txn ON payguard.payments USING btree (channel, channel_txn_id) WHERE (channel_txn_id IS NOT NULL)'),
+      ('refunds_pkey', 'CREATE UNIQUE INDEX refunds_pkey ON payguard.refunds USING btree (refund_id)'),
+      ('refunds_idempotency_key', 'CREATE UNIQUE INDEX refunds_idempotency_key ON payguard.refunds USING btree (idempotency_key) WHERE (idempotency_key IS NOT NULL)'),
+      ('refunds_channel_refund', 'CREATE UNIQUE INDEX refunds_channel_refund ON payguard.refunds USING btree (channel, channel_refund_id) WHERE (channel_refund_id IS NOT NULL)'),
+      ('refund_balances_pkey', 'CREATE UNIQUE INDEX refund_balances_pkey ON payguard.refund_balances USING btree (payment_id)'),
+      ('notifications_pkey', 'CREATE UNIQUE INDEX notifications_pkey ON payguard.notifications USING btree (channel, event_id)'),
+      ('tasks_of_payment', 'CREATE UNIQUE INDEX tasks_of_payment ON payguard.tasks USING btree (payment_id, kind) WHERE (refund_id IS NULL)'),
+      ('tasks_of_refund', 'CREATE UNIQUE INDEX tasks_of_refund ON payguard.tasks USING btree (refund_id, kind) WHERE (refund_id IS NOT NULL)'),
+      ('alerts_open', 'CREATE UNIQUE INDEX alerts_open ON payguard.alerts USING btree (kind, cause) WHERE (resolved_at IS NULL)')
   )
   SELECT 'table ' || name, 'is missing' FROM own WHERE oid IS NULL
   UNION ALL
@@ -77,6 +88,13 @@ AS $$
       AND c.relnamespace = (SELECT oid FROM pg_namespace WHERE nspname = 'payguard')
       AND i.indisvalid AND i.indisready AND i.indislive AND i.indisunique
       AND pg_get_indexdef(c.oid) = u.definition)
+  UNION ALL
+  SELECT 'constraint refund_exceeds_payment', 'is missing'
+  WHERE NOT EXISTS (
+    SELECT FROM pg_constraint k JOIN pg_class c ON c.oid = k.conrelid
+    WHERE k.conname = 'refund_exceeds_payment' AND k.convalidated
+      AND c.relname = 'refund_balances'
+      AND c.relnamespace = (SELECT oid FROM pg_namespace WHERE nspname = 'payguard'))
   UNION ALL
   SELECT 'event trigger ' || e.name, 'is missing, does not always fire, or calls another function'
   FROM (VALUES ('payguard_ddl_start', 'payguard_check_ddl_start'),

@@ -24,6 +24,68 @@ AS $$
   SELECT 'I2', 'key ' || idempotency_key, count(*) || ' payments have it'
   FROM payguard.payments WHERE idempotency_key IS NOT NULL
   GROUP BY idempotency_key HAVING count(*) > 1
+  -- I3: money that did not pay its order goes back, or somebody decided that it does not
+  UNION ALL
+  SELECT 'I3', 'payment ' || p.payment_id,
+         'received ' || p.received_amount || ' as surplus, of which ' || coalesce(r.total, 0)
+         || ' has a refund'
+  FROM payguard.payments p
+  LEFT JOIN LATERAL (
+    SELECT sum(CASE WHEN r.status = 'succeeded' THEN r.returned_amount ELSE r.amount END) AS total
+    FROM payguard.refunds r WHERE r.payment_id = p.payment_id) r ON true
+  WHERE p.status = 'surplus' AND coalesce(r.total, 0) < p.received_amount
+  UNION ALL
+  SELECT 'I3', 'payment ' || p.payment_id, 'is ' || p.status || ', but received ' || p.received_amount
+  FROM payguard.payments p
+  WHERE p.status NOT IN ('succeeded', 'surplus') AND p.received_amount > 0
+  UNION ALL
+  SELECT 'I3', 'notification ' || n.channel || ' ' || n.event_id, 'reports money and was never alerted'
+  FROM payguard.notifications n
+  WHERE n.result = 'unmatched' AND NOT EXISTS (
+    SELECT FROM payguard.alerts a WHERE a.kind = 'unmatched_notification' AND a.cause = n.event_id)
+  -- I4: an open attempt is asked about until the channel answers
+  UNION ALL
+  SELECT 'I4', 'payment ' || p.payment_id, 'is ' || p.status || ' and nothing is due to ask about it'
+  FROM payguard.payments p
+  WHERE p.status IN ('pending', 'unknown', 'closing', 'superseded') AND NOT EXISTS (
+    SELECT FROM payguard.tasks t WHERE t.payment_id = p.payment_id AND t.refund_id IS NULL)
+  UNION ALL
+  SELECT 'I4', 'refund ' || r.refund_id, 'is ' || r.status || ' and nothing is due for it'
+  FROM payguard.refunds r
+  WHERE r.status IN ('pending', 'unknown') AND NOT EXISTS (
+    SELECT FROM payguard.tasks t WHERE t.refund_id = r.refund_id)
+  -- I6: the balance is what its refunds add up to
+  UNION ALL
+  SELECT 'I6', 'payment ' || p.payment_id,
+         'its balance says ' || coalesce(b.refunding::text, 'nothing') || ' refunding, '
+         || coalesce((b.refunded + b.excess)::text, 'nothing') || ' back; its refunds '
+         || r.refunding || ' and ' || r.returned
+  FROM (SELECT payment_id,
+               coalesce(sum(amount) FILTER (WHERE status IN ('awaiting_approval', 'pending', 'unknown')), 0) AS refunding,
+               coalesce(sum(returned_amount) FILTER (WHERE status = 'succeeded'), 0) AS returned
+        FROM payguard.refunds GROUP BY payment_id) r
+  JOIN payguard.payments p USING (payment_id)
+  LEFT JOIN payguard.refund_balances b USING (payment_id)
+  WHERE (r.refunding, r.returned) IS DISTINCT FROM (b.refunding, b.refunded + b.excess)
+  UNION ALL
+  SELECT 'I6', 'payment ' || payment_id, 'more goes back than was received'
+  FROM payguard.refund_balances WHERE refunding + refunded > received
+  UNION ALL
+  SELECT 'I6', 'order ' || o.order_id,
+         'says ' || o.refunded_amount || ' refunded, its refunds ' || coalesce(r.returned, 0)
+  FROM payguard.orders o
+  LEFT JOIN LATERAL (
+    SELECT sum(r.returned_amount) AS returned FROM payguard.refunds r
+    WHERE r.payment_id = o.payment_id AND r.status = 'succeeded'
+      AND coalesce(r.reversal_kind, 'refund') = 'refund') r ON true
+  WHERE o.refunded_amount <> coalesce(r.returned, 0)
+  -- I9: what could not be applied is alerted
+  UNION ALL
+  SELECT 'I9', 'notification ' || n.channel || ' ' || n.event_id, 'contradicts and was never alerted'
+  FROM payguard.notifications n
+  WHERE n.result = 'contradicting' AND NOT EXISTS (
+    SELECT FROM payguard.alerts a
+    WHERE a.payment_id = n.payment_id OR a.refund_id = n.refund_id OR a.cause = n.event_id)
   -- I5: versions ascend by one, the status follows the graph
   UNION ALL
   SELECT 'I5', 'order ' || order_id,
@@ -60,6 +122,11 @@ AS $$
   FROM payguard.payments p
   WHERE NOT EXISTS (SELECT FROM payguard.events e
                     WHERE e.order_id = p.order_id AND e.payment_id = p.payment_id)
+  UNION ALL
+  SELECT 'I7', 'refund ' || r.refund_id, 'no event names it'
+  FROM payguard.refunds r
+  WHERE NOT EXISTS (SELECT FROM payguard.events e
+                    WHERE e.order_id = r.order_id AND e.refund_id = r.refund_id)
   -- I10: rows that no function could have made, and guards that are gone
   UNION ALL
   SELECT 'I10', 'order ' || o.order_id, p.problem
@@ -111,6 +178,17 @@ AS $$
       WHERE p.status = 'succeeded' AND p.received_amount IS NULL
     UNION ALL SELECT 'it succeeded, but its order names another payment'
       WHERE p.status = 'succeeded' AND o.payment_id IS DISTINCT FROM p.payment_id
+  ) x (problem)
+  UNION ALL
+  SELECT 'I10', 'refund ' || r.refund_id, x.problem
+  FROM payguard.refunds r
+  CROSS JOIN LATERAL (
+    SELECT 'its status ' || r.status || ' is unknown'
+    WHERE NOT EXISTS (SELECT FROM moves m WHERE m.machine = 'refund' AND m.to_status = r.status)
+    UNION ALL SELECT 'its payment does not exist, or is another order''s'
+      WHERE NOT EXISTS (SELECT FROM payguard.payments p
+                        WHERE p.payment_id = r.payment_id AND p.order_id = r.order_id)
+    UNION ALL SELECT 'it succeeded without an amount' WHERE r.status = 'succeeded' AND r.returned_amount IS NULL
   ) x (problem)
   UNION ALL
   SELECT 'I10', guard, problem FROM payguard.broken_guards()

@@ -14,17 +14,35 @@ AS $$
     ('checkout', false, 'payguard.new_order_id()'),
     ('checkout', false, 'payguard.update_order(text,bigint,bigint,text,timestamptz)'),
     ('checkout', false, 'payguard.cancel_order(text,bigint,text)'),
+    ('checkout', false, 'payguard.start_payment(text,text,text,bigint,text,bigint,timestamptz,jsonb)'),
+    ('checkout', false, 'payguard.close_payment(uuid)'),
     ('checkout', false, 'payguard.revoke_key(text,text)'),
     ('checkout', false, 'payguard.order_status(text)'),
     ('cashier',  true,  'payguard.pay_order(text,text,bigint,text,bigint,text)'),
     ('cashier',  false, 'payguard.try_pay_order(text,text,bigint,text,bigint,text)'),
     ('cashier',  false, 'payguard.pay_orders(payguard.pay_request[])'),
+    ('channel',  true,  'payguard.report_payment(uuid,text,text,bigint,text,text,text,timestamptz)'),
+    ('channel',  false, 'payguard.record_payment(text,text,text,bigint,text,timestamptz)'),
+    ('channel',  false, 'payguard.record_notification(text,bytea,text,uuid,uuid,text,text,bigint,text,timestamptz)'),
+    ('channel',  false, 'payguard.report_refund(uuid,text,text,bigint,text,text,text)'),
+    ('channel',  false, 'payguard.record_reversal(text,text,text,text,bigint,text)'),
     ('operator', true,  'payguard.register_channel(text,boolean,text,interval,interval,interval,interval,text,boolean)'),
     ('operator', false, 'payguard.order_timeline(text)'),
+    ('operator', false, 'payguard.refund_order(text,text,bigint,text,jsonb)'),
+    ('operator', false, 'payguard.refund_payment(uuid,text,bigint,text,jsonb)'),
+    ('operator', false, 'payguard.retry_refund(uuid,text)'),
+    ('operator', false, 'payguard.waive_refund(uuid,text)'),
+    ('operator', false, 'payguard.settle_refund(uuid,text,text)'),
+    ('operator', false, 'payguard.settle_payment(uuid,text,text,text,bigint,text)'),
+    ('operator', false, 'payguard.accept_surplus(uuid,text)'),
+    ('operator', false, 'payguard.dismiss_surplus(uuid,uuid,text)'),
+    ('operator', false, 'payguard.expire_orders(integer)'),
+    ('operator', false, 'payguard.match_notifications(integer)'),
     ('operator', false, 'payguard.order_status(text)'),
     ('auditor',  true,  'payguard.verify()'),
     ('auditor',  false, 'payguard.broken_guards()'),
     ('auditor',  false, 'payguard.state_transitions()'),
+    ('auditor',  false, 'payguard.decisions()'),
     ('auditor',  false, 'payguard.order_status(text)'),
     ('auditor',  false, 'payguard.order_timeline(text)'),
     ('delegate', true,  'payguard.current_actor()')
@@ -102,7 +120,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION payguard.grant_access(name, text) IS
-  'Gives a role an access: checkout, cashier, operator, auditor or delegate';
+  'Gives a role an access: checkout, cashier, channel, operator, auditor or delegate';
 
 CREATE FUNCTION payguard.revoke_access(role name, access text) RETURNS void
 LANGUAGE plpgsql

@@ -1,0 +1,75 @@
+/*
+ * alert.c
+ *		Alerts: what a person must look at. One open alert per kind and cause, a cause being one
+ *		payment, refund, task or message, so that alerting takes no hot lock.
+ */
+#include "postgres.h"
+
+#include "payguard.h"
+
+/*
+ * payguard_alert_open opens an alert, unless one of that kind is open for that cause.
+ */
+void
+payguard_alert_open(const char *kind, const char *severity, const text *cause,
+					const Payment *payment, const Refund *refund, Jsonb *details)
+{
+	Alert alert = {
+		.kind = payguard_text(kind),
+		.severity = payguard_text(severity),
+		.cause = unconstify(text *, cause),
+		.order_id = payment ? payment->order_id : refund ? refund->order_id : NULL,
+		.payment_id = payment ? payment->payment_id : refund ? refund->payment_id : NULL,
+		.refund_id = refund ? refund->refund_id : NULL,
+		.details = details,
+		.opened_at = GetCurrentTimestamp(),
+		.acknowledged_at = NO_TIME,
+		.resolved_at = NO_TIME,
+	};
+
+	payguard_store_insert_new(&payguard_alerts, ALERT_OPEN, &alert);
+}
+
+/*
+ * payguard_alert_payment opens an alert whose cause is a payment.
+ */
+void
+payguard_alert_payment(const char *kind, const char *severity, const Payment *payment,
+					   Jsonb *details)
+{
+	payguard_alert_open(kind, severity,
+						payguard_text(payguard_uuid_str(payment->payment_id)), payment,
+						NULL, details);
+}
+
+/*
+ * payguard_alert_refund opens an alert whose cause is a refund.
+ */
+void
+payguard_alert_refund(const char *kind, const char *severity, const Refund *refund,
+					  Jsonb *details)
+{
+	payguard_alert_open(kind, severity,
+						payguard_text(payguard_uuid_str(refund->refund_id)), NULL, refund,
+						details);
+}
+
+/*
+ * payguard_alert_resolve closes the open alert of a kind and cause, where there is one.
+ */
+void
+payguard_alert_resolve(const char *kind, const text *cause, text *note)
+{
+	Alert like = {.kind = payguard_text(kind), .cause = unconstify(text *, cause)};
+	Alert alert;
+
+	if (!payguard_store_lock(&payguard_alerts, ALERT_OPEN, &like, &alert))
+		return;
+	alert.resolved_at = GetCurrentTimestamp();
+	alert.resolved_by = payguard_actor();
+	alert.note = note;
+	payguard_store_update(&payguard_alerts,
+						  FIELD(ALERT_F_RESOLVED_AT) | FIELD(ALERT_F_RESOLVED_BY) |
+							  FIELD(ALERT_F_NOTE),
+						  &alert);
+}

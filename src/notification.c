@@ -1,0 +1,456 @@
+/*
+ * notification.c
+ *		Messages from channels: kept verbatim, applied once.
+ *
+ * A message is kept under (channel, event_id), so that its repetition is known. One that
+ * matches no payment is kept as "unmatched" with the arguments that came with it, and tried
+ * again when it is redelivered, when its transaction becomes known, and by
+ * match_notifications().
+ */
+#include "postgres.h"
+
+#include "access/htup_details.h"
+#include "catalog/pg_type.h"
+#include "funcapi.h"
+#include "utils/builtins.h"
+#include "utils/fmgrprotos.h"
+
+#include "payguard.h"
+
+#define UNKNOWN_CHANNEL "(unknown)" /* of a report about a payment that is not known */
+#define N_NOTIFICATION_RESULT_COLUMNS 7
+
+static const RowQuery unmatched_of_txn = {
+	"channel OPERATOR(pg_catalog.=) $1 AND channel_txn_id OPERATOR(pg_catalog.=) $2 "
+	"AND result OPERATOR(pg_catalog.=) 'unmatched'",
+	{TEXTOID, TEXTOID, InvalidOid}};
+
+static const RowQuery unmatched = {
+	"result OPERATOR(pg_catalog.=) 'unmatched' ORDER BY received_at LIMIT $1",
+	{INT8OID, InvalidOid}};
+
+typedef struct Match
+{
+	bool of_refund;
+	Order order;
+	Payment payment;
+	Refund refund;
+} Match;
+
+static text *hash_of(const bytea *body);
+static bytea *body_of_report(const text *order_id, const pg_uuid_t *payment_id,
+							 const pg_uuid_t *refund_id, const Report *report);
+static void fill_notification(Notification *notification, const Report *report);
+static void report_of(const Notification *notification, Report *report);
+static bool find_match(const Notification *notification, Match *match);
+static void apply(Notification *notification, Match *match, Applied *applied);
+static bool try_again(Notification *notification, Applied *applied);
+static void set_result(Notification *notification, const Applied *applied);
+static void alert_unmatched(const Notification *notification);
+static Datum notification_result(FunctionCallInfo fcinfo,
+								 const Notification *notification, const char *result,
+								 bool replayed, const char *message);
+
+/*
+ * payguard_notification_keep keeps a report that was made by a call and could not be applied,
+ * its arguments as JSON in the body. result: "unmatched" (alerted here) or "contradicting"
+ * (alerted by the caller).
+ */
+void
+payguard_notification_keep(const text *channel, const text *order_id,
+						   const pg_uuid_t *payment_id, const pg_uuid_t *refund_id,
+						   const Report *report, const char *result)
+{
+	Notification notification = {
+		.channel =
+			channel ? unconstify(text *, channel) : payguard_text(UNKNOWN_CHANNEL),
+		.order_id = unconstify(text *, order_id),
+		.payment_id = unconstify(pg_uuid_t *, payment_id),
+		.refund_id = unconstify(pg_uuid_t *, refund_id),
+		.body = body_of_report(order_id, payment_id, refund_id, report),
+		.result = payguard_text(result),
+		.received_at = GetCurrentTimestamp(),
+	};
+
+	notification.event_id = hash_of(notification.body);
+	fill_notification(&notification, report);
+	payguard_store_insert_new(&payguard_notifications, NOTIFICATION_BY_EVENT,
+							  &notification);
+	if (strcmp(result, "unmatched") == 0)
+		alert_unmatched(&notification);
+}
+
+/*
+ * payguard_notification_match_txn applies the messages that waited for a payment's channel
+ * transaction to become known. The caller holds the order's lock.
+ */
+void
+payguard_notification_match_txn(Order *order, Payment *payment)
+{
+	Datum values[2] = {PointerGetDatum(payment->channel),
+					   PointerGetDatum(payment->channel_txn_id)};
+	Notification *waiting;
+	int n;
+
+	if (payment->channel_txn_id == NULL)
+		return;
+	n = payguard_store_list(&payguard_notifications, &unmatched_of_txn, values,
+							(void **) &waiting);
+	for (int i = 0; i < n; i++)
+	{
+		Applied applied = {0};
+		Report report;
+
+		if (waiting[i].payment_id || waiting[i].refund_id)
+			continue;
+		waiting[i].payment_id = payment->payment_id;
+		waiting[i].order_id = order->order_id;
+		set_result(&waiting[i], &applied);
+		if (waiting[i].channel_status == NULL)
+			continue;
+		report_of(&waiting[i], &report);
+		payguard_evidence_apply(order, payment, &report, &applied);
+		if (applied.contradicts)
+			set_result(&waiting[i], &applied);
+	}
+}
+
+PG_FUNCTION_INFO_V1(payguard_record_notification);
+
+/*
+ * record_notification(channel, body, event_id, payment_id, refund_id, channel_status,
+ *					   channel_txn_id, amount, currency, channel_time) → notification_result
+ *
+ * Errors: 22004, 22023 for malformed arguments only. A message that says nothing of a state
+ * (channel_status NULL) makes the channel be queried.
+ */
+Datum
+payguard_record_notification(PG_FUNCTION_ARGS)
+{
+	Notification notification = {
+		.channel = payguard_arg_id(ARG(0), "channel"),
+		.event_id = payguard_arg_id_or_null(ARG(2), "event_id"),
+		.payment_id = PG_ARGISNULL(3) ? NULL : PG_GETARG_UUID_P(3),
+		.refund_id = PG_ARGISNULL(4) ? NULL : PG_GETARG_UUID_P(4),
+		.channel_txn_id = payguard_arg_id_or_null(ARG(6), "channel_txn_id"),
+		.amount = payguard_arg_amount_or_null(ARG(7), "amount"),
+		.currency = payguard_arg_currency_or_null(ARG(8), "currency"),
+		.channel_time = payguard_arg_time_or_null(ARG(9), "channel_time"),
+		.result = payguard_text("unmatched"),
+	};
+	Notification known;
+	Match match;
+	Applied applied = {0};
+	bool matched;
+
+	if (PG_ARGISNULL(1))
+		payguard_arg_missing("body");
+	notification.body = PG_GETARG_BYTEA_PP(1);
+	if (!PG_ARGISNULL(5))
+		notification.channel_status = payguard_text(payguard_channel_status_name(
+			payguard_arg_channel_status(ARG(5), "channel_status")));
+	if (notification.event_id == NULL)
+		notification.event_id = hash_of(notification.body);
+	notification.received_at = GetCurrentTimestamp();
+
+	payguard_request_begin("record_notification()");
+	if (payguard_store_find(&payguard_notifications, NOTIFICATION_BY_EVENT, &notification,
+							&known))
+	{
+		if (payguard_text_is(known.result, "unmatched") && try_again(&known, &applied))
+		{
+			payguard_store_end(STORE_WRITE);
+			return notification_result(fcinfo, &known, NULL, false, applied.contradicts);
+		}
+		payguard_store_make_durable(&known);
+		payguard_store_end(STORE_WRITE);
+		return notification_result(fcinfo, &known, "duplicate", true,
+								   "This message was received before.");
+	}
+
+	matched = find_match(&notification, &match);
+	if (matched)
+	{
+		/* the order's lock first: it is what the message's application needs */
+		notification.order_id = match.of_refund ? match.refund.order_id
+												: match.payment.order_id;
+		payguard_order_lock(notification.order_id, &match.order);
+		notification.result = payguard_text("applied");
+	}
+	if (!payguard_store_insert_new(&payguard_notifications, NOTIFICATION_BY_EVENT,
+								   &notification))
+	{
+		payguard_store_end(STORE_WRITE);
+		return notification_result(fcinfo, &notification, "duplicate", true,
+								   "This message was received before.");
+	}
+	if (matched)
+	{
+		payguard_store_refresh();
+		if (!find_match(&notification, &match))
+			elog(ERROR, "payguard: the subject of a notification has vanished");
+		apply(&notification, &match, &applied);
+		if (applied.contradicts)
+			set_result(&notification, &applied);
+	}
+	else
+		alert_unmatched(&notification);
+	payguard_store_end(STORE_WRITE);
+	return notification_result(fcinfo, &notification, NULL,
+							   matched && !applied.changed && !applied.contradicts,
+							   applied.contradicts);
+}
+
+PG_FUNCTION_INFO_V1(payguard_match_notifications);
+
+/*
+ * match_notifications(max) → int: tries unmatched messages again, the oldest first; returns
+ * how many matched. Errors: 22004, 22023.
+ */
+Datum
+payguard_match_notifications(PG_FUNCTION_ARGS)
+{
+	Datum limit = Int64GetDatum(payguard_arg_max(ARG(0), "max"));
+	Notification *waiting;
+	int matched = 0;
+	int n;
+
+	payguard_request_begin("match_notifications()");
+	n = payguard_store_list(&payguard_notifications, &unmatched, &limit,
+							(void **) &waiting);
+	for (int i = 0; i < n; i++)
+	{
+		Applied applied;
+
+		if (try_again(&waiting[i], &applied))
+			matched++;
+	}
+	payguard_store_end(STORE_WRITE);
+	PG_RETURN_INT32(matched);
+}
+
+/*
+ * try_again matches a message that is kept as unmatched; false: it still matches nothing, or
+ * somebody else was faster.
+ */
+static bool
+try_again(Notification *notification, Applied *applied)
+{
+	Match match;
+	Channel channel;
+	Order order;
+	Payment payment;
+	Report report;
+
+	*applied = (Applied){0};
+	if (find_match(notification, &match))
+		notification->order_id = match.of_refund ? match.refund.order_id
+												 : match.payment.order_id;
+	else if (notification->order_id == NULL || notification->payment_id != NULL ||
+			 !payguard_channel_find(notification->channel, &channel) ||
+			 !payguard_order_find(notification->order_id, &order))
+		return false;
+
+	payguard_order_lock(notification->order_id, &order);
+	payguard_store_refresh();
+	if (!payguard_store_lock(&payguard_notifications, NOTIFICATION_BY_EVENT, notification,
+							 notification) ||
+		!payguard_text_is(notification->result, "unmatched"))
+		return false;
+	if (find_match(notification, &match))
+	{
+		match.order = order;
+		notification->order_id = order.order_id;
+		set_result(notification, applied);
+		apply(notification, &match, applied);
+	}
+	else
+	{
+		/* it was a record_payment(), and the order has come since */
+		report_of(notification, &report);
+		set_result(notification, applied);
+		payguard_record_apply(&order, &channel, &report, &payment, applied);
+		notification->payment_id = payment.payment_id;
+	}
+	set_result(notification, applied);
+	payguard_alert_resolve("unmatched_notification", notification->event_id,
+						   payguard_text("It has been matched."));
+	return true;
+}
+
+/*
+ * find_match looks for what a message is about: a refund, a payment, or a transaction.
+ */
+static bool
+find_match(const Notification *notification, Match *match)
+{
+	Refund refund_like = {.refund_id = notification->refund_id};
+	Payment txn_like = {.channel = notification->channel,
+						.channel_txn_id = notification->channel_txn_id};
+
+	match->of_refund = notification->refund_id != NULL;
+	if (match->of_refund)
+		return payguard_store_find(&payguard_refunds, REFUND_BY_ID, &refund_like,
+								   &match->refund);
+	if (notification->payment_id)
+		return payguard_payment_find(notification->payment_id, &match->payment);
+	return notification->channel_txn_id &&
+		   payguard_store_find(&payguard_payments, PAYMENT_BY_CHANNEL_TXN, &txn_like,
+							   &match->payment);
+}
+
+/*
+ * apply applies a message to what it is about, whose order is locked.
+ */
+static void
+apply(Notification *notification, Match *match, Applied *applied)
+{
+	Report report;
+	Channel channel;
+	const text *of = match->of_refund ? match->refund.channel : match->payment.channel;
+
+	*applied = (Applied){0};
+	if (!payguard_text_equal(of, notification->channel) &&
+		!payguard_text_is(notification->channel, UNKNOWN_CHANNEL))
+	{
+		payguard_alert_open("contradiction", "critical", notification->event_id,
+							match->of_refund ? NULL : &match->payment,
+							match->of_refund ? &match->refund : NULL, NULL);
+		applied->contradicts = "The message comes from another channel than the payment's.";
+		return;
+	}
+	if (notification->channel_status == NULL)
+	{
+		if (!match->of_refund)
+		{
+			payguard_channel_of(&match->payment, &channel);
+			if (payguard_payment_is_live(match->payment.status))
+				payguard_task_schedule("query", &match->payment, NULL,
+									   GetCurrentTimestamp());
+		}
+		return;
+	}
+	report_of(notification, &report);
+	if (match->of_refund)
+		payguard_refund_report(&match->order, &report, &match->refund, applied);
+	else
+		payguard_evidence_apply(&match->order, &match->payment, &report, applied);
+	notification->payment_id = match->of_refund ? match->refund.payment_id
+												: match->payment.payment_id;
+}
+
+/*
+ * set_result notes what was done with a message that is kept.
+ */
+static void
+set_result(Notification *notification, const Applied *applied)
+{
+	notification->result =
+		payguard_text(applied->contradicts ? "contradicting" : "applied");
+	payguard_store_update(&payguard_notifications,
+						  FIELD(NOTIFICATION_F_RESULT) | FIELD(NOTIFICATION_F_ORDER_ID) |
+							  FIELD(NOTIFICATION_F_PAYMENT_ID),
+						  notification);
+}
+
+static void
+alert_unmatched(const Notification *notification)
+{
+	payguard_alert_open("unmatched_notification", "warning", notification->event_id, NULL,
+						NULL,
+						payguard_json("channel", 't', notification->channel, "event_id",
+									  't', notification->event_id, "order_id", 't',
+									  notification->order_id, "payment_id", 'u',
+									  notification->payment_id, "refund_id", 'u',
+									  notification->refund_id, NULL));
+}
+
+static void
+fill_notification(Notification *notification, const Report *report)
+{
+	notification->channel_status =
+		payguard_text(payguard_channel_status_name(report->status));
+	notification->channel_txn_id = report->txn_id;
+	notification->amount = report->amount;
+	notification->currency = report->currency;
+	notification->channel_time = report->channel_time;
+	notification->code = report->code;
+	notification->message = report->message;
+}
+
+static void
+report_of(const Notification *notification, Report *report)
+{
+	*report = (Report){
+		.status = payguard_channel_status(payguard_str(notification->channel_status)),
+		.txn_id = notification->channel_txn_id,
+		.amount = notification->amount,
+		.currency = notification->currency,
+		.code = notification->code,
+		.message = notification->message,
+		.channel_time = notification->channel_time,
+	};
+}
+
+/*
+ * hash_of returns the SHA-256 of a body, in hex: the id of a message that has none.
+ */
+static text *
+hash_of(const bytea *body)
+{
+	bytea *hash =
+		DatumGetByteaPP(DirectFunctionCall1(sha256_bytea, PointerGetDatum(body)));
+	int length = VARSIZE_ANY_EXHDR(hash);
+	char *hex = palloc(2 * length + 1);
+
+	hex_encode(VARDATA_ANY(hash), length, hex);
+	hex[2 * length] = '\0';
+	return payguard_text(hex);
+}
+
+static bytea *
+body_of_report(const text *order_id, const pg_uuid_t *payment_id,
+			   const pg_uuid_t *refund_id, const Report *report)
+{
+	Jsonb *json = payguard_json(
+		"order_id", 't', order_id, "payment_id", 'u', payment_id, "refund_id", 'u',
+		refund_id, "channel_status", 's', payguard_channel_status_name(report->status),
+		"channel_txn_id", 't', report->txn_id, "amount", 'i', report->amount, "currency",
+		't', report->currency, "code", 't', report->code, "message", 't', report->message,
+		"channel_time", 'd', report->channel_time, "note", 't', report->note, NULL);
+
+	return (bytea *) payguard_text(JsonbToCString(NULL, &json->root, VARSIZE(json)));
+}
+
+static Datum
+notification_result(FunctionCallInfo fcinfo, const Notification *notification,
+					const char *result, bool replayed, const char *message)
+{
+	Datum values[N_NOTIFICATION_RESULT_COLUMNS] = {0};
+	bool nulls[N_NOTIFICATION_RESULT_COLUMNS] = {false};
+	const char *what = result ? result : payguard_str(notification->result);
+	Payment payment;
+	const char *state = "recorded";
+	const char *about = "The message matches nothing that is known; it is kept.";
+	int i = 0;
+
+	payguard_store_begin(STORE_WRITE);
+	if (notification->payment_id && strcmp(what, "contradicting") != 0 &&
+		payguard_payment_find(notification->payment_id, &payment))
+		state = payguard_payment_outcome(&payment, &about);
+	payguard_store_end(STORE_WRITE);
+
+	values[i++] = CStringGetTextDatum(what);
+	values[i++] = CStringGetTextDatum(state);
+	nulls[i] = notification->order_id == NULL;
+	values[i++] = PointerGetDatum(notification->order_id);
+	nulls[i] = notification->payment_id == NULL;
+	values[i++] = UUIDPGetDatum(notification->payment_id);
+	nulls[i] = notification->refund_id == NULL;
+	values[i++] = UUIDPGetDatum(notification->refund_id);
+	values[i++] = BoolGetDatum(replayed);
+	values[i++] = CStringGetTextDatum(message ? message : about);
+	Assert(i == N_NOTIFICATION_RESULT_COLUMNS);
+	return HeapTupleGetDatum(
+		heap_form_tuple(payguard_result_desc(fcinfo), values, nulls));
+}

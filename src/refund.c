@@ -1,0 +1,1075 @@
+/*
+ * refund.c
+ *		Money that goes back: requests, what channels report of them, and the ceiling.
+ *
+ * Locking: the order's row lock first, then the payment's row in refund_balances, which every
+ * refund of the payment locks. The ceiling (refunding + refunded <= received) is that row's
+ * CHECK constraint; it is looked at before, for a better error.
+ */
+#include "postgres.h"
+
+#include "access/htup_details.h"
+#include "catalog/pg_type.h"
+#include "funcapi.h"
+
+#include "payguard.h"
+
+#define N_REFUND_RESULT_COLUMNS 9
+
+static const RowQuery refunds_of_payment = {"payment_id OPERATOR(pg_catalog.=) $1",
+										 {UUIDOID, InvalidOid}};
+
+/* A request to refund, as the caller made it. */
+typedef struct RefundCall
+{
+	text *key;
+	int64 amount; /* NO_AMOUNT: the rest */
+	text *reason;
+	Jsonb *details;
+} RefundCall;
+
+static void read_refund_call(FunctionCallInfo fcinfo, RefundCall *call);
+static bool replay_refund(const RefundCall *call, const Payment *payment,
+						  const text *order_id, Refund *refund);
+static Datum request_refund(FunctionCallInfo fcinfo, const RefundCall *call, Order *order,
+							Payment *payment);
+static void lock_balance(const Payment *payment, RefundBalance *balance);
+static void store_balance(const RefundBalance *balance);
+static void check_ceiling(const RefundBalance *balance, const Payment *payment,
+						  int64 amount);
+static void refund_change(Refund *refund, RefundStatus to, FieldSet also, Jsonb *details);
+static void insert_refund(Order *order, const Payment *payment, Refund *refund);
+static void count_returned(Order *order, const Payment *payment, const Refund *refund,
+						   RefundBalance *balance, int64 amount);
+static void uncount_returned(Order *order, const Payment *payment, const Refund *refund,
+							 RefundBalance *balance);
+static void change_order_refunded(Order *order, const Payment *payment, int64 by);
+static bool counts_for_order(const Order *order, const Payment *payment,
+							 const Refund *refund);
+static void schedule(const Refund *refund, const char *kind);
+static void end_tasks(const Refund *refund);
+static bool has_begun(const Refund *refund);
+static bool is_reserved(RefundStatus status);
+static void contradict(const Refund *refund, const Report *report, const char *alert,
+					   const char *why, Applied *applied);
+static void note_returned(Order *order, const Payment *payment, Refund *refund,
+						  const Report *report, Applied *applied);
+static void note_not_returned(Order *order, const Payment *payment, Refund *refund,
+							  const Report *report, Applied *applied);
+static void note_open(Refund *refund, const Report *report, Applied *applied);
+static void must_exist(const pg_uuid_t *refund_id, Refund *refund);
+static void lock_refund(const pg_uuid_t *refund_id, Order *order, Payment *payment,
+						Refund *refund);
+static void refuse_move(const Refund *refund, const char *what, const char *hint)
+	pg_attribute_noreturn();
+static Jsonb *report_details(const Report *report);
+static Datum refund_result(FunctionCallInfo fcinfo, const Refund *refund, bool replayed,
+						   const char *recorded);
+
+/*
+ * payguard_refund_surplus opens the refund of surplus money: all that was received and has no
+ * refund yet. The caller holds the order's lock.
+ */
+void
+payguard_refund_surplus(Order *order, const Payment *payment, RefundStatus status)
+{
+	RefundBalance balance;
+	Datum id = UUIDPGetDatum(payment->payment_id);
+	Refund *others;
+	int64 rest = payment->received_amount;
+	int n;
+
+	lock_balance(payment, &balance);
+	n = payguard_store_list(&payguard_refunds, &refunds_of_payment, &id,
+							(void **) &others);
+	for (int i = 0; i < n; i++)
+		rest -= others[i].status == REFUND_SUCCEEDED ? others[i].returned_amount
+													 : others[i].amount;
+	if (rest > 0)
+	{
+		Refund refund = {
+			.amount = rest,
+			.status = status,
+			.origin = payguard_text("surplus"),
+			.reason = payguard_text("money that the order did not need"),
+		};
+
+		insert_refund(order, payment, &refund);
+	}
+}
+
+/*
+ * payguard_refund_correct_received follows a correction of what a payment brought: its balance,
+ * and a refund for surplus money that nobody knew of, for an operator to approve.
+ */
+void
+payguard_refund_correct_received(Order *order, const Payment *payment)
+{
+	RefundBalance like = {.payment_id = payment->payment_id};
+	RefundBalance balance;
+
+	if (payguard_store_lock(&payguard_refund_balances, BALANCE_BY_PAYMENT, &like,
+							&balance))
+	{
+		/* what is on its way back cannot be taken off again: the alert tells the operator */
+		balance.received =
+			Max(payment->received_amount, balance.refunding + balance.refunded);
+		payguard_store_update(&payguard_refund_balances, FIELD(BALANCE_F_RECEIVED),
+							  &balance);
+	}
+	if (payment->status == PAYMENT_SURPLUS)
+		payguard_refund_surplus(order, payment, REFUND_AWAITING_APPROVAL);
+}
+
+/*
+ * payguard_refund_waive_unbegun waives the refunds of a payment, if none has begun: then its
+ * money is here and stays here. false: one may be on its way.
+ */
+bool
+payguard_refund_waive_unbegun(const Payment *payment, const text *note)
+{
+	Datum id = UUIDPGetDatum(payment->payment_id);
+	RefundBalance balance;
+	Refund *refunds;
+	int n = payguard_store_list(&payguard_refunds, &refunds_of_payment, &id,
+								(void **) &refunds);
+
+	for (int i = 0; i < n; i++)
+		if (refunds[i].status != REFUND_WAIVED && has_begun(&refunds[i]))
+			return false;
+	if (n > 0)
+		lock_balance(payment, &balance);
+	for (int i = 0; i < n; i++)
+		if (refunds[i].status != REFUND_WAIVED)
+		{
+			balance.refunding -= refunds[i].amount;
+			store_balance(&balance);
+			refunds[i].completed_at = GetCurrentTimestamp();
+			refund_change(&refunds[i], REFUND_WAIVED, FIELD(REFUND_F_COMPLETED_AT),
+						  payguard_json("note", 't', note, NULL));
+			end_tasks(&refunds[i]);
+		}
+	return true;
+}
+
+/*
+ * has_begun tells whether money may be on its way back: a worker has claimed the refund, or it
+ * has an outcome.
+ */
+static bool
+has_begun(const Refund *refund)
+{
+	Task task;
+
+	switch (refund->status)
+	{
+		case REFUND_AWAITING_APPROVAL:
+		case REFUND_WAIVED:
+			return false;
+		case REFUND_PENDING:
+			return !payguard_task_find("refund", NULL, refund, &task) || task.tries > 0;
+		case REFUND_UNKNOWN:
+		case REFUND_SUCCEEDED:
+		case REFUND_FAILED:
+			return true;
+		case REFUND_NONE:
+		case N_REFUND_STATUS:
+			break;
+	}
+	elog(ERROR, "payguard: %d is no status of a refund", (int) refund->status);
+}
+
+PG_FUNCTION_INFO_V1(payguard_refund_order);
+
+/*
+ * refund_order(order_id, idempotency_key, amount := NULL, reason, details) → refund_result
+ *
+ * amount: minor units; NULL: the rest. Errors: 22004, 22023; PY301; PY401; PY402 where no
+ * payment paid the order; PY504.
+ */
+Datum
+payguard_refund_order(PG_FUNCTION_ARGS)
+{
+	text *order_id = payguard_arg_id(ARG(0), "order_id");
+	RefundCall call;
+	Order order;
+	Payment payment;
+	Refund refund;
+	Refusal refusal;
+
+	read_refund_call(fcinfo, &call);
+	payguard_request_begin("refund_order()");
+	if (replay_refund(&call, NULL, order_id, &refund))
+	{
+		payguard_store_end(STORE_WRITE);
+		return refund_result(fcinfo, &refund, true, NULL);
+	}
+	if (!payguard_order_lock(order_id, &order))
+	{
+		payguard_refuse_not_found(order_id, &refusal);
+		payguard_raise(&refusal);
+	}
+	payguard_store_refresh();
+	if (order.payment_id == NULL || !payguard_payment_find(order.payment_id, &payment))
+	{
+		payguard_refuse(&refusal, ERR_PAYMENT_NOT_FOUND,
+						psprintf("order \"%s\" has not been paid", payguard_str(order_id)),
+						psprintf("It is %s.", payguard_machine_name(
+												  &payguard_order_machine, order.status)),
+						"There is nothing to refund. Surplus money of an order is refunded "
+						"with payguard.refund_payment().");
+		payguard_raise(&refusal);
+	}
+	return request_refund(fcinfo, &call, &order, &payment);
+}
+
+PG_FUNCTION_INFO_V1(payguard_refund_payment);
+
+/*
+ * refund_payment(payment_id, idempotency_key, amount := NULL, reason, details)
+ *	→ refund_result
+ *
+ * Errors: 22004, 22023; PY301; PY402; PY504.
+ */
+Datum
+payguard_refund_payment(PG_FUNCTION_ARGS)
+{
+	pg_uuid_t *payment_id = payguard_arg_uuid(ARG(0), "payment_id");
+	RefundCall call;
+	Order order;
+	Payment payment;
+	Refund refund;
+
+	read_refund_call(fcinfo, &call);
+	payguard_request_begin("refund_payment()");
+	payguard_payment_must_exist(payment_id, &payment);
+	if (replay_refund(&call, &payment, NULL, &refund))
+	{
+		payguard_store_end(STORE_WRITE);
+		return refund_result(fcinfo, &refund, true, NULL);
+	}
+	payguard_payment_lock(payment_id, &order, &payment);
+	return request_refund(fcinfo, &call, &order, &payment);
+}
+
+static void
+read_refund_call(FunctionCallInfo fcinfo, RefundCall *call)
+{
+	call->key = payguard_arg_id(ARG(1), "idempotency_key");
+	call->amount = payguard_arg_amount_or_null(ARG(2), "amount");
+	call->reason = payguard_arg_note(ARG(3), "reason");
+	call->details = PG_ARGISNULL(4) ? NULL : PG_GETARG_JSONB_P(4);
+	if (call->amount == 0)
+		payguard_arg_bad("amount", "It is 0.", "Refund 1 or more, or leave it out.");
+}
+
+/*
+ * replay_refund looks the key up. Same request: its refund; another: PY301. false: it is new.
+ * The request is about a payment, or about the payment of an order.
+ */
+static bool
+replay_refund(const RefundCall *call, const Payment *payment, const text *order_id,
+			  Refund *refund)
+{
+	Refund like = {.idempotency_key = call->key};
+	const char *difference = NULL;
+	Refusal refusal;
+
+	if (!payguard_store_find(&payguard_refunds, REFUND_BY_KEY, &like, refund))
+		return false;
+	if (payment && memcmp(payment->payment_id, refund->payment_id, UUID_LEN) != 0)
+		difference = "payment_id";
+	else if (order_id && !payguard_text_equal(order_id, refund->order_id))
+		difference = "order_id";
+	else if (call->amount != NO_AMOUNT && call->amount != refund->amount)
+		difference = psprintf("amount (" INT64_FORMAT ", not " INT64_FORMAT ")",
+							  refund->amount, call->amount);
+	payguard_store_make_durable(refund);
+	if (difference == NULL)
+		return true;
+	payguard_refuse(&refusal, ERR_KEY_REUSED,
+					psprintf("idempotency key \"%s\" was used for another refund",
+							 payguard_str(call->key)),
+					psprintf("The requests differ in: %s.", difference),
+					"A key names one request for ever: use a new key for a new refund.");
+	payguard_raise(&refusal);
+}
+
+/*
+ * request_refund opens a refund of a payment whose order is locked.
+ */
+static Datum
+request_refund(FunctionCallInfo fcinfo, const RefundCall *call, Order *order,
+			   Payment *payment)
+{
+	RefundBalance balance;
+	Refund refund;
+
+	if (replay_refund(call, payment, NULL, &refund))
+	{
+		payguard_store_end(STORE_WRITE);
+		return refund_result(fcinfo, &refund, true, NULL);
+	}
+	lock_balance(payment, &balance);
+	refund = (Refund){
+		.idempotency_key = call->key,
+		.amount = call->amount != NO_AMOUNT
+					  ? call->amount
+					  : balance.received - balance.refunding - balance.refunded,
+		.status = REFUND_PENDING,
+		.origin = payguard_text("request"),
+		.reason = call->reason,
+		.details = call->details,
+	};
+	check_ceiling(&balance, payment, refund.amount);
+	insert_refund(order, payment, &refund);
+	payguard_store_end(STORE_WRITE);
+	return refund_result(fcinfo, &refund, false, NULL);
+}
+
+/*
+ * check_ceiling raises PY504 where more would go back than is left.
+ */
+static void
+check_ceiling(const RefundBalance *balance, const Payment *payment, int64 amount)
+{
+	int64 rest = balance->received - balance->refunding - balance->refunded;
+	Refusal refusal;
+
+	if (amount > 0 && amount <= rest)
+		return;
+	payguard_refuse(
+		&refusal, ERR_REFUND_EXCEEDS_PAYMENT,
+		psprintf("payment \"%s\" has not that much left to refund",
+				 payguard_uuid_str(payment->payment_id)),
+		psprintf("Received " INT64_FORMAT ", refunded " INT64_FORMAT
+				 ", being refunded " INT64_FORMAT ", asked for " INT64_FORMAT ".",
+				 balance->received, balance->refunded, balance->refunding,
+				 Max(amount, 0)),
+		"Refund the rest at most.");
+	payguard_raise(&refusal);
+}
+
+/*
+ * lock_balance locks a payment's balance, and makes it with the first refund.
+ */
+static void
+lock_balance(const Payment *payment, RefundBalance *balance)
+{
+	*balance = (RefundBalance){
+		.payment_id = payment->payment_id,
+		.received = Max(payment->received_amount, 0),
+	};
+	if (!payguard_store_insert_new(&payguard_refund_balances, BALANCE_BY_PAYMENT,
+								   balance) &&
+		!payguard_store_lock(&payguard_refund_balances, BALANCE_BY_PAYMENT, balance,
+							 balance))
+		payguard_store_suppressed(&payguard_refund_balances);
+}
+
+static void
+store_balance(const RefundBalance *balance)
+{
+	payguard_store_update(&payguard_refund_balances,
+						  FIELD(BALANCE_F_REFUNDING) | FIELD(BALANCE_F_REFUNDED) |
+							  FIELD(BALANCE_F_EXCESS),
+						  balance);
+}
+
+/*
+ * insert_refund completes and stores a new refund, counts it in the balance and schedules what
+ * follows. Money of an internal channel is back at once.
+ */
+static void
+insert_refund(Order *order, const Payment *payment, Refund *refund)
+{
+	RefundBalance balance;
+	Channel channel;
+	TimestampTz now = GetCurrentTimestamp();
+	bool at_once;
+
+	payguard_channel_of(payment, &channel);
+	at_once = channel.internal && refund->status == REFUND_PENDING;
+	refund->refund_id = payguard_uuid_v7(payguard_slot_of(payment->order_id));
+	refund->payment_id = payment->payment_id;
+	refund->order_id = payment->order_id;
+	refund->channel = payment->channel;
+	refund->currency = refund->currency			  ? refund->currency
+					   : payment->received_currency ? payment->received_currency
+													: payment->currency;
+	refund->requested_by = payguard_actor();
+	refund->created_at = now;
+	refund->completed_at = NO_TIME;
+	if (at_once)
+		refund->status = REFUND_SUCCEEDED;
+	if (refund->status == REFUND_SUCCEEDED)
+	{
+		refund->completed_at = now;
+		refund->returned_amount = refund->amount;
+	}
+	else
+		refund->returned_amount = NO_AMOUNT;
+	payguard_machine_move(&payguard_refund_machine, REFUND_NONE, refund->status);
+	if (!refund->idempotency_key)
+		payguard_store_insert(&payguard_refunds, refund);
+	else if (!payguard_store_insert_new(&payguard_refunds, REFUND_BY_KEY, refund))
+	{
+		/* another order's refund took the key just now */
+		RefundCall call = {.key = refund->idempotency_key, .amount = refund->amount};
+
+		payguard_store_refresh();
+		replay_refund(&call, payment, NULL, refund);
+		payguard_store_suppressed(&payguard_refunds);
+	}
+	payguard_event_write_refund(
+		psprintf("refund.%s",
+				 payguard_machine_name(&payguard_refund_machine, refund->status)),
+		refund, NULL, payguard_machine_name(&payguard_refund_machine, refund->status),
+		payguard_json("amount", 'i', refund->amount, "currency", 't', refund->currency,
+					  "origin", 't', refund->origin, "reversal_kind", 't',
+					  refund->reversal_kind, "reason", 't', refund->reason, NULL));
+
+	lock_balance(payment, &balance);
+	if (refund->status == REFUND_SUCCEEDED)
+		count_returned(order, payment, refund, &balance, refund->amount);
+	else
+	{
+		balance.refunding += refund->amount;
+		store_balance(&balance);
+	}
+	if (refund->status == REFUND_PENDING)
+		schedule(refund, "refund");
+}
+
+/*
+ * count_returned counts money that is back: up to the rest as refunded, beyond it as excess.
+ */
+static void
+count_returned(Order *order, const Payment *payment, const Refund *refund,
+			   RefundBalance *balance, int64 amount)
+{
+	int64 room = balance->received - balance->refunding - balance->refunded;
+	int64 counted = Min(amount, Max(room, 0));
+
+	balance->refunded += counted;
+	balance->excess += amount - counted;
+	store_balance(balance);
+	if (amount > counted)
+		payguard_alert_refund("refund_exceeds_payment", "critical", refund,
+							  payguard_json("excess", 'i', amount - counted, NULL));
+	if (counts_for_order(order, payment, refund))
+		change_order_refunded(order, payment, amount);
+}
+
+/*
+ * uncount_returned takes back what count_returned counted, excess first.
+ */
+static void
+uncount_returned(Order *order, const Payment *payment, const Refund *refund,
+				 RefundBalance *balance)
+{
+	int64 excess = Min(refund->returned_amount, balance->excess);
+
+	balance->excess -= excess;
+	balance->refunded -= refund->returned_amount - excess;
+	store_balance(balance);
+	if (counts_for_order(order, payment, refund))
+		change_order_refunded(order, payment, -refund->returned_amount);
+}
+
+/*
+ * counts_for_order tells whether a refund counts in orders.refunded_amount: refunds of the
+ * payment that paid it do; chargebacks and bank returns do not, the order stays paid.
+ */
+static bool
+counts_for_order(const Order *order, const Payment *payment, const Refund *refund)
+{
+	return order->payment_id &&
+		   memcmp(order->payment_id, payment->payment_id, UUID_LEN) == 0 &&
+		   (refund->reversal_kind == NULL ||
+			payguard_text_is(refund->reversal_kind, "refund"));
+}
+
+static void
+change_order_refunded(Order *order, const Payment *payment, int64 by)
+{
+	OrderStatus to;
+	const char *kind;
+
+	order->refunded_amount += by;
+	to = order->refunded_amount >= payment->received_amount ? ORDER_REFUNDED : ORDER_PAID;
+	if (by < 0)
+		kind = "order.refund_returned";
+	else if (to == ORDER_REFUNDED)
+		kind = "order.refunded";
+	else
+		kind = "order.partly_refunded";
+	payguard_order_change(
+		order, to, FIELD(ORDER_F_REFUNDED_AMOUNT), kind, payment,
+		payguard_json("refunded_amount", 'i', order->refunded_amount, NULL));
+}
+
+/*
+ * refund_change is the one place where a refund changes: its state and its event together.
+ */
+static void
+refund_change(Refund *refund, RefundStatus to, FieldSet also, Jsonb *details)
+{
+	RefundStatus from = refund->status;
+	const char *name = payguard_machine_name(&payguard_refund_machine, to);
+
+	if (to != from)
+		refund->status = payguard_machine_move(&payguard_refund_machine, from, to);
+	payguard_store_update(&payguard_refunds, FIELD(REFUND_F_STATUS) | also, refund);
+	payguard_event_write_refund(
+		to != from ? psprintf("refund.%s", name) : "refund.updated", refund,
+		payguard_machine_name(&payguard_refund_machine, from), name, details);
+}
+
+/*
+ * schedule makes a task of a refund due now: "refund" to make it, "query_refund" to ask.
+ */
+static void
+schedule(const Refund *refund, const char *kind)
+{
+	TimestampTz run_at = GetCurrentTimestamp();
+	Channel channel;
+
+	if (strcmp(kind, "query_refund") == 0 &&
+		payguard_channel_find(refund->channel, &channel))
+		run_at = payguard_time_plus(run_at, channel.first_query_after);
+	payguard_task_schedule(kind, NULL, refund, run_at);
+}
+
+static void
+end_tasks(const Refund *refund)
+{
+	payguard_task_remove("refund", NULL, refund);
+	payguard_task_remove("query_refund", NULL, refund);
+}
+
+/*
+ * is_reserved tells whether a refund's amount is counted as being refunded.
+ */
+static bool
+is_reserved(RefundStatus status)
+{
+	return status == REFUND_AWAITING_APPROVAL || status == REFUND_PENDING ||
+		   status == REFUND_UNKNOWN;
+}
+
+PG_FUNCTION_INFO_V1(payguard_report_refund);
+
+/*
+ * report_refund(refund_id, channel_status, channel_refund_id, amount, currency, code, message)
+ *	→ refund_result
+ *
+ * Errors: 22004, 22023 for malformed arguments only. An unknown refund and a contradiction are
+ * stored, alerted and returned with the outcome "recorded".
+ */
+Datum
+payguard_report_refund(PG_FUNCTION_ARGS)
+{
+	pg_uuid_t *refund_id = payguard_arg_uuid(ARG(0), "refund_id");
+	Report report = {
+		.status = payguard_arg_channel_status(ARG(1), "channel_status"),
+		.txn_id = payguard_arg_id_or_null(ARG(2), "channel_refund_id"),
+		.amount = payguard_arg_amount_or_null(ARG(3), "amount"),
+		.currency = payguard_arg_currency_or_null(ARG(4), "currency"),
+		.code = payguard_arg_id_or_null(ARG(5), "code"),
+		.message = payguard_arg_note_or_null(ARG(6), "message"),
+		.channel_time = NO_TIME,
+	};
+	Refund like = {.refund_id = refund_id};
+	Refund refund;
+	Payment payment;
+	Order order;
+	Applied applied;
+
+	payguard_request_begin("report_refund()");
+	if (!payguard_store_find(&payguard_refunds, REFUND_BY_ID, &like, &refund))
+	{
+		payguard_notification_keep(NULL, NULL, NULL, refund_id, &report, "unmatched");
+		payguard_store_end(STORE_WRITE);
+		like.completed_at = like.created_at = NO_TIME;
+		return refund_result(fcinfo, &like, false,
+							 "The refund is not known; the report is kept for a person to "
+							 "look at.");
+	}
+	lock_refund(refund_id, &order, &payment, &refund);
+	payguard_refund_report(&order, &report, &refund, &applied);
+	payguard_store_end(STORE_WRITE);
+	return refund_result(fcinfo, &refund, !applied.changed && !applied.contradicts,
+						 applied.contradicts);
+}
+
+/*
+ * payguard_refund_report applies a report to a refund whose order is locked.
+ */
+void
+payguard_refund_report(Order *order, const Report *report, Refund *refund,
+					   Applied *applied)
+{
+	Refund like = {.channel = refund->channel, .channel_refund_id = report->txn_id};
+	Refund other;
+	Payment payment;
+
+	*applied = (Applied){0};
+	payguard_payment_must_exist(refund->payment_id, &payment);
+	if (report->txn_id &&
+		payguard_store_find(&payguard_refunds, REFUND_BY_CHANNEL_REFUND, &like, &other) &&
+		memcmp(other.refund_id, refund->refund_id, UUID_LEN) != 0)
+	{
+		contradict(refund, report, "refund_mismatch",
+				   "The channel's refund belongs to another refund.", applied);
+		return;
+	}
+	switch (report->status)
+	{
+		case CHANNEL_SUCCEEDED:
+			note_returned(order, &payment, refund, report, applied);
+			return;
+		case CHANNEL_FAILED:
+		case CHANNEL_CLOSED:
+			note_not_returned(order, &payment, refund, report, applied);
+			return;
+		case CHANNEL_PENDING:
+		case CHANNEL_UNKNOWN:
+		case CHANNEL_NOT_FOUND:
+			note_open(refund, report, applied);
+			return;
+		case CHANNEL_NONE:
+		case N_CHANNEL_STATUS:
+			break;
+	}
+	elog(ERROR, "payguard: %d is no channel status", (int) report->status);
+}
+
+/*
+ * note_returned: the channel has given the money back, whatever we thought of the refund.
+ */
+static void
+note_returned(Order *order, const Payment *payment, Refund *refund, const Report *report,
+			  Applied *applied)
+{
+	RefundStatus from = refund->status;
+	int64 amount = report->amount != NO_AMOUNT ? report->amount : refund->amount;
+	RefundBalance balance;
+
+	if (from == REFUND_SUCCEEDED)
+	{
+		if (report->amount != NO_AMOUNT && report->amount != refund->returned_amount)
+			contradict(refund, report, "refund_mismatch",
+					   "The channel has reported another amount before.", applied);
+		else if (report->txn_id && refund->channel_refund_id == NULL)
+		{
+			refund->channel_refund_id = report->txn_id;
+			refund_change(refund, REFUND_SUCCEEDED, FIELD(REFUND_F_CHANNEL_REFUND_ID),
+						  report_details(report));
+			applied->changed = true;
+		}
+		return;
+	}
+	refund->returned_amount = amount;
+	refund->completed_at = GetCurrentTimestamp();
+	refund->failure_code = NULL;
+	refund->failure_message = NULL;
+	if (report->txn_id)
+		refund->channel_refund_id = report->txn_id;
+	refund_change(refund, REFUND_SUCCEEDED,
+				  FIELD(REFUND_F_RETURNED_AMOUNT) | FIELD(REFUND_F_COMPLETED_AT) |
+					  FIELD(REFUND_F_CHANNEL_REFUND_ID) | FIELD(REFUND_F_FAILURE_CODE) |
+					  FIELD(REFUND_F_FAILURE_MESSAGE),
+				  report_details(report));
+	end_tasks(refund);
+	applied->changed = true;
+
+	lock_balance(payment, &balance);
+	if (is_reserved(from))
+		balance.refunding -= refund->amount;
+	count_returned(order, payment, refund, &balance, amount);
+	if (from == REFUND_AWAITING_APPROVAL || from == REFUND_WAIVED)
+		payguard_alert_refund("refund_not_approved", "critical", refund,
+							  report_details(report));
+	if (amount != refund->amount ||
+		(report->currency && !payguard_text_equal(report->currency, refund->currency)))
+		payguard_alert_refund("refund_mismatch", "critical", refund,
+							  report_details(report));
+	if (payment->status == PAYMENT_SURPLUS && amount < refund->amount)
+		payguard_refund_surplus(order, payment, REFUND_AWAITING_APPROVAL);
+}
+
+/*
+ * note_not_returned: the money did not go back, or came back. It is owed again, until the
+ * refund is retried or waived.
+ */
+static void
+note_not_returned(Order *order, const Payment *payment, Refund *refund,
+				  const Report *report, Applied *applied)
+{
+	RefundStatus from = refund->status;
+	RefundBalance balance;
+
+	if (from == REFUND_FAILED || from == REFUND_WAIVED)
+		return;
+	if (from == REFUND_AWAITING_APPROVAL)
+	{
+		contradict(refund, report, "refund_mismatch",
+				   "The refund waits for approval: nobody has asked the channel for it.",
+				   applied);
+		return;
+	}
+	lock_balance(payment, &balance);
+	if (from == REFUND_SUCCEEDED)
+		uncount_returned(order, payment, refund, &balance);
+	else
+	{
+		balance.refunding -= refund->amount;
+		store_balance(&balance);
+	}
+	refund->returned_amount = NO_AMOUNT;
+	refund->completed_at = GetCurrentTimestamp();
+	refund->failure_code =
+		report->code ? report->code
+					 : payguard_text(payguard_channel_status_name(report->status));
+	refund->failure_message = report->message;
+	refund_change(refund, REFUND_FAILED,
+				  FIELD(REFUND_F_RETURNED_AMOUNT) | FIELD(REFUND_F_COMPLETED_AT) |
+					  FIELD(REFUND_F_FAILURE_CODE) | FIELD(REFUND_F_FAILURE_MESSAGE),
+				  report_details(report));
+	end_tasks(refund);
+	payguard_alert_refund("refund_failed", "critical", refund, report_details(report));
+	applied->changed = true;
+}
+
+/*
+ * note_open: the channel does not know the outcome yet.
+ */
+static void
+note_open(Refund *refund, const Report *report, Applied *applied)
+{
+	RefundStatus to = refund->status;
+	FieldSet also = 0;
+
+	if (refund->status != REFUND_PENDING && refund->status != REFUND_UNKNOWN)
+		return;
+	if (report->status == CHANNEL_PENDING)
+		to = REFUND_PENDING;
+	if (report->status == CHANNEL_UNKNOWN)
+		to = REFUND_UNKNOWN;
+	if (report->txn_id && refund->channel_refund_id == NULL)
+	{
+		refund->channel_refund_id = report->txn_id;
+		also = FIELD(REFUND_F_CHANNEL_REFUND_ID);
+	}
+	if (to != refund->status || also != 0)
+	{
+		refund_change(refund, to, also, report_details(report));
+		applied->changed = true;
+	}
+	schedule(refund, "query_refund");
+}
+
+static void
+contradict(const Refund *refund, const Report *report, const char *alert, const char *why,
+		   Applied *applied)
+{
+	payguard_notification_keep(refund->channel, refund->order_id, refund->payment_id,
+							   refund->refund_id, report, "contradicting");
+	payguard_alert_refund(alert, "critical", refund, report_details(report));
+	applied->contradicts = why;
+}
+
+PG_FUNCTION_INFO_V1(payguard_record_reversal);
+
+/*
+ * record_reversal(channel, reversal_id, channel_txn_id, kind, amount, currency)
+ *	→ refund_result
+ *
+ * kind: refund, chargeback or bank_return. Errors: 22004, 22023 for malformed arguments only.
+ * A transaction that is not known is stored, alerted and returned as "recorded".
+ */
+Datum
+payguard_record_reversal(PG_FUNCTION_ARGS)
+{
+	text *channel = payguard_arg_id(ARG(0), "channel");
+	text *reversal_id = payguard_arg_id(ARG(1), "reversal_id");
+	text *txn_id = payguard_arg_id(ARG(2), "channel_txn_id");
+	text *kind = payguard_arg_id(ARG(3), "kind");
+	Report report = {
+		.status = CHANNEL_SUCCEEDED,
+		.txn_id = reversal_id,
+		.amount = payguard_arg_amount(ARG(4), "amount"),
+		.currency = payguard_arg_currency(ARG(5), "currency"),
+		.code = kind,
+		.channel_time = NO_TIME,
+	};
+	Payment like = {.channel = channel, .channel_txn_id = txn_id};
+	Refund refund_like = {.channel = channel, .channel_refund_id = reversal_id};
+	Payment payment;
+	Order order;
+	Refund refund;
+	Applied applied;
+
+	if (!payguard_text_is(kind, "refund") && !payguard_text_is(kind, "chargeback") &&
+		!payguard_text_is(kind, "bank_return"))
+		payguard_arg_bad("kind", "It is not known.",
+						 "Use refund, chargeback or bank_return.");
+	payguard_request_begin("record_reversal()");
+	if (!payguard_store_find(&payguard_payments, PAYMENT_BY_CHANNEL_TXN, &like, &payment))
+	{
+		refund = (Refund){.amount = report.amount,
+						  .currency = report.currency,
+						  .completed_at = NO_TIME};
+		report.message = txn_id;
+		payguard_notification_keep(channel, NULL, NULL, NULL, &report, "unmatched");
+		payguard_store_end(STORE_WRITE);
+		return refund_result(fcinfo, &refund, false,
+							 "The transaction is not known; the reversal is kept for a "
+							 "person to look at.");
+	}
+	payguard_payment_lock(payment.payment_id, &order, &payment);
+	if (payguard_store_find(&payguard_refunds, REFUND_BY_CHANNEL_REFUND, &refund_like,
+							&refund))
+	{
+		payguard_refund_report(&order, &report, &refund, &applied);
+		payguard_store_end(STORE_WRITE);
+		return refund_result(fcinfo, &refund, !applied.changed && !applied.contradicts,
+							 applied.contradicts);
+	}
+	refund = (Refund){
+		.amount = report.amount,
+		.currency = report.currency,
+		.status = REFUND_SUCCEEDED,
+		.origin = payguard_text("channel"),
+		.reversal_kind = kind,
+		.channel_refund_id = reversal_id,
+	};
+	insert_refund(&order, &payment, &refund);
+	if (!payguard_text_is(kind, "refund"))
+		payguard_alert_refund(payguard_str(kind), "critical", &refund,
+							  report_details(&report));
+	if (!payguard_text_equal(report.currency, payment.received_currency))
+		payguard_alert_refund("refund_mismatch", "critical", &refund,
+							  report_details(&report));
+	payguard_store_end(STORE_WRITE);
+	return refund_result(fcinfo, &refund, false, NULL);
+}
+
+PG_FUNCTION_INFO_V1(payguard_retry_refund);
+
+/*
+ * retry_refund(refund_id, note) → refund_result
+ *
+ * failed → pending. Errors: 22004, 22023; PY403; PY105; PY504 where other refunds have taken
+ * its place.
+ */
+Datum
+payguard_retry_refund(PG_FUNCTION_ARGS)
+{
+	pg_uuid_t *refund_id = payguard_arg_uuid(ARG(0), "refund_id");
+	text *note = payguard_arg_note(ARG(1), "note");
+	Order order;
+	Payment payment;
+	Refund refund;
+	RefundBalance balance;
+
+	payguard_request_begin("retry_refund()");
+	must_exist(refund_id, &refund);
+	lock_refund(refund_id, &order, &payment, &refund);
+	if (refund.status != REFUND_FAILED)
+		refuse_move(&refund, "retried", "Only a failed refund can be retried.");
+	lock_balance(&payment, &balance);
+	check_ceiling(&balance, &payment, refund.amount);
+	balance.refunding += refund.amount;
+	store_balance(&balance);
+	refund.completed_at = NO_TIME;
+	refund.failure_code = NULL;
+	refund.failure_message = NULL;
+	refund_change(&refund, REFUND_PENDING,
+				  FIELD(REFUND_F_COMPLETED_AT) | FIELD(REFUND_F_FAILURE_CODE) |
+					  FIELD(REFUND_F_FAILURE_MESSAGE),
+				  payguard_json("note", 't', note, NULL));
+	schedule(&refund, "refund");
+	payguard_alert_resolve("refund_failed", payguard_text(payguard_uuid_str(refund_id)),
+						   note);
+	payguard_store_end(STORE_WRITE);
+	return refund_result(fcinfo, &refund, false, NULL);
+}
+
+PG_FUNCTION_INFO_V1(payguard_waive_refund);
+
+/*
+ * waive_refund(refund_id, note) → refund_result
+ *
+ * An operator decides that the money stays. A waived refund is returned. Errors: 22004, 22023;
+ * PY403; PY105 where a worker has begun it, or it was made.
+ */
+Datum
+payguard_waive_refund(PG_FUNCTION_ARGS)
+{
+	pg_uuid_t *refund_id = payguard_arg_uuid(ARG(0), "refund_id");
+	text *note = payguard_arg_note(ARG(1), "note");
+	Order order;
+	Payment payment;
+	Refund refund;
+	RefundBalance balance;
+
+	payguard_request_begin("waive_refund()");
+	must_exist(refund_id, &refund);
+	lock_refund(refund_id, &order, &payment, &refund);
+	if (refund.status == REFUND_WAIVED)
+	{
+		payguard_store_end(STORE_WRITE);
+		return refund_result(fcinfo, &refund, true, NULL);
+	}
+	if (refund.status != REFUND_FAILED && has_begun(&refund))
+		refuse_move(&refund, "waived",
+					"Wait for its outcome; only a refund that has not begun, or has "
+					"failed, can be waived.");
+	if (is_reserved(refund.status))
+	{
+		lock_balance(&payment, &balance);
+		balance.refunding -= refund.amount;
+		store_balance(&balance);
+	}
+	refund.completed_at = GetCurrentTimestamp();
+	refund_change(&refund, REFUND_WAIVED, FIELD(REFUND_F_COMPLETED_AT),
+				  payguard_json("note", 't', note, NULL));
+	end_tasks(&refund);
+	payguard_alert_resolve("refund_failed", payguard_text(payguard_uuid_str(refund_id)),
+						   note);
+	payguard_store_end(STORE_WRITE);
+	return refund_result(fcinfo, &refund, false, NULL);
+}
+
+PG_FUNCTION_INFO_V1(payguard_settle_refund);
+
+/*
+ * settle_refund(refund_id, channel_status, note) → refund_result
+ *
+ * An operator's word, by the rules of report_refund(). Errors: 22004, 22023; PY403.
+ */
+Datum
+payguard_settle_refund(PG_FUNCTION_ARGS)
+{
+	pg_uuid_t *refund_id = payguard_arg_uuid(ARG(0), "refund_id");
+	Report report = {
+		.status = payguard_arg_channel_status(ARG(1), "channel_status"),
+		.note = payguard_arg_note(ARG(2), "note"),
+		.amount = NO_AMOUNT,
+		.channel_time = NO_TIME,
+	};
+	Order order;
+	Payment payment;
+	Refund refund;
+	Applied applied;
+
+	payguard_request_begin("settle_refund()");
+	must_exist(refund_id, &refund);
+	lock_refund(refund_id, &order, &payment, &refund);
+	payguard_refund_report(&order, &report, &refund, &applied);
+	payguard_store_end(STORE_WRITE);
+	return refund_result(fcinfo, &refund, !applied.changed && !applied.contradicts,
+						 applied.contradicts);
+}
+
+/*
+ * must_exist reads a refund. Errors: PY403.
+ */
+static void
+must_exist(const pg_uuid_t *refund_id, Refund *refund)
+{
+	Refund like = {.refund_id = unconstify(pg_uuid_t *, refund_id)};
+	Refusal refusal;
+
+	if (payguard_store_find(&payguard_refunds, REFUND_BY_ID, &like, refund))
+		return;
+	payguard_refuse(&refusal, ERR_REFUND_NOT_FOUND,
+					psprintf("refund \"%s\" does not exist",
+							 payguard_uuid_str(refund_id)),
+					"Nothing has been written.",
+					"Look the order's refunds up in its timeline.");
+	payguard_raise(&refusal);
+}
+
+/*
+ * lock_refund locks the order of a refund that was found, and reads all three anew.
+ */
+static void
+lock_refund(const pg_uuid_t *refund_id, Order *order, Payment *payment, Refund *refund)
+{
+	payguard_payment_must_exist(refund->payment_id, payment);
+	payguard_payment_lock(refund->payment_id, order, payment);
+	must_exist(refund_id, refund);
+}
+
+static void
+refuse_move(const Refund *refund, const char *what, const char *hint)
+{
+	Refusal refusal;
+
+	payguard_refuse(&refusal, ERR_ILLEGAL_TRANSITION,
+					psprintf("refund \"%s\" cannot be %s",
+							 payguard_uuid_str(refund->refund_id), what),
+					psprintf("It is %s.", payguard_machine_name(&payguard_refund_machine,
+																refund->status)),
+					hint);
+	payguard_raise(&refusal);
+}
+
+static Jsonb *
+report_details(const Report *report)
+{
+	return payguard_json("channel_status", 's',
+						 payguard_channel_status_name(report->status),
+						 "channel_refund_id", 't', report->txn_id, "amount", 'i',
+						 report->amount, "currency", 't', report->currency, "code", 't',
+						 report->code, "message", 't', report->message, "note", 't',
+						 report->note, NULL);
+}
+
+/*
+ * refund_result makes a refund_result; recorded: why the evidence is only kept, or NULL.
+ */
+static Datum
+refund_result(FunctionCallInfo fcinfo, const Refund *refund, bool replayed,
+			  const char *recorded)
+{
+	static const char *const messages[N_REFUND_STATUS] = {
+		[REFUND_AWAITING_APPROVAL] = "The refund waits for approval.",
+		[REFUND_PENDING] = "The refund is on its way.",
+		[REFUND_UNKNOWN] = "The channel has not said whether it made the refund.",
+		[REFUND_SUCCEEDED] = "The money has gone back.",
+		[REFUND_FAILED] = "The refund failed; the money is still owed.",
+		[REFUND_WAIVED] = "The refund was waived.",
+	};
+	Datum values[N_REFUND_RESULT_COLUMNS] = {0};
+	bool nulls[N_REFUND_RESULT_COLUMNS] = {false};
+	bool known = refund->status != REFUND_NONE;
+	const char *status =
+		known ? payguard_machine_name(&payguard_refund_machine, refund->status) : NULL;
+	int i = 0;
+
+	values[i++] = PointerGetDatum(payguard_text(recorded ? "recorded" : status));
+	nulls[i] = refund->refund_id == NULL;
+	values[i++] = UUIDPGetDatum(refund->refund_id);
+	nulls[i] = refund->payment_id == NULL;
+	values[i++] = UUIDPGetDatum(refund->payment_id);
+	nulls[i] = refund->order_id == NULL;
+	values[i++] = PointerGetDatum(refund->order_id);
+	nulls[i] = !known;
+	if (known)
+		values[i] = PointerGetDatum(payguard_text(status));
+	i++;
+	nulls[i] = refund->currency == NULL;
+	values[i++] = Int64GetDatum(refund->amount);
+	nulls[i] = refund->currency == NULL;
+	values[i++] = PointerGetDatum(refund->currency);
+	values[i++] = BoolGetDatum(replayed);
+	values[i++] = PointerGetDatum(
+		payguard_text(recorded ? recorded : messages[refund->status]));
+	Assert(i == N_REFUND_RESULT_COLUMNS);
+	return HeapTupleGetDatum(
+		heap_form_tuple(payguard_result_desc(fcinfo), values, nulls));
+}

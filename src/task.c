@@ -1,0 +1,99 @@
+/*
+ * task.c
+ *		Tasks: what a worker must do outside. One open task per subject and kind.
+ *
+ * Locking: the caller holds the order's row lock.
+ */
+#include "postgres.h"
+
+#include "payguard.h"
+
+static Task task_like(const char *kind, const Payment *payment, const Refund *refund);
+static int task_key(const Refund *refund);
+
+/*
+ * payguard_task_schedule makes a task due at run_at, whether it is there already or not. A
+ * task that a worker holds keeps its lease.
+ */
+void
+payguard_task_schedule(const char *kind, const Payment *payment, const Refund *refund,
+					   TimestampTz run_at)
+{
+	Task task = task_like(kind, payment, refund);
+	Task existing;
+
+	task.run_at = run_at;
+	task.created_at = GetCurrentTimestamp();
+	task.leased_until = NO_TIME;
+	task.dead_at = NO_TIME;
+	if (payguard_store_insert_new(&payguard_tasks, task_key(refund), &task))
+		return;
+	if (!payguard_store_lock(&payguard_tasks, task_key(refund), &task, &existing))
+		payguard_store_suppressed(&payguard_tasks);
+	existing.run_at = run_at;
+	existing.dead_at = NO_TIME;
+	payguard_store_update(&payguard_tasks, FIELD(TASK_F_RUN_AT) | FIELD(TASK_F_DEAD_AT),
+						  &existing);
+}
+
+/*
+ * payguard_task_find reads and locks the open task of a payment or refund; false: none.
+ */
+bool
+payguard_task_find(const char *kind, const Payment *payment, const Refund *refund,
+				   Task *task)
+{
+	Task like = task_like(kind, payment, refund);
+
+	return payguard_store_lock(&payguard_tasks, task_key(refund), &like, task);
+}
+
+/*
+ * payguard_task_remove takes away the open task of a payment or refund; false: none.
+ */
+bool
+payguard_task_remove(const char *kind, const Payment *payment, const Refund *refund)
+{
+	Task task;
+
+	if (!payguard_task_find(kind, payment, refund, &task))
+		return false;
+	payguard_store_delete(&payguard_tasks, &task);
+	return true;
+}
+
+/*
+ * payguard_task_query makes the next query of a payment due: after first_query_after, then
+ * twice as long after each try, up to max_query_interval.
+ */
+void
+payguard_task_query(const Payment *payment, const Channel *channel)
+{
+	TimestampTz now = GetCurrentTimestamp();
+	int64 longest = payguard_time_plus(now, channel->max_query_interval) - now;
+	int64 wait = payguard_time_plus(now, channel->first_query_after) - now;
+	Task task;
+
+	if (payguard_task_find("query", payment, NULL, &task))
+		for (int64 tries = task.tries; tries > 0 && wait < longest / 2; tries--)
+			wait *= 2;
+	payguard_task_schedule("query", payment, NULL, now + Min(wait, longest));
+}
+
+static Task
+task_like(const char *kind, const Payment *payment, const Refund *refund)
+{
+	return (Task){
+		.kind = payguard_text(kind),
+		.order_id = payment ? payment->order_id : refund->order_id,
+		.payment_id = payment ? payment->payment_id : refund->payment_id,
+		.refund_id = refund ? refund->refund_id : NULL,
+		.channel = payment ? payment->channel : refund->channel,
+	};
+}
+
+static int
+task_key(const Refund *refund)
+{
+	return refund ? TASK_OF_REFUND : TASK_OF_PAYMENT;
+}
