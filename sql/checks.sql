@@ -51,7 +51,6 @@ SET LOCAL SESSION AUTHORIZATION regress_checks;
 \x on
 SELECT pg_temp.answer($$SELECT payguard.pay_order('checks-paying', 'checks-new')$$) AS "PY103",
   pg_temp.answer($$SELECT payguard.update_order('checks-paying', 2, 5)$$) AS "PY103 update",
-  pg_temp.answer($$SELECT payguard.cancel_order('checks-paying')$$) AS "cancel",
   pg_temp.answer($$SELECT payguard.pay_order('checks-paying', 'checks-live')$$) AS "PY301 kind and channel",
   pg_temp.answer($$SELECT payguard.pay_order('checks-paying', 'checks-new', 101, 'USD', 9)$$) AS "PY103 before PY201",
   pg_temp.answer($$SELECT (s.status, advice, can_pay, can_cancel, resume_payment_id) FROM payguard.order_status('checks-paying') s$$) AS "status";

@@ -37,14 +37,14 @@ SELECT outcome, amount FROM payguard.pay_order('once-0', 'once-0');
 RESET SESSION AUTHORIZATION;
 BEGIN;
 INSERT INTO payguard.payments
-SELECT gen_random_uuid(), order_id, 'once-by-hand', channel, amount, currency, amount, currency, true, 'succeeded', NULL, NULL,
+SELECT gen_random_uuid(), order_id, 'once-by-hand', 'internal', amount, currency, amount, currency, true, 'succeeded', NULL, NULL,
        NULL, NULL, 2, 'pay', NULL, now(), NULL, now()
 FROM payguard.orders WHERE order_id = 'once-1'; -- fails
 ROLLBACK;
 BEGIN;
 SET LOCAL session_replication_role = replica;
 INSERT INTO payguard.payments
-SELECT gen_random_uuid(), order_id, NULL, channel, amount, currency, NULL, NULL, true, 'a state of tomorrow', NULL, NULL,
+SELECT gen_random_uuid(), order_id, NULL, 'internal', amount, currency, NULL, NULL, true, 'a state of tomorrow', NULL, NULL,
        NULL, NULL, 2, 'pay', NULL, now(), NULL, NULL
 FROM payguard.orders WHERE order_id = 'once-1'; -- fails
 ROLLBACK;
