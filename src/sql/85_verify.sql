@@ -3,7 +3,7 @@ CREATE FUNCTION payguard.verify() RETURNS TABLE (invariant text, object text, pr
 LANGUAGE sql STABLE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 AS $$
-  WITH counting AS (
+  WITH counting AS NOT MATERIALIZED (
     SELECT * FROM payguard.payments WHERE status NOT IN ('failed', 'superseded', 'surplus')
   ), versioned AS (
     SELECT e.order_id, e.event_id, e.version, e.from_status, e.to_status,
