@@ -53,6 +53,8 @@ INSERT INTO regress_child VALUES ('protection-1');
 DROP TABLE regress_child;
 
 -- DDL
+CREATE ROLE regress_protection SUPERUSER;
+CREATE TABLE regress_other (LIKE payguard.orders);
 SELECT command, split_part(pg_temp.answer(command), ' | ', 1) || ' | ' || split_part(pg_temp.answer(command), ' | ', 3) AS answer FROM (VALUES
   ('ALTER TABLE payguard.orders DISABLE TRIGGER payguard_protect'), ('ALTER TABLE payguard.orders DISABLE TRIGGER ALL'),
   ('ALTER TABLE payguard.orders DISABLE TRIGGER USER'), ('ALTER TABLE payguard.orders ENABLE TRIGGER payguard_protect'),
@@ -62,24 +64,31 @@ SELECT command, split_part(pg_temp.answer(command), ' | ', 1) || ' | ' || split_
   ('CREATE RULE r AS ON UPDATE TO payguard.orders DO ALSO NOTHING'), ('CREATE RULE r AS ON INSERT TO payguard.events DO INSTEAD NOTHING'),
   ('CREATE TABLE regress_heir () INHERITS (payguard.orders)'), ('ALTER TABLE payguard.orders ADD COLUMN x int'), ('ALTER TABLE payguard.orders DROP COLUMN amount'),
   ('ALTER TABLE payguard.orders RENAME COLUMN amount TO x'), ('ALTER TABLE payguard.orders RENAME TO x'), ('ALTER TABLE payguard.orders SET SCHEMA public'),
-  ('ALTER TABLE payguard.orders ALTER amount TYPE numeric'), ('ALTER TABLE payguard.orders ADD CHECK (amount > 0) NOT VALID'), ('ALTER TABLE payguard.orders OWNER TO pg_monitor'),
+  ('ALTER TABLE payguard.orders ALTER amount TYPE numeric'), ('ALTER TABLE payguard.orders ADD CHECK (amount > 0) NOT VALID'), ('ALTER TABLE payguard.orders OWNER TO regress_protection'),
   ('ALTER TABLE payguard.orders SET UNLOGGED'),
   ('ALTER TABLE payguard.orders FORCE ROW LEVEL SECURITY'), ('ALTER TABLE payguard.payments DROP CONSTRAINT payments_pkey'),
   ('DROP INDEX payguard.payments_that_count'), ('DROP INDEX payguard.payments_idempotency_key'), ('ALTER INDEX payguard.payments_that_count RENAME TO x'),
   ('DROP TABLE payguard.orders'), ('DROP TABLE payguard.payments CASCADE'), ('DROP SCHEMA payguard CASCADE'), ('DROP FUNCTION payguard.deny_direct_write() CASCADE'),
   ('DROP FUNCTION payguard.pay_order'), ('DROP EXTENSION payguard'), ('DROP EXTENSION payguard CASCADE'),
-  ('ALTER EXTENSION payguard DROP TRIGGER payguard_protect ON payguard.orders'), ('ALTER EXTENSION payguard DROP FUNCTION payguard.verify()'),
+  ('ALTER EXTENSION payguard DROP FUNCTION payguard.verify()'),
   ('ALTER EXTENSION payguard DROP TABLE payguard.orders'),
   ('ALTER SCHEMA payguard RENAME TO x'), ('ALTER FUNCTION payguard.pay_order RENAME TO x'), ('ALTER FUNCTION payguard.verify() SECURITY INVOKER'),
-  ('ALTER FUNCTION payguard.pay_order SET SCHEMA public'), ('ALTER FUNCTION payguard.deny_direct_write() OWNER TO pg_monitor'),
+  ('ALTER FUNCTION payguard.pay_order SET SCHEMA public'), ('ALTER FUNCTION payguard.deny_direct_write() OWNER TO regress_protection'),
+  ('ALTER FUNCTION payguard.verify() OWNER TO regress_protection'), ('ALTER SCHEMA payguard OWNER TO regress_protection'),
+  ('ALTER SEQUENCE payguard.events_event_id_seq OWNER TO regress_protection'), ('ALTER TYPE payguard.payment_result OWNER TO regress_protection'),
+  ('ALTER TABLE payguard.orders INHERIT regress_other'), ('ALTER TABLE regress_other INHERIT payguard.orders'),
+  ('ALTER TABLE payguard.orders RENAME CONSTRAINT orders_pkey TO x'), ('ALTER SEQUENCE payguard.events_event_id_seq OWNED BY NONE'),
   ('CREATE OR REPLACE FUNCTION payguard.verify() RETURNS TABLE (invariant text, object text, problem text) LANGUAGE sql AS $q$ SELECT NULL::text, NULL::text, NULL::text WHERE false $q$'),
   ('CREATE FUNCTION payguard.pay_order(text, text) RETURNS text LANGUAGE sql AS $q$ SELECT $q2$paid$q2$ $q$'),
   ('ALTER SEQUENCE payguard.events_event_id_seq RESTART 1'), ('ALTER SEQUENCE payguard.events_event_id_seq CYCLE'), ('DROP SEQUENCE payguard.events_event_id_seq CASCADE'),
   ('ALTER TYPE payguard.payment_result ADD ATTRIBUTE x int'), ('ALTER TYPE payguard.payment_result RENAME TO x'), ('DROP TYPE payguard.payment_result'),
-  ('REASSIGN OWNED BY CURRENT_USER TO pg_monitor'), ('DROP OWNED BY CURRENT_USER'),
+  ('REASSIGN OWNED BY CURRENT_USER TO regress_protection'), ('DROP OWNED BY CURRENT_USER'),
   ('DROP EVENT TRIGGER payguard_ddl_start')
   ) c (command);
+DROP TABLE regress_other;
+DROP ROLE regress_protection;
 -- what a DBA may do
+SET client_min_messages = error;
 BEGIN;
 ALTER TABLE payguard.orders SET (fillfactor = 70, autovacuum_vacuum_threshold = 100);
 ALTER TABLE payguard.orders ALTER customer_id SET STATISTICS 500;
@@ -94,6 +103,7 @@ CREATE STATISTICS regress_statistics ON customer_id, currency FROM payguard.orde
 GRANT SELECT ON payguard.orders TO pg_monitor;
 COMMENT ON TABLE payguard.orders IS 'ours';
 ROLLBACK;
+SET client_min_messages = warning;
 -- none of these did anything
 SELECT pg_temp.written() = :'before' AS nothing_written;
 SELECT * FROM payguard.verify();
