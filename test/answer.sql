@@ -11,7 +11,11 @@ CREATE FUNCTION pg_temp.answer(statement text) RETURNS text LANGUAGE plpgsql AS 
 DECLARE
   code text; name text; place text[] := '{}'; message text; detail text; hint text; part text;
 BEGIN
-  EXECUTE statement INTO message;
+  IF statement ~* '^(SELECT|WITH)' THEN
+    EXECUTE statement INTO message;
+  ELSE
+    EXECUTE statement;
+  END IF;
   RETURN pg_temp.masked(coalesce(message, 'done'));
 EXCEPTION WHEN OTHERS THEN
   GET STACKED DIAGNOSTICS code = RETURNED_SQLSTATE, name = CONSTRAINT_NAME,
