@@ -29,9 +29,10 @@ PG_CFLAGS = -Wall -Wextra -Wno-unused-parameter
 
 # make demo and make test install what is missing, the server's headers too, so they must not
 # need PGXS.
-ifneq (,$(filter demo test test-% bench bench-% torture torture-%,$(MAKECMDGOALS)))
-.PHONY: $(MAKECMDGOALS)
-demo test test-% bench bench-% torture torture-%:
+RUN_GOALS := $(filter demo test test-% bench bench-% torture torture-%,$(MAKECMDGOALS))
+ifneq (,$(RUN_GOALS))
+.PHONY: $(RUN_GOALS)
+$(RUN_GOALS):
 	@test/run $@
 else
 PG_CONFIG ?= pg_config
