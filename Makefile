@@ -17,18 +17,22 @@ SQL_FILES = $(SQL_PARTS:%=src/sql/%.sql)
 DATA_built = payguard--$(EXTVERSION).sql
 EXTRA_CLEAN = payguard--*.sql results regression.diffs regression.out output_iso test/output_iso tmp_check
 
+REGRESS_OPTS = --load-extension=payguard
 REGRESS = $(patsubst sql/%.sql,%,$(wildcard sql/*.sql))
 ISOLATION = $(patsubst test/specs/%.spec,%,$(wildcard test/specs/*.spec))
-ISOLATION_OPTS = --inputdir=test --outputdir=test/output_iso
+ISOLATION_OPTS = --load-extension=payguard --inputdir=test --outputdir=test/output_iso
 
 PG_CPPFLAGS = -I$(CURDIR)/src
-PG_CFLAGS = -Wall -Wextra -Wno-unused-parameter -Wno-sign-compare -Wno-missing-field-initializers -Wno-declaration-after-statement
+# Inline functions of the server's headers have parameters that they do not use, and so has each
+# SQL function without arguments.
+PG_CFLAGS = -Wall -Wextra -Wno-unused-parameter
 
 # make demo and make test install what is missing, the server's headers too, so they must not
 # need PGXS.
-ifneq (,$(filter demo test test-% bench bench-% torture torture-%,$(MAKECMDGOALS)))
-.PHONY: $(MAKECMDGOALS)
-demo test test-% bench bench-% torture torture-%:
+RUN_GOALS := $(filter demo test test-% bench bench-% torture torture-%,$(MAKECMDGOALS))
+ifneq (,$(RUN_GOALS))
+.PHONY: $(RUN_GOALS)
+$(RUN_GOALS):
 	@test/run $@
 else
 PG_CONFIG ?= pg_config

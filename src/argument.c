@@ -13,7 +13,7 @@
 
 #include "payguard.h"
 
-static text *check_text(Datum value, const char *name, int max_length, bool one_line);
+static text *check_text(Datum value, const char *name, Size max_length, bool one_line);
 static bool has_control_character(const char *s, int length, bool one_line);
 
 /*
@@ -207,18 +207,18 @@ payguard_arg_max(Datum value, bool isnull, const char *name)
 }
 
 static text *
-check_text(Datum value, const char *name, int max_length, bool one_line)
+check_text(Datum value, const char *name, Size max_length, bool one_line)
 {
 	/* toast_raw_datum_size: a huge value is refused before it is read */
 	text *result;
 
 	if (toast_raw_datum_size(value) - VARHDRSZ > max_length)
 		payguard_arg_bad(name, "It is too long.",
-						 psprintf("At most %d bytes are allowed.", max_length));
+						 psprintf("At most %zu bytes are allowed.", max_length));
 	result = DatumGetTextPP(value);
 	if (VARSIZE_ANY_EXHDR(result) == 0)
 		payguard_arg_bad(name, "It is empty.",
-						 psprintf("Give 1 to %d bytes.", max_length));
+						 psprintf("Give 1 to %zu bytes.", max_length));
 	if (has_control_character(VARDATA_ANY(result), VARSIZE_ANY_EXHDR(result), one_line))
 		payguard_arg_bad(name, "It has a control character.",
 						 "Remove control characters.");

@@ -180,7 +180,7 @@ payguard_state_transitions(PG_FUNCTION_ARGS)
 	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
 
 	InitMaterializedSRF(fcinfo, 0);
-	for (int i = 0; i < lengthof(machines); i++)
+	for (size_t i = 0; i < lengthof(machines); i++)
 		for (int from = 0; from < machines[i]->nstates; from++)
 			for (int to = 1; to < machines[i]->nstates; to++)
 				if (payguard_machine_allows(machines[i], from, to))

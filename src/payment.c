@@ -64,6 +64,7 @@ typedef struct PayCall
 
 	/* the answer */
 	OrderEntry *entry;
+	Order order; /* as it was when this call was settled */
 	bool key_known;
 	Payment payment; /* the one with this key, where there is one */
 	Verdict verdict;
@@ -79,6 +80,7 @@ static void probe(PayCall *calls, int n);
 static void lock_orders(PayCall *calls, int n);
 static int settle_round(PayCall *calls, int n, bool first_round);
 static bool is_next(const PayCall *call);
+static void settle(PayCall *call);
 static void find_key(PayCall *call);
 static void judge(PayCall *call);
 static bool judge_known(const PayCall *call, Refusal *refusal);
@@ -527,11 +529,13 @@ settle_round(PayCall *calls, int n, bool first_round)
 		if (!call->key_known && (!first_round || call->entry->changed))
 			find_key(call);
 		judge(call);
-		call->settled = call->verdict != VERDICT_OPEN;
 		if (call->verdict == VERDICT_OPEN)
 			round[npay++] = call;
 		else
+		{
 			make_answer_durable(call);
+			settle(call);
+		}
 	}
 
 	qsort(round, npay, sizeof(PayCall *), by_key);
@@ -555,7 +559,7 @@ settle_round(PayCall *calls, int n, bool first_round)
 	{
 		if (round[i]->verdict == VERDICT_OPEN)
 			complete(round[i]);
-		round[i]->settled = true;
+		settle(round[i]);
 	}
 	if (npay > 0)
 		payguard_store_refresh();
@@ -571,6 +575,17 @@ is_next(const PayCall *call)
 {
 	return !call->settled && (call->before_order == NULL || call->before_order->settled) &&
 		   (call->before_key == NULL || call->before_key->settled);
+}
+
+/*
+ * settle makes a call's verdict final: later calls of the batch do not change its answer.
+ */
+static void
+settle(PayCall *call)
+{
+	Assert(call->verdict != VERDICT_OPEN);
+	call->order = call->entry->order;
+	call->settled = true;
 }
 
 static void
@@ -841,7 +856,7 @@ by_key(const void *a, const void *b)
 static void
 set_result(const PayCall *call, PaymentResult *result)
 {
-	const Order *order = &call->entry->order;
+	const Order *order = &call->order;
 
 	if (call->verdict == VERDICT_DONE || call->verdict == VERDICT_REPLAY)
 	{

@@ -173,6 +173,17 @@ check_statement(Node *statement)
 				refuse_ddl("Objects of payguard stay in its schema.");
 			break;
 		}
+		case T_AlterOwnerStmt:
+		{
+			AlterOwnerStmt *alter = (AlterOwnerStmt *) statement;
+
+			if (alter->objectType == OBJECT_SCHEMA
+					? strcmp(strVal(alter->object), PAYGUARD_SCHEMA) == 0
+					: is_own_range(alter->relation) ||
+						  is_own_object(alter->object, alter->objectType))
+				refuse_ddl("Objects of payguard keep their owner.");
+			break;
+		}
 		case T_AlterSeqStmt:
 			if (is_own_range(((AlterSeqStmt *) statement)->sequence))
 				refuse_ddl("The ids of events must ascend.");

@@ -112,7 +112,7 @@ AS $$
     p.pronamespace <> (SELECT oid FROM pg_namespace WHERE nspname = 'payguard')
     OR p.proowner <> x.extowner
     OR (p.prolang = (SELECT oid FROM pg_language WHERE lanname = 'c')
-        AND (p.probin <> '$libdir/payguard' OR p.prosrc NOT LIKE 'payguard\_' || p.proname || '%')))
+        AND (p.probin <> '$libdir/payguard' OR p.prosrc !~ ('^payguard_' || p.proname || '(_[0-9_]+)?$'))))
 $$;
 COMMENT ON FUNCTION payguard.broken_guards() IS
   'What protects payguard''s tables and is missing, disabled or replaced; part of verify()';

@@ -1,0 +1,75 @@
+-- The API as a contract: a change of anything here breaks somebody's program.
+\set ECHO none
+\set QUIET on
+SET client_min_messages = warning;
+BEGIN;
+CREATE TEMP TABLE contract (function text, returns text, volatility text, definer boolean);
+INSERT INTO contract VALUES
+  ('new_order_id()', 'text', 'v', false),
+  ('slot(order_id text)', 'integer', 'i', false),
+  ('payment_slot(payment_id uuid)', 'integer', 'i', false),
+  ('state_transitions(OUT machine text, OUT from_status text, OUT to_status text)', 'SETOF record', 'i', false),
+  ('create_order(order_id text, amount bigint, currency text, customer_id text DEFAULT NULL::text, expires_at timestamp with time zone DEFAULT NULL::timestamp with time zone)', 'payguard.orders', 'v', true),
+  ('update_order(order_id text, expected_version bigint, amount bigint DEFAULT NULL::bigint, currency text DEFAULT NULL::text, expires_at timestamp with time zone DEFAULT NULL::timestamp with time zone)', 'payguard.orders', 'v', true),
+  ('cancel_order(order_id text, expected_version bigint DEFAULT NULL::bigint, reason text DEFAULT NULL::text)', 'payguard.orders', 'v', true),
+  ('order_status(order_id text)', 'payguard.order_status_result', 's', true),
+  ('order_timeline(order_id text)', 'TABLE(at timestamp with time zone, kind text, from_status text, to_status text, version bigint, payment_id uuid, refund_id uuid, actor text, details jsonb)', 's', true),
+  ('pay_order(order_id text, idempotency_key text, amount bigint DEFAULT NULL::bigint, currency text DEFAULT NULL::text, expected_version bigint DEFAULT NULL::bigint, channel text DEFAULT ''internal''::text)', 'payguard.payment_result', 'v', true),
+  ('try_pay_order(order_id text, idempotency_key text, amount bigint DEFAULT NULL::bigint, currency text DEFAULT NULL::text, expected_version bigint DEFAULT NULL::bigint, channel text DEFAULT ''internal''::text)', 'payguard.payment_result', 'v', true),
+  ('pay_orders(requests payguard.pay_request[])', 'SETOF payguard.payment_result', 'v', true),
+  ('revoke_key(order_id text, idempotency_key text)', 'payguard.payment_result', 'v', true),
+  ('register_channel(name text, internal boolean DEFAULT NULL::boolean, driver text DEFAULT NULL::text, first_query_after interval DEFAULT NULL::interval, max_query_interval interval DEFAULT NULL::interval, alert_after interval DEFAULT NULL::interval, not_found_is_final_after interval DEFAULT NULL::interval, late_success text DEFAULT NULL::text, idempotent_charge boolean DEFAULT NULL::boolean)', 'payguard.channels', 'v', true),
+  ('verify()', 'TABLE(invariant text, object text, problem text)', 's', true),
+  ('broken_guards()', 'TABLE(guard text, problem text)', 's', true),
+  ('current_actor()', 'text', 's', false),
+  ('grant_access(role name, access text)', 'void', 'v', false),
+  ('revoke_access(role name, access text)', 'void', 'v', false),
+  ('role_access(OUT role name, OUT access text)', 'SETOF record', 's', false),
+  ('access_functions()', 'TABLE(access text, is_marker boolean, function text)', 'i', false);
+CREATE TEMP TABLE type_columns (type text, columns text);
+INSERT INTO type_columns VALUES
+  ('payment_result', 'outcome text, order_id text, payment_id uuid, order_status text, payment_status text, version bigint, amount bigint, currency text, completed_at timestamp with time zone, replayed boolean, message text'),
+  ('pay_request', 'order_id text, idempotency_key text, amount bigint, currency text, expected_version bigint, channel text'),
+  ('order_status_result', 'order_id text, status text, advice text, message text, can_pay boolean, can_cancel boolean, retry_after interval, resume_payment_id uuid, amount bigint, currency text, refunded_amount bigint, version bigint'),
+  ('orders', 'order_id text, customer_id text, amount bigint, currency text, status text, closing_as text, version bigint, payment_id uuid, refunded_amount bigint, created_at timestamp with time zone, updated_at timestamp with time zone, expires_at timestamp with time zone');
+SELECT no_plan();
+-- signatures
+SELECT is(p.returns, c.returns, c.function || ' returns') FROM contract c LEFT JOIN (
+  SELECT p.proname || '(' || pg_get_function_arguments(p.oid) || ')' AS function, pg_get_function_result(p.oid) AS returns
+  FROM pg_proc p WHERE p.pronamespace = 'payguard'::regnamespace) p USING (function);
+SELECT is((SELECT p.provolatile::text || CASE WHEN p.prosecdef THEN ' definer' ELSE '' END FROM pg_proc p
+           WHERE p.pronamespace = 'payguard'::regnamespace AND p.proname || '(' || pg_get_function_arguments(p.oid) || ')' = c.function),
+          c.volatility || CASE WHEN c.definer THEN ' definer' ELSE '' END, c.function || ': volatility and rights') FROM contract c;
+-- every function has a comment, and nothing of it is open to the public
+SELECT ok(length(obj_description(p.oid, 'pg_proc')) > 10, p.oid::regprocedure || ' has a comment')
+FROM pg_proc p WHERE p.pronamespace = 'payguard'::regnamespace ORDER BY p.oid::regprocedure::text COLLATE "C";
+SELECT ok(NOT EXISTS (SELECT FROM aclexplode(coalesce(p.proacl, acldefault('f', p.proowner))) a WHERE a.grantee = 0), p.oid::regprocedure || ' is not for PUBLIC')
+FROM pg_proc p WHERE p.pronamespace = 'payguard'::regnamespace ORDER BY p.oid::regprocedure::text COLLATE "C";
+SELECT ok(p.prolang = (SELECT oid FROM pg_language WHERE lanname = 'c') OR p.proconfig @> '{"search_path=pg_catalog, pg_temp"}', p.oid::regprocedure || ' pins its search_path')
+FROM pg_proc p WHERE p.pronamespace = 'payguard'::regnamespace ORDER BY p.oid::regprocedure::text COLLATE "C";
+-- types and tables
+SELECT is((SELECT string_agg(a.attname || ' ' || format_type(a.atttypid, a.atttypmod), ', ' ORDER BY a.attnum) FROM pg_attribute a
+           WHERE a.attrelid = ('payguard.' || t.type)::regclass AND a.attnum > 0 AND NOT a.attisdropped), t.columns, 'columns of ' || t.type) FROM type_columns t;
+SELECT ok(obj_description(c.oid, 'pg_class') IS NOT NULL, c.oid::regclass || ' has a comment')
+FROM pg_class c WHERE c.relnamespace = 'payguard'::regnamespace AND c.relkind IN ('r', 'v') ORDER BY c.relname;
+SELECT ok(obj_description(t.oid, 'pg_type') IS NOT NULL, t.typname || ' has a comment')
+FROM pg_type t JOIN pg_class c ON c.oid = t.typrelid WHERE t.typnamespace = 'payguard'::regnamespace AND c.relkind = 'c' ORDER BY t.typname;
+SELECT is(obj_description('payguard'::regnamespace, 'pg_namespace') IS NOT NULL, true, 'the schema has a comment');
+SELECT ok(NOT EXISTS (SELECT FROM pg_constraint f WHERE f.contype = 'f' AND f.conrelid = c.oid), c.relname || ' has no foreign key') FROM pg_class c
+WHERE c.relnamespace = 'payguard'::regnamespace AND c.relkind = 'r' ORDER BY c.relname;
+SELECT is_empty($$SELECT attrelid::regclass, attname FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid JOIN pg_type t ON t.oid = a.atttypid
+  WHERE c.relnamespace = 'payguard'::regnamespace AND c.relkind = 'r' AND t.typname LIKE 'reg%' AND attnum > 0$$, 'no column is of a reg* type');
+SELECT ok(EXISTS (SELECT FROM pg_trigger t WHERE t.tgrelid = c.oid AND t.tgname = 'payguard_protect' AND t.tgenabled = 'A'), c.relname || ' is protected') FROM pg_class c
+WHERE c.relnamespace = 'payguard'::regnamespace AND c.relkind = 'r' ORDER BY c.relname;
+-- the extension
+SELECT is((SELECT extrelocatable FROM pg_extension WHERE extname = 'payguard'), false, 'not relocatable');
+SELECT is((SELECT bool_or(trusted) FROM pg_available_extension_versions WHERE name = 'payguard'), false, 'not trusted');
+SELECT is_empty($$SELECT * FROM payguard.verify()$$, 'a new database is sound');
+-- the order machine, as it is documented
+SELECT set_eq($$SELECT from_status, to_status FROM payguard.state_transitions() WHERE machine = 'order'$$,
+  $$VALUES (NULL, 'unpaid'), ('unpaid', 'paying'), ('unpaid', 'paid'), ('paying', 'unpaid'), ('paying', 'paid'), ('paid', 'refunded'), ('refunded', 'paid'),
+    ('unpaid', 'cancelled'), ('unpaid', 'expired'), ('paying', 'cancelled'), ('paying', 'expired'), ('expired', 'paid'), ('cancelled', 'paid')$$, 'moves of an order');
+SELECT is_empty($$SELECT FROM payguard.state_transitions() WHERE machine = 'payment' AND from_status = 'succeeded'$$, 'succeeded never goes back');
+SELECT is_empty($$SELECT FROM payguard.state_transitions() WHERE machine = 'refund' AND from_status = 'waived'$$, 'waived never goes back');
+SELECT * FROM finish();
+ROLLBACK;
