@@ -8,6 +8,7 @@
 #include "postgres.h"
 
 #include "access/transam.h"
+#include "replication/walsender_private.h"
 #include "utils/acl.h"
 
 #if PG_VERSION_NUM < 150000
@@ -28,6 +29,14 @@
 #define payguard_oldest_clog_xid() (TransamVariables->oldestClogXid)
 #else
 #define payguard_oldest_clog_xid() (ShmemVariableCache->oldestClogXid)
+#endif
+
+/* Whether commits wait for standbys at all. Minor releases have renamed the field. */
+#ifdef SYNC_STANDBY_DEFINED
+#define payguard_sync_standbys_defined()                                                 \
+	((WalSndCtl->sync_standbys_status & SYNC_STANDBY_DEFINED) != 0)
+#else
+#define payguard_sync_standbys_defined() (WalSndCtl->sync_standbys_defined)
 #endif
 
 #endif

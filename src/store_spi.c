@@ -23,6 +23,7 @@
 #include "optimizer/cost.h"
 #include "replication/syncrep.h"
 #include "replication/walsender.h"
+#include "replication/walsender_private.h"
 #include "storage/lwlock.h"
 #include "utils/builtins.h"
 #include "utils/datum.h"
@@ -69,6 +70,8 @@ static struct
 	CmdType operation;
 } expected = {NULL, CMD_UNKNOWN};
 
+static void wait_for_standby(XLogRecPtr lsn);
+static bool standby_has(XLogRecPtr lsn);
 static bool select_row(const Table *table, Operation operation, int key, const void *like,
 					   void *row);
 static void read_row(const Table *table, HeapTuple tuple, TupleDesc desc, void *row);
@@ -269,16 +272,49 @@ payguard_store_make_durable(const void *row)
 	if (!XLogRecPtrIsInvalid(commit))
 		XLogFlush(commit);
 
+	/*
+	 * Where a synchronous commit stands in the WAL is not kept, so that all that is flushed
+	 * here stands in for it; what the standby has confirmed costs nothing.
+	 */
 	if (synchronous_commit > SYNCHRONOUS_COMMIT_LOCAL_FLUSH && SyncRepRequested())
-	{
-		/*
-		 * Where a synchronous commit stands in the WAL is not kept, so that all that is
-		 * flushed here stands in for it; what the standby has confirmed costs nothing.
-		 */
-		HOLD_INTERRUPTS();
-		SyncRepWaitForLSN(Max(commit, GetFlushRecPtr(NULL)), true);
-		RESUME_INTERRUPTS();
-	}
+		wait_for_standby(Max(commit, GetFlushRecPtr(NULL)));
+}
+
+/*
+ * wait_for_standby waits as a commit does, with one difference: whoever cancels the wait gets
+ * an error. A commit is done by then; an answer can still be withheld.
+ */
+static void
+wait_for_standby(XLogRecPtr lsn)
+{
+	HOLD_INTERRUPTS();
+	SyncRepWaitForLSN(lsn, true);
+	RESUME_INTERRUPTS();
+	CHECK_FOR_INTERRUPTS();
+	if (payguard_sync_standbys_defined() && !standby_has(lsn))
+		ereport(ERROR, (errcode(ERRCODE_QUERY_CANCELED),
+						errmsg("canceling statement while it waits for a synchronous standby"),
+						errdetail("The answer rests on a commit that the standby may not have. "
+								  "This call has written nothing."),
+						errhint("Repeat the call.")));
+}
+
+/*
+ * standby_has tells whether as many standbys as are asked for have confirmed the WAL up to
+ * lsn, in the way that this session's synchronous_commit asks for.
+ */
+static bool
+standby_has(XLogRecPtr lsn)
+{
+	int mode = synchronous_commit == SYNCHRONOUS_COMMIT_REMOTE_WRITE   ? SYNC_REP_WAIT_WRITE
+			   : synchronous_commit == SYNCHRONOUS_COMMIT_REMOTE_APPLY ? SYNC_REP_WAIT_APPLY
+																	   : SYNC_REP_WAIT_FLUSH;
+	bool confirmed;
+
+	LWLockAcquire(SyncRepLock, LW_SHARED);
+	confirmed = lsn <= WalSndCtl->lsn[mode];
+	LWLockRelease(SyncRepLock);
+	return confirmed;
 }
 
 /*
