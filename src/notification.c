@@ -25,8 +25,22 @@ static const RowQuery unmatched_of_txn = {
 	"AND result OPERATOR(pg_catalog.=) 'unmatched'",
 	{TEXTOID, TEXTOID, InvalidOid}};
 
-static const RowQuery unmatched = {
-	"result OPERATOR(pg_catalog.=) 'unmatched' ORDER BY received_at LIMIT $1",
+/* Those that would match by now, so that what never will does not hold up the others. */
+static const RowQuery matchable = {
+	"result OPERATOR(pg_catalog.=) 'unmatched' AND ("
+	"EXISTS (SELECT FROM payguard.payments p"
+	" WHERE p.payment_id OPERATOR(pg_catalog.=) notifications.payment_id) "
+	"OR EXISTS (SELECT FROM payguard.refunds r"
+	" WHERE r.refund_id OPERATOR(pg_catalog.=) notifications.refund_id) "
+	"OR EXISTS (SELECT FROM payguard.payments p"
+	" WHERE p.channel OPERATOR(pg_catalog.=) notifications.channel"
+	" AND p.channel_txn_id OPERATOR(pg_catalog.=) notifications.channel_txn_id) "
+	"OR notifications.payment_id IS NULL"
+	" AND EXISTS (SELECT FROM payguard.orders o"
+	" WHERE o.order_id OPERATOR(pg_catalog.=) notifications.order_id)"
+	" AND EXISTS (SELECT FROM payguard.channels c"
+	" WHERE c.name OPERATOR(pg_catalog.=) notifications.channel)) "
+	"ORDER BY received_at LIMIT $1",
 	{INT8OID, InvalidOid}};
 
 typedef struct Match
@@ -44,8 +58,9 @@ static void fill_notification(Notification *notification, const Report *report);
 static void report_of(const Notification *notification, Report *report);
 static bool find_match(const Notification *notification, Match *match);
 static void apply(Notification *notification, Match *match, Applied *applied);
-static bool try_again(Notification *notification, Applied *applied);
+static bool try_again(Notification *notification, bool wait, Applied *applied);
 static void set_result(Notification *notification, const Applied *applied);
+static void resolve_unmatched(const Notification *notification);
 static void alert_unmatched(const Notification *notification);
 static Datum notification_result(FunctionCallInfo fcinfo,
 								 const Notification *notification, const char *result,
@@ -106,6 +121,7 @@ payguard_notification_match_txn(Order *order, Payment *payment)
 		waiting[i].payment_id = payment->payment_id;
 		waiting[i].order_id = order->order_id;
 		set_result(&waiting[i], &applied);
+		resolve_unmatched(&waiting[i]);
 		if (waiting[i].channel_status == NULL)
 			continue;
 		report_of(&waiting[i], &report);
@@ -157,7 +173,7 @@ payguard_record_notification(PG_FUNCTION_ARGS)
 	if (payguard_store_find(&payguard_notifications, NOTIFICATION_BY_EVENT, &notification,
 							&known))
 	{
-		if (payguard_text_is(known.result, "unmatched") && try_again(&known, &applied))
+		if (payguard_text_is(known.result, "unmatched") && try_again(&known, true, &applied))
 		{
 			payguard_store_end(STORE_WRITE);
 			return notification_result(fcinfo, &known, NULL, false, applied.contradicts);
@@ -216,13 +232,13 @@ payguard_match_notifications(PG_FUNCTION_ARGS)
 	int n;
 
 	payguard_request_begin("match_notifications()");
-	n = payguard_store_list(&payguard_notifications, &unmatched, &limit,
+	n = payguard_store_list(&payguard_notifications, &matchable, &limit,
 							(void **) &waiting);
 	for (int i = 0; i < n; i++)
 	{
 		Applied applied;
 
-		if (try_again(&waiting[i], &applied))
+		if (try_again(&waiting[i], false, &applied))
 			matched++;
 	}
 	payguard_store_end(STORE_WRITE);
@@ -231,11 +247,13 @@ payguard_match_notifications(PG_FUNCTION_ARGS)
 
 /*
  * try_again matches a message that is kept as unmatched; false: it still matches nothing, or
- * somebody else was faster.
+ * somebody else was faster. One that does not wait leaves orders alone that somebody is
+ * working on: it may lock many of them.
  */
 static bool
-try_again(Notification *notification, Applied *applied)
+try_again(Notification *notification, bool wait, Applied *applied)
 {
+	Order like;
 	Match match;
 	Channel channel;
 	Order order;
@@ -251,7 +269,11 @@ try_again(Notification *notification, Applied *applied)
 			 !payguard_order_find(notification->order_id, &order))
 		return false;
 
-	payguard_order_lock(notification->order_id, &order);
+	like.order_id = notification->order_id;
+	if (wait)
+		payguard_order_lock(notification->order_id, &order);
+	else if (!payguard_store_lock_free(&payguard_orders, ORDER_BY_ID, &like, &order))
+		return false;
 	payguard_store_refresh();
 	if (!payguard_store_lock(&payguard_notifications, NOTIFICATION_BY_EVENT, notification,
 							 notification) ||
@@ -273,8 +295,7 @@ try_again(Notification *notification, Applied *applied)
 		notification->payment_id = payment.payment_id;
 	}
 	set_result(notification, applied);
-	payguard_alert_resolve("unmatched_notification", notification->event_id,
-						   payguard_text("It has been matched."));
+	resolve_unmatched(notification);
 	return true;
 }
 
@@ -351,6 +372,13 @@ set_result(Notification *notification, const Applied *applied)
 						  FIELD(NOTIFICATION_F_RESULT) | FIELD(NOTIFICATION_F_ORDER_ID) |
 							  FIELD(NOTIFICATION_F_PAYMENT_ID),
 						  notification);
+}
+
+static void
+resolve_unmatched(const Notification *notification)
+{
+	payguard_alert_resolve("unmatched_notification", notification->event_id,
+						   payguard_text("It has been matched."));
 }
 
 static void
