@@ -9,6 +9,8 @@
 
 #include "payguard.h"
 
+static bool insert_channel(const Channel *asked, Channel *channel);
+static void update_channel(const Channel *asked, Channel *channel);
 static Interval *parse_interval(const char *value);
 static Interval *interval_argument(Datum value, bool isnull, const char *name);
 static void check_late_success(const text *late_success);
@@ -63,83 +65,94 @@ PG_FUNCTION_INFO_V1(payguard_register_channel);
 Datum
 payguard_register_channel(PG_FUNCTION_ARGS)
 {
-	text *name = payguard_arg_id(ARG(0), "name");
-	text *driver = payguard_arg_id_or_null(ARG(2), "driver");
-	Interval *first_query_after = interval_argument(ARG(3), "first_query_after");
-	Interval *max_query_interval = interval_argument(ARG(4), "max_query_interval");
-	Interval *alert_after = interval_argument(ARG(5), "alert_after");
-	Interval *not_found_is_final_after =
-		interval_argument(ARG(6), "not_found_is_final_after");
-	text *late_success = payguard_arg_id_or_null(ARG(7), "late_success");
+	Channel asked = {
+		.name = payguard_arg_id(ARG(0), "name"),
+		.internal = !PG_ARGISNULL(1) && PG_GETARG_BOOL(1),
+		.driver = payguard_arg_id_or_null(ARG(2), "driver"),
+		.first_query_after = interval_argument(ARG(3), "first_query_after"),
+		.max_query_interval = interval_argument(ARG(4), "max_query_interval"),
+		.alert_after = interval_argument(ARG(5), "alert_after"),
+		.not_found_is_final_after = interval_argument(ARG(6), "not_found_is_final_after"),
+		.late_success = payguard_arg_id_or_null(ARG(7), "late_success"),
+		.idempotent_charge = PG_ARGISNULL(8) || PG_GETARG_BOOL(8),
+	};
 	Channel channel;
-	bool is_new;
 
-	check_late_success(late_success);
-	check_driver(driver);
-	if (payguard_text_is(name, INTERNAL_CHANNEL))
+	check_late_success(asked.late_success);
+	check_driver(asked.driver);
+	if (payguard_text_is(asked.name, INTERNAL_CHANNEL))
 		payguard_arg_bad("name", "The channel \"internal\" is built in.",
 						 "Register a channel with another name.");
 
 	payguard_request_begin("register_channel()");
-	if (!payguard_channel_find(name, &channel))
+	if (payguard_channel_find(asked.name, &channel) || !insert_channel(&asked, &channel))
 	{
-		channel = (Channel){
-			.name = name,
-			.internal = !PG_ARGISNULL(1) && PG_GETARG_BOOL(1),
-			.driver = driver,
-			.first_query_after = first_query_after ? first_query_after : parse_interval("30 seconds"),
-			.max_query_interval = max_query_interval ? max_query_interval : parse_interval("1 hour"),
-			.alert_after = alert_after ? alert_after : parse_interval("15 minutes"),
-			.not_found_is_final_after = not_found_is_final_after ? not_found_is_final_after
-																 : parse_interval("1 day"),
-			.late_success = late_success ? late_success : payguard_text("accept"),
-			.idempotent_charge = PG_ARGISNULL(8) || PG_GETARG_BOOL(8),
-			.created_at = GetCurrentTimestamp(),
-			.updated_at = GetCurrentTimestamp(),
-		};
-		is_new = payguard_store_insert_new(&payguard_channels, CHANNEL_BY_NAME, &channel);
-		if (!is_new)
-			payguard_store_refresh();
-	}
-	else
-		is_new = false;
-
-	if (!is_new)
-	{
-		Channel like = {.name = name};
-
-		if (!payguard_store_lock(&payguard_channels, CHANNEL_BY_NAME, &like, &channel))
+		if (!payguard_store_lock(&payguard_channels, CHANNEL_BY_NAME, &asked, &channel))
 			payguard_store_suppressed(&payguard_channels);
-		if (!PG_ARGISNULL(1) && PG_GETARG_BOOL(1) != channel.internal)
+		if (!PG_ARGISNULL(1) && asked.internal != channel.internal)
 			payguard_arg_bad("internal", "The channel was registered otherwise.",
 							 "Register a channel with another name.");
-		if (driver)
-			channel.driver = driver;
-		if (first_query_after)
-			channel.first_query_after = first_query_after;
-		if (max_query_interval)
-			channel.max_query_interval = max_query_interval;
-		if (alert_after)
-			channel.alert_after = alert_after;
-		if (not_found_is_final_after)
-			channel.not_found_is_final_after = not_found_is_final_after;
-		if (late_success)
-			channel.late_success = late_success;
-		if (!PG_ARGISNULL(8))
-			channel.idempotent_charge = PG_GETARG_BOOL(8);
-		channel.updated_at = GetCurrentTimestamp();
-		payguard_store_update(
-			&payguard_channels,
-			FIELD(CHANNEL_F_DRIVER) | FIELD(CHANNEL_F_FIRST_QUERY_AFTER) |
-				FIELD(CHANNEL_F_MAX_QUERY_INTERVAL) | FIELD(CHANNEL_F_ALERT_AFTER) |
-				FIELD(CHANNEL_F_NOT_FOUND_IS_FINAL_AFTER) | FIELD(CHANNEL_F_LATE_SUCCESS) |
-				FIELD(CHANNEL_F_IDEMPOTENT_CHARGE) | FIELD(CHANNEL_F_UPDATED_AT),
-			&channel);
+		if (PG_ARGISNULL(8))
+			asked.idempotent_charge = channel.idempotent_charge;
+		update_channel(&asked, &channel);
 	}
 	payguard_event_write("channel.registered", NULL, NULL, NULL, NULL, false,
-						 payguard_json("channel", 't', name, NULL));
+						 payguard_json("channel", 't', channel.name, NULL));
 	payguard_store_end(STORE_WRITE);
 	return payguard_row_result(fcinfo, &payguard_channels, &channel);
+}
+
+/*
+ * insert_channel registers a channel for the first time; false: somebody else just did.
+ */
+static bool
+insert_channel(const Channel *asked, Channel *channel)
+{
+	*channel = *asked;
+	channel->created_at = channel->updated_at = GetCurrentTimestamp();
+	if (!channel->first_query_after)
+		channel->first_query_after = parse_interval("30 seconds");
+	if (!channel->max_query_interval)
+		channel->max_query_interval = parse_interval("1 hour");
+	if (!channel->alert_after)
+		channel->alert_after = parse_interval("15 minutes");
+	if (!channel->not_found_is_final_after)
+		channel->not_found_is_final_after = parse_interval("1 day");
+	if (!channel->late_success)
+		channel->late_success = payguard_text("accept");
+	if (payguard_store_insert_new(&payguard_channels, CHANNEL_BY_NAME, channel))
+		return true;
+	payguard_store_refresh();
+	return false;
+}
+
+/*
+ * update_channel changes the settings that were given; idempotent_charge always is.
+ */
+static void
+update_channel(const Channel *asked, Channel *channel)
+{
+	if (asked->driver)
+		channel->driver = asked->driver;
+	if (asked->first_query_after)
+		channel->first_query_after = asked->first_query_after;
+	if (asked->max_query_interval)
+		channel->max_query_interval = asked->max_query_interval;
+	if (asked->alert_after)
+		channel->alert_after = asked->alert_after;
+	if (asked->not_found_is_final_after)
+		channel->not_found_is_final_after = asked->not_found_is_final_after;
+	if (asked->late_success)
+		channel->late_success = asked->late_success;
+	channel->idempotent_charge = asked->idempotent_charge;
+	channel->updated_at = GetCurrentTimestamp();
+	payguard_store_update(
+		&payguard_channels,
+		FIELD(CHANNEL_F_DRIVER) | FIELD(CHANNEL_F_FIRST_QUERY_AFTER) |
+			FIELD(CHANNEL_F_MAX_QUERY_INTERVAL) | FIELD(CHANNEL_F_ALERT_AFTER) |
+			FIELD(CHANNEL_F_NOT_FOUND_IS_FINAL_AFTER) | FIELD(CHANNEL_F_LATE_SUCCESS) |
+			FIELD(CHANNEL_F_IDEMPOTENT_CHARGE) | FIELD(CHANNEL_F_UPDATED_AT),
+		channel);
 }
 
 static Interval *

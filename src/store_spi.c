@@ -81,7 +81,14 @@ static int run_plan(SPIPlanPtr plan, Datum *values, const char *nulls, bool read
 					const char *announced, CmdType operation);
 static SPIPlanPtr get_plan(const Table *table, Operation operation, uint64 variant);
 static SPIPlanPtr make_plan(const Table *table, Operation operation, uint64 variant);
-static void append_key(StringInfo sql, const Table *table, int key, int first_parameter);
+static int parameter_types(const Table *table, Operation operation, uint64 variant,
+						   Oid *types);
+static void append_select(StringInfo sql, const Table *table, Operation operation,
+						  uint64 variant);
+static void append_insert(StringInfo sql, const Table *table, Operation operation,
+						  uint64 variant, int n);
+static void append_update(StringInfo sql, const Table *table, FieldSet fields);
+static void append_key(StringInfo sql, const Table *table, int key);
 static void append_columns(StringInfo sql, const Table *table, FieldSet fields);
 static FieldSet parameters(const Table *table, Operation operation, uint64 variant);
 static FieldSet key_fields(const Table *table, int key);
@@ -464,88 +471,32 @@ static SPIPlanPtr
 make_plan(const Table *table, Operation operation, uint64 variant)
 {
 	StringInfoData sql;
-	FieldSet fields = parameters(table, operation, variant);
 	Oid types[MAX_FIELDS];
-	int n = 0;
+	int n = parameter_types(table, operation, variant, types);
 	MemoryContext caller = CurrentMemoryContext;
 	SPIPlanPtr plan;
 
 	Assert(table->nfields <= MAX_FIELDS);
 	initStringInfo(&sql);
-	if (operation == OP_UPDATE)
-		for (int f = 0; f < table->nfields; f++)
-			if (key_fields(table, 0) & FIELD(f))
-				types[n++] = field_type(&table->fields[f]);
-	for (int f = 0; f < table->nfields; f++)
-		if (fields & FIELD(f))
-			types[n++] = field_type(&table->fields[f]);
-
 	switch (operation)
 	{
-		case OP_LIST:
-		{
-			const RowQuery *query = (const RowQuery *) (uintptr_t) variant;
-
-			while (n < MAX_QUERY_PARAMETERS && OidIsValid(query->types[n]))
-			{
-				types[n] = query->types[n];
-				n++;
-			}
-			appendStringInfoString(&sql, "SELECT ");
-			append_columns(&sql, table, ~UINT64CONST(0));
-			appendStringInfo(&sql, ", xmin FROM ONLY " PAYGUARD_SCHEMA ".%s WHERE %s",
-							 table->name, query->where);
-			break;
-		}
 		case OP_FIND:
 		case OP_LOCK:
 		case OP_LOCK_FREE:
-			appendStringInfoString(&sql, "SELECT ");
-			append_columns(&sql, table, ~UINT64CONST(0));
-			appendStringInfo(&sql, ", xmin FROM ONLY " PAYGUARD_SCHEMA ".%s",
-							 table->name);
-			append_key(&sql, table, (int) variant, 1);
-			if (operation == OP_LOCK)
-				appendStringInfoString(&sql, " FOR NO KEY UPDATE");
-			if (operation == OP_LOCK_FREE)
-				appendStringInfoString(&sql, " FOR NO KEY UPDATE SKIP LOCKED");
+		case OP_LIST:
+			append_select(&sql, table, operation, variant);
 			break;
 		case OP_INSERT:
 		case OP_INSERT_NEW:
-			appendStringInfo(&sql, "INSERT INTO " PAYGUARD_SCHEMA ".%s (", table->name);
-			append_columns(&sql, table, fields);
-			appendStringInfoString(&sql, ") VALUES (");
-			for (int i = 1; i <= n; i++)
-				appendStringInfo(&sql, "%s$%d", i > 1 ? ", " : "", i);
-			appendStringInfoChar(&sql, ')');
-			if (operation == OP_INSERT_NEW)
-			{
-				const Key *key = &table->keys[variant];
-
-				appendStringInfoString(&sql, " ON CONFLICT (");
-				append_columns(&sql, table, key_fields(table, (int) variant));
-				appendStringInfo(&sql, ")%s%s DO NOTHING",
-								 key->condition ? " WHERE " : "",
-								 key->condition ? key->condition : "");
-			}
+			append_insert(&sql, table, operation, variant, n);
 			break;
 		case OP_UPDATE:
-			appendStringInfo(&sql, "UPDATE ONLY " PAYGUARD_SCHEMA ".%s SET ",
-							 table->name);
-			n = pg_popcount((char *) &(FieldSet){key_fields(table, 0)}, sizeof(FieldSet));
-			for (int f = 0, first = n; f < table->nfields; f++)
-				if (fields & FIELD(f))
-				{
-					appendStringInfo(&sql, "%s%s = $%d", n > first ? ", " : "",
-									 table->fields[f].column, n + 1);
-					n++;
-				}
-			append_key(&sql, table, 0, 1);
+			append_update(&sql, table, (FieldSet) variant);
 			break;
 		case OP_DELETE:
 			appendStringInfo(&sql, "DELETE FROM ONLY " PAYGUARD_SCHEMA ".%s",
 							 table->name);
-			append_key(&sql, table, 0, 1);
+			append_key(&sql, table, 0);
 			break;
 	}
 
@@ -559,19 +510,106 @@ make_plan(const Table *table, Operation operation, uint64 variant)
 }
 
 /*
- * append_key appends the WHERE of a key, whose fields stand in the order of the table.
+ * parameter_types fills in the types of a statement's parameters and returns their number.
+ */
+static int
+parameter_types(const Table *table, Operation operation, uint64 variant, Oid *types)
+{
+	FieldSet fields = parameters(table, operation, variant);
+	int n = 0;
+
+	if (operation == OP_LIST)
+	{
+		const RowQuery *query = (const RowQuery *) (uintptr_t) variant;
+
+		for (; n < MAX_QUERY_PARAMETERS && OidIsValid(query->types[n]); n++)
+			types[n] = query->types[n];
+		return n;
+	}
+	if (operation == OP_UPDATE)
+		for (int f = 0; f < table->nfields; f++)
+			if (key_fields(table, 0) & FIELD(f))
+				types[n++] = field_type(&table->fields[f]);
+	for (int f = 0; f < table->nfields; f++)
+		if (fields & FIELD(f))
+			types[n++] = field_type(&table->fields[f]);
+	return n;
+}
+
+static void
+append_select(StringInfo sql, const Table *table, Operation operation, uint64 variant)
+{
+	appendStringInfoString(sql, "SELECT ");
+	append_columns(sql, table, ~UINT64CONST(0));
+	appendStringInfo(sql, ", xmin FROM ONLY " PAYGUARD_SCHEMA ".%s", table->name);
+	if (operation == OP_LIST)
+		appendStringInfo(sql, " WHERE %s",
+						 ((const RowQuery *) (uintptr_t) variant)->where);
+	else
+		append_key(sql, table, (int) variant);
+	if (operation == OP_LOCK)
+		appendStringInfoString(sql, " FOR NO KEY UPDATE");
+	if (operation == OP_LOCK_FREE)
+		appendStringInfoString(sql, " FOR NO KEY UPDATE SKIP LOCKED");
+}
+
+static void
+append_insert(StringInfo sql, const Table *table, Operation operation, uint64 variant,
+			  int n)
+{
+	appendStringInfo(sql, "INSERT INTO " PAYGUARD_SCHEMA ".%s (", table->name);
+	append_columns(sql, table, parameters(table, operation, variant));
+	appendStringInfoString(sql, ") VALUES (");
+	for (int i = 1; i <= n; i++)
+		appendStringInfo(sql, "%s$%d", i > 1 ? ", " : "", i);
+	appendStringInfoChar(sql, ')');
+	if (operation == OP_INSERT_NEW)
+	{
+		const Key *key = &table->keys[variant];
+
+		appendStringInfoString(sql, " ON CONFLICT (");
+		append_columns(sql, table, key_fields(table, (int) variant));
+		appendStringInfo(sql, ")%s%s DO NOTHING", key->condition ? " WHERE " : "",
+						 key->condition ? key->condition : "");
+	}
+}
+
+/*
+ * append_update: the parameters of the primary key come first.
  */
 static void
-append_key(StringInfo sql, const Table *table, int key, int first_parameter)
+append_update(StringInfo sql, const Table *table, FieldSet fields)
+{
+	const char *separator = "";
+	int n = 1;
+
+	for (int f = 0; f < table->nfields; f++)
+		if (key_fields(table, 0) & FIELD(f))
+			n++;
+	appendStringInfo(sql, "UPDATE ONLY " PAYGUARD_SCHEMA ".%s SET ", table->name);
+	for (int f = 0; f < table->nfields; f++)
+		if (fields & FIELD(f))
+		{
+			appendStringInfo(sql, "%s%s = $%d", separator, table->fields[f].column, n++);
+			separator = ", ";
+		}
+	append_key(sql, table, 0);
+}
+
+/*
+ * append_key appends the WHERE of a key, whose fields are the first parameters.
+ */
+static void
+append_key(StringInfo sql, const Table *table, int key)
 {
 	FieldSet fields = key_fields(table, key);
-	int n = first_parameter;
+	int n = 1;
 
 	for (int f = 0; f < table->nfields; f++)
 		if (fields & FIELD(f))
 		{
 			appendStringInfo(sql, "%s%s OPERATOR(pg_catalog.=) $%d",
-							 n == first_parameter ? " WHERE " : " AND ",
+							 n == 1 ? " WHERE " : " AND ",
 							 table->fields[f].column, n);
 			n++;
 		}
