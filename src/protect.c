@@ -10,6 +10,7 @@
  */
 #include "postgres.h"
 
+#include "access/xact.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_namespace.h"
 #include "catalog/pg_type.h"
@@ -32,8 +33,16 @@
 
 bool payguard_allow_unsafe_ddl = false;
 
-/* How many guards were broken when the running command began; -1: do not look. */
-static int broken_before = -1;
+/*
+ * How many guards were broken when the client's running statement began. DDL can run inside
+ * of DDL, by a column's default for example: the first one counts.
+ */
+static struct
+{
+	TimestampTz transaction;
+	TimestampTz statement;
+	int broken;
+} before = {0, 0, 0};
 
 static void check_statement(Node *statement);
 static void check_alter_table(const AlterTableStmt *statement);
@@ -43,6 +52,7 @@ static void check_drop(const DropStmt *statement);
 static void check_drop_owned(const DropOwnedStmt *statement);
 static void refuse_drop_with_orders(void);
 static bool may_break_a_guard(Node *statement);
+static bool is_before_known(void);
 static int count_broken_guards(char **first);
 static bool is_own_relation(Oid relation);
 static bool is_own_range(const RangeVar *range);
@@ -119,12 +129,15 @@ payguard_check_ddl_start(PG_FUNCTION_ARGS)
 		ereport(ERROR, (errcode(ERRCODE_E_R_I_E_EVENT_TRIGGER_PROTOCOL_VIOLATED),
 						errmsg("check_ddl_start() was not called as an event trigger")));
 	trigger = (EventTriggerData *) fcinfo->context;
-	broken_before = -1;
 	if (payguard_allow_unsafe_ddl || creating_extension)
 		PG_RETURN_NULL();
 	check_statement(trigger->parsetree);
-	if (may_break_a_guard(trigger->parsetree))
-		broken_before = count_broken_guards(NULL);
+	if (may_break_a_guard(trigger->parsetree) && !is_before_known())
+	{
+		before.broken = count_broken_guards(NULL);
+		before.transaction = GetCurrentTransactionStartTimestamp();
+		before.statement = GetCurrentStatementStartTimestamp();
+	}
 	PG_RETURN_NULL();
 }
 
@@ -138,14 +151,17 @@ PG_FUNCTION_INFO_V1(payguard_check_ddl_end);
 Datum
 payguard_check_ddl_end(PG_FUNCTION_ARGS)
 {
+	EventTriggerData *trigger;
 	char *first;
 
 	if (!CALLED_AS_EVENT_TRIGGER(fcinfo))
 		ereport(ERROR, (errcode(ERRCODE_E_R_I_E_EVENT_TRIGGER_PROTOCOL_VIOLATED),
 						errmsg("check_ddl_end() was not called as an event trigger")));
-	if (broken_before < 0 || payguard_allow_unsafe_ddl || creating_extension)
+	trigger = (EventTriggerData *) fcinfo->context;
+	if (payguard_allow_unsafe_ddl || creating_extension ||
+		!may_break_a_guard(trigger->parsetree))
 		PG_RETURN_NULL();
-	if (count_broken_guards(&first) > broken_before)
+	if (count_broken_guards(&first) > (is_before_known() ? before.broken : 0))
 		refuse_ddl(psprintf("Broken: %s.", first));
 	PG_RETURN_NULL();
 }
@@ -350,6 +366,13 @@ may_break_a_guard(Node *statement)
 		default:
 			return true;
 	}
+}
+
+static bool
+is_before_known(void)
+{
+	return before.transaction == GetCurrentTransactionStartTimestamp() &&
+		   before.statement == GetCurrentStatementStartTimestamp();
 }
 
 static int
