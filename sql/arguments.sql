@@ -8,7 +8,7 @@ SHOW server_encoding;
 SELECT (payguard.create_order('arguments', 5, 'EUR')).version;
 SELECT pg_temp.written() AS before \gset
 SELECT * FROM pg_temp.cases();
--- each function that takes arguments was called
+-- the functions with arguments that these cases do not call
 SELECT p.proname FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace
 WHERE n.nspname = 'payguard' AND p.pronargs > 0 AND p.proname NOT IN (SELECT function FROM calls) ORDER BY 1;
 -- elements of a batch

@@ -28,6 +28,11 @@ FROM payguard.pay_orders(ARRAY[
 SELECT outcome, order_id, replayed FROM payguard.pay_orders(ARRAY[
   ('batch-3', 'batch-a', NULL, NULL, NULL, NULL), ('batch-4', 'batch-b', NULL, NULL, NULL, NULL),
   ('batch-3', 'batch-b', NULL, NULL, NULL, NULL), ('batch-4', 'batch-a', NULL, NULL, NULL, NULL)]::payguard.pay_request[]);
+-- a key waits for the earlier call that has it, also where that one waits for its order
+SELECT (payguard.create_order('batch-' || n, n * 100, 'EUR')).version FROM generate_series(7, 8) n;
+SELECT outcome, order_id, replayed FROM payguard.pay_orders(ARRAY[
+  ('batch-7', 'batch-c', 1, NULL, NULL, NULL), ('batch-7', 'batch-d', NULL, NULL, NULL, NULL),
+  ('batch-8', 'batch-d', NULL, NULL, NULL, NULL)]::payguard.pay_request[]);
 -- the same batch again: the same answers, replayed, and nothing written
 SELECT pg_temp.written() AS before \gset
 SELECT outcome, order_id, replayed FROM payguard.pay_orders(ARRAY[

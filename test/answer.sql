@@ -32,10 +32,9 @@ END
 $$;
 -- What has been written so far; two calls that return the same: nothing between them was.
 CREATE FUNCTION pg_temp.written() RETURNS text LANGUAGE sql SECURITY DEFINER AS $$
-  SELECT md5(concat((SELECT string_agg(o::text, '|' ORDER BY order_id) FROM payguard.orders o),
-                    (SELECT string_agg(p::text, '|' ORDER BY payment_id) FROM payguard.payments p),
-                    (SELECT string_agg(e::text, '|' ORDER BY event_id) FROM payguard.events e),
-                    (SELECT string_agg(c::text, '|' ORDER BY name) FROM payguard.channels c)))
+  SELECT md5(string_agg(query_to_xml(format('SELECT md5(t::text) FROM payguard.%I t ORDER BY 1', name), true, true, '')::text,
+                        '' ORDER BY name))
+  FROM payguard.own_tables() t (name)
 $$;
 \set VERBOSITY terse
 \set ECHO all

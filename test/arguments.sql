@@ -24,6 +24,11 @@ SELECT f, argument, position, kind, good FROM unnest('{pay_order,try_pay_order}'
   (VALUES ('order_id', 1, 'id', $$'arguments'$$), ('idempotency_key', 2, 'id', $$'arguments'$$),
           ('amount', 3, 'optional amount', 'NULL'), ('currency', 4, 'optional currency', 'NULL'),
           ('expected_version', 5, 'optional version', 'NULL'), ('channel', 6, 'id', $$'internal'$$)) a (argument, position, kind, good);
+INSERT INTO calls VALUES
+  ('start_payment', 'order_id', 1, 'id', $$'arguments'$$), ('start_payment', 'idempotency_key', 2, 'id', $$'arguments'$$),
+  ('start_payment', 'channel', 3, 'id', $$'arguments-card'$$), ('start_payment', 'amount', 4, 'optional amount', 'NULL'),
+  ('start_payment', 'currency', 5, 'optional currency', 'NULL'), ('start_payment', 'expected_version', 6, 'optional version', 'NULL'),
+  ('start_payment', 'expires_at', 7, 'time', 'NULL'), ('start_payment', 'details', 8, 'none', 'NULL');
 CREATE TEMP TABLE malformed (kind text, what text, value text);
 INSERT INTO malformed VALUES
   ('id', 'null', 'NULL'), ('amount', 'null', 'NULL'), ('currency', 'null', 'NULL'), ('version', 'null', 'NULL'), ('payment', 'null', 'NULL'),
@@ -38,6 +43,8 @@ INSERT INTO malformed VALUES
   ('note', 'empty', $$''$$), ('note', '4001 bytes', $$repeat('x', 4001)$$), ('note', 'bell', $$E'a\x07'$$),
   ('note', 'C1 control', $$'a' || chr(133)$$),
   ('deadline', 'past', $$'2001-01-01'$$), ('deadline', 'infinity', $$'infinity'$$), ('deadline', '-infinity', $$'-infinity'$$),
+  -- a retry may come when the attempt's deadline has passed: only an infinite one is malformed
+  ('time', 'infinity', $$'infinity'$$), ('time', '-infinity', $$'-infinity'$$),
   ('payment', 'version 4', $$'f47ac10b-58cc-4372-a567-0e02b2c3d479'$$), ('payment', 'no uuid', $$'x'$$),
   ('channel name', 'built in', $$'internal'$$), ('driver', 'no function', $$'public.no_function'$$), ('driver', 'syntax', $$'a b c'$$),
   ('interval', 'negative', $$'-1 second'$$), ('word', 'unknown', $$'never'$$), ('word', 'empty', $$''$$);
