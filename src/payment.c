@@ -528,7 +528,13 @@ settle_round(PayCall *calls, int n, bool first_round)
 		/* A key that was unknown may be known by now; one that was known stays so. */
 		if (!call->key_known && (!first_round || call->entry->changed))
 			find_key(call);
-		judge(call);
+
+		/*
+		 * The refusal of an order that is not locked stands: a newer snapshot may show a
+		 * channel that was missing, but the order was read before.
+		 */
+		if (call->key_known || call->entry->may_pay)
+			judge(call);
 		if (call->verdict == VERDICT_OPEN)
 			round[npay++] = call;
 		else
