@@ -68,6 +68,8 @@ typedef struct PayCall
 	bool key_known;
 	Payment payment; /* the one with this key, where there is one */
 	Verdict verdict;
+	bool paying;  /* its payment goes in, unless the key is taken */
+	bool passed;  /* it only waits for its key, which another call takes */
 	bool settled; /* the verdict is final */
 	Refusal refusal;
 } PayCall;
@@ -79,7 +81,7 @@ static void link_calls(PayCall *calls, int n);
 static void probe(PayCall *calls, int n);
 static void lock_orders(PayCall *calls, int n);
 static int settle_round(PayCall *calls, int n, bool first_round);
-static bool is_next(const PayCall *call);
+static bool is_next(PayCall *call);
 static void settle(PayCall *call);
 static void find_key(PayCall *call);
 static void judge(PayCall *call);
@@ -508,34 +510,46 @@ lock_orders(PayCall *calls, int n)
 }
 
 /*
- * settle_round answers the calls that no earlier call holds up, and returns their number.
+ * settle_round answers the calls that no earlier call holds up, and returns their number. What
+ * is refused or replayed is answered first, so that all payments that can go in do so in one
+ * round: only then are keys taken in their order, whatever the batch looks like. (One case is
+ * left to a later round: an order named again after a call that loses its key to another
+ * transaction.)
  */
 static int
 settle_round(PayCall *calls, int n, bool first_round)
 {
 	PayCall **round = palloc(sizeof(PayCall *) * n);
-	int nround = 0;
+	int nsettled = 0;
 	int npay = 0;
 
+	/* A call stands behind those that can hold it up: one pass sees all that follows. */
 	for (int i = 0; i < n; i++)
-		if (is_next(&calls[i]))
-			round[nround++] = &calls[i];
-
-	for (int i = 0; i < nround; i++)
 	{
-		PayCall *call = round[i];
+		PayCall *call = &calls[i];
+
+		if (!is_next(call))
+			continue;
 
 		/* A key that was unknown may be known by now; one that was known stays so. */
 		if (!call->key_known && (!first_round || call->entry->changed))
 			find_key(call);
-		judge(call);
+
+		/*
+		 * The refusal of an order that is not locked stands: a newer snapshot may show a
+		 * channel that was missing, but the order was read before.
+		 */
+		if (call->key_known || call->entry->may_pay)
+			judge(call);
 		if (call->verdict == VERDICT_OPEN)
-			round[npay++] = call;
-		else
 		{
-			make_answer_durable(call);
-			settle(call);
+			call->paying = true;
+			round[npay++] = call;
+			continue;
 		}
+		make_answer_durable(call);
+		settle(call);
+		nsettled++;
 	}
 
 	qsort(round, npay, sizeof(PayCall *), by_key);
@@ -564,17 +578,31 @@ settle_round(PayCall *calls, int n, bool first_round)
 	if (npay > 0)
 		payguard_store_refresh();
 	pfree(round);
-	return nround;
+	return nsettled + npay;
 }
 
 /*
- * is_next tells whether a call is the next one of its order and its key.
+ * is_next tells whether a call can be judged: the earlier calls of its order and of its key
+ * are settled. A call whose key is going in does not hold up its order: whatever comes of
+ * that, the key is known then, and this call does not pay.
  */
 static bool
-is_next(const PayCall *call)
+is_next(PayCall *call)
 {
-	return !call->settled && (call->before_order == NULL || call->before_order->settled) &&
-		   (call->before_key == NULL || call->before_key->settled);
+	if (call->settled)
+		return false;
+	for (const PayCall *before = call->before_order; before && !before->settled;
+		 before = before->before_order)
+		if (!before->passed)
+			return false;
+	if (call->before_key == NULL || call->before_key->settled)
+		return true;
+	if (call->before_key->paying)
+	{
+		call->passed = true;
+		call->order = call->entry->order;
+	}
+	return false;
 }
 
 /*
@@ -584,7 +612,8 @@ static void
 settle(PayCall *call)
 {
 	Assert(call->verdict != VERDICT_OPEN);
-	call->order = call->entry->order;
+	if (!call->passed)
+		call->order = call->entry->order;
 	call->settled = true;
 }
 
