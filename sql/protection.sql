@@ -190,6 +190,23 @@ CREATE TRIGGER swallow BEFORE UPDATE ON payguard.channels FOR EACH ROW EXECUTE F
 SELECT pg_temp.answer($$SELECT payguard.register_channel('protection', alert_after := '1 s')$$);
 DROP TRIGGER swallow ON payguard.channels;
 SELECT pg_temp.written() = :'before' AS nothing_written;
+-- a trigger that changes the row on its way, also in a column that we do not write: the same
+CREATE FUNCTION regress_bend() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+  NEW.amount := NEW.amount + 1;
+  RETURN NEW;
+END
+$$;
+CREATE TRIGGER bend BEFORE UPDATE ON payguard.orders FOR EACH ROW EXECUTE FUNCTION regress_bend();
+SELECT pg_temp.answer($$SELECT outcome FROM payguard.pay_order('protection-3', 'protection-3')$$);
+DROP TRIGGER bend ON payguard.orders;
+CREATE TRIGGER bend BEFORE INSERT ON payguard.payments FOR EACH ROW EXECUTE FUNCTION regress_bend();
+SELECT pg_temp.answer($$SELECT outcome FROM payguard.pay_order('protection-3', 'protection-3')$$);
+DROP TRIGGER bend ON payguard.payments;
+CREATE TRIGGER bend BEFORE INSERT ON payguard.orders FOR EACH ROW EXECUTE FUNCTION regress_bend();
+SELECT pg_temp.answer($$SELECT status FROM payguard.create_order('protection-4', 1, 'EUR')$$);
+DROP TRIGGER bend ON payguard.orders;
+SELECT pg_temp.written() = :'before' AS nothing_written;
 -- a dump's rows load: INSERT and COPY are left to privileges
 BEGIN;
 COPY payguard.channels FROM stdin;
@@ -198,5 +215,5 @@ regress_restored	f	\N	00:00:30	01:00:00	00:15:00	1 day	accept	t	2026-01-01 00:00
 SELECT internal FROM payguard.channels WHERE name = 'regress_restored';
 ROLLBACK;
 DROP TABLE regress_seen;
-DROP FUNCTION regress_see, regress_sneak, regress_fail, regress_swallow;
+DROP FUNCTION regress_see, regress_sneak, regress_fail, regress_swallow, regress_bend;
 SELECT * FROM payguard.verify();

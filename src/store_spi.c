@@ -14,7 +14,7 @@
 #include "access/transam.h"
 #include "access/xact.h"
 #include "access/xlog.h"
-#include "catalog/pg_collation.h"
+#include "catalog/namespace.h"
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
 #include "funcapi.h"
@@ -28,7 +28,10 @@
 #include "utils/builtins.h"
 #include "utils/datum.h"
 #include "utils/hsearch.h"
+#include "utils/lsyscache.h"
 #include "utils/memutils.h"
+#include "utils/rel.h"
+#include "utils/relcache.h"
 #include "utils/snapmgr.h"
 
 #include "compat.h"
@@ -48,10 +51,13 @@ typedef enum Operation
 	OP_DELETE
 } Operation;
 
+/* Of an insert or update: what was really written is returned, to be compared. */
+#define RETURNING 0x100
+
 typedef struct PlanKey
 {
 	const Table *table;
-	uint64 operation; /* an Operation, as wide as the rest: the key has no padding */
+	uint64 operation; /* an Operation, perhaps with RETURNING; wide, to leave no padding */
 	uint64 variant;	  /* OP_UPDATE: the fields; OP_LIST: a RowQuery; otherwise a key's index */
 } PlanKey;
 
@@ -75,12 +81,17 @@ static bool standby_has(XLogRecPtr lsn);
 static bool select_row(const Table *table, Operation operation, int key, const void *like,
 					   void *row);
 static void read_row(const Table *table, HeapTuple tuple, TupleDesc desc, void *row);
-static uint64 run(const Table *table, Operation operation, uint64 variant, Datum *values,
+static uint64 write_row(const Table *table, Operation operation, uint64 variant,
+						const void *row, Datum *values, const char *nulls);
+static bool has_before_row_trigger(const Table *table, bool insert);
+static void changed_by_trigger(const Table *table, const char *column)
+	pg_attribute_noreturn();
+static uint64 run(const Table *table, int operation, uint64 variant, Datum *values,
 				  const char *nulls);
 static int run_plan(SPIPlanPtr plan, Datum *values, const char *nulls, bool read_only,
 					const char *announced, CmdType operation);
-static SPIPlanPtr get_plan(const Table *table, Operation operation, uint64 variant);
-static SPIPlanPtr make_plan(const Table *table, Operation operation, uint64 variant);
+static SPIPlanPtr get_plan(const Table *table, int operation, uint64 variant);
+static SPIPlanPtr make_plan(const Table *table, int operation, uint64 variant);
 static int parameter_types(const Table *table, Operation operation, uint64 variant,
 						   Oid *types);
 static void append_select(StringInfo sql, const Table *table, Operation operation,
@@ -202,7 +213,7 @@ payguard_store_insert(const Table *table, const void *row)
 	char nulls[MAX_FIELDS];
 
 	collect(table, parameters(table, OP_INSERT, 0), row, values, nulls);
-	if (run(table, OP_INSERT, 0, values, nulls) != 1)
+	if (write_row(table, OP_INSERT, 0, row, values, nulls) != 1)
 		payguard_store_suppressed(table);
 }
 
@@ -218,7 +229,7 @@ payguard_store_insert_new(const Table *table, int key, const void *row)
 	char nulls[MAX_FIELDS];
 
 	collect(table, parameters(table, OP_INSERT_NEW, key), row, values, nulls);
-	return run(table, OP_INSERT_NEW, key, values, nulls) == 1;
+	return write_row(table, OP_INSERT_NEW, key, row, values, nulls) == 1;
 }
 
 /*
@@ -235,7 +246,7 @@ payguard_store_update(const Table *table, FieldSet changed, const void *row)
 	/* the key comes first, then the changed fields: see make_plan() */
 	n = collect(table, key_fields(table, 0), row, values, nulls);
 	collect(table, changed, row, values + n, nulls + n);
-	if (run(table, OP_UPDATE, changed, values, nulls) != 1)
+	if (write_row(table, OP_UPDATE, changed, row, values, nulls) != 1)
 		payguard_store_suppressed(table);
 }
 
@@ -372,18 +383,83 @@ read_row(const Table *table, HeapTuple tuple, TupleDesc desc, void *row)
 }
 
 /*
+ * write_row runs an insert or update of a row, whose parameters are in values. Where a user's
+ * BEFORE ROW trigger could have changed the row on its way, what was written must be it.
+ */
+static uint64
+write_row(const Table *table, Operation operation, uint64 variant, const void *row,
+		  Datum *values, const char *nulls)
+{
+	uint64 written;
+
+	if (!has_before_row_trigger(table, operation != OP_UPDATE))
+		return run(table, operation, variant, values, nulls);
+	written = run(table, operation | RETURNING, variant, values, nulls);
+	for (int f = 0; written == 1 && f < table->nfields; f++)
+	{
+		Form_pg_attribute column = TupleDescAttr(SPI_tuptable->tupdesc, f);
+		Datum meant;
+		bool has = field_get(&table->fields[f], row, &meant);
+		bool isnull;
+		Datum value =
+			SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, f + 1, &isnull);
+
+		if (table->fields[f].generated && operation != OP_UPDATE)
+			continue;
+		if (has == isnull ||
+			(has && !datum_image_eq(value, meant, column->attbyval, column->attlen)))
+			changed_by_trigger(table, table->fields[f].column);
+	}
+	SPI_freetuptable(SPI_tuptable);
+	return written;
+}
+
+/*
+ * has_before_row_trigger tells whether a user's trigger may change what we insert or update.
+ */
+static bool
+has_before_row_trigger(const Table *table, bool insert)
+{
+	Oid oid = get_relname_relid(table->name, get_namespace_oid(PAYGUARD_SCHEMA, false));
+	Relation relation = RelationIdGetRelation(oid);
+	bool has = false;
+
+	if (!RelationIsValid(relation))
+		elog(ERROR, "payguard: table \"%s\" does not exist", table->name);
+	if (relation->trigdesc)
+		has = insert ? relation->trigdesc->trig_insert_before_row
+					 : relation->trigdesc->trig_update_before_row;
+	RelationClose(relation);
+	return has;
+}
+
+static void
+changed_by_trigger(const Table *table, const char *column)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_TRIGGERED_DATA_CHANGE_VIOLATION),
+			 errmsg("a trigger changed what is written to table \"%s\"", table->name),
+			 errdetail("Column \"%s\" got another value. Nothing has been written.",
+					   column),
+			 errhint("A BEFORE ROW trigger on payguard's tables may look and raise errors, "
+					 "but must return NEW unchanged."),
+			 err_generic_string(PG_DIAG_SCHEMA_NAME, PAYGUARD_SCHEMA),
+			 err_generic_string(PG_DIAG_TABLE_NAME, table->name),
+			 err_generic_string(PG_DIAG_COLUMN_NAME, column)));
+}
+
+/*
  * run executes one statement and returns how many rows it found or wrote. The caller's memory
  * context is current afterwards.
  */
 static uint64
-run(const Table *table, Operation operation, uint64 variant, Datum *values,
-	const char *nulls)
+run(const Table *table, int operation, uint64 variant, Datum *values, const char *nulls)
 {
 	MemoryContext caller = CurrentMemoryContext;
 	SPIPlanPtr plan = get_plan(table, operation, variant);
 	int result;
 
-	switch (operation)
+	switch (operation & ~RETURNING)
 	{
 		case OP_UPDATE:
 			result = run_plan(plan, values, nulls, false, table->name, CMD_UPDATE);
@@ -439,7 +515,7 @@ run_plan(SPIPlanPtr plan, Datum *values, const char *nulls, bool read_only,
 }
 
 static SPIPlanPtr
-get_plan(const Table *table, Operation operation, uint64 variant)
+get_plan(const Table *table, int operation, uint64 variant)
 {
 	PlanKey key = {table, operation, variant};
 	PlanEntry *entry;
@@ -468,8 +544,9 @@ get_plan(const Table *table, Operation operation, uint64 variant)
  * operators too: the caller's search_path must not choose what runs with our rights.
  */
 static SPIPlanPtr
-make_plan(const Table *table, Operation operation, uint64 variant)
+make_plan(const Table *table, int operation_and_returning, uint64 variant)
 {
+	Operation operation = operation_and_returning & ~RETURNING;
 	StringInfoData sql;
 	Oid types[MAX_FIELDS];
 	int n = parameter_types(table, operation, variant, types);
@@ -498,6 +575,12 @@ make_plan(const Table *table, Operation operation, uint64 variant)
 							 table->name);
 			append_key(&sql, table, 0);
 			break;
+	}
+
+	if (operation_and_returning & RETURNING)
+	{
+		appendStringInfoString(&sql, " RETURNING ");
+		append_columns(&sql, table, ~UINT64CONST(0));
 	}
 
 	plan = SPI_prepare(sql.data, n, types);
