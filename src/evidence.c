@@ -24,6 +24,7 @@ static void read_facts(const Order *order, const Payment *payment, const Channel
 					   const Report *report, Facts *facts);
 static bool money_fits(const Order *order, const Payment *payment, const Report *report);
 static bool not_found_is_final(const Payment *payment, const Channel *channel);
+static void close_again(const Payment *payment, const Channel *channel);
 static bool severe(const char *alert);
 static void contradict(const Payment *payment, const Report *report, const char *alert,
 					   const char *why, Applied *applied);
@@ -187,9 +188,7 @@ follow(Order *order, Payment *payment, const Channel *channel, const Report *rep
 	if (moves && decision->payment == PAYMENT_SUCCEEDED && !payment->amount_verified)
 		payguard_task_query(payment, channel);
 	if (decision->close)
-		payguard_task_schedule(
-			"close", payment, NULL,
-			payguard_time_plus(GetCurrentTimestamp(), channel->first_query_after));
+		close_again(payment, channel);
 	if (decision->refund)
 		payguard_refund_surplus(order, payment, REFUND_PENDING);
 	if (decision->alert)
@@ -198,6 +197,22 @@ follow(Order *order, Payment *payment, const Channel *channel, const Report *rep
 							   report_details(report));
 	if (also & FIELD(PAYMENT_F_CHANNEL_TXN_ID))
 		payguard_notification_match_txn(order, payment);
+}
+
+/*
+ * close_again has the channel asked again to close an attempt; a request that waits already is
+ * not put off.
+ */
+static void
+close_again(const Payment *payment, const Channel *channel)
+{
+	Task waiting;
+
+	if (payguard_task_find("close", payment, NULL, &waiting) && waiting.dead_at == NO_TIME)
+		return;
+	payguard_task_schedule(
+		"close", payment, NULL,
+		payguard_time_plus(GetCurrentTimestamp(), channel->first_query_after));
 }
 
 static bool
