@@ -184,7 +184,8 @@ follow(Order *order, Payment *payment, const Channel *channel, const Report *rep
 
 	if (moves && !payguard_payment_is_live(decision->payment))
 		payguard_payment_end_tasks(payment);
-	if (moves && decision->payment == PAYMENT_SUCCEEDED && !payment->amount_verified)
+	if (moves && !payment->amount_verified &&
+		(decision->payment == PAYMENT_SUCCEEDED || decision->payment == PAYMENT_SURPLUS))
 		payguard_task_query(payment, channel);
 	if (decision->close)
 		payguard_task_schedule(
