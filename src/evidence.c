@@ -16,8 +16,8 @@
 #include "payguard.h"
 
 static bool changes_nothing(const Payment *payment, const Report *report);
-static bool txn_is_another_payment(const Payment *payment, const Report *report,
-								   Applied *applied);
+static bool txn_is_another_payment(Order *order, const Payment *payment,
+								   const Report *report, Applied *applied);
 static bool is_other_name_of(const Payment *other, const Payment *payment);
 static bool is_dismissed(const Payment *payment, const Report *report);
 static void read_facts(const Order *order, const Payment *payment, const Channel *channel,
@@ -71,7 +71,7 @@ payguard_evidence_apply(Order *order, Payment *payment, const Report *reported,
 		if (report.code == NULL)
 			report.code = payguard_text("not_found");
 	}
-	if (txn_is_another_payment(payment, &report, applied))
+	if (txn_is_another_payment(order, payment, &report, applied))
 		return;
 
 	read_facts(order, payment, &channel, &report, &facts);
@@ -301,9 +301,11 @@ not_found_is_final(const Payment *payment, const Channel *channel)
 
 /*
  * txn_is_another_payment looks whether the channel's transaction is known as another payment.
+ * A report of a second charge, made about the first, is about the second.
  */
 static bool
-txn_is_another_payment(const Payment *payment, const Report *report, Applied *applied)
+txn_is_another_payment(Order *order, const Payment *payment, const Report *report,
+					   Applied *applied)
 {
 	Payment like = {.channel = payment->channel, .channel_txn_id = report->txn_id};
 	Payment other;
@@ -312,7 +314,9 @@ txn_is_another_payment(const Payment *payment, const Report *report, Applied *ap
 		payguard_text_equal(report->txn_id, payment->channel_txn_id) ||
 		!payguard_store_find(&payguard_payments, PAYMENT_BY_CHANNEL_TXN, &like, &other))
 		return false;
-	if (!is_other_name_of(&other, payment))
+	if (is_other_name_of(&other, payment))
+		payguard_evidence_apply(order, &other, report, applied);
+	else
 		contradict(payment, report, "txn_reused",
 				   psprintf("The channel's transaction belongs to payment \"%s\".",
 							payguard_uuid_str(other.payment_id)),
@@ -474,7 +478,7 @@ record_second_charge(Order *order, const Payment *payment, const Report *report,
 						 payguard_json("second_charge_of", 'u', payment->payment_id, NULL),
 						 &second))
 	{
-		txn_is_another_payment(payment, report, applied);
+		txn_is_another_payment(order, payment, report, applied);
 		return;
 	}
 	payguard_refund_surplus(order, &second, REFUND_AWAITING_APPROVAL);
