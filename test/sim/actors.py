@@ -98,7 +98,7 @@ class Client:
     """One client: it makes orders and pays them, as customers do."""
 
     def __init__(self, number, dsn, port, seed, counts):
-        isolation = "repeatable read" if number % 8 == 7 else "read committed"
+        isolation = {6: "serializable", 7: "repeatable read"}.get(number % 8, "read committed")
         self.tabs = [Tab(dsn, port, counts, isolation) for _ in range(2)]
         self.second_tab = concurrent.futures.ThreadPoolExecutor(1)
         self.seed = seed
@@ -127,6 +127,12 @@ class Client:
                 tab.ask("SELECT * FROM payguard.pay_order(%s, %s)", order_id, f"{order_id}-w")
             return
         if chance.random() < 0.01:
+            # a batch that others pay too, in an order of its own
+            batch = [f"order-{max(0, number - back):06}" for back in (0, 1, 2, 8)]
+            chance.shuffle(batch)
+            tab.ask("SELECT * FROM payguard.pay_orders(ARRAY(SELECT (id, id || '-w', NULL, NULL,"
+                    " NULL, NULL)::payguard.pay_request FROM unnest(%s) id))", batch)
+        if chance.random() < 0.01:
             tab.ask("SELECT * FROM payguard.revoke_key(%s, %s)", order_id, f"{order_id}-1")
         if chance.random() < 0.02:
             tab.ask("SELECT * FROM payguard.cancel_order(%s)", order_id)
@@ -137,6 +143,10 @@ class Client:
                 tab.ask("SELECT * FROM payguard.cancel_order(%s)", order_id)
             if not self.may_pay_again(chance, order_id):
                 break
+            if chance.random() < 0.05:
+                status = tab.ask("SELECT * FROM payguard.order_status(%s)", order_id)
+                tab.ask("SELECT * FROM payguard.update_order(%s, %s, %s)", order_id,
+                        status["version"], amount + 11)
         self.after(chance, order_id, amount)
 
     def attempt(self, chance, order_id, key, name):
@@ -419,6 +429,8 @@ class Operator:
             self.try_again(refund)
         if self.random.random() < 0.2:
             self.accept()
+        if self.random.random() < 0.2:
+            self.settle()
 
     def refunds(self, status):
         return self.reader.rows(
@@ -486,6 +498,22 @@ class Operator:
             self.ask("SELECT * FROM payguard.accept_surplus(%s, %s)", payment["payment_id"],
                      "the customer wants it")
             self.counts["operator accepted"] += 1
+
+
+    def settle(self):
+        """An attempt that stays open: a look into the channel's back office."""
+        for payment in self.reader.rows(
+                "SELECT payment_id::text, channel FROM payguard.payments"
+                " WHERE status IN ('pending', 'unknown', 'closing', 'superseded')"
+                "   AND created_at < clock_timestamp() - interval '300 ms' LIMIT 1"):
+            try:
+                answer = self.peer.call(f"/{payment['channel']}/query", payment)
+            except wire.NoAnswer:
+                return
+            self.ask("SELECT * FROM payguard.settle_payment(%s, %s, %s, %s, %s, %s)",
+                     payment["payment_id"], answer["status"], "as the back office says",
+                     answer.get("txn"), answer.get("amount"), answer.get("currency"))
+            self.counts["operator settled an attempt"] += 1
 
 
 def operator(number, dsn, port, seed, stop, results):

@@ -101,7 +101,8 @@ class Channel:
 
     # webhooks
 
-    def webhook(self, message):
+    def webhook(self, message, about=None):
+        """Pushes a message, or does not; about: the line in the books that it tells of."""
         message = dict(message, channel=self.name, event_id=self.new_id("event"))
         fault = self.fault(WEBHOOK_FAULTS)
         delay = self.random.uniform(0, 0.005)
@@ -123,6 +124,9 @@ class Channel:
         elif fault == "duplicate_webhook":
             for _ in range(self.random.randint(1, 3)):
                 self.pusher.push(message, self.random.choice((0, 0.001, 0.1)))
+        if about and (message["about"] != "payment"
+                      or ("payment_id" in message and "status" in message)):
+            about["told"] = True
         self.pusher.push(message, delay)
 
     def payment_webhook(self, trade, status, charge=None, txn=None):
@@ -131,17 +135,19 @@ class Channel:
         if charge:
             message.update(txn=txn or charge["txn"], amount=charge["amount"],
                            currency=charge["currency"])
-        self.webhook(message)
+        self.webhook(message, charge)
 
     def refund_webhook(self, refund):
         if refund["kind"] == "asked":
             self.webhook({"about": "refund", "refund_id": refund["refund_id"],
                           "status": refund["state"], "txn": refund["channel_refund_id"],
-                          "amount": refund["amount"], "currency": refund["currency"]})
+                          "amount": refund["amount"], "currency": refund["currency"]},
+                         refund)
         else:
             self.webhook({"about": "reversal", "kind": refund["kind"],
                           "reversal_id": refund["channel_refund_id"], "txn": refund["txn"],
-                          "amount": refund["amount"], "currency": refund["currency"]})
+                          "amount": refund["amount"], "currency": refund["currency"]},
+                         refund)
 
     # money in
 
@@ -187,7 +193,7 @@ class Channel:
                   "amount": trade["amount"], "currency": trade["currency"]}
         self.charges[charge["txn"]] = charge
         self.webhook({"about": "console", "order_id": trade["order_id"], "txn": charge["txn"],
-                      "amount": charge["amount"], "currency": charge["currency"]})
+                      "amount": charge["amount"], "currency": charge["currency"]}, charge)
 
     def answer(self, trade):
         """What the channel says of a trade."""
