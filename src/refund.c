@@ -34,7 +34,8 @@ static bool replay_refund(const RefundCall *call, const Payment *payment,
 static Datum request_refund(FunctionCallInfo fcinfo, const RefundCall *call, Order *order,
 							Payment *payment);
 static void lock_balance(const Payment *payment, RefundBalance *balance);
-static void store_balance(const RefundBalance *balance);
+static void store_balance(RefundBalance *balance);
+static void fit_excess(RefundBalance *balance);
 static void check_ceiling(const RefundBalance *balance, const Payment *payment,
 						  int64 amount);
 static void refund_change(Refund *refund, RefundStatus to, FieldSet also, Jsonb *details);
@@ -114,8 +115,7 @@ payguard_refund_correct_received(Order *order, const Payment *payment)
 		/* what is on its way back cannot be taken off again: the alert tells the operator */
 		balance.received =
 			Max(payment->received_amount, balance.refunding + balance.refunded);
-		payguard_store_update(&payguard_refund_balances, FIELD(BALANCE_F_RECEIVED),
-							  &balance);
+		store_balance(&balance);
 	}
 	if (payment->status == PAYMENT_SURPLUS)
 		payguard_refund_surplus(order, payment, REFUND_AWAITING_APPROVAL);
@@ -351,7 +351,8 @@ check_ceiling(const RefundBalance *balance, const Payment *payment, int64 amount
 }
 
 /*
- * lock_balance locks a payment's balance, and makes it with the first refund.
+ * lock_balance locks a payment's balance, and makes it with the first refund. What was received
+ * may have been corrected since, but not below what is on its way back.
  */
 static void
 lock_balance(const Payment *payment, RefundBalance *balance)
@@ -365,15 +366,33 @@ lock_balance(const Payment *payment, RefundBalance *balance)
 		!payguard_store_lock(&payguard_refund_balances, BALANCE_BY_PAYMENT, balance,
 							 balance))
 		payguard_store_suppressed(&payguard_refund_balances);
+	balance->received =
+		Max(payment->received_amount, balance->refunding + balance->refunded);
+	fit_excess(balance);
 }
 
 static void
-store_balance(const RefundBalance *balance)
+store_balance(RefundBalance *balance)
 {
+	fit_excess(balance);
 	payguard_store_update(&payguard_refund_balances,
-						  FIELD(BALANCE_F_REFUNDING) | FIELD(BALANCE_F_REFUNDED) |
-							  FIELD(BALANCE_F_EXCESS),
+						  FIELD(BALANCE_F_RECEIVED) | FIELD(BALANCE_F_REFUNDING) |
+							  FIELD(BALANCE_F_REFUNDED) | FIELD(BALANCE_F_EXCESS),
 						  balance);
+}
+
+/*
+ * fit_excess counts as refunded what went back beyond the rest, as soon as there is room for
+ * it: what is back cannot be refunded once more.
+ */
+static void
+fit_excess(RefundBalance *balance)
+{
+	int64 room = balance->received - balance->refunding - balance->refunded;
+	int64 fits = Min(balance->excess, Max(room, 0));
+
+	balance->refunded += fits;
+	balance->excess -= fits;
 }
 
 /*
