@@ -12,6 +12,8 @@
 #include "postgres.h"
 
 #include "utils/builtins.h"
+#include "utils/fmgrprotos.h"
+#include "utils/uuid.h"
 
 #include "payguard.h"
 
@@ -343,9 +345,27 @@ is_other_name_of(const Payment *other, const Payment *payment)
 static bool
 is_dismissed(const Payment *payment, const Report *report)
 {
-	return payguard_text_is(payment->failure_code, "same_charge") &&
+	return payguard_evidence_same_charge(payment) != NULL &&
 		   (report->txn_id == NULL ||
 			payguard_text_equal(report->txn_id, payment->channel_txn_id));
+}
+
+/*
+ * payguard_evidence_same_charge returns the payment that a dismissed one is a second name of;
+ * NULL: it was not dismissed.
+ */
+pg_uuid_t *
+payguard_evidence_same_charge(const Payment *payment)
+{
+	text *same_as;
+
+	if (payment->status != PAYMENT_FAILED ||
+		!payguard_text_is(payment->failure_code, "same_charge") || !payment->details)
+		return NULL;
+	same_as = payguard_json_text(payment->details, "second_charge_of");
+	return same_as ? DatumGetUUIDP(DirectFunctionCall1(
+						 uuid_in, CStringGetDatum(payguard_str(same_as))))
+				   : NULL;
 }
 
 /*

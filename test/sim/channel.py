@@ -37,6 +37,7 @@ CHARGE_FAULTS = {
     "second_charge": 3,
     "second_name": 2,
     "console_refund": 2,
+    "given_back_unseen": 2,
     "console_charge": 2,
     "amount_left_out": 3,
     "spurious_failure": 2,
@@ -151,7 +152,7 @@ class Channel:
 
     # money in
 
-    def take(self, trade, amount=None, currency=None):
+    def take(self, trade, amount=None, currency=None, silent=False):
         """Takes the customer's money."""
         charge = {"txn": self.new_id("txn"), "payment_id": trade["payment_id"],
                   "order_id": trade["order_id"],
@@ -160,7 +161,8 @@ class Channel:
         self.charges[charge["txn"]] = charge
         trade["charges"].append(charge)
         trade["state"] = "charged"
-        self.payment_webhook(trade, "succeeded", charge)
+        if not silent:
+            self.payment_webhook(trade, "succeeded", charge)
         return charge
 
     def take_later(self, trade, while_state):
@@ -238,6 +240,11 @@ class Channel:
             trade["state"] = "pending"
             self.later(0.01, 0.15, self.complete, trade)
             return self.answer(trade)
+        if fault == "given_back_unseen":
+            charge = self.take(trade, silent=True)
+            self.later(0, 0.01, self.give_back, charge,
+                       self.random.choice(("chargeback", "refund")))
+            return None
         charge = self.take(trade)
         if fault == "timeout_after_charging":
             return None
