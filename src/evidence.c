@@ -12,12 +12,14 @@
 #include "postgres.h"
 
 #include "utils/builtins.h"
+#include "utils/fmgrprotos.h"
+#include "utils/uuid.h"
 
 #include "payguard.h"
 
 static bool changes_nothing(const Payment *payment, const Report *report);
-static bool txn_is_another_payment(const Payment *payment, const Report *report,
-								   Applied *applied);
+static bool txn_is_another_payment(Order *order, const Payment *payment,
+								   const Report *report, Applied *applied);
 static bool is_other_name_of(const Payment *other, const Payment *payment);
 static bool is_dismissed(const Payment *payment, const Report *report);
 static void read_facts(const Order *order, const Payment *payment, const Channel *channel,
@@ -72,7 +74,7 @@ payguard_evidence_apply(Order *order, Payment *payment, const Report *reported,
 		if (report.code == NULL)
 			report.code = payguard_text("not_found");
 	}
-	if (txn_is_another_payment(payment, &report, applied))
+	if (txn_is_another_payment(order, payment, &report, applied))
 		return;
 
 	read_facts(order, payment, &channel, &report, &facts);
@@ -185,7 +187,8 @@ follow(Order *order, Payment *payment, const Channel *channel, const Report *rep
 
 	if (moves && !payguard_payment_is_live(decision->payment))
 		payguard_payment_end_tasks(payment);
-	if (moves && decision->payment == PAYMENT_SUCCEEDED && !payment->amount_verified)
+	if (moves && !payment->amount_verified &&
+		(decision->payment == PAYMENT_SUCCEEDED || decision->payment == PAYMENT_SURPLUS))
 		payguard_task_query(payment, channel);
 	if (decision->close)
 		close_again(payment, channel);
@@ -315,9 +318,11 @@ not_found_is_final(const Payment *payment, const Channel *channel)
 
 /*
  * txn_is_another_payment looks whether the channel's transaction is known as another payment.
+ * A report of a second charge, made about the first, is about the second.
  */
 static bool
-txn_is_another_payment(const Payment *payment, const Report *report, Applied *applied)
+txn_is_another_payment(Order *order, const Payment *payment, const Report *report,
+					   Applied *applied)
 {
 	Payment like = {.channel = payment->channel, .channel_txn_id = report->txn_id};
 	Payment other;
@@ -326,7 +331,9 @@ txn_is_another_payment(const Payment *payment, const Report *report, Applied *ap
 		payguard_text_equal(report->txn_id, payment->channel_txn_id) ||
 		!payguard_store_find(&payguard_payments, PAYMENT_BY_CHANNEL_TXN, &like, &other))
 		return false;
-	if (!is_other_name_of(&other, payment))
+	if (is_other_name_of(&other, payment))
+		payguard_evidence_apply(order, &other, report, applied);
+	else
 		contradict(payment, report, "txn_reused",
 				   psprintf("The channel's transaction belongs to payment \"%s\".",
 							payguard_uuid_str(other.payment_id)),
@@ -353,9 +360,27 @@ is_other_name_of(const Payment *other, const Payment *payment)
 static bool
 is_dismissed(const Payment *payment, const Report *report)
 {
-	return payguard_text_is(payment->failure_code, "same_charge") &&
+	return payguard_evidence_same_charge(payment) != NULL &&
 		   (report->txn_id == NULL ||
 			payguard_text_equal(report->txn_id, payment->channel_txn_id));
+}
+
+/*
+ * payguard_evidence_same_charge returns the payment that a dismissed one is a second name of;
+ * NULL: it was not dismissed.
+ */
+pg_uuid_t *
+payguard_evidence_same_charge(const Payment *payment)
+{
+	text *same_as;
+
+	if (payment->status != PAYMENT_FAILED ||
+		!payguard_text_is(payment->failure_code, "same_charge") || !payment->details)
+		return NULL;
+	same_as = payguard_json_text(payment->details, "second_charge_of");
+	return same_as ? DatumGetUUIDP(DirectFunctionCall1(
+						 uuid_in, CStringGetDatum(payguard_str(same_as))))
+				   : NULL;
 }
 
 /*
@@ -488,7 +513,7 @@ record_second_charge(Order *order, const Payment *payment, const Report *report,
 						 payguard_json("second_charge_of", 'u', payment->payment_id, NULL),
 						 &second))
 	{
-		txn_is_another_payment(payment, report, applied);
+		txn_is_another_payment(order, payment, report, applied);
 		return;
 	}
 	payguard_refund_surplus(order, &second, REFUND_AWAITING_APPROVAL);

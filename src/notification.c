@@ -34,7 +34,10 @@ static const RowQuery matchable = {
 	" WHERE r.refund_id OPERATOR(pg_catalog.=) notifications.refund_id) "
 	"OR EXISTS (SELECT FROM payguard.payments p"
 	" WHERE p.channel OPERATOR(pg_catalog.=) notifications.channel"
-	" AND p.channel_txn_id OPERATOR(pg_catalog.=) notifications.channel_txn_id) "
+	" AND p.channel_txn_id OPERATOR(pg_catalog.=) notifications.channel_txn_id"
+	" AND (p.status OPERATOR(pg_catalog.=) ANY ('{succeeded,surplus}')"
+	" OR p.failure_code OPERATOR(pg_catalog.=) 'same_charge'"
+	" OR notifications.channel_status IS NOT NULL OR notifications.code IS NULL)) "
 	"OR notifications.payment_id IS NULL"
 	" AND EXISTS (SELECT FROM payguard.orders o"
 	" WHERE o.order_id OPERATOR(pg_catalog.=) notifications.order_id)"
@@ -45,13 +48,17 @@ static const RowQuery matchable = {
 
 typedef struct Match
 {
-	bool of_refund;
+	bool of_refund; /* a report about a refund of ours; a reversal is about a payment */
 	Order order;
 	Payment payment;
 	Refund refund;
 } Match;
 
 static text *hash_of(const bytea *body);
+static bool brought_money(const Payment *payment);
+static bool is_reversal(const Notification *notification);
+static void apply_reversal(const Notification *notification, Order *order,
+						   const Payment *payment, Applied *applied);
 static bytea *body_of_report(const text *order_id, const pg_uuid_t *payment_id,
 							 const pg_uuid_t *refund_id, const Report *report);
 static void fill_notification(Notification *notification, const Report *report);
@@ -96,6 +103,66 @@ payguard_notification_keep(const text *channel, const text *order_id,
 }
 
 /*
+ * payguard_notification_keep_reversal keeps a reversal until the money of its transaction is
+ * known. It has a code, the kind, and no status; no other message has.
+ */
+void
+payguard_notification_keep_reversal(const text *channel, text *txn_id,
+									const Report *report)
+{
+	Jsonb *json = payguard_json("reversal_id", 't', report->txn_id, "channel_txn_id", 't',
+								txn_id, "kind", 't', report->code, "amount", 'i',
+								report->amount, "currency", 't', report->currency, NULL);
+	Notification notification = {
+		.channel = unconstify(text *, channel),
+		.body = (bytea *) payguard_text(
+			JsonbToCString(NULL, &json->root, VARSIZE(json))),
+		.channel_txn_id = txn_id,
+		.amount = report->amount,
+		.currency = report->currency,
+		.channel_time = NO_TIME,
+		.code = report->code,
+		.message = report->txn_id,
+		.result = payguard_text("unmatched"),
+		.received_at = GetCurrentTimestamp(),
+	};
+
+	notification.event_id = hash_of(notification.body);
+	payguard_store_insert_new(&payguard_notifications, NOTIFICATION_BY_EVENT,
+							  &notification);
+	alert_unmatched(&notification);
+}
+
+static bool
+brought_money(const Payment *payment)
+{
+	return payment->status == PAYMENT_SUCCEEDED || payment->status == PAYMENT_SURPLUS;
+}
+
+static bool
+is_reversal(const Notification *notification)
+{
+	return notification->channel_status == NULL && notification->code != NULL;
+}
+
+static void
+apply_reversal(const Notification *notification, Order *order, const Payment *payment,
+			   Applied *applied)
+{
+	Report report = {
+		.status = CHANNEL_SUCCEEDED,
+		.txn_id = notification->message,
+		.amount = notification->amount,
+		.currency = notification->currency,
+		.code = notification->code,
+		.channel_time = NO_TIME,
+	};
+	Refund refund;
+
+	payguard_refund_reverse(order, payment, &report, &refund, applied);
+}
+
+/*
  * payguard_notification_match_txn applies the messages that waited for a payment's channel
  * transaction to become known. The caller holds the order's lock.
  */
@@ -116,16 +183,20 @@ payguard_notification_match_txn(Order *order, Payment *payment)
 		Applied applied = {0};
 		Report report;
 
-		if (waiting[i].payment_id || waiting[i].refund_id)
+		if (waiting[i].payment_id || waiting[i].refund_id ||
+			(is_reversal(&waiting[i]) && !brought_money(payment)))
 			continue;
 		waiting[i].payment_id = payment->payment_id;
 		waiting[i].order_id = order->order_id;
 		set_result(&waiting[i], &applied);
 		resolve_unmatched(&waiting[i]);
-		if (waiting[i].channel_status == NULL)
-			continue;
-		report_of(&waiting[i], &report);
-		payguard_evidence_apply(order, payment, &report, &applied);
+		if (is_reversal(&waiting[i]))
+			apply_reversal(&waiting[i], order, payment, &applied);
+		else if (waiting[i].channel_status != NULL)
+		{
+			report_of(&waiting[i], &report);
+			payguard_evidence_apply(order, payment, &report, &applied);
+		}
 		if (applied.contradicts)
 			set_result(&waiting[i], &applied);
 	}
@@ -315,6 +386,9 @@ find_match(const Notification *notification, Match *match)
 								   &match->refund);
 	if (notification->payment_id)
 		return payguard_payment_find(notification->payment_id, &match->payment);
+	if (is_reversal(notification))
+		return payguard_refund_find_reversed(
+			notification->channel, notification->channel_txn_id, &match->payment);
 	return notification->channel_txn_id &&
 		   payguard_store_find(&payguard_payments, PAYMENT_BY_CHANNEL_TXN, &txn_like,
 							   &match->payment);
@@ -331,6 +405,12 @@ apply(Notification *notification, Match *match, Applied *applied)
 	const text *of = match->of_refund ? match->refund.channel : match->payment.channel;
 
 	*applied = (Applied){0};
+	if (is_reversal(notification))
+	{
+		apply_reversal(notification, &match->order, &match->payment, applied);
+		notification->payment_id = match->payment.payment_id;
+		return;
+	}
 	if (!payguard_text_equal(of, notification->channel) &&
 		!payguard_text_is(notification->channel, UNKNOWN_CHANNEL))
 	{

@@ -581,6 +581,7 @@ extern void payguard_alert_refund(const char *kind, const char *severity,
 extern void payguard_alert_resolve(const char *kind, const text *cause, text *note);
 
 /* evidence.c */
+extern pg_uuid_t *payguard_evidence_same_charge(const Payment *payment);
 extern void payguard_evidence_apply(Order *order, Payment *payment, const Report *report,
 									Applied *applied);
 extern void payguard_record_apply(Order *order, const Channel *channel,
@@ -592,6 +593,8 @@ extern void payguard_notification_keep(const text *channel, const text *order_id
 									   const pg_uuid_t *payment_id,
 									   const pg_uuid_t *refund_id, const Report *report,
 									   const char *result);
+extern void payguard_notification_keep_reversal(const text *channel, text *txn_id,
+												const Report *report);
 extern void payguard_notification_match_txn(Order *order, Payment *payment);
 
 /* refund.c */
@@ -601,6 +604,10 @@ extern void payguard_refund_correct_received(Order *order, const Payment *paymen
 extern bool payguard_refund_waive_unbegun(const Payment *payment, const text *note);
 extern void payguard_refund_report(Order *order, const Report *report, Refund *refund,
 								   Applied *applied);
+extern bool payguard_refund_find_reversed(text *channel, text *txn_id, Payment *payment);
+extern void payguard_refund_reverse(Order *order, const Payment *payment,
+									const Report *report, Refund *refund,
+									Applied *applied);
 
 /* channel.c */
 extern void payguard_channel_of(const Payment *payment, Channel *channel);
