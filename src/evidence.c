@@ -184,7 +184,7 @@ follow(Order *order, Payment *payment, const Channel *channel, const Report *rep
 
 	if (moves && !payguard_payment_is_live(decision->payment))
 		payguard_payment_end_tasks(payment);
-	if (moves && decision->payment == PAYMENT_SUCCEEDED && !payment->amount_verified)
+	if (moves && payment->received_amount != NO_AMOUNT && !payment->amount_verified)
 		payguard_task_query(payment, channel);
 	if (decision->close)
 		payguard_task_schedule(
