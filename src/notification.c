@@ -62,6 +62,7 @@ static bool try_again(Notification *notification, bool wait, Applied *applied);
 static void set_result(Notification *notification, const Applied *applied);
 static void resolve_unmatched(const Notification *notification);
 static void alert_unmatched(const Notification *notification);
+static void resolve_unmatched(const Notification *notification);
 static Datum notification_result(FunctionCallInfo fcinfo,
 								 const Notification *notification, const char *result,
 								 bool replayed, const char *message);
@@ -115,8 +116,11 @@ payguard_notification_match_txn(Order *order, Payment *payment)
 	{
 		Applied applied = {0};
 		Report report;
+		Refund refund;
 
-		if (waiting[i].payment_id || waiting[i].refund_id)
+		if (waiting[i].payment_id || waiting[i].refund_id ||
+			(waiting[i].order_id &&
+			 !payguard_text_equal(waiting[i].order_id, order->order_id)))
 			continue;
 		waiting[i].payment_id = payment->payment_id;
 		waiting[i].order_id = order->order_id;
@@ -125,7 +129,10 @@ payguard_notification_match_txn(Order *order, Payment *payment)
 		if (waiting[i].channel_status == NULL)
 			continue;
 		report_of(&waiting[i], &report);
-		payguard_evidence_apply(order, payment, &report, &applied);
+		if (report.reversal_kind)
+			payguard_refund_reverse(order, payment, &report, &refund, &applied);
+		else
+			payguard_evidence_apply(order, payment, &report, &applied);
 		if (applied.contradicts)
 			set_result(&waiting[i], &applied);
 	}
@@ -327,7 +334,6 @@ static void
 apply(Notification *notification, Match *match, Applied *applied)
 {
 	Report report;
-	Channel channel;
 	const text *of = match->of_refund ? match->refund.channel : match->payment.channel;
 
 	*applied = (Applied){0};
@@ -342,18 +348,22 @@ apply(Notification *notification, Match *match, Applied *applied)
 	}
 	if (notification->channel_status == NULL)
 	{
-		if (!match->of_refund)
-		{
-			payguard_channel_of(&match->payment, &channel);
-			if (payguard_payment_is_live(match->payment.status))
-				payguard_task_schedule("query", &match->payment, NULL,
-									   GetCurrentTimestamp());
-		}
+		/* something has changed, and the channel leaves it to us to ask what */
+		if (match->of_refund)
+			payguard_task_schedule("query_refund", NULL, &match->refund,
+								   GetCurrentTimestamp());
+		else
+			payguard_task_schedule("query", &match->payment, NULL,
+								   GetCurrentTimestamp());
+		applied->changed = true;
 		return;
 	}
 	report_of(notification, &report);
 	if (match->of_refund)
 		payguard_refund_report(&match->order, &report, &match->refund, applied);
+	else if (report.reversal_kind)
+		payguard_refund_reverse(&match->order, &match->payment, &report, &match->refund,
+								applied);
 	else
 		payguard_evidence_apply(&match->order, &match->payment, &report, applied);
 	notification->payment_id = match->of_refund ? match->refund.payment_id
@@ -398,7 +408,10 @@ fill_notification(Notification *notification, const Report *report)
 {
 	notification->channel_status =
 		payguard_text(payguard_channel_status_name(report->status));
-	notification->channel_txn_id = report->txn_id;
+	notification->channel_txn_id =
+		report->reversal_kind ? report->reversal_of : report->txn_id;
+	notification->reversal_kind = report->reversal_kind;
+	notification->reversal_id = report->reversal_kind ? report->txn_id : NULL;
 	notification->amount = report->amount;
 	notification->currency = report->currency;
 	notification->channel_time = report->channel_time;
@@ -411,7 +424,10 @@ report_of(const Notification *notification, Report *report)
 {
 	*report = (Report){
 		.status = payguard_channel_status(payguard_str(notification->channel_status)),
-		.txn_id = notification->channel_txn_id,
+		.txn_id = notification->reversal_kind ? notification->reversal_id
+											  : notification->channel_txn_id,
+		.reversal_kind = notification->reversal_kind,
+		.reversal_of = notification->reversal_kind ? notification->channel_txn_id : NULL,
 		.amount = notification->amount,
 		.currency = notification->currency,
 		.code = notification->code,
@@ -445,7 +461,9 @@ body_of_report(const text *order_id, const pg_uuid_t *payment_id,
 		refund_id, "channel_status", 's', payguard_channel_status_name(report->status),
 		"channel_txn_id", 't', report->txn_id, "amount", 'i', report->amount, "currency",
 		't', report->currency, "code", 't', report->code, "message", 't', report->message,
-		"channel_time", 'd', report->channel_time, "note", 't', report->note, NULL);
+		"channel_time", 'd', report->channel_time, "note", 't', report->note,
+		"reversal_kind", 't', report->reversal_kind, "reversal_of", 't',
+		report->reversal_of, NULL);
 
 	return (bytea *) payguard_text(JsonbToCString(NULL, &json->root, VARSIZE(json)));
 }

@@ -801,11 +801,11 @@ payguard_record_reversal(PG_FUNCTION_ARGS)
 		.txn_id = reversal_id,
 		.amount = payguard_arg_amount(ARG(4), "amount"),
 		.currency = payguard_arg_currency(ARG(5), "currency"),
-		.code = kind,
+		.reversal_kind = kind,
+		.reversal_of = txn_id,
 		.channel_time = NO_TIME,
 	};
 	Payment like = {.channel = channel, .channel_txn_id = txn_id};
-	Refund refund_like = {.channel = channel, .channel_refund_id = reversal_id};
 	Payment payment;
 	Order order;
 	Refund refund;
@@ -821,7 +821,6 @@ payguard_record_reversal(PG_FUNCTION_ARGS)
 		refund = (Refund){.amount = report.amount,
 						  .currency = report.currency,
 						  .completed_at = NO_TIME};
-		report.message = txn_id;
 		payguard_notification_keep(channel, NULL, NULL, NULL, &report, "unmatched");
 		payguard_store_end(STORE_WRITE);
 		return refund_result(fcinfo, &refund, false,
@@ -829,31 +828,48 @@ payguard_record_reversal(PG_FUNCTION_ARGS)
 							 "person to look at.");
 	}
 	payguard_payment_lock(payment.payment_id, &order, &payment);
-	if (payguard_store_find(&payguard_refunds, REFUND_BY_CHANNEL_REFUND, &refund_like,
-							&refund))
+	payguard_refund_reverse(&order, &payment, &report, &refund, &applied);
+	payguard_store_end(STORE_WRITE);
+	return refund_result(fcinfo, &refund, !applied.changed && !applied.contradicts,
+						 applied.contradicts);
+}
+
+/*
+ * payguard_refund_reverse records money that a channel gave back on its own. The caller holds
+ * the order's lock.
+ */
+void
+payguard_refund_reverse(Order *order, const Payment *payment, const Report *report,
+						Refund *refund, Applied *applied)
+{
+	Refund like = {.channel = payment->channel, .channel_refund_id = report->txn_id};
+
+	*applied = (Applied){0};
+	if (payguard_store_find(&payguard_refunds, REFUND_BY_CHANNEL_REFUND, &like, refund))
 	{
-		payguard_refund_report(&order, &report, &refund, &applied);
-		payguard_store_end(STORE_WRITE);
-		return refund_result(fcinfo, &refund, !applied.changed && !applied.contradicts,
-							 applied.contradicts);
+		if (memcmp(refund->payment_id, payment->payment_id, UUID_LEN) != 0)
+			contradict(refund, report, "refund_mismatch",
+					   "The channel's refund belongs to another payment.", applied);
+		else
+			payguard_refund_report(order, report, refund, applied);
+		return;
 	}
-	refund = (Refund){
-		.amount = report.amount,
-		.currency = report.currency,
+	*refund = (Refund){
+		.amount = report->amount,
+		.currency = report->currency,
 		.status = REFUND_SUCCEEDED,
 		.origin = payguard_text("channel"),
-		.reversal_kind = kind,
-		.channel_refund_id = reversal_id,
+		.reversal_kind = report->reversal_kind,
+		.channel_refund_id = report->txn_id,
 	};
-	insert_refund(&order, &payment, &refund);
-	if (!payguard_text_is(kind, "refund"))
-		payguard_alert_refund(payguard_str(kind), "critical", &refund,
-							  report_details(&report));
-	if (!payguard_text_equal(report.currency, payment.received_currency))
-		payguard_alert_refund("refund_mismatch", "critical", &refund,
-							  report_details(&report));
-	payguard_store_end(STORE_WRITE);
-	return refund_result(fcinfo, &refund, false, NULL);
+	insert_refund(order, payment, refund);
+	applied->changed = true;
+	if (!payguard_text_is(report->reversal_kind, "refund"))
+		payguard_alert_refund(payguard_str(report->reversal_kind), "critical", refund,
+							  report_details(report));
+	if (!payguard_text_equal(report->currency, payment->received_currency))
+		payguard_alert_refund("refund_mismatch", "critical", refund,
+							  report_details(report));
 }
 
 PG_FUNCTION_INFO_V1(payguard_retry_refund);
@@ -1026,7 +1042,7 @@ report_details(const Report *report)
 						 "channel_refund_id", 't', report->txn_id, "amount", 'i',
 						 report->amount, "currency", 't', report->currency, "code", 't',
 						 report->code, "message", 't', report->message, "note", 't',
-						 report->note, NULL);
+						 report->note, "reversal_kind", 't', report->reversal_kind, NULL);
 }
 
 /*
