@@ -110,6 +110,7 @@ payguard_notification_match_txn(Order *order, Payment *payment)
 
 	if (payment->channel_txn_id == NULL)
 		return;
+	payguard_store_refresh(); /* to see what this call has written */
 	n = payguard_store_list(&payguard_notifications, &unmatched_of_txn, values,
 							(void **) &waiting);
 	for (int i = 0; i < n; i++)
