@@ -267,13 +267,15 @@ try_again(Notification *notification, bool wait, Applied *applied)
 	Order order;
 	Payment payment;
 	Report report;
+	/* a record_payment(): it names its order, whoever has its transaction */
+	bool of_order = notification->order_id && !notification->payment_id &&
+					!notification->refund_id;
 
 	*applied = (Applied){0};
-	if (find_match(notification, &match))
+	if (!of_order && find_match(notification, &match))
 		notification->order_id = match.of_refund ? match.refund.order_id
 												 : match.payment.order_id;
-	else if (notification->order_id == NULL || notification->payment_id != NULL ||
-			 !payguard_channel_find(notification->channel, &channel) ||
+	else if (!of_order || !payguard_channel_find(notification->channel, &channel) ||
 			 !payguard_order_find(notification->order_id, &order))
 		return false;
 
@@ -287,7 +289,7 @@ try_again(Notification *notification, bool wait, Applied *applied)
 							 notification) ||
 		!payguard_text_is(notification->result, "unmatched"))
 		return false;
-	if (find_match(notification, &match))
+	if (!of_order && find_match(notification, &match))
 	{
 		match.order = order;
 		notification->order_id = order.order_id;

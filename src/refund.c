@@ -685,6 +685,11 @@ note_returned(Order *order, const Payment *payment, Refund *refund, const Report
 	end_tasks(refund);
 	applied->changed = true;
 
+	if (from == REFUND_FAILED)
+		payguard_alert_resolve("refund_failed",
+							   payguard_text(payguard_uuid_str(refund->refund_id)),
+							   payguard_text("The channel has made it after all."));
+
 	lock_balance(payment, &balance);
 	if (is_reserved(from))
 		balance.refunding -= refund->amount;
