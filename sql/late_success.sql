@@ -42,15 +42,15 @@ CROSS JOIN LATERAL (SELECT CASE WHEN situation IS NULL THEN payguard.create_orde
 CROSS JOIN LATERAL payguard.record_payment(s.id, 'card_refund', 'txn-' || s.id, 1000, 'EUR');
 SELECT o.order_id, pg_temp.all_of(o.order_id) FROM payguard.orders o JOIN payguard.payments p ON p.channel_txn_id = 'txn-' || o.order_id ORDER BY 1;
 -- the transaction of another order's payment is not taken for this one's
-SELECT payguard.create_order('late-5', 1000, 'EUR') IS NOT NULL AS made;
+SELECT (payguard.create_order('late-5', 1000, 'EUR')).status;
 SELECT outcome, payment_status, message FROM payguard.record_payment('late-5', 'card', 'late-1', 1000, 'EUR');
 SELECT pg_temp.all_of('late-5'), pg_temp.alerts_of('late-1');
 -- not_found is no failure until the attempt is long over
 SELECT (payguard.register_channel('late_soon', not_found_is_final_after := '0 s')).not_found_is_final_after;
-SELECT payguard.create_order('late-6', 1000, 'EUR') IS NOT NULL AS made;
+SELECT (payguard.create_order('late-6', 1000, 'EUR')).status;
 SELECT payment_status FROM payguard.start_payment('late-6', 'late-6/this', 'late_soon', expires_at := clock_timestamp() + interval '1 hour');
 SELECT pg_temp.say(pg_temp.id('late-6', 'this'), 'not_found'), pg_temp.all_of('late-6');
-SELECT payguard.create_order('late-7', 1000, 'EUR') IS NOT NULL AS made;
+SELECT (payguard.create_order('late-7', 1000, 'EUR')).status;
 SELECT payment_status FROM payguard.start_payment('late-7', 'late-7/this', 'late_soon');
 SELECT pg_temp.say(pg_temp.id('late-7', 'this'), 'not_found');
 SELECT pg_temp.all_of('late-7'), failure_code FROM payguard.payments WHERE order_id = 'late-7';

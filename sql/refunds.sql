@@ -77,7 +77,7 @@ SELECT details ->> 'note' AS note FROM payguard.events WHERE refund_id = pg_temp
 SELECT pg_temp.answer(format('SELECT outcome FROM payguard.%s(%L, %s)', f, '01890000-0000-7000-8000-000000000000', arguments))
 FROM (VALUES ('retry_refund', $$'n'$$), ('waive_refund', $$'n'$$), ('settle_refund', $$'failed', 'n'$$)) c (f, arguments);
 -- money in the shop's own hands is back at once
-SELECT payguard.create_order('back-3', 1000, 'EUR') IS NOT NULL AS made;
+SELECT (payguard.create_order('back-3', 1000, 'EUR')).status;
 SELECT outcome FROM payguard.pay_order('back-3', 'back-3/this');
 SELECT outcome, amount FROM payguard.refund_order('back-3', 'back-3/a', 999, 'changed their mind');
 SELECT outcome, amount FROM payguard.refund_order('back-3', 'back-3/b', reason := 'and the penny');
