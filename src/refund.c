@@ -81,6 +81,7 @@ payguard_refund_surplus(Order *order, const Payment *payment, RefundStatus statu
 	int n;
 
 	lock_balance(payment, &balance);
+	payguard_store_refresh(); /* to see what this call has written */
 	n = payguard_store_list(&payguard_refunds, &refunds_of_payment, &id,
 							(void **) &others);
 	for (int i = 0; i < n; i++)
@@ -703,6 +704,11 @@ note_returned(Order *order, const Payment *payment, Refund *refund, const Report
 	end_tasks(refund);
 	applied->changed = true;
 
+	if (from == REFUND_FAILED)
+		payguard_alert_resolve("refund_failed",
+							   payguard_text(payguard_uuid_str(refund->refund_id)),
+							   payguard_text("The channel has made it after all."));
+
 	lock_balance(payment, &balance);
 	if (is_reserved(from))
 		balance.refunding -= refund->amount;
@@ -757,8 +763,15 @@ note_not_returned(Order *order, const Payment *payment, Refund *refund,
 					  FIELD(REFUND_F_FAILURE_CODE) | FIELD(REFUND_F_FAILURE_MESSAGE),
 				  report_details(report));
 	end_tasks(refund);
-	payguard_alert_refund("refund_failed", "critical", refund, report_details(report));
 	applied->changed = true;
+	if (refund->reversal_kind && !payguard_text_is(refund->reversal_kind, "refund"))
+		/* what the customer or a bank took back is here again: nobody is owed it */
+		payguard_alert_resolve(payguard_str(refund->reversal_kind),
+							   payguard_text(payguard_uuid_str(refund->refund_id)),
+							   payguard_text("The channel has undone it."));
+	else
+		payguard_alert_refund("refund_failed", "critical", refund,
+							  report_details(report));
 }
 
 /*
@@ -821,7 +834,8 @@ payguard_record_reversal(PG_FUNCTION_ARGS)
 		.txn_id = reversal_id,
 		.amount = payguard_arg_amount(ARG(4), "amount"),
 		.currency = payguard_arg_currency(ARG(5), "currency"),
-		.code = kind,
+		.reversal_kind = kind,
+		.reversal_of = txn_id,
 		.channel_time = NO_TIME,
 	};
 	Payment payment;
@@ -846,7 +860,7 @@ payguard_record_reversal(PG_FUNCTION_ARGS)
 	}
 	refund.amount = report.amount;
 	refund.currency = report.currency;
-	payguard_notification_keep_reversal(channel, txn_id, &report);
+	payguard_notification_keep(channel, NULL, NULL, NULL, &report, "unmatched");
 	payguard_store_end(STORE_WRITE);
 	return refund_result(fcinfo, &refund, false,
 						 "No money of the transaction is known; the reversal is kept until "
@@ -896,13 +910,13 @@ payguard_refund_reverse(Order *order, const Payment *payment, const Report *repo
 		.currency = report->currency,
 		.status = REFUND_SUCCEEDED,
 		.origin = payguard_text("channel"),
-		.reversal_kind = report->code,
+		.reversal_kind = report->reversal_kind,
 		.channel_refund_id = report->txn_id,
 	};
 	insert_refund(order, payment, refund);
 	applied->changed = true;
-	if (!payguard_text_is(report->code, "refund"))
-		payguard_alert_refund(payguard_str(report->code), "critical", refund,
+	if (!payguard_text_is(report->reversal_kind, "refund"))
+		payguard_alert_refund(payguard_str(report->reversal_kind), "critical", refund,
 							  report_details(report));
 	if (!payguard_text_equal(report->currency, payment->received_currency))
 		payguard_alert_refund("refund_mismatch", "critical", refund,
@@ -932,6 +946,10 @@ payguard_retry_refund(PG_FUNCTION_ARGS)
 	lock_refund(refund_id, &order, &payment, &refund);
 	if (refund.status != REFUND_FAILED)
 		refuse_move(&refund, "retried", "Only a failed refund can be retried.");
+	if (payguard_text_is(refund.origin, "channel"))
+		refuse_move(&refund, "retried",
+					"The channel made it on its own. Refund the payment with "
+					"payguard.refund_payment() where the money is owed.");
 	lock_balance(&payment, &balance);
 	check_ceiling(&balance, &payment, refund.amount);
 	balance.refunding += refund.amount;
@@ -1079,7 +1097,7 @@ report_details(const Report *report)
 						 "channel_refund_id", 't', report->txn_id, "amount", 'i',
 						 report->amount, "currency", 't', report->currency, "code", 't',
 						 report->code, "message", 't', report->message, "note", 't',
-						 report->note, NULL);
+						 report->note, "reversal_kind", 't', report->reversal_kind, NULL);
 }
 
 /*
