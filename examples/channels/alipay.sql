@@ -17,10 +17,13 @@ CREATE FUNCTION alipay.decoded(value text) RETURNS text
 LANGUAGE plpgsql IMMUTABLE
 SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
+  IF value ~ '%(?![0-9a-fA-F]{2})' THEN
+    RETURN NULL;
+  END IF;
   RETURN (SELECT convert_from(coalesce(string_agg(
                    CASE WHEN part[1] ~ '^%' THEN decode(substr(part[1], 2), 'hex')
                         ELSE convert_to(replace(part[1], '+', ' '), 'UTF8') END, ''::bytea ORDER BY place), ''), 'UTF8')
-          FROM regexp_matches(value, '%..|[^%]+|%', 'g') WITH ORDINALITY AS piece(part, place));
+          FROM regexp_matches(value, '%..|[^%]+', 'g') WITH ORDINALITY AS piece(part, place));
 EXCEPTION WHEN data_exception THEN
   RETURN NULL;
 END
@@ -31,10 +34,11 @@ COMMENT ON FUNCTION alipay.decoded(text) IS
 CREATE FUNCTION alipay.form(body text) RETURNS jsonb
 LANGUAGE sql IMMUTABLE
 SET search_path = pg_catalog, pg_temp AS $$
-  -- a name that comes twice says two things: neither is taken
+  -- what cannot be read (false) or comes twice (an array) is there, but has no value
   SELECT jsonb_object_agg(name, value)
   FROM (SELECT alipay.decoded(split_part(pair, '=', 1)) AS name,
-               CASE count(*) WHEN 1 THEN min(alipay.decoded(substr(pair, strpos(pair, '=') + 1))) END AS value
+               CASE count(*) WHEN 1 THEN coalesce(to_jsonb(min(alipay.decoded(substr(pair, strpos(pair, '=') + 1)))), 'false')
+                             ELSE jsonb_agg(alipay.decoded(substr(pair, strpos(pair, '=') + 1))) END AS value
         FROM unnest(string_to_array(body, '&')) pair
         WHERE strpos(pair, '=') > 1
         GROUP BY 1) f
@@ -58,12 +62,10 @@ SET search_path = pg_catalog, pg_temp AS $$
              OR channel_body.field(trade, 'gmt_payment') IS NOT NULL
              OR channel_body.field(trade, 'gmt_refund') IS NOT NULL THEN 'succeeded'
            -- neither clearly the one nor the other
-           WHEN channel_body.field(trade, 'send_pay_date') IS NOT NULL
-             OR jsonb_typeof(trade -> 'fund_bill_list') = 'string' AND trade ->> 'fund_bill_list' NOT IN ('', '[]')
-             OR jsonb_typeof(trade -> 'fund_bill_list') = 'array' AND trade -> 'fund_bill_list' <> '[]'
-             OR EXISTS (SELECT FROM unnest('{refund_fee,buyer_pay_amount,receipt_amount}'::text[]) name
-                        WHERE jsonb_typeof(trade -> name) <> 'null' AND trade ->> name <> ''
-                          AND channel_body.minor_units(channel_body.field(trade, name), 2) IS NULL) THEN 'unknown'
+           WHEN EXISTS (SELECT FROM unnest('{refund_fee,buyer_pay_amount,receipt_amount}'::text[]) name
+                        WHERE trade ->> name <> '' AND channel_body.minor_units(channel_body.field(trade, name), 2) IS NULL)
+             OR EXISTS (SELECT FROM unnest('{gmt_payment,gmt_refund,send_pay_date,fund_bill_list}'::text[]) name
+                        WHERE trade ->> name NOT IN ('', '[]')) THEN 'unknown'
            ELSE 'closed' END
     ELSE 'unknown'
   END
