@@ -152,7 +152,8 @@ FROM (VALUES (1, 'closed', '{"code":"10000","msg":"Success","trade_no":"20131121
              (2, 'never opened', '{"code":"40004","msg":"Business Failed","sub_code":"ACQ.TRADE_NOT_EXIST","sub_msg":"no such trade"}'),
              (3, 'in another state', '{"code":"40004","msg":"Business Failed","sub_code":"ACQ.TRADE_STATUS_ERROR","sub_msg":"state"}'),
              (4, 'in another state', '{"code":"40004","msg":"Business Failed","sub_code":"ACQ.REASON_TRADE_STATUS_INVALID","sub_msg":"state"}'),
-             (5, 'system error', '{"code":"40004","msg":"Business Failed","sub_code":"ACQ.SYSTEM_ERROR","sub_msg":"system"}')) v(n, name, response),
+             (6, 'in another state', '{"code":"40004","msg":"Business Failed","sub_code":"ACQ.REASON_ILLEGAL_STATUS","sub_msg":"state"}'),
+             (7, 'system error', '{"code":"40004","msg":"Business Failed","sub_code":"ACQ.SYSTEM_ERROR","sub_msg":"system"}')) v(n, name, response),
      LATERAL (SELECT alipay.close(jsonb_build_object('alipay_trade_close_response', response::jsonb)::text) AS a) s ORDER BY n;
 SELECT name, (a).channel_status, (a).of_txn_id, (a).amount, (a).code
 FROM (VALUES (1, 'made', '{"code":"10000","msg":"Success","trade_no":"2013","out_trade_no":"0190f3a25b7c7abc8def0123456789ab","fund_change":"Y","refund_fee":"88.88"}'),
