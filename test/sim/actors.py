@@ -241,7 +241,7 @@ class Tab:
 
 def client(number, clients, orders, dsn, port, seed, results):
     """A client's process: every orders-th order is its."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     counts = collections.Counter()
     try:
         customer = Client(number, dsn, port, seed, counts)
@@ -303,6 +303,7 @@ class Handler:
 def handler(dsn, report):
     """The webhook handler's process; its port goes to `report`."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
     async def run():
         server, port = await wire.serve(Handler(dsn).handle)
@@ -381,6 +382,7 @@ class Worker:
 def worker(dsn, port, stop, results):
     """The worker's process."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     counts = collections.Counter()
     try:
         loop = Worker(dsn, counts)
@@ -519,6 +521,7 @@ class Operator:
 def operator(number, dsn, port, seed, stop, results):
     """An operator's process."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     counts = collections.Counter()
     try:
         person = Operator(number, dsn, port, seed, counts)
