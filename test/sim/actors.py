@@ -241,7 +241,7 @@ class Tab:
 
 def client(number, clients, orders, dsn, port, seed, results):
     """A client's process: every orders-th order is its."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     counts = collections.Counter()
     try:
         customer = Client(number, dsn, port, seed, counts)
@@ -303,6 +303,7 @@ class Handler:
 def handler(dsn, report):
     """The webhook handler's process; its port goes to `report`."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
     async def run():
         server, port = await wire.serve(Handler(dsn).handle)
@@ -331,21 +332,21 @@ class Worker:
 
     def due(self, most=64):
         """The tasks to do now, with all that a channel needs."""
-        rows = self.queue.rows(
+        now = time.monotonic()
+        finished = [(task_id, run_at) for task_id, (run_at, again) in self.not_before.items()
+                    if again is None]
+        return self.queue.rows(
             "SELECT t.task_id, t.kind, t.run_at, t.channel, t.payment_id::text,"
             "       t.refund_id::text, p.channel_txn_id AS txn, r.amount, r.currency"
             " FROM payguard.tasks t JOIN payguard.payments p USING (payment_id)"
             " LEFT JOIN payguard.refunds r USING (refund_id)"
             " WHERE t.run_at <= clock_timestamp() AND t.dead_at IS NULL"
-            "   AND t.task_id <> ALL (%s) ORDER BY t.run_at LIMIT %s",
-            [task_id for task_id, (_, again) in self.not_before.items()
-             if again and again > time.monotonic()], 10 * most)
-        tasks = []
-        for task in rows:
-            run_at, again = self.not_before.get(task["task_id"], (None, 0))
-            if (again is not None or run_at != task["run_at"]) and len(tasks) < most:
-                tasks.append(task)
-        return tasks
+            "   AND t.task_id <> ALL (%s)"
+            "   AND (t.task_id, t.run_at) NOT IN"
+            "       (SELECT * FROM unnest(%s::bigint[], %s::timestamptz[]))"
+            " ORDER BY t.run_at LIMIT %s",
+            [task_id for task_id, (_, again) in self.not_before.items() if again and again > now],
+            [task_id for task_id, _ in finished], [run_at for _, run_at in finished], most)
 
     def done(self, database, task, answer):
         """Reports a task's answer."""
@@ -381,6 +382,7 @@ class Worker:
 def worker(dsn, port, stop, results):
     """The worker's process."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     counts = collections.Counter()
     try:
         loop = Worker(dsn, counts)
@@ -519,6 +521,7 @@ class Operator:
 def operator(number, dsn, port, seed, stop, results):
     """An operator's process."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     counts = collections.Counter()
     try:
         person = Operator(number, dsn, port, seed, counts)

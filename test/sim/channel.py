@@ -412,4 +412,5 @@ async def run(seed, fault_rate, webhook_port, report):
 def main(seed, fault_rate, webhook_port, report):
     """The channels' process; its port goes to `report`."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     asyncio.run(run(seed, fault_rate, webhook_port, report))

@@ -2,7 +2,9 @@
 
 import os
 import shutil
+import signal
 import subprocess
+import sys
 import tempfile
 
 SETTINGS = """
@@ -16,7 +18,7 @@ deadlock_timeout = 200ms
 
 
 class Cluster:
-    """As a context manager: initdb and pg_ctl are looked for in PATH."""
+    """As a context manager: initdb and pg_ctl are looked for in PATH. SIGTERM ends it, too."""
 
     def __init__(self):
         self.folder = tempfile.mkdtemp(prefix="payguard-sim.")
@@ -25,6 +27,7 @@ class Cluster:
         self.dsn = f"host={self.folder} port=5432 user=postgres dbname=postgres"
 
     def __enter__(self):
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
         try:
             self.run("initdb", "-D", self.data, "-U", "postgres", "-A", "trust", "-E", "UTF8",
                      "--locale=C.UTF-8", "--no-sync")

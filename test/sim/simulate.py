@@ -57,7 +57,7 @@ UNSETTLED = """
 class Simulation:
     """One run on a database that has no payguard yet."""
 
-    def __init__(self, dsn, seed, orders, faults, clients, patience=60):
+    def __init__(self, dsn, seed, orders, faults, clients, patience=120):
         self.dsn = dsn
         self.seed = seed
         self.orders = orders
