@@ -131,7 +131,8 @@ decide_superseded(const Facts *facts)
 	switch (facts->report)
 	{
 		case CHANNEL_SUCCEEDED:
-			return take_as_surplus(facts, "surplus_payment");
+			return take_as_surplus(facts, facts->money_fits ? "surplus_payment"
+															: "amount_mismatch");
 		case CHANNEL_FAILED:
 		case CHANNEL_CLOSED:
 			decision.payment = PAYMENT_FAILED;

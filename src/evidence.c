@@ -48,6 +48,7 @@ static Datum result_of_evidence(FunctionCallInfo fcinfo, const Order *order,
 								const Payment *payment, const Applied *applied);
 static Datum result_recorded(FunctionCallInfo fcinfo, text *order_id,
 							 pg_uuid_t *payment_id, const char *message);
+static void resolve_surplus(const pg_uuid_t *payment_id, text *note);
 static void lock_for_operator(const pg_uuid_t *payment_id, Order *order,
 							  Payment *payment);
 
@@ -776,10 +777,7 @@ payguard_accept_surplus(PG_FUNCTION_ARGS)
 		payguard_payment_change(&order, &payment, PAYMENT_SUCCEEDED, 0,
 								payguard_json("note", 't', note, NULL));
 		become(&order, &payment, ORDER_PAID);
-		payguard_alert_resolve("surplus_payment",
-							   payguard_text(payguard_uuid_str(payment_id)), note);
-		payguard_alert_resolve("amount_mismatch",
-							   payguard_text(payguard_uuid_str(payment_id)), note);
+		resolve_surplus(payment_id, note);
 		payguard_store_end(STORE_WRITE);
 		return result_of_evidence(fcinfo, &order, &payment, &applied);
 	}
@@ -836,10 +834,7 @@ payguard_dismiss_surplus(PG_FUNCTION_ARGS)
 							payguard_json("same_as", 'u', same_as, "note", 't', note,
 										  NULL));
 	payguard_refund_correct_received(&order, &payment);
-	payguard_alert_resolve("second_charge", payguard_text(payguard_uuid_str(payment_id)),
-						   note);
-	payguard_alert_resolve("surplus_payment",
-						   payguard_text(payguard_uuid_str(payment_id)), note);
+	resolve_surplus(payment_id, note);
 	payguard_store_end(STORE_WRITE);
 	return result_of_evidence(fcinfo, &order, &payment, &applied);
 }
@@ -863,6 +858,19 @@ lock_for_operator(const pg_uuid_t *payment_id, Order *order, Payment *payment)
 																payment->status)),
 					"Only surplus money can be accepted or dismissed.");
 	payguard_raise(&refusal);
+}
+
+/*
+ * resolve_surplus closes the alerts of surplus money that an operator has decided about.
+ */
+static void
+resolve_surplus(const pg_uuid_t *payment_id, text *note)
+{
+	text *cause = payguard_text(payguard_uuid_str(payment_id));
+
+	payguard_alert_resolve("surplus_payment", cause, note);
+	payguard_alert_resolve("second_charge", cause, note);
+	payguard_alert_resolve("amount_mismatch", cause, note);
 }
 
 static Datum

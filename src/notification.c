@@ -176,6 +176,7 @@ payguard_notification_match_txn(Order *order, Payment *payment)
 
 	if (payment->channel_txn_id == NULL)
 		return;
+	payguard_store_refresh(); /* to see what this call has written */
 	n = payguard_store_list(&payguard_notifications, &unmatched_of_txn, values,
 							(void **) &waiting);
 	for (int i = 0; i < n; i++)
@@ -184,6 +185,8 @@ payguard_notification_match_txn(Order *order, Payment *payment)
 		Report report;
 
 		if (waiting[i].payment_id || waiting[i].refund_id ||
+			(waiting[i].order_id &&
+			 !payguard_text_equal(waiting[i].order_id, order->order_id)) ||
 			(is_reversal(&waiting[i]) && !brought_money(payment)))
 			continue;
 		waiting[i].payment_id = payment->payment_id;
@@ -330,13 +333,15 @@ try_again(Notification *notification, bool wait, Applied *applied)
 	Order order;
 	Payment payment;
 	Report report;
+	/* a record_payment(): it names its order, whoever has its transaction */
+	bool of_order = notification->order_id && !notification->payment_id &&
+					!notification->refund_id;
 
 	*applied = (Applied){0};
-	if (find_match(notification, &match))
+	if (!of_order && find_match(notification, &match))
 		notification->order_id = match.of_refund ? match.refund.order_id
 												 : match.payment.order_id;
-	else if (notification->order_id == NULL || notification->payment_id != NULL ||
-			 !payguard_channel_find(notification->channel, &channel) ||
+	else if (!of_order || !payguard_channel_find(notification->channel, &channel) ||
 			 !payguard_order_find(notification->order_id, &order))
 		return false;
 
@@ -350,7 +355,7 @@ try_again(Notification *notification, bool wait, Applied *applied)
 							 notification) ||
 		!payguard_text_is(notification->result, "unmatched"))
 		return false;
-	if (find_match(notification, &match))
+	if (!of_order && find_match(notification, &match))
 	{
 		match.order = order;
 		notification->order_id = order.order_id;
@@ -401,7 +406,6 @@ static void
 apply(Notification *notification, Match *match, Applied *applied)
 {
 	Report report;
-	Channel channel;
 	const text *of = match->of_refund ? match->refund.channel : match->payment.channel;
 
 	*applied = (Applied){0};
@@ -422,13 +426,14 @@ apply(Notification *notification, Match *match, Applied *applied)
 	}
 	if (notification->channel_status == NULL)
 	{
-		if (!match->of_refund)
-		{
-			payguard_channel_of(&match->payment, &channel);
-			if (payguard_payment_is_live(match->payment.status))
-				payguard_task_schedule("query", &match->payment, NULL,
-									   GetCurrentTimestamp());
-		}
+		/* something has changed, and the channel leaves it to us to ask what */
+		if (match->of_refund)
+			payguard_task_schedule("query_refund", NULL, &match->refund,
+								   GetCurrentTimestamp());
+		else
+			payguard_task_schedule("query", &match->payment, NULL,
+								   GetCurrentTimestamp());
+		applied->changed = true;
 		return;
 	}
 	report_of(notification, &report);

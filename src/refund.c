@@ -81,6 +81,7 @@ payguard_refund_surplus(Order *order, const Payment *payment, RefundStatus statu
 	int n;
 
 	lock_balance(payment, &balance);
+	payguard_store_refresh(); /* to see what this call has written */
 	n = payguard_store_list(&payguard_refunds, &refunds_of_payment, &id,
 							(void **) &others);
 	for (int i = 0; i < n; i++)
@@ -703,6 +704,11 @@ note_returned(Order *order, const Payment *payment, Refund *refund, const Report
 	end_tasks(refund);
 	applied->changed = true;
 
+	if (from == REFUND_FAILED)
+		payguard_alert_resolve("refund_failed",
+							   payguard_text(payguard_uuid_str(refund->refund_id)),
+							   payguard_text("The channel has made it after all."));
+
 	lock_balance(payment, &balance);
 	if (is_reserved(from))
 		balance.refunding -= refund->amount;
@@ -757,8 +763,15 @@ note_not_returned(Order *order, const Payment *payment, Refund *refund,
 					  FIELD(REFUND_F_FAILURE_CODE) | FIELD(REFUND_F_FAILURE_MESSAGE),
 				  report_details(report));
 	end_tasks(refund);
-	payguard_alert_refund("refund_failed", "critical", refund, report_details(report));
 	applied->changed = true;
+	if (refund->reversal_kind && !payguard_text_is(refund->reversal_kind, "refund"))
+		/* what the customer or a bank took back is here again: nobody is owed it */
+		payguard_alert_resolve(payguard_str(refund->reversal_kind),
+							   payguard_text(payguard_uuid_str(refund->refund_id)),
+							   payguard_text("The channel has undone it."));
+	else
+		payguard_alert_refund("refund_failed", "critical", refund,
+							  report_details(report));
 }
 
 /*
@@ -932,6 +945,10 @@ payguard_retry_refund(PG_FUNCTION_ARGS)
 	lock_refund(refund_id, &order, &payment, &refund);
 	if (refund.status != REFUND_FAILED)
 		refuse_move(&refund, "retried", "Only a failed refund can be retried.");
+	if (payguard_text_is(refund.origin, "channel"))
+		refuse_move(&refund, "retried",
+					"The channel made it on its own. Refund the payment with "
+					"payguard.refund_payment() where the money is owed.");
 	lock_balance(&payment, &balance);
 	check_ceiling(&balance, &payment, refund.amount);
 	balance.refunding += refund.amount;
