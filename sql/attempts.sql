@@ -92,3 +92,6 @@ SELECT advice, can_pay, count(*), count(*) FILTER (WHERE answer = 'pending') AS 
   SELECT advice, can_pay, pg_temp.answer(format('SELECT outcome FROM payguard.start_payment(%L, %L, %L)', o.order_id, o.order_id || '/advised', 'card')) AS answer
   FROM payguard.orders o, payguard.order_status(o.order_id) WHERE o.order_id ~ '^advice') a GROUP BY 1, 2 ORDER BY 1, 2;
 SELECT * FROM payguard.verify();
+RESET SESSION AUTHORIZATION;
+DROP OWNED BY regress_attempts;
+DROP ROLE regress_attempts;

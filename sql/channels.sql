@@ -36,3 +36,6 @@ SELECT pg_temp.say(pg_temp.id('channel-4', 'this'), 'succeeded', 'channel-4', 10
 SELECT (payguard.register_channel('channel-1', late_success := 'refund')).late_success;
 SELECT pg_temp.say(pg_temp.make('channel-5', 'failed, unpaid', 'channel-1'), 'succeeded', 'channel-5', 1000, 'EUR');
 SELECT * FROM payguard.verify();
+RESET SESSION AUTHORIZATION;
+DROP OWNED BY regress_channels;
+DROP ROLE regress_channels;

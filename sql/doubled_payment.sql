@@ -36,3 +36,6 @@ SELECT (SELECT count(*) FROM payguard.order_timeline('doubled')) = (SELECT count
   + (SELECT count(*) + count(resolved_at) FROM payguard.alerts WHERE order_id = 'doubled') AS complete;
 SELECT pg_temp.all_of('doubled');
 SELECT * FROM payguard.verify();
+RESET SESSION AUTHORIZATION;
+DROP OWNED BY regress_doubled_payment;
+DROP ROLE regress_doubled_payment;

@@ -63,3 +63,6 @@ SELECT pg_temp.all_of('args-4');
 SELECT outcome FROM payguard.record_payment('args-4', 'card', 'args-0', 0, 'EUR');
 SELECT pg_temp.payments_of('args-4');
 SELECT * FROM payguard.verify();
+RESET SESSION AUTHORIZATION;
+DROP OWNED BY regress_evidence_arguments;
+DROP ROLE regress_evidence_arguments;

@@ -1,5 +1,11 @@
 -- Reports repeated or in another order end in the same state.
 \getenv srcdir PG_ABS_SRCDIR
+-- many orders: in a database of their own
+SELECT current_database() AS database \gset
+CREATE DATABASE regress_payguard_evidence_order;
+\c regress_payguard_evidence_order
+SET client_min_messages = warning;
+CREATE EXTENSION payguard;
 CREATE ROLE regress_evidence_order;
 SELECT count(payguard.grant_access('regress_evidence_order', a)) FROM unnest('{checkout,cashier,channel,operator,auditor}'::text[]) a;
 SET SESSION AUTHORIZATION regress_evidence_order;
@@ -93,3 +99,8 @@ SELECT situation, CASE WHEN back THEN 'u, t' ELSE 't, u' END AS "order", status,
 FROM ends WHERE order_id ~ '^two' ORDER BY situation, back;
 -- every pair kept the promises
 SELECT * FROM payguard.verify();
+RESET SESSION AUTHORIZATION;
+DROP OWNED BY regress_evidence_order;
+\c :database
+DROP DATABASE regress_payguard_evidence_order;
+DROP ROLE regress_evidence_order;

@@ -1,5 +1,11 @@
 -- What a report does, cell by cell: each situation of an attempt, each thing a channel can say.
 \getenv srcdir PG_ABS_SRCDIR
+-- many orders: in a database of their own
+SELECT current_database() AS database \gset
+CREATE DATABASE regress_payguard_evidence_table;
+\c regress_payguard_evidence_table
+SET client_min_messages = warning;
+CREATE EXTENSION payguard;
 CREATE ROLE regress_evidence_table;
 SELECT count(payguard.grant_access('regress_evidence_table', a)) FROM unnest('{checkout,cashier,channel,operator,auditor}'::text[]) a;
 SET SESSION AUTHORIZATION regress_evidence_table;
@@ -91,3 +97,8 @@ ORDER BY n;
 -- what is filled in may show another amount than was reported before
 SELECT situation, txn, money, alerted, count(*) FROM compared WHERE fill_in AND alerted IS NOT NULL GROUP BY 1, 2, 3, 4 ORDER BY 1, 2, 3;
 SELECT * FROM payguard.verify();
+RESET SESSION AUTHORIZATION;
+DROP OWNED BY regress_evidence_table;
+\c :database
+DROP DATABASE regress_payguard_evidence_table;
+DROP ROLE regress_evidence_table;

@@ -6,9 +6,9 @@ SET SESSION AUTHORIZATION regress_expiry;
 \set situation :srcdir /test/situation.sql
 \i :situation
 SELECT payguard.expire_orders() >= 0 AS cleared;
-CREATE FUNCTION pg_temp.wait() RETURNS void LANGUAGE sql AS $$ SELECT pg_sleep(0.06) $$;
+CREATE FUNCTION pg_temp.wait() RETURNS void LANGUAGE sql AS $$ SELECT pg_sleep(1.05) $$;
 -- an unpaid one; one that is paid; one whose attempt is open; one that moves its deadline; one without
-SELECT (payguard.create_order('expiry-' || n, 1000, 'EUR', expires_at := CASE WHEN n < 6 THEN clock_timestamp() + interval '50 ms' END)).version FROM generate_series(1, 6) n;
+SELECT (payguard.create_order('expiry-' || n, 1000, 'EUR', expires_at := CASE WHEN n < 6 THEN clock_timestamp() + interval '1 s' END)).version FROM generate_series(1, 6) n;
 SELECT outcome FROM payguard.pay_order('expiry-2', 'expiry-2');
 SELECT pg_temp.start('expiry-' || n, 'this') IS NOT NULL AS started FROM generate_series(3, 4) n;
 SELECT version, expires_at - created_at > interval '59 min' AS later FROM payguard.update_order('expiry-5', 1, expires_at := clock_timestamp() + interval '1 hour');
@@ -38,7 +38,7 @@ SELECT pg_temp.all_of('expiry-4');
 SELECT pg_temp.answer($$SELECT status FROM payguard.cancel_order('expiry-4')$$);
 SELECT pg_temp.answer($$SELECT outcome FROM payguard.pay_order('expiry-4', 'expiry-4/pay')$$);
 -- an order may be cancelled after its time, before it is expired
-SELECT (payguard.create_order('expiry-7', 1000, 'EUR', expires_at := clock_timestamp() + interval '20 ms')).version;
+SELECT (payguard.create_order('expiry-7', 1000, 'EUR', expires_at := clock_timestamp() + interval '1 s')).version;
 SELECT pg_temp.wait();
 SELECT status, version FROM payguard.cancel_order('expiry-7');
 SELECT payguard.expire_orders();
@@ -47,10 +47,13 @@ SELECT status, version FROM payguard.orders WHERE order_id = 'expiry-7';
 SELECT status, expires_at - clock_timestamp() > interval '59 min' AS later FROM payguard.orders WHERE order_id = 'expiry-5';
 SELECT outcome FROM payguard.pay_order('expiry-5', 'expiry-5');
 -- money that comes after the time, before the order is expired, finds it unpaid
-SELECT (payguard.create_order('expiry-8', 1000, 'EUR', expires_at := clock_timestamp() + interval '50 ms')).version;
+SELECT (payguard.create_order('expiry-8', 1000, 'EUR', expires_at := clock_timestamp() + interval '1 s')).version;
 SELECT pg_temp.say(pg_temp.start('expiry-8', 'this'), 'failed');
 SELECT pg_temp.wait();
 SELECT pg_temp.say(pg_temp.id('expiry-8', 'this'), 'succeeded', 'expiry-8', 1000, 'EUR');
 SELECT payguard.expire_orders();
 SELECT pg_temp.all_of('expiry-8');
 SELECT * FROM payguard.verify();
+RESET SESSION AUTHORIZATION;
+DROP OWNED BY regress_expiry;
+DROP ROLE regress_expiry;

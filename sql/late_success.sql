@@ -55,3 +55,6 @@ SELECT payment_status FROM payguard.start_payment('late-7', 'late-7/this', 'late
 SELECT pg_temp.say(pg_temp.id('late-7', 'this'), 'not_found');
 SELECT pg_temp.all_of('late-7'), failure_code FROM payguard.payments WHERE order_id = 'late-7';
 SELECT * FROM payguard.verify();
+RESET SESSION AUTHORIZATION;
+DROP OWNED BY regress_late_success;
+DROP ROLE regress_late_success;

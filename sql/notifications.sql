@@ -75,7 +75,7 @@ SELECT payguard.match_notifications();
 SELECT (payguard.register_channel('note channel')).name;
 SELECT payguard.match_notifications(1), payguard.match_notifications(1);
 SELECT payguard.match_notifications();
-SELECT id, pg_temp.all_of(id), n.result, a.resolved_at IS NOT NULL AS resolved FROM unnest('{note-5,note-6}'::text[]) id JOIN payguard.notifications n ON n.channel_txn_id = id JOIN payguard.alerts a ON a.cause = n.event_id;
+SELECT id, pg_temp.all_of(id), n.result, a.resolved_at IS NOT NULL AS resolved FROM unnest('{note-5,note-6}'::text[]) id JOIN payguard.notifications n ON n.channel_txn_id = id JOIN payguard.alerts a ON a.cause = n.event_id ORDER BY 1;
 -- a record_payment() waits for its own order, not for whichever has its transaction
 SELECT outcome FROM payguard.record_payment('note-7', 'card', 'note-8', 1000, 'EUR');
 SELECT pg_temp.make('note-8', 'succeeded', txn := 'note-8') IS NOT NULL AS made;
@@ -87,3 +87,6 @@ SELECT pg_temp.all_of('note-7'), pg_temp.alerts_of('note-8');
 -- what a message of an unknown channel says is kept
 SELECT pg_temp.note(NULL, 'succeeded', 'e9', channel := 'never registered');
 SELECT * FROM payguard.verify();
+RESET SESSION AUTHORIZATION;
+DROP OWNED BY regress_notifications;
+DROP ROLE regress_notifications;

@@ -80,3 +80,6 @@ SELECT pg_temp.say(pg_temp.id('surplus-' || amount, 'this'), 'succeeded', 'surpl
 FROM unnest('{900,1100}'::int[]) amount;
 SELECT pg_temp.all_of('surplus-' || amount), received, refunding FROM unnest('{900,1100}'::int[]) amount, payguard.refund_balances WHERE payment_id = pg_temp.id('surplus-' || amount, 'this') ORDER BY amount;
 SELECT * FROM payguard.verify();
+RESET SESSION AUTHORIZATION;
+DROP OWNED BY regress_surplus;
+DROP ROLE regress_surplus;

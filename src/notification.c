@@ -66,7 +66,6 @@ static bool try_again(Notification *notification, bool wait, Applied *applied);
 static void set_result(Notification *notification, const Applied *applied);
 static void resolve_unmatched(const Notification *notification);
 static void alert_unmatched(const Notification *notification);
-static void resolve_unmatched(const Notification *notification);
 static Datum notification_result(FunctionCallInfo fcinfo,
 								 const Notification *notification, const char *result,
 								 bool replayed, const char *message);
