@@ -264,3 +264,6 @@ SELECT kind, order_id FROM payguard.alerts WHERE order_id LIKE 'ch-%' ORDER BY a
 SELECT * FROM payguard.verify();
 RESET SESSION AUTHORIZATION;
 DROP SCHEMA alipay, wechatpay, stripe, channel_body CASCADE;
+SELECT payguard.revoke_access('regress_channel_examples', access) FROM unnest('{checkout,channel,operator,auditor}'::text[]) access;
+DISCARD TEMP;
+DROP ROLE regress_channel_examples;

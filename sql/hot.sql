@@ -7,6 +7,7 @@ CREATE ROLE regress_hot;
 SELECT payguard.grant_access('regress_hot', access) FROM unnest('{checkout,cashier}'::text[]) access;
 SELECT pg_stat_force_next_flush();
 SELECT n_tup_upd AS upd, n_tup_hot_upd AS hot FROM pg_stat_user_tables WHERE relid = 'payguard.orders'::regclass \gset before_
+SELECT sum(n_tup_upd) AS payments_upd, sum(n_tup_del) AS payments_del FROM pg_stat_user_tables WHERE relid IN ('payguard.payments'::regclass, 'payguard.events'::regclass) \gset before_
 SET SESSION AUTHORIZATION regress_hot;
 SELECT count(payguard.create_order('hot-' || n, n, 'EUR')) FROM generate_series(1, 1000) n;
 DO $$
@@ -26,6 +27,6 @@ SELECT i.indexrelid::regclass, a.attname FROM pg_index i
 JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = ANY (i.indkey)
 WHERE i.indrelid = 'payguard.orders'::regclass AND a.attname <> 'order_id';
 SELECT indexrelid::regclass FROM pg_index WHERE indrelid = 'payguard.orders'::regclass AND indpred IS NOT NULL;
-SELECT n_tup_upd, n_tup_del FROM pg_stat_user_tables WHERE relid IN ('payguard.payments'::regclass, 'payguard.events'::regclass);
+SELECT sum(n_tup_upd) - :before_payments_upd AS updated, sum(n_tup_del) - :before_payments_del AS deleted FROM pg_stat_user_tables WHERE relid IN ('payguard.payments'::regclass, 'payguard.events'::regclass);
 SELECT payguard.revoke_access('regress_hot', access) FROM unnest('{checkout,cashier}'::text[]) access;
 DROP ROLE regress_hot;
