@@ -15,6 +15,7 @@
 
 static Decision stay(const Facts *facts);
 static Decision decide_live(const Facts *facts);
+static Decision ask_again(Decision decision);
 static Decision decide_superseded(const Facts *facts);
 static Decision decide_late(const Facts *facts);
 static Decision decide_received(const Facts *facts);
@@ -93,21 +94,30 @@ decide_live(const Facts *facts)
 		case CHANNEL_PENDING:
 			if (facts->payment == PAYMENT_UNKNOWN)
 				decision.payment = PAYMENT_PENDING;
-			decision.query = true;
-			return decision;
+			return ask_again(decision);
 		case CHANNEL_UNKNOWN:
 			if (facts->payment == PAYMENT_PENDING)
 				decision.payment = PAYMENT_UNKNOWN;
-			decision.query = true;
-			return decision;
+			return ask_again(decision);
 		case CHANNEL_NOT_FOUND:
-			decision.query = true;
-			return decision;
+			return ask_again(decision);
 		case CHANNEL_NONE:
 		case N_CHANNEL_STATUS:
 			break;
 	}
 	elog(ERROR, "payguard: %d is no channel status", (int) facts->report);
+}
+
+/*
+ * ask_again: the attempt stays open. A request to close it may have been lost, or refused while
+ * the customer was paying, so it is repeated until the channel says how the attempt ended.
+ */
+static Decision
+ask_again(Decision decision)
+{
+	decision.query = true;
+	decision.close = decision.payment == PAYMENT_CLOSING;
+	return decision;
 }
 
 /*
@@ -121,7 +131,8 @@ decide_superseded(const Facts *facts)
 	switch (facts->report)
 	{
 		case CHANNEL_SUCCEEDED:
-			return take_as_surplus(facts, "surplus_payment");
+			return take_as_surplus(facts, facts->money_fits ? "surplus_payment"
+															: "amount_mismatch");
 		case CHANNEL_FAILED:
 		case CHANNEL_CLOSED:
 			decision.payment = PAYMENT_FAILED;

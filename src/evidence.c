@@ -12,18 +12,21 @@
 #include "postgres.h"
 
 #include "utils/builtins.h"
+#include "utils/fmgrprotos.h"
+#include "utils/uuid.h"
 
 #include "payguard.h"
 
 static bool changes_nothing(const Payment *payment, const Report *report);
-static bool txn_is_another_payment(const Payment *payment, const Report *report,
-								   Applied *applied);
+static bool txn_is_another_payment(Order *order, const Payment *payment,
+								   const Report *report, Applied *applied);
 static bool is_other_name_of(const Payment *other, const Payment *payment);
 static bool is_dismissed(const Payment *payment, const Report *report);
 static void read_facts(const Order *order, const Payment *payment, const Channel *channel,
 					   const Report *report, Facts *facts);
 static bool money_fits(const Order *order, const Payment *payment, const Report *report);
 static bool not_found_is_final(const Payment *payment, const Channel *channel);
+static void close_again(const Payment *payment, const Channel *channel);
 static bool severe(const char *alert);
 static void contradict(const Payment *payment, const Report *report, const char *alert,
 					   const char *why, Applied *applied);
@@ -45,6 +48,7 @@ static Datum result_of_evidence(FunctionCallInfo fcinfo, const Order *order,
 								const Payment *payment, const Applied *applied);
 static Datum result_recorded(FunctionCallInfo fcinfo, text *order_id,
 							 pg_uuid_t *payment_id, const char *message);
+static void resolve_surplus(const pg_uuid_t *payment_id, text *note);
 static void lock_for_operator(const pg_uuid_t *payment_id, Order *order,
 							  Payment *payment);
 
@@ -71,7 +75,7 @@ payguard_evidence_apply(Order *order, Payment *payment, const Report *reported,
 		if (report.code == NULL)
 			report.code = payguard_text("not_found");
 	}
-	if (txn_is_another_payment(payment, &report, applied))
+	if (txn_is_another_payment(order, payment, &report, applied))
 		return;
 
 	read_facts(order, payment, &channel, &report, &facts);
@@ -184,12 +188,10 @@ follow(Order *order, Payment *payment, const Channel *channel, const Report *rep
 
 	if (moves && !payguard_payment_is_live(decision->payment))
 		payguard_payment_end_tasks(payment);
-	if (moves && decision->payment == PAYMENT_SUCCEEDED && !payment->amount_verified)
+	if (moves && payment->received_amount != NO_AMOUNT && !payment->amount_verified)
 		payguard_task_query(payment, channel);
 	if (decision->close)
-		payguard_task_schedule(
-			"close", payment, NULL,
-			payguard_time_plus(GetCurrentTimestamp(), channel->first_query_after));
+		close_again(payment, channel);
 	if (decision->refund)
 		payguard_refund_surplus(order, payment, REFUND_PENDING);
 	if (decision->alert)
@@ -198,6 +200,22 @@ follow(Order *order, Payment *payment, const Channel *channel, const Report *rep
 							   report_details(report));
 	if (also & FIELD(PAYMENT_F_CHANNEL_TXN_ID))
 		payguard_notification_match_txn(order, payment);
+}
+
+/*
+ * close_again has the channel asked again to close an attempt; a request that waits already is
+ * not put off.
+ */
+static void
+close_again(const Payment *payment, const Channel *channel)
+{
+	Task waiting;
+
+	if (payguard_task_find("close", payment, NULL, &waiting) && waiting.dead_at == NO_TIME)
+		return;
+	payguard_task_schedule(
+		"close", payment, NULL,
+		payguard_time_plus(GetCurrentTimestamp(), channel->first_query_after));
 }
 
 static bool
@@ -300,9 +318,11 @@ not_found_is_final(const Payment *payment, const Channel *channel)
 
 /*
  * txn_is_another_payment looks whether the channel's transaction is known as another payment.
+ * A report of a second charge, made about the first, is about the second.
  */
 static bool
-txn_is_another_payment(const Payment *payment, const Report *report, Applied *applied)
+txn_is_another_payment(Order *order, const Payment *payment, const Report *report,
+					   Applied *applied)
 {
 	Payment like = {.channel = payment->channel, .channel_txn_id = report->txn_id};
 	Payment other;
@@ -311,7 +331,9 @@ txn_is_another_payment(const Payment *payment, const Report *report, Applied *ap
 		payguard_text_equal(report->txn_id, payment->channel_txn_id) ||
 		!payguard_store_find(&payguard_payments, PAYMENT_BY_CHANNEL_TXN, &like, &other))
 		return false;
-	if (!is_other_name_of(&other, payment))
+	if (is_other_name_of(&other, payment))
+		payguard_evidence_apply(order, &other, report, applied);
+	else
 		contradict(payment, report, "txn_reused",
 				   psprintf("The channel's transaction belongs to payment \"%s\".",
 							payguard_uuid_str(other.payment_id)),
@@ -338,9 +360,27 @@ is_other_name_of(const Payment *other, const Payment *payment)
 static bool
 is_dismissed(const Payment *payment, const Report *report)
 {
-	return payguard_text_is(payment->failure_code, "same_charge") &&
+	return payguard_evidence_same_charge(payment) != NULL &&
 		   (report->txn_id == NULL ||
 			payguard_text_equal(report->txn_id, payment->channel_txn_id));
+}
+
+/*
+ * payguard_evidence_same_charge returns the payment that a dismissed one is a second name of;
+ * NULL: it was not dismissed.
+ */
+pg_uuid_t *
+payguard_evidence_same_charge(const Payment *payment)
+{
+	text *same_as;
+
+	if (payment->status != PAYMENT_FAILED ||
+		!payguard_text_is(payment->failure_code, "same_charge") || !payment->details)
+		return NULL;
+	same_as = payguard_json_text(payment->details, "second_charge_of");
+	return same_as ? DatumGetUUIDP(DirectFunctionCall1(
+						 uuid_in, CStringGetDatum(payguard_str(same_as))))
+				   : NULL;
 }
 
 /*
@@ -473,7 +513,7 @@ record_second_charge(Order *order, const Payment *payment, const Report *report,
 						 payguard_json("second_charge_of", 'u', payment->payment_id, NULL),
 						 &second))
 	{
-		txn_is_another_payment(payment, report, applied);
+		txn_is_another_payment(order, payment, report, applied);
 		return;
 	}
 	payguard_refund_surplus(order, &second, REFUND_AWAITING_APPROVAL);
@@ -736,10 +776,7 @@ payguard_accept_surplus(PG_FUNCTION_ARGS)
 		payguard_payment_change(&order, &payment, PAYMENT_SUCCEEDED, 0,
 								payguard_json("note", 't', note, NULL));
 		become(&order, &payment, ORDER_PAID);
-		payguard_alert_resolve("surplus_payment",
-							   payguard_text(payguard_uuid_str(payment_id)), note);
-		payguard_alert_resolve("amount_mismatch",
-							   payguard_text(payguard_uuid_str(payment_id)), note);
+		resolve_surplus(payment_id, note);
 		payguard_store_end(STORE_WRITE);
 		return result_of_evidence(fcinfo, &order, &payment, &applied);
 	}
@@ -796,10 +833,7 @@ payguard_dismiss_surplus(PG_FUNCTION_ARGS)
 							payguard_json("same_as", 'u', same_as, "note", 't', note,
 										  NULL));
 	payguard_refund_correct_received(&order, &payment);
-	payguard_alert_resolve("second_charge", payguard_text(payguard_uuid_str(payment_id)),
-						   note);
-	payguard_alert_resolve("surplus_payment",
-						   payguard_text(payguard_uuid_str(payment_id)), note);
+	resolve_surplus(payment_id, note);
 	payguard_store_end(STORE_WRITE);
 	return result_of_evidence(fcinfo, &order, &payment, &applied);
 }
@@ -823,6 +857,19 @@ lock_for_operator(const pg_uuid_t *payment_id, Order *order, Payment *payment)
 																payment->status)),
 					"Only surplus money can be accepted or dismissed.");
 	payguard_raise(&refusal);
+}
+
+/*
+ * resolve_surplus closes the alerts of surplus money that an operator has decided about.
+ */
+static void
+resolve_surplus(const pg_uuid_t *payment_id, text *note)
+{
+	text *cause = payguard_text(payguard_uuid_str(payment_id));
+
+	payguard_alert_resolve("surplus_payment", cause, note);
+	payguard_alert_resolve("second_charge", cause, note);
+	payguard_alert_resolve("amount_mismatch", cause, note);
 }
 
 static Datum

@@ -34,7 +34,10 @@ static const RowQuery matchable = {
 	" WHERE r.refund_id OPERATOR(pg_catalog.=) notifications.refund_id) "
 	"OR EXISTS (SELECT FROM payguard.payments p"
 	" WHERE p.channel OPERATOR(pg_catalog.=) notifications.channel"
-	" AND p.channel_txn_id OPERATOR(pg_catalog.=) notifications.channel_txn_id) "
+	" AND p.channel_txn_id OPERATOR(pg_catalog.=) notifications.channel_txn_id"
+	" AND (p.status OPERATOR(pg_catalog.=) ANY ('{succeeded,surplus}')"
+	" OR p.failure_code OPERATOR(pg_catalog.=) 'same_charge'"
+	" OR notifications.reversal_kind IS NULL)) "
 	"OR notifications.payment_id IS NULL"
 	" AND EXISTS (SELECT FROM payguard.orders o"
 	" WHERE o.order_id OPERATOR(pg_catalog.=) notifications.order_id)"
@@ -45,13 +48,14 @@ static const RowQuery matchable = {
 
 typedef struct Match
 {
-	bool of_refund;
+	bool of_refund; /* a report about a refund of ours; a reversal is about a payment */
 	Order order;
 	Payment payment;
 	Refund refund;
 } Match;
 
 static text *hash_of(const bytea *body);
+static bool brought_money(const Payment *payment);
 static bytea *body_of_report(const text *order_id, const pg_uuid_t *payment_id,
 							 const pg_uuid_t *refund_id, const Report *report);
 static void fill_notification(Notification *notification, const Report *report);
@@ -62,6 +66,7 @@ static bool try_again(Notification *notification, bool wait, Applied *applied);
 static void set_result(Notification *notification, const Applied *applied);
 static void resolve_unmatched(const Notification *notification);
 static void alert_unmatched(const Notification *notification);
+static void resolve_unmatched(const Notification *notification);
 static Datum notification_result(FunctionCallInfo fcinfo,
 								 const Notification *notification, const char *result,
 								 bool replayed, const char *message);
@@ -95,6 +100,12 @@ payguard_notification_keep(const text *channel, const text *order_id,
 		alert_unmatched(&notification);
 }
 
+static bool
+brought_money(const Payment *payment)
+{
+	return payment->status == PAYMENT_SUCCEEDED || payment->status == PAYMENT_SURPLUS;
+}
+
 /*
  * payguard_notification_match_txn applies the messages that waited for a payment's channel
  * transaction to become known. The caller holds the order's lock.
@@ -109,14 +120,19 @@ payguard_notification_match_txn(Order *order, Payment *payment)
 
 	if (payment->channel_txn_id == NULL)
 		return;
+	payguard_store_refresh(); /* to see what this call has written */
 	n = payguard_store_list(&payguard_notifications, &unmatched_of_txn, values,
 							(void **) &waiting);
 	for (int i = 0; i < n; i++)
 	{
 		Applied applied = {0};
 		Report report;
+		Refund refund;
 
-		if (waiting[i].payment_id || waiting[i].refund_id)
+		if (waiting[i].payment_id || waiting[i].refund_id ||
+			(waiting[i].order_id &&
+			 !payguard_text_equal(waiting[i].order_id, order->order_id)) ||
+			(waiting[i].reversal_kind && !brought_money(payment)))
 			continue;
 		waiting[i].payment_id = payment->payment_id;
 		waiting[i].order_id = order->order_id;
@@ -125,7 +141,10 @@ payguard_notification_match_txn(Order *order, Payment *payment)
 		if (waiting[i].channel_status == NULL)
 			continue;
 		report_of(&waiting[i], &report);
-		payguard_evidence_apply(order, payment, &report, &applied);
+		if (report.reversal_kind)
+			payguard_refund_reverse(order, payment, &report, &refund, &applied);
+		else
+			payguard_evidence_apply(order, payment, &report, &applied);
 		if (applied.contradicts)
 			set_result(&waiting[i], &applied);
 	}
@@ -259,13 +278,15 @@ try_again(Notification *notification, bool wait, Applied *applied)
 	Order order;
 	Payment payment;
 	Report report;
+	/* a record_payment(): it names its order, whoever has its transaction */
+	bool of_order = notification->order_id && !notification->payment_id &&
+					!notification->refund_id;
 
 	*applied = (Applied){0};
-	if (find_match(notification, &match))
+	if (!of_order && find_match(notification, &match))
 		notification->order_id = match.of_refund ? match.refund.order_id
 												 : match.payment.order_id;
-	else if (notification->order_id == NULL || notification->payment_id != NULL ||
-			 !payguard_channel_find(notification->channel, &channel) ||
+	else if (!of_order || !payguard_channel_find(notification->channel, &channel) ||
 			 !payguard_order_find(notification->order_id, &order))
 		return false;
 
@@ -279,7 +300,7 @@ try_again(Notification *notification, bool wait, Applied *applied)
 							 notification) ||
 		!payguard_text_is(notification->result, "unmatched"))
 		return false;
-	if (find_match(notification, &match))
+	if (!of_order && find_match(notification, &match))
 	{
 		match.order = order;
 		notification->order_id = order.order_id;
@@ -315,6 +336,9 @@ find_match(const Notification *notification, Match *match)
 								   &match->refund);
 	if (notification->payment_id)
 		return payguard_payment_find(notification->payment_id, &match->payment);
+	if (notification->reversal_kind)
+		return payguard_refund_find_reversed(
+			notification->channel, notification->channel_txn_id, &match->payment);
 	return notification->channel_txn_id &&
 		   payguard_store_find(&payguard_payments, PAYMENT_BY_CHANNEL_TXN, &txn_like,
 							   &match->payment);
@@ -327,7 +351,6 @@ static void
 apply(Notification *notification, Match *match, Applied *applied)
 {
 	Report report;
-	Channel channel;
 	const text *of = match->of_refund ? match->refund.channel : match->payment.channel;
 
 	*applied = (Applied){0};
@@ -342,18 +365,22 @@ apply(Notification *notification, Match *match, Applied *applied)
 	}
 	if (notification->channel_status == NULL)
 	{
-		if (!match->of_refund)
-		{
-			payguard_channel_of(&match->payment, &channel);
-			if (payguard_payment_is_live(match->payment.status))
-				payguard_task_schedule("query", &match->payment, NULL,
-									   GetCurrentTimestamp());
-		}
+		/* something has changed, and the channel leaves it to us to ask what */
+		if (match->of_refund)
+			payguard_task_schedule("query_refund", NULL, &match->refund,
+								   GetCurrentTimestamp());
+		else
+			payguard_task_schedule("query", &match->payment, NULL,
+								   GetCurrentTimestamp());
+		applied->changed = true;
 		return;
 	}
 	report_of(notification, &report);
 	if (match->of_refund)
 		payguard_refund_report(&match->order, &report, &match->refund, applied);
+	else if (report.reversal_kind)
+		payguard_refund_reverse(&match->order, &match->payment, &report, &match->refund,
+								applied);
 	else
 		payguard_evidence_apply(&match->order, &match->payment, &report, applied);
 	notification->payment_id = match->of_refund ? match->refund.payment_id
@@ -398,7 +425,10 @@ fill_notification(Notification *notification, const Report *report)
 {
 	notification->channel_status =
 		payguard_text(payguard_channel_status_name(report->status));
-	notification->channel_txn_id = report->txn_id;
+	notification->channel_txn_id =
+		report->reversal_kind ? report->reversal_of : report->txn_id;
+	notification->reversal_kind = report->reversal_kind;
+	notification->reversal_id = report->reversal_kind ? report->txn_id : NULL;
 	notification->amount = report->amount;
 	notification->currency = report->currency;
 	notification->channel_time = report->channel_time;
@@ -411,7 +441,10 @@ report_of(const Notification *notification, Report *report)
 {
 	*report = (Report){
 		.status = payguard_channel_status(payguard_str(notification->channel_status)),
-		.txn_id = notification->channel_txn_id,
+		.txn_id = notification->reversal_kind ? notification->reversal_id
+											  : notification->channel_txn_id,
+		.reversal_kind = notification->reversal_kind,
+		.reversal_of = notification->reversal_kind ? notification->channel_txn_id : NULL,
 		.amount = notification->amount,
 		.currency = notification->currency,
 		.code = notification->code,
@@ -445,7 +478,9 @@ body_of_report(const text *order_id, const pg_uuid_t *payment_id,
 		refund_id, "channel_status", 's', payguard_channel_status_name(report->status),
 		"channel_txn_id", 't', report->txn_id, "amount", 'i', report->amount, "currency",
 		't', report->currency, "code", 't', report->code, "message", 't', report->message,
-		"channel_time", 'd', report->channel_time, "note", 't', report->note, NULL);
+		"channel_time", 'd', report->channel_time, "note", 't', report->note,
+		"reversal_kind", 't', report->reversal_kind, "reversal_of", 't',
+		report->reversal_of, NULL);
 
 	return (bytea *) payguard_text(JsonbToCString(NULL, &json->root, VARSIZE(json)));
 }

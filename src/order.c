@@ -24,8 +24,10 @@ static bool is_closing(const Order *order);
 static void close_order(Order *order, OrderStatus as, Jsonb *details);
 static void refuse_request(const Order *order, const Refusal *refusal)
 	pg_attribute_noreturn();
-static void describe_status(const Order *order, const Payment *live, Datum *values,
-							bool *nulls);
+static bool needs_support(const Order *order);
+static bool is_returned(const Order *order);
+static void describe_status(const Order *order, const Payment *live, bool support,
+							bool returned, Datum *values, bool *nulls);
 
 /*
  * payguard_request_begin opens the store for a request. Errors: 25006 in a read-only
@@ -563,6 +565,8 @@ payguard_order_status(PG_FUNCTION_ARGS)
 	Order order;
 	Payment live;
 	bool is_live;
+	bool support;
+	bool returned;
 	Refusal refusal;
 
 	payguard_store_begin(STORE_READ);
@@ -572,11 +576,61 @@ payguard_order_status(PG_FUNCTION_ARGS)
 		payguard_raise(&refusal);
 	}
 	is_live = order.status == ORDER_PAYING && payguard_payment_that_counts(order_id, &live);
+	support = needs_support(&order);
+	returned = is_returned(&order);
 	payguard_store_end(STORE_READ);
 
-	describe_status(&order, is_live ? &live : NULL, values, nulls);
+	describe_status(&order, is_live ? &live : NULL, support, returned, values, nulls);
 	return HeapTupleGetDatum(
 		heap_form_tuple(payguard_result_desc(fcinfo), values, nulls));
+}
+
+static const RowQuery critical_alerts = {
+	"order_id OPERATOR(pg_catalog.=) $1 AND resolved_at IS NULL "
+	"AND severity OPERATOR(pg_catalog.=) 'critical'",
+	{TEXTOID, InvalidOid}};
+
+/*
+ * needs_support tells whether a person has to look at the order before its customer can know
+ * more. Of a paid order that is so only where he may miss money.
+ */
+static bool
+needs_support(const Order *order)
+{
+	Datum id = PointerGetDatum(order->order_id);
+	Alert *alerts;
+	int n =
+		payguard_store_list(&payguard_alerts, &critical_alerts, &id, (void **) &alerts);
+
+	for (int i = 0; i < n; i++)
+		if ((order->status != ORDER_PAID && order->status != ORDER_REFUNDED) ||
+			payguard_text_is(alerts[i].kind, "second_charge") ||
+			payguard_text_is(alerts[i].kind, "amount_mismatch") ||
+			payguard_text_is(alerts[i].kind, "refund_failed"))
+			return true;
+	return false;
+}
+
+static const RowQuery open_surplus_refunds = {
+	"payment_id OPERATOR(pg_catalog.=) ANY (ARRAY("
+	"SELECT p.payment_id FROM payguard.payments p "
+	"WHERE p.order_id OPERATOR(pg_catalog.=) $1 "
+	"AND p.status OPERATOR(pg_catalog.=) 'surplus')) "
+	"AND status OPERATOR(pg_catalog.=) ANY "
+	"('{pending,unknown}'::pg_catalog.text[])",
+	{TEXTOID, InvalidOid}};
+
+/*
+ * is_returned tells whether money that the order did not need is on its way back.
+ */
+static bool
+is_returned(const Order *order)
+{
+	Datum id = PointerGetDatum(order->order_id);
+	Refund *refunds;
+
+	return payguard_store_list(&payguard_refunds, &open_surplus_refunds, &id,
+							   (void **) &refunds) > 0;
 }
 
 typedef struct Advice
@@ -626,12 +680,26 @@ advise(const Order *order, const Payment *live)
  * describe_status fills in the columns of order_status_result.
  */
 static void
-describe_status(const Order *order, const Payment *live, Datum *values, bool *nulls)
+describe_status(const Order *order, const Payment *live, bool support, bool returned,
+				Datum *values, bool *nulls)
 {
 	Advice advice = advise(order, live);
 	bool wait = strcmp(advice.code, "wait") == 0;
 	bool resume = strcmp(advice.code, "resume") == 0;
 	int i = 0;
+
+	if (returned && (order->status == ORDER_PAID || order->status == ORDER_REFUNDED))
+		advice.message = psprintf("%s A second payment is being returned.", advice.message);
+	else if (returned)
+		advice.message = psprintf("%s Money that was paid for it is being returned.",
+								  advice.message);
+	if (support)
+	{
+		advice.code = "contact_support";
+		advice.message =
+			psprintf("%s Something about its payment has to be looked at. Please contact us.",
+					 advice.message);
+	}
 
 	values[i++] = PointerGetDatum(order->order_id);
 	values[i++] = CStringGetTextDatum(

@@ -406,6 +406,8 @@ typedef struct Notification
 	TimestampTz channel_time;
 	text *code;
 	text *message;
+	text *reversal_kind; /* it was a record_reversal() */
+	text *reversal_id;
 	text *result;
 	text *order_id;
 	TimestampTz received_at;
@@ -425,6 +427,8 @@ enum
 	NOTIFICATION_F_CHANNEL_TIME,
 	NOTIFICATION_F_CODE,
 	NOTIFICATION_F_MESSAGE,
+	NOTIFICATION_F_REVERSAL_KIND,
+	NOTIFICATION_F_REVERSAL_ID,
 	NOTIFICATION_F_RESULT,
 	NOTIFICATION_F_ORDER_ID,
 	NOTIFICATION_F_RECEIVED_AT,
@@ -514,6 +518,8 @@ typedef struct Report
 	text *message;
 	TimestampTz channel_time;
 	text *note; /* the operator's, where one gives his word for the channel */
+	text *reversal_kind; /* money that the channel gave back on its own ... */
+	text *reversal_of;	 /* ... of this transaction; txn_id is the reversal's */
 } Report;
 
 /* What became of a piece of evidence. */
@@ -647,6 +653,7 @@ extern void payguard_alert_task(const char *kind, const char *severity, const Ta
 extern void payguard_alert_resolve(const char *kind, const text *cause, text *note);
 
 /* evidence.c */
+extern pg_uuid_t *payguard_evidence_same_charge(const Payment *payment);
 extern void payguard_evidence_apply(Order *order, Payment *payment, const Report *report,
 									Applied *applied);
 extern void payguard_record_apply(Order *order, const Channel *channel,
@@ -665,8 +672,12 @@ extern void payguard_refund_surplus(Order *order, const Payment *payment,
 									RefundStatus status);
 extern void payguard_refund_correct_received(Order *order, const Payment *payment);
 extern bool payguard_refund_waive_unbegun(const Payment *payment, const text *note);
+extern void payguard_refund_reverse(Order *order, const Payment *payment,
+									const Report *report, Refund *refund,
+									Applied *applied);
 extern void payguard_refund_report(Order *order, const Report *report, Refund *refund,
 								   Applied *applied);
+extern bool payguard_refund_find_reversed(text *channel, text *txn_id, Payment *payment);
 
 /* channel.c */
 extern void payguard_channel_of(const Payment *payment, Channel *channel);

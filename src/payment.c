@@ -848,7 +848,9 @@ complete(PayCall *call)
 	call->verdict = VERDICT_DONE;
 	if (is_attempt(call))
 	{
-		payguard_order_change(order, ORDER_PAYING, 0, "order.paying", &call->payment, NULL);
+		payguard_order_change(order, ORDER_PAYING, 0, "order.paying", &call->payment,
+							  payguard_json("channel", 't', call->channel,
+											"idempotency_key", 't', call->key, NULL));
 		if (strcmp(call->kind, "request") == 0)
 		{
 			payguard_task_schedule("charge", &call->payment, NULL, GetCurrentTimestamp());

@@ -34,7 +34,8 @@ static bool replay_refund(const RefundCall *call, const Payment *payment,
 static Datum request_refund(FunctionCallInfo fcinfo, const RefundCall *call, Order *order,
 							Payment *payment);
 static void lock_balance(const Payment *payment, RefundBalance *balance);
-static void store_balance(const RefundBalance *balance);
+static void store_balance(RefundBalance *balance);
+static void fit_excess(RefundBalance *balance);
 static void check_ceiling(const RefundBalance *balance, const Payment *payment,
 						  int64 amount);
 static void refund_change(Refund *refund, RefundStatus to, FieldSet also, Jsonb *details);
@@ -80,6 +81,7 @@ payguard_refund_surplus(Order *order, const Payment *payment, RefundStatus statu
 	int n;
 
 	lock_balance(payment, &balance);
+	payguard_store_refresh(); /* to see what this call has written */
 	n = payguard_store_list(&payguard_refunds, &refunds_of_payment, &id,
 							(void **) &others);
 	for (int i = 0; i < n; i++)
@@ -114,8 +116,7 @@ payguard_refund_correct_received(Order *order, const Payment *payment)
 		/* what is on its way back cannot be taken off again: the alert tells the operator */
 		balance.received =
 			Max(payment->received_amount, balance.refunding + balance.refunded);
-		payguard_store_update(&payguard_refund_balances, FIELD(BALANCE_F_RECEIVED),
-							  &balance);
+		store_balance(&balance);
 	}
 	if (payment->status == PAYMENT_SURPLUS)
 		payguard_refund_surplus(order, payment, REFUND_AWAITING_APPROVAL);
@@ -351,7 +352,8 @@ check_ceiling(const RefundBalance *balance, const Payment *payment, int64 amount
 }
 
 /*
- * lock_balance locks a payment's balance, and makes it with the first refund.
+ * lock_balance locks a payment's balance, and makes it with the first refund. What was received
+ * may have been corrected since, but not below what is on its way back.
  */
 static void
 lock_balance(const Payment *payment, RefundBalance *balance)
@@ -365,15 +367,33 @@ lock_balance(const Payment *payment, RefundBalance *balance)
 		!payguard_store_lock(&payguard_refund_balances, BALANCE_BY_PAYMENT, balance,
 							 balance))
 		payguard_store_suppressed(&payguard_refund_balances);
+	balance->received =
+		Max(payment->received_amount, balance->refunding + balance->refunded);
+	fit_excess(balance);
 }
 
 static void
-store_balance(const RefundBalance *balance)
+store_balance(RefundBalance *balance)
 {
+	fit_excess(balance);
 	payguard_store_update(&payguard_refund_balances,
-						  FIELD(BALANCE_F_REFUNDING) | FIELD(BALANCE_F_REFUNDED) |
-							  FIELD(BALANCE_F_EXCESS),
+						  FIELD(BALANCE_F_RECEIVED) | FIELD(BALANCE_F_REFUNDING) |
+							  FIELD(BALANCE_F_REFUNDED) | FIELD(BALANCE_F_EXCESS),
 						  balance);
+}
+
+/*
+ * fit_excess counts as refunded what went back beyond the rest, as soon as there is room for
+ * it: what is back cannot be refunded once more.
+ */
+static void
+fit_excess(RefundBalance *balance)
+{
+	int64 room = balance->received - balance->refunding - balance->refunded;
+	int64 fits = Min(balance->excess, Max(room, 0));
+
+	balance->refunded += fits;
+	balance->excess -= fits;
 }
 
 /*
@@ -684,6 +704,11 @@ note_returned(Order *order, const Payment *payment, Refund *refund, const Report
 	end_tasks(refund);
 	applied->changed = true;
 
+	if (from == REFUND_FAILED)
+		payguard_alert_resolve("refund_failed",
+							   payguard_text(payguard_uuid_str(refund->refund_id)),
+							   payguard_text("The channel has made it after all."));
+
 	lock_balance(payment, &balance);
 	if (is_reserved(from))
 		balance.refunding -= refund->amount;
@@ -738,8 +763,15 @@ note_not_returned(Order *order, const Payment *payment, Refund *refund,
 					  FIELD(REFUND_F_FAILURE_CODE) | FIELD(REFUND_F_FAILURE_MESSAGE),
 				  report_details(report));
 	end_tasks(refund);
-	payguard_alert_refund("refund_failed", "critical", refund, report_details(report));
 	applied->changed = true;
+	if (refund->reversal_kind && !payguard_text_is(refund->reversal_kind, "refund"))
+		/* what the customer or a bank took back is here again: nobody is owed it */
+		payguard_alert_resolve(payguard_str(refund->reversal_kind),
+							   payguard_text(payguard_uuid_str(refund->refund_id)),
+							   payguard_text("The channel has undone it."));
+	else
+		payguard_alert_refund("refund_failed", "critical", refund,
+							  report_details(report));
 }
 
 /*
@@ -787,7 +819,8 @@ PG_FUNCTION_INFO_V1(payguard_record_reversal);
  *	→ refund_result
  *
  * kind: refund, chargeback or bank_return. Errors: 22004, 22023 for malformed arguments only.
- * A transaction that is not known is stored, alerted and returned as "recorded".
+ * A reversal of a transaction that is not known to have brought money is stored, alerted and
+ * returned as "recorded"; it is applied when the money is known.
  */
 Datum
 payguard_record_reversal(PG_FUNCTION_ARGS)
@@ -801,14 +834,13 @@ payguard_record_reversal(PG_FUNCTION_ARGS)
 		.txn_id = reversal_id,
 		.amount = payguard_arg_amount(ARG(4), "amount"),
 		.currency = payguard_arg_currency(ARG(5), "currency"),
-		.code = kind,
+		.reversal_kind = kind,
+		.reversal_of = txn_id,
 		.channel_time = NO_TIME,
 	};
-	Payment like = {.channel = channel, .channel_txn_id = txn_id};
-	Refund refund_like = {.channel = channel, .channel_refund_id = reversal_id};
 	Payment payment;
 	Order order;
-	Refund refund;
+	Refund refund = {.completed_at = NO_TIME};
 	Applied applied;
 
 	if (!payguard_text_is(kind, "refund") && !payguard_text_is(kind, "chargeback") &&
@@ -816,44 +848,79 @@ payguard_record_reversal(PG_FUNCTION_ARGS)
 		payguard_arg_bad("kind", "It is not known.",
 						 "Use refund, chargeback or bank_return.");
 	payguard_request_begin("record_reversal()");
-	if (!payguard_store_find(&payguard_payments, PAYMENT_BY_CHANNEL_TXN, &like, &payment))
+	if (payguard_refund_find_reversed(channel, txn_id, &payment))
+		payguard_payment_lock(payment.payment_id, &order, &payment);
+	/* once more: while we waited, it may have become a second name of another */
+	if (payguard_refund_find_reversed(channel, txn_id, &payment))
 	{
-		refund = (Refund){.amount = report.amount,
-						  .currency = report.currency,
-						  .completed_at = NO_TIME};
-		report.message = txn_id;
-		payguard_notification_keep(channel, NULL, NULL, NULL, &report, "unmatched");
-		payguard_store_end(STORE_WRITE);
-		return refund_result(fcinfo, &refund, false,
-							 "The transaction is not known; the reversal is kept for a "
-							 "person to look at.");
-	}
-	payguard_payment_lock(payment.payment_id, &order, &payment);
-	if (payguard_store_find(&payguard_refunds, REFUND_BY_CHANNEL_REFUND, &refund_like,
-							&refund))
-	{
-		payguard_refund_report(&order, &report, &refund, &applied);
+		payguard_refund_reverse(&order, &payment, &report, &refund, &applied);
 		payguard_store_end(STORE_WRITE);
 		return refund_result(fcinfo, &refund, !applied.changed && !applied.contradicts,
 							 applied.contradicts);
 	}
-	refund = (Refund){
-		.amount = report.amount,
-		.currency = report.currency,
+	refund.amount = report.amount;
+	refund.currency = report.currency;
+	payguard_notification_keep(channel, NULL, NULL, NULL, &report, "unmatched");
+	payguard_store_end(STORE_WRITE);
+	return refund_result(fcinfo, &refund, false,
+						 "No money of the transaction is known; the reversal is kept until "
+						 "it is.");
+}
+
+/*
+ * payguard_refund_find_reversed finds the payment that a reversal of a channel's transaction
+ * takes back; false: none is known to have brought money. A second name of a charge leads to
+ * the charge.
+ */
+bool
+payguard_refund_find_reversed(text *channel, text *txn_id, Payment *payment)
+{
+	Payment like = {.channel = channel, .channel_txn_id = txn_id};
+	pg_uuid_t *same_as;
+
+	if (!payguard_store_find(&payguard_payments, PAYMENT_BY_CHANNEL_TXN, &like, payment))
+		return false;
+	while ((same_as = payguard_evidence_same_charge(payment)) != NULL)
+		payguard_payment_must_exist(same_as, payment);
+	return payment->status == PAYMENT_SUCCEEDED || payment->status == PAYMENT_SURPLUS;
+}
+
+/*
+ * payguard_refund_reverse records what a channel gave back on its own: the report's transaction
+ * is the reversal's id, its code the kind. The caller holds the order's lock.
+ */
+void
+payguard_refund_reverse(Order *order, const Payment *payment, const Report *report,
+						Refund *refund, Applied *applied)
+{
+	Refund like = {.channel = payment->channel, .channel_refund_id = report->txn_id};
+
+	*applied = (Applied){0};
+	if (payguard_store_find(&payguard_refunds, REFUND_BY_CHANNEL_REFUND, &like, refund))
+	{
+		if (memcmp(refund->payment_id, payment->payment_id, UUID_LEN) != 0)
+			contradict(refund, report, "refund_mismatch",
+					   "The channel's refund belongs to another payment.", applied);
+		else
+			payguard_refund_report(order, report, refund, applied);
+		return;
+	}
+	*refund = (Refund){
+		.amount = report->amount,
+		.currency = report->currency,
 		.status = REFUND_SUCCEEDED,
 		.origin = payguard_text("channel"),
-		.reversal_kind = kind,
-		.channel_refund_id = reversal_id,
+		.reversal_kind = report->reversal_kind,
+		.channel_refund_id = report->txn_id,
 	};
-	insert_refund(&order, &payment, &refund);
-	if (!payguard_text_is(kind, "refund"))
-		payguard_alert_refund(payguard_str(kind), "critical", &refund,
-							  report_details(&report));
-	if (!payguard_text_equal(report.currency, payment.received_currency))
-		payguard_alert_refund("refund_mismatch", "critical", &refund,
-							  report_details(&report));
-	payguard_store_end(STORE_WRITE);
-	return refund_result(fcinfo, &refund, false, NULL);
+	insert_refund(order, payment, refund);
+	applied->changed = true;
+	if (!payguard_text_is(report->reversal_kind, "refund"))
+		payguard_alert_refund(payguard_str(report->reversal_kind), "critical", refund,
+							  report_details(report));
+	if (!payguard_text_equal(report->currency, payment->received_currency))
+		payguard_alert_refund("refund_mismatch", "critical", refund,
+							  report_details(report));
 }
 
 PG_FUNCTION_INFO_V1(payguard_retry_refund);
@@ -879,6 +946,10 @@ payguard_retry_refund(PG_FUNCTION_ARGS)
 	lock_refund(refund_id, &order, &payment, &refund);
 	if (refund.status != REFUND_FAILED)
 		refuse_move(&refund, "retried", "Only a failed refund can be retried.");
+	if (payguard_text_is(refund.origin, "channel"))
+		refuse_move(&refund, "retried",
+					"The channel made it on its own. Refund the payment with "
+					"payguard.refund_payment() where the money is owed.");
 	lock_balance(&payment, &balance);
 	check_ceiling(&balance, &payment, refund.amount);
 	balance.refunding += refund.amount;
@@ -1026,7 +1097,7 @@ report_details(const Report *report)
 						 "channel_refund_id", 't', report->txn_id, "amount", 'i',
 						 report->amount, "currency", 't', report->currency, "code", 't',
 						 report->code, "message", 't', report->message, "note", 't',
-						 report->note, NULL);
+						 report->note, "reversal_kind", 't', report->reversal_kind, NULL);
 }
 
 /*

@@ -52,9 +52,14 @@ BEGIN
       WHERE n.order_id = order_timeline.order_id
       UNION ALL
       SELECT a.opened_at, 'alert.' || a.kind, NULL, a.severity, NULL, a.payment_id, a.refund_id,
-             a.resolved_by, a.details, NULL
+             NULL, a.details, NULL
       FROM payguard.alerts a
       WHERE a.order_id = order_timeline.order_id
+      UNION ALL
+      SELECT a.resolved_at, 'alert_resolved.' || a.kind, NULL, NULL, NULL, a.payment_id, a.refund_id,
+             a.resolved_by, jsonb_build_object('note', a.note), NULL
+      FROM payguard.alerts a
+      WHERE a.order_id = order_timeline.order_id AND a.resolved_at IS NOT NULL
     ) t
     ORDER BY t.at, t.event_id;
 END

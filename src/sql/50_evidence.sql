@@ -23,6 +23,8 @@ CREATE TABLE payguard.notifications (
   channel_time      timestamptz,
   code              text COLLATE "C",
   message           text,
+  reversal_kind     text COLLATE "C",
+  reversal_id       text COLLATE "C",
   result            text COLLATE "C" NOT NULL,
   order_id          text COLLATE "C",
   received_at       timestamptz NOT NULL,
@@ -33,6 +35,7 @@ CREATE INDEX notifications_unmatched ON payguard.notifications (channel, channel
 CREATE INDEX notifications_order_id ON payguard.notifications (order_id) WHERE order_id IS NOT NULL;
 COMMENT ON TABLE payguard.notifications IS 'Messages from channels, verbatim';
 COMMENT ON COLUMN payguard.notifications.event_id IS 'The channel''s, or the SHA-256 of the body';
+COMMENT ON COLUMN payguard.notifications.reversal_kind IS 'Of a record_reversal(): channel_txn_id is what was reversed';
 COMMENT ON COLUMN payguard.notifications.result IS 'applied, duplicate, unmatched or contradicting';
 
 CREATE TYPE payguard.notification_result AS (

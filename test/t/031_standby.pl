@@ -189,7 +189,10 @@ sub wait_for_sync_rep
 sub sqlstate
 {
 	my ($node, $sql) = @_;
-	my ($code, $out, $err) = $node->psql('postgres', $sql, extra_params => [ '-v', 'VERBOSITY=sqlstate' ]);
+	my ($code, $out, $err) = $node->psql(
+		'postgres', $sql,
+		extra_params => [ '-v', 'VERBOSITY=sqlstate' ],
+		timeout => $PostgreSQL::Test::Utils::timeout_default);
 
 	return $err =~ /ERROR:  (\w{5})/ ? $1 : $out;
 }

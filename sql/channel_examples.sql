@@ -1,0 +1,266 @@
+-- examples/channels: each documented status of a channel in payguard's words; what is not
+-- understood is unknown, never failed, and never an error.
+\getenv srcdir PG_ABS_SRCDIR
+\set answer :srcdir /test/answer.sql
+\i :answer
+\set common :srcdir /examples/channels/common.sql
+\set stripe :srcdir /examples/channels/stripe.sql
+\set wechatpay :srcdir /examples/channels/wechatpay.sql
+\set alipay :srcdir /examples/channels/alipay.sql
+\set ECHO none
+\i :common
+\i :stripe
+\i :wechatpay
+\i :alipay
+\set ECHO all
+SET TIME ZONE 'UTC';
+CREATE ROLE regress_channel_examples;
+SELECT payguard.grant_access('regress_channel_examples', access) FROM unnest('{checkout,channel,operator,auditor}'::text[]) access;
+GRANT USAGE ON SCHEMA channel_body, stripe, wechatpay, alipay TO regress_channel_examples;
+SET SESSION AUTHORIZATION regress_channel_examples;
+-- the words themselves
+SELECT value, channel_body.minor_units(value, 2) FROM unnest('{88.88,0.01,0,7,88.880,88.885,0.001,-1.00,1e2,"1,000.00",.5,5.,NaN,9999999999999.99,99999999999999.99,""}'::text[]) value;
+SELECT value, channel_body.rfc3339(value) FROM unnest('{2018-06-08T10:34:56+08:00,2018-06-08T10:34:56Z,2024-02-29T00:00:00.123-05:30,2023-02-29T00:00:00Z,2018-13-01T00:00:00Z,0000-01-01T00:00:00Z,2018-06-08T24:00:00Z,2018-06-08T10:34:56,2018-06-08T10:34:56+99:00,now}'::text[]) value;
+SELECT value, channel_body.uuid(value) FROM unnest('{0190f3a25b7c7abc8def0123456789ab,0190F3A2-5B7C-7ABC-8DEF-0123456789AB,0190f3a25b7c-7abc-8def-0123456789ab,0190f3a25b7c7abc8def0123456789a,ORDER-1,""}'::text[]) value;
+SELECT octet_length(channel_body.note(repeat(chr(8364), 3000))), channel_body.note(E' two\nlines '), channel_body.id(repeat('x', 256)) IS NULL AS too_long, channel_body.id(E'a\tb') IS NULL AS control;
+SELECT currency, value, stripe.amount(value, currency), stripe.amount_to_send(stripe.amount(value, currency), currency) AS back
+FROM (VALUES ('EUR', '1099'), ('JPY', '500'), ('KWD', '5120'), ('ISK', '500'), ('ISK', '550'), ('UGX', '500'), ('MGA', '5'), ('EUR', '10.99'), ('EUR', '-1')) v(currency, value);
+SELECT fen, alipay.yuan(fen), channel_body.minor_units(alipay.yuan(fen), 2) = fen AS back FROM unnest('{0,1,10,8888,123456789012}'::bigint[]) fen;
+SELECT alipay.decoded(value) FROM unnest('{a+b%2Bc%26,%2,%zz,%,""}'::text[]) value;
+SELECT alipay.form('a=1&b=%3D%26+&c=1&c=2&d&=x&e=');
+
+-- Stripe
+CREATE TEMP TABLE stripe_bodies (place serial, name text, body text);
+INSERT INTO stripe_bodies (name, body)
+SELECT 'intent ' || status, jsonb_build_object('id', 'pi_1', 'object', 'payment_intent', 'amount', 2000, 'amount_capturable', 0,
+  'amount_received', CASE status WHEN 'succeeded' THEN 2000 ELSE 0 END, 'created', 1680800504, 'currency', 'usd', 'latest_charge', 'ch_1',
+  'canceled_at', NULL, 'cancellation_reason', CASE status WHEN 'canceled' THEN 'abandoned' END, 'last_payment_error', NULL,
+  'metadata', jsonb_build_object('payment_id', '0190f3a25b7c7abc8def0123456789ab'), 'status', status)::text
+FROM unnest('{requires_payment_method,requires_confirmation,requires_action,processing,requires_capture,canceled,succeeded,requires_source,a_new_one}'::text[]) status;
+INSERT INTO stripe_bodies (name, body) VALUES
+('declined, still open', '{"id":"pi_1","object":"payment_intent","amount":2000,"amount_received":0,"currency":"usd","last_payment_error":{"type":"card_error","code":"card_declined","decline_code":"insufficient_funds","message":"Your card has insufficient funds."},"metadata":{"payment_id":"0190f3a25b7c7abc8def0123456789ab"},"status":"requires_payment_method"}'),
+('declined, as an error', '{"error":{"type":"card_error","code":"card_declined","decline_code":"generic_decline","message":"Your card was declined.","payment_intent":{"id":"pi_1","object":"payment_intent","amount":2000,"amount_received":0,"currency":"usd","status":"requires_payment_method","last_payment_error":{"type":"card_error","code":"card_declined","decline_code":"generic_decline","message":"Your card was declined."},"metadata":{"payment_id":"0190f3a25b7c7abc8def0123456789ab"}}}}'),
+('cancel came too late', '{"error":{"type":"invalid_request_error","code":"payment_intent_unexpected_state","message":"You cannot cancel this PaymentIntent because it has a status of succeeded.","payment_intent":{"id":"pi_1","object":"payment_intent","amount":2000,"amount_received":2000,"currency":"usd","status":"succeeded","metadata":{"payment_id":"0190f3a25b7c7abc8def0123456789ab"}}}}'),
+('no such intent', '{"error":{"type":"invalid_request_error","code":"resource_missing","message":"No such payment_intent: ''pi_9''","param":"intent"}}'),
+('idempotency error', '{"error":{"type":"idempotency_error","message":"Keys for idempotent requests can only be used with the same parameters they were first used with."}}'),
+('api error', '{"error":{"type":"api_error","message":"An unknown error occurred"}}'),
+('rate limit', '{"error":{"type":"invalid_request_error","code":"rate_limit","message":"Too many requests"}}'),
+('part received', '{"id":"pi_1","object":"payment_intent","amount":2000,"amount_received":1500,"currency":"usd","status":"succeeded","metadata":{}}'),
+('canceled after money', '{"id":"pi_1","object":"payment_intent","amount":2000,"amount_received":1500,"currency":"usd","status":"canceled","metadata":{}}'),
+('krona', '{"id":"pi_1","object":"payment_intent","amount":500,"amount_received":500,"currency":"isk","status":"succeeded","metadata":{"payment_id":"order 7"}}'),
+('no amount', '{"id":"pi_1","object":"payment_intent","currency":"usd","status":"succeeded"}'),
+('no currency', '{"id":"pi_1","object":"payment_intent","amount_received":2000,"status":"succeeded"}'),
+('expanded charge', '{"id":"pi_1","object":"payment_intent","amount_received":2000,"currency":"usd","status":"succeeded","latest_charge":{"id":"ch_1","created":1680800600}}');
+SELECT name, (a).channel_status, (a).channel_txn_id, (a).amount, (a).currency, (a).code, (a).message, (a).channel_time, (a).payment_id
+FROM (SELECT place, name, stripe.payment(body) AS a FROM stripe_bodies) s ORDER BY place;
+CREATE TEMP TABLE stripe_refunds AS
+SELECT status AS name, jsonb_build_object('id', 're_1', 'object', 'refund', 'amount', 1000, 'charge', 'ch_1', 'created', 1692942318, 'currency', 'usd',
+  'failure_reason', CASE status WHEN 'failed' THEN 'expired_or_canceled_card' WHEN 'canceled' THEN 'merchant_request' END,
+  'metadata', jsonb_build_object('refund_id', '0190f3a25b7c7abc8def0123456789cd', 'payment_id', '0190f3a25b7c7abc8def0123456789ab'),
+  'payment_intent', 'pi_1', 'status', status)::text AS body
+FROM unnest('{pending,requires_action,succeeded,failed,canceled,a_new_one}'::text[]) status;
+SELECT name, (a).* FROM (SELECT name, stripe.refund(body) AS a FROM stripe_refunds) s;
+SELECT (stripe.refund('{"error":{"type":"invalid_request_error","code":"charge_already_refunded","message":"Charge ch_1 has already been refunded."}}')).*;
+SELECT (stripe.refund('{"error":{"type":"invalid_request_error","code":"resource_missing","message":"No such refund"}}')).channel_status;
+-- events
+CREATE TEMP TABLE stripe_events AS
+SELECT type, jsonb_build_object('id', 'evt_' || n, 'object', 'event', 'created', 1686089970, 'type', type, 'data', jsonb_build_object('object', body::jsonb))::text AS body
+FROM (SELECT 1 AS n, 'payment_intent.succeeded' AS type, body FROM stripe_bodies WHERE name = 'intent succeeded'
+  UNION ALL SELECT 2, 'payment_intent.payment_failed', body FROM stripe_bodies WHERE name = 'declined, still open'
+  UNION ALL SELECT 3, 'payment_intent.canceled', body FROM stripe_bodies WHERE name = 'intent canceled'
+  UNION ALL SELECT 4, 'payment_intent.processing', body FROM stripe_bodies WHERE name = 'intent processing'
+  UNION ALL SELECT 5, 'refund.updated', body FROM stripe_refunds WHERE name = 'succeeded'
+  UNION ALL SELECT 6, 'refund.failed', body FROM stripe_refunds WHERE name = 'failed'
+  UNION ALL SELECT 7, 'charge.failed', '{"id":"ch_1","object":"charge","amount":2000,"payment_intent":"pi_1","status":"failed","metadata":{"payment_id":"0190f3a25b7c7abc8def0123456789ab"}}'
+  UNION ALL SELECT 8, 'charge.refunded', '{"id":"ch_1","object":"charge","amount":2000,"amount_refunded":2000,"refunded":true,"payment_intent":"pi_1","status":"succeeded","metadata":{}}'
+  UNION ALL SELECT 9, 'customer.created', '{"id":"cus_1","object":"customer"}') e;
+SELECT type, (a).subject, (a).channel_status, (a).channel_txn_id, (a).of_txn_id, (a).amount, (a).code, (a).channel_time, (a).payment_id, (a).refund_id, (a).event_id
+FROM (SELECT type, stripe.event(body) AS a FROM stripe_events) s ORDER BY event_id;
+
+-- WeChat Pay
+CREATE TEMP TABLE wechatpay_bodies (place serial, name text, http_status integer, body text);
+INSERT INTO wechatpay_bodies (name, http_status, body)
+SELECT state, 200, (jsonb_build_object('appid', 'wxd678efh567hg6787', 'mchid', '1230000109', 'out_trade_no', '0190f3a25b7c7abc8def0123456789ab',
+  'trade_state', state, 'trade_state_desc', 'as it is') ||
+  CASE WHEN state IN ('SUCCESS', 'REFUND') THEN '{"transaction_id":"1217752501201407033233368018","trade_type":"JSAPI","success_time":"2018-06-08T10:34:56+08:00","amount":{"total":100,"payer_total":90,"currency":"CNY","payer_currency":"CNY"}}'::jsonb ELSE '{}' END)::text
+FROM unnest('{SUCCESS,REFUND,NOTPAY,CLOSED,REVOKED,USERPAYING,PAYERROR,ACCEPT,success}'::text[]) state;
+INSERT INTO wechatpay_bodies (name, http_status, body) VALUES
+('not found', 404, '{"code":"ORDER_NOT_EXIST","message":"order does not exist"}'),
+('not found, older name', 404, '{"code":"ORDERNOTEXIST","message":"order does not exist"}'),
+('404 of something else', 404, '{"code":"RESOURCE_NOT_EXISTS","message":"?"}'),
+('system error', 500, '{"code":"SYSTEM_ERROR","message":"try later"}'),
+('signature', 401, '{"code":"SIGN_ERROR","message":"signature"}'),
+('a success in an error', 500, '{"trade_state":"SUCCESS","amount":{"total":100}}'),
+('no amount', 200, '{"trade_state":"SUCCESS","transaction_id":"1"}'),
+('no currency: yuan', 200, '{"trade_state":"SUCCESS","transaction_id":"1","amount":{"total":100}}'),
+('another currency', 200, '{"trade_state":"SUCCESS","transaction_id":"1","amount":{"total":100,"currency":"HKD"}}'),
+('malformed currency', 200, '{"trade_state":"SUCCESS","transaction_id":"1","amount":{"total":100,"currency":7}}'),
+('half a fen', 200, '{"trade_state":"SUCCESS","transaction_id":"1","amount":{"total":100.5}}'),
+('no body', 200, ''), ('no status', NULL, NULL), ('a page', 502, '<html>Bad Gateway</html>');
+SELECT name, http_status, (a).channel_status, (a).channel_txn_id, (a).amount, (a).currency, (a).code, (a).message, (a).channel_time, (a).payment_id
+FROM (SELECT place, name, http_status, wechatpay.payment(http_status, body) AS a FROM wechatpay_bodies) s ORDER BY place;
+SELECT http_status, code, (a).channel_status, (a).amount, (a).code
+FROM (VALUES (204, NULL), (202, 'USER_PAYING'), (400, 'ORDER_CLOSED'), (400, 'ORDERPAID'), (404, 'ORDER_NOT_EXIST'), (403, 'TRADE_ERROR'),
+             (403, 'RULE_LIMIT'), (400, 'INVALID_REQUEST'), (401, 'SIGN_ERROR'), (500, 'SYSTEM_ERROR'), (500, 'ORDERPAID'), (200, NULL), (NULL, 'ORDERPAID')) v(http_status, code),
+     LATERAL (SELECT wechatpay.close(http_status, jsonb_build_object('code', code, 'message', 'as it is')::text) AS a) s;
+SELECT (wechatpay.close(204, '')).channel_status, (wechatpay.close(204, NULL)).channel_status;
+CREATE TEMP TABLE wechatpay_refunds AS
+SELECT status AS name, jsonb_build_object('refund_id', '50000000382019052709732678859', 'out_refund_no', '0190f3a25b7c7abc8def0123456789cd',
+  'transaction_id', '1217752501201407033233368018', 'out_trade_no', '0190f3a25b7c7abc8def0123456789ab', 'channel', 'ORIGINAL',
+  'success_time', CASE status WHEN 'SUCCESS' THEN '2020-12-01T16:18:12+08:00' END, 'status', status,
+  'amount', '{"total":100,"refund":40,"payer_total":90,"payer_refund":36,"currency":"CNY"}'::jsonb)::text AS body
+FROM unnest('{SUCCESS,CLOSED,PROCESSING,ABNORMAL,CHANGE}'::text[]) status;
+SELECT name, (a).* FROM (SELECT name, wechatpay.refund(200, body) AS a FROM wechatpay_refunds) s;
+SELECT (wechatpay.refund(404, '{"code":"RESOURCE_NOT_EXISTS","message":"no such refund"}')).channel_status,
+       (wechatpay.refund(403, '{"code":"NOT_ENOUGH","message":"balance"}')).channel_status;
+SELECT type, (a).*
+FROM (VALUES (1, 'TRANSACTION.SUCCESS', '{"transaction_id":"1217752501201407033233368018","amount":{"payer_total":100,"total":100,"currency":"CNY","payer_currency":"CNY"},"mchid":"1230000109","trade_state":"SUCCESS","success_time":"2018-06-08T10:34:56+08:00","out_trade_no":"0190f3a25b7c7abc8def0123456789ab"}'),
+             (2, 'REFUND.SUCCESS', '{"mchid":"1900000100","transaction_id":"1008450740201411110005820873","out_trade_no":"0190f3a25b7c7abc8def0123456789ab","refund_id":"50200207182018070300011301001","out_refund_no":"0190f3a25b7c7abc8def0123456789cd","refund_status":"SUCCESS","success_time":"2018-06-08T10:34:56+08:00","amount":{"total":999,"refund":999,"payer_total":999,"payer_refund":999}}'),
+             (3, 'REFUND.ABNORMAL', '{"refund_id":"5","out_refund_no":"0190f3a25b7c7abc8def0123456789cd","refund_status":"ABNORMAL","amount":{"total":999,"refund":999}}'),
+             (4, 'REFUND.CLOSED', '{"refund_id":"5","out_refund_no":"0190f3a25b7c7abc8def0123456789cd","refund_status":"CLOSED","amount":{"total":999,"refund":999}}'),
+             (5, 'TRANSACTION.SUCCESS', 'not decrypted'), (6, 'COUPON.USE', '{}')) v(n, type, resource),
+     LATERAL (SELECT wechatpay.notification(jsonb_build_object('id', 'EV-' || n, 'create_time', '2018-06-08T10:34:56+08:00', 'event_type', type,
+       'resource_type', 'encrypt-resource', 'resource', '{"algorithm":"AEAD_AES_256_GCM"}'::jsonb)::text, resource) AS a) s ORDER BY n;
+
+-- Alipay
+CREATE TEMP TABLE alipay_bodies (place serial, name text, body text);
+INSERT INTO alipay_bodies (name, body)
+SELECT name, jsonb_build_object('alipay_trade_query_response', '{"code":"10000","msg":"Success","trade_no":"2013112011001004330000121536","out_trade_no":"0190f3a25b7c7abc8def0123456789ab","buyer_logon_id":"159****5620","total_amount":"88.88"}'::jsonb || more, 'sign', 'x')::text
+FROM (VALUES (1, 'waiting', '{"trade_status":"WAIT_BUYER_PAY","buyer_pay_amount":"0.00","receipt_amount":"0.00"}'::jsonb),
+             (2, 'paid', '{"trade_status":"TRADE_SUCCESS","buyer_pay_amount":"88.88","receipt_amount":"88.88","send_pay_date":"2014-11-27 15:45:57"}'),
+             (3, 'finished', '{"trade_status":"TRADE_FINISHED","send_pay_date":"2014-11-27 15:45:57"}'),
+             (4, 'timed out', '{"trade_status":"TRADE_CLOSED","buyer_pay_amount":"0.00","receipt_amount":"0.00"}'),
+             (5, 'timed out, short', '{"trade_status":"TRADE_CLOSED"}'),
+             (6, 'given back in full', '{"trade_status":"TRADE_CLOSED","buyer_pay_amount":"88.88","receipt_amount":"88.88","send_pay_date":"2014-11-27 15:45:57"}'),
+             (7, 'closed, either', '{"trade_status":"TRADE_CLOSED","send_pay_date":"2014-11-27 15:45:57"}'),
+             (8, 'closed, either', '{"trade_status":"TRADE_CLOSED","fund_bill_list":[{"fund_channel":"ALIPAYACCOUNT","amount":"88.88"}]}'),
+             (9, 'closed, unreadable', '{"trade_status":"TRADE_CLOSED","buyer_pay_amount":"free"}'),
+             (14, 'closed, unreadable', '{"trade_status":"TRADE_CLOSED","send_pay_date":true}'),
+             (10, 'a new status', '{"trade_status":"TRADE_PENDING"}'),
+             (11, 'no status', '{}'),
+             (12, 'not exact', '{"trade_status":"TRADE_SUCCESS","total_amount":"88.885"}'),
+             (13, 'in dollars', '{"trade_status":"TRADE_SUCCESS","trans_currency":"USD"}')) v(n, name, more) ORDER BY n;
+INSERT INTO alipay_bodies (name, body) VALUES
+('does not exist', '{"alipay_trade_query_response":{"code":"40004","msg":"Business Failed","sub_code":"ACQ.TRADE_NOT_EXIST","sub_msg":"no such trade"},"sign":"x"}'),
+('system error', '{"alipay_trade_query_response":{"code":"40004","msg":"Business Failed","sub_code":"ACQ.SYSTEM_ERROR","sub_msg":"system"},"sign":"x"}'),
+('gateway', '{"error_response":{"code":"20000","msg":"Service Currently Unavailable","sub_code":"isp.unknow-error"}}'),
+('another answer', '{"alipay_trade_close_response":{"code":"10000","trade_status":"TRADE_SUCCESS"}}');
+SELECT name, (a).channel_status, (a).channel_txn_id, (a).amount, (a).currency, (a).code, (a).message, (a).channel_time, (a).payment_id
+FROM (SELECT place, name, alipay.payment(body) AS a FROM alipay_bodies) s ORDER BY place;
+SELECT name, (a).channel_status, (a).code, (a).payment_id
+FROM (VALUES (1, 'closed', '{"code":"10000","msg":"Success","trade_no":"2013112111001004500000675971","out_trade_no":"0190f3a25b7c7abc8def0123456789ab"}'),
+             (2, 'never opened', '{"code":"40004","msg":"Business Failed","sub_code":"ACQ.TRADE_NOT_EXIST","sub_msg":"no such trade"}'),
+             (3, 'in another state', '{"code":"40004","msg":"Business Failed","sub_code":"ACQ.TRADE_STATUS_ERROR","sub_msg":"state"}'),
+             (4, 'in another state', '{"code":"40004","msg":"Business Failed","sub_code":"ACQ.REASON_TRADE_STATUS_INVALID","sub_msg":"state"}'),
+             (6, 'in another state', '{"code":"40004","msg":"Business Failed","sub_code":"ACQ.REASON_ILLEGAL_STATUS","sub_msg":"state"}'),
+             (7, 'system error', '{"code":"40004","msg":"Business Failed","sub_code":"ACQ.SYSTEM_ERROR","sub_msg":"system"}')) v(n, name, response),
+     LATERAL (SELECT alipay.close(jsonb_build_object('alipay_trade_close_response', response::jsonb)::text) AS a) s ORDER BY n;
+SELECT name, (a).channel_status, (a).of_txn_id, (a).amount, (a).code
+FROM (VALUES (1, 'made', '{"code":"10000","msg":"Success","trade_no":"2013","out_trade_no":"0190f3a25b7c7abc8def0123456789ab","fund_change":"Y","refund_fee":"88.88"}'),
+             (2, 'asked again', '{"code":"10000","msg":"Success","trade_no":"2013","fund_change":"N","refund_fee":"88.88"}'),
+             (3, 'too much', '{"code":"40004","msg":"Business Failed","sub_code":"ACQ.REFUND_AMT_NOT_EQUAL_TOTAL","sub_msg":"amount"}'),
+             (4, 'no money', '{"code":"40004","msg":"Business Failed","sub_code":"ACQ.SELLER_BALANCE_NOT_ENOUGH","sub_msg":"balance"}')) v(n, name, response),
+     LATERAL (SELECT alipay.refund(jsonb_build_object('alipay_trade_refund_response', response::jsonb)::text) AS a) s ORDER BY n;
+SELECT name, (a).*
+FROM (VALUES (1, 'made', '{"code":"10000","msg":"Success","trade_no":"2013","out_trade_no":"0190f3a25b7c7abc8def0123456789ab","out_request_no":"0190f3a25b7c7abc8def0123456789cd","total_amount":"88.88","refund_amount":"12.33","refund_status":"REFUND_SUCCESS","gmt_refund_pay":"2014-11-27 15:45:57"}'),
+             (2, 'not made, or not yet', '{"code":"10000","msg":"Success"}'),
+             (3, 'a new status', '{"code":"10000","msg":"Success","refund_status":"REFUND_PROCESSING","refund_amount":"12.33"}'),
+             (4, 'no amount', '{"code":"10000","msg":"Success","refund_status":"REFUND_SUCCESS"}'),
+             (5, 'no trade', '{"code":"40004","msg":"Business Failed","sub_code":"ACQ.TRADE_NOT_EXIST","sub_msg":"no such trade"}')) v(n, name, response),
+     LATERAL (SELECT alipay.refund_query(jsonb_build_object('alipay_trade_fastpay_refund_query_response', response::jsonb)::text) AS a) s ORDER BY n;
+-- one notification may tell of the payment and of a refund
+CREATE TEMP TABLE alipay_forms AS
+SELECT n, name, 'notify_time=2015-12-27+06%3A20%3A30&notify_type=trade_status_sync&notify_id=ac05' || n || '&app_id=2014072300007148&trade_no=2013112011001004330000121536&out_trade_no=0190f3a25b7c7abc8def0123456789ab&total_amount=20.00&subject=%E6%94%AF%E4%BB%98' || more AS body
+FROM (VALUES (1, 'waiting', '&trade_status=WAIT_BUYER_PAY'),
+             (2, 'paid', '&trade_status=TRADE_SUCCESS&receipt_amount=20.00&buyer_pay_amount=20.00&gmt_payment=2015-12-27+06%3A20%3A29'),
+             (3, 'finished', '&trade_status=TRADE_FINISHED&gmt_payment=2015-12-27+06%3A20%3A29'),
+             (4, 'timed out', '&trade_status=TRADE_CLOSED&gmt_close=2015-12-27+06%3A20%3A29'),
+             (5, 'given back in part', '&trade_status=TRADE_SUCCESS&gmt_payment=2015-12-27+06%3A20%3A29&refund_fee=5.00&gmt_refund=2015-12-28+06%3A20%3A29.320&out_biz_no=0190f3a25b7c7abc8def0123456789cd'),
+             (6, 'given back in full', '&trade_status=TRADE_CLOSED&gmt_payment=2015-12-27+06%3A20%3A29&refund_fee=20.00&gmt_refund=2015-12-28+06%3A20%3A29.320&gmt_close=2015-12-28+06%3A20%3A29&out_biz_no=HZ01RF001'),
+             (7, 'a new status', '&trade_status=TRADE_SPLIT'),
+             (8, 'two statuses', '&trade_status=TRADE_CLOSED&trade_status=TRADE_SUCCESS'),
+             (9, 'two sums', '&trade_status=TRADE_CLOSED&refund_fee=0.00&refund_fee=20.00'),
+             (10, 'undecodable sum', '&trade_status=TRADE_CLOSED&refund_fee=%E6')) v(n, name, more);
+SELECT name, (a).channel_status, (a).channel_txn_id, (a).amount, (a).currency, (a).code, (a).message, (a).channel_time, (a).payment_id, (a).event_id
+FROM (SELECT n, name, alipay.notification(body) AS a FROM alipay_forms) s ORDER BY n;
+SELECT name, (a).subject, (a).channel_status, (a).of_txn_id, (a).amount, (a).channel_time, (a).payment_id, (a).refund_id
+FROM (SELECT n, name, alipay.notification_refund(body) AS a FROM alipay_forms) s WHERE (a).subject IS NOT NULL ORDER BY n;
+SELECT (alipay.notification('notify_type=something&notify_id=1&trade_status=TRADE_SUCCESS')).*;
+
+-- Malformed: a body cut at any place, any field replaced by anything. Never an error, and
+-- nothing but what the whole body says, or unknown. (A trade that Alipay closed and that shows an
+-- unclear sign of money is unknown; the sign taken away, it is closed.)
+CREATE TEMP TABLE bodies AS
+SELECT 'stripe.payment' AS mapping, body FROM stripe_bodies
+UNION ALL SELECT 'stripe.refund', body FROM stripe_refunds
+UNION ALL SELECT 'stripe.event', body FROM stripe_events
+UNION ALL SELECT 'wechatpay.payment', body FROM wechatpay_bodies WHERE http_status = 200
+UNION ALL SELECT 'wechatpay.refund', body FROM wechatpay_refunds
+UNION ALL SELECT 'alipay.payment', body FROM alipay_bodies;
+CREATE FUNCTION pg_temp.mapped(mapping text, body text) RETURNS channel_body.answer LANGUAGE sql AS $$
+  SELECT CASE mapping WHEN 'stripe.payment' THEN stripe.payment(body) WHEN 'stripe.refund' THEN stripe.refund(body)
+                      WHEN 'stripe.event' THEN stripe.event(body) WHEN 'wechatpay.payment' THEN wechatpay.payment(200, body)
+                      WHEN 'wechatpay.refund' THEN wechatpay.refund(200, body) WHEN 'alipay.payment' THEN alipay.payment(body) END
+$$;
+SELECT DISTINCT mapping, (pg_temp.mapped(mapping, left(body, n))).channel_status
+FROM bodies, generate_series(0, length(body) - 1, 7) n ORDER BY 1, 2;
+WITH RECURSIVE fields(mapping, body, path, value) AS (
+  SELECT mapping, body::jsonb, '{}'::text[], body::jsonb FROM bodies WHERE body ~ '^\{'
+  UNION ALL
+  SELECT mapping, body, path || key, f.value FROM fields, jsonb_each(CASE jsonb_typeof(fields.value) WHEN 'object' THEN fields.value ELSE '{}' END) f(key, value)
+), broken AS (
+  SELECT mapping, (pg_temp.mapped(mapping, body::text)).channel_status AS whole,
+         pg_temp.mapped(mapping, jsonb_set(body, path, other)::text) AS a, other
+  FROM fields, unnest(ARRAY['null', 'true', '[]', '{}', '""', '-1', '1e30', '"\u0001"', '[{"a":[1]}]', to_jsonb(repeat('9', 400))]::jsonb[]) other
+  WHERE path <> '{}')
+SELECT mapping, count(*) > 100 AS many,
+       count(*) FILTER (WHERE (a).channel_status IS NULL) AS nothing_said,
+       count(*) FILTER (WHERE (a).channel_status = 'failed' AND whole <> 'failed') AS failed_by_guess,
+       count(*) FILTER (WHERE (a).channel_status = 'closed' AND (whole NOT IN ('closed', 'unknown') OR whole = 'unknown' AND other NOT IN ('null', '""', '[]'))) AS closed_by_guess,
+       count(*) FILTER (WHERE (a).channel_status = 'succeeded' AND whole NOT IN ('succeeded', 'unknown')) AS succeeded_by_guess,
+       count(*) FILTER (WHERE (a).amount IS NOT NULL AND (a).channel_status <> 'succeeded') AS amounts_without_money
+FROM broken GROUP BY 1 ORDER BY 1;
+SELECT (pg_temp.mapped(mapping, body)).channel_status, count(*)
+FROM unnest('{stripe.payment,stripe.refund,stripe.event,wechatpay.payment,wechatpay.refund,alipay.payment}'::text[]) mapping,
+     unnest(ARRAY[NULL, '', 'null', '7', '[]', '{}', '"succeeded"', '{"status":"succeeded"}', '{"object":"payment_intent"}', '{', repeat('[', 100000), '{"a":"\u0000"}', '<xml/>']) body
+GROUP BY 1;
+SELECT (alipay.notification(body)).channel_status, count(*)
+FROM unnest(ARRAY[NULL, '', '&', '=', 'a', '%', 'notify_type=trade_status_sync', 'notify_type=trade_status_sync&trade_status=%', '{"trade_status":"TRADE_SUCCESS"}']) body GROUP BY 1;
+
+-- From the order to the refund, with each channel
+SELECT name FROM unnest('{stripe,wechatpay,alipay}'::text[]) n, payguard.register_channel(n);
+SELECT (payguard.create_order(id, 2000, currency)).status FROM (VALUES ('ch-1', 'USD'), ('ch-2', 'CNY'), ('ch-3', 'CNY')) v(id, currency);
+-- Stripe: declined, tried again, paid; the webhook comes after the answer
+SELECT payment_id AS p, replace(payment_id::text, '-', '') AS p32 FROM payguard.start_payment('ch-1', 'ch-1', 'stripe') \gset
+SELECT replace(body, '0190f3a25b7c7abc8def0123456789ab', :'p32') AS body FROM stripe_bodies WHERE name = 'declined, as an error' \gset
+SELECT outcome, payment_status FROM stripe.payment(:'body') a, payguard.report_payment(a.payment_id, a.channel_status, a.channel_txn_id, a.amount, a.currency, a.code, a.message, a.channel_time);
+SELECT replace(body, '0190f3a25b7c7abc8def0123456789ab', :'p32') AS body FROM stripe_bodies WHERE name = 'intent succeeded' \gset
+SELECT outcome, order_status, p.amount, p.currency FROM stripe.payment(:'body') a, payguard.report_payment(a.payment_id, a.channel_status, a.channel_txn_id, a.amount, a.currency, a.code, a.message, a.channel_time) p;
+SELECT replace(body, '0190f3a25b7c7abc8def0123456789ab', :'p32') AS body FROM stripe_events WHERE type = 'payment_intent.succeeded' \gset
+SELECT result, outcome, replayed FROM stripe.event(:'body') a, payguard.record_notification('stripe', convert_to(:'body', 'UTF8'), a.event_id, a.payment_id, a.refund_id, a.channel_status, a.channel_txn_id, a.amount, a.currency, a.channel_time);
+-- an event of before comes late, and changes nothing
+SELECT replace(body, '0190f3a25b7c7abc8def0123456789ab', :'p32') AS body FROM stripe_events WHERE type = 'payment_intent.payment_failed' \gset
+SELECT result, outcome, replayed FROM stripe.event(:'body') a, payguard.record_notification('stripe', convert_to(:'body', 'UTF8'), a.event_id, a.payment_id, a.refund_id, a.channel_status, a.channel_txn_id, a.amount, a.currency, a.channel_time);
+SELECT replace(refund_id::text, '-', '') AS r32 FROM payguard.refund_order('ch-1', 'ch-1-r', 1000, 'damaged') \gset
+SELECT replace(body, '0190f3a25b7c7abc8def0123456789cd', :'r32') AS body FROM stripe_events WHERE type = 'refund.updated' \gset
+SELECT result, outcome, replayed FROM stripe.event(:'body') a, payguard.record_notification('stripe', convert_to(:'body', 'UTF8'), a.event_id, a.payment_id, a.refund_id, a.channel_status, a.channel_txn_id, a.amount, a.currency, a.channel_time);
+SELECT status, refunded_amount FROM payguard.orders WHERE order_id = 'ch-1';
+-- WeChat Pay: closing comes too late, the query tells the amount and the transaction
+SELECT payment_id AS p, replace(payment_id::text, '-', '') AS p32 FROM payguard.start_payment('ch-2', 'ch-2', 'wechatpay') \gset
+SELECT outcome FROM payguard.close_payment(:'p');
+SELECT outcome, order_status FROM wechatpay.close(400, '{"code":"ORDERPAID","message":"paid"}') a, payguard.report_payment(:'p', a.channel_status, a.channel_txn_id, a.amount, a.currency, a.code, a.message, a.channel_time);
+SELECT replace(replace(body, '0190f3a25b7c7abc8def0123456789ab', :'p32'), '"total": 100', '"total": 2000') AS body FROM wechatpay_bodies WHERE name = 'SUCCESS' \gset
+SELECT outcome, order_status FROM wechatpay.payment(200, :'body') a, payguard.report_payment(a.payment_id, a.channel_status, a.channel_txn_id, a.amount, a.currency, a.code, a.message, a.channel_time);
+SELECT status, received_amount, received_currency, amount_verified, channel_txn_id FROM payguard.payments WHERE order_id = 'ch-2';
+-- Alipay: not there yet, then paid and given back in full at the console
+SELECT payment_id AS p, replace(payment_id::text, '-', '') AS p32 FROM payguard.start_payment('ch-3', 'ch-3', 'alipay') \gset
+SELECT body FROM alipay_bodies WHERE name = 'does not exist' \gset
+SELECT outcome, order_status FROM alipay.payment(:'body') a, payguard.report_payment(:'p', a.channel_status, a.channel_txn_id, a.amount, a.currency, a.code, a.message, a.channel_time);
+SELECT replace(body, '0190f3a25b7c7abc8def0123456789ab', :'p32') AS body FROM alipay_forms WHERE name = 'given back in full' \gset
+SELECT result, outcome FROM alipay.notification(:'body') a, payguard.record_notification('alipay', convert_to(:'body', 'UTF8'), a.event_id, a.payment_id, a.refund_id, a.channel_status, a.channel_txn_id, a.amount, a.currency, a.channel_time);
+SELECT outcome FROM alipay.notification_refund(:'body') a, payguard.record_reversal('alipay', a.event_id, a.of_txn_id, 'refund', 2000, 'CNY');
+SELECT order_id, status, refunded_amount FROM payguard.orders WHERE order_id LIKE 'ch-%' ORDER BY 1;
+SELECT kind, order_id FROM payguard.alerts WHERE order_id LIKE 'ch-%' ORDER BY alert_id;
+SELECT * FROM payguard.verify();
+RESET SESSION AUTHORIZATION;
+DROP SCHEMA alipay, wechatpay, stripe, channel_body CASCADE;

@@ -1,0 +1,75 @@
+-- What a channel gives back on its own counts once, whatever is known of its payment by then.
+\getenv srcdir PG_ABS_SRCDIR
+\set answer :srcdir /test/answer.sql
+\i :answer
+CREATE ROLE regress_reversal;
+SELECT payguard.grant_access('regress_reversal', access) FROM unnest('{checkout,channel,operator,auditor}'::text[]) access;
+SET SESSION AUTHORIZATION regress_reversal;
+SELECT name FROM payguard.register_channel('reversal');
+CREATE FUNCTION pg_temp.pay(id text) RETURNS uuid LANGUAGE sql AS $$
+  SELECT payguard.create_order(id, 100, 'EUR');
+  SELECT (payguard.start_payment(id, id, 'reversal')).payment_id;
+$$;
+CREATE VIEW pg_temp.refund AS
+  SELECT r.order_id, r.status, r.origin, r.reversal_kind, r.amount, r.channel_refund_id,
+         b.received, b.refunding, b.refunded, b.excess
+  FROM payguard.refunds r LEFT JOIN payguard.refund_balances b USING (payment_id)
+  ORDER BY r.origin, r.amount DESC;
+-- before its payment is known: kept, and applied as soon as it is
+SELECT pg_temp.pay('reversal-1') AS payment_id \gset
+SELECT outcome, replayed, message FROM payguard.record_reversal('reversal', 'back-1', 'txn-1', 'refund', 40, 'EUR');
+SELECT outcome FROM payguard.report_payment(:'payment_id', 'succeeded', 'txn-1', 100, 'EUR');
+SELECT * FROM pg_temp.refund WHERE order_id = 'reversal-1';
+SELECT status, refunded_amount FROM payguard.order_status('reversal-1');
+SELECT outcome, replayed FROM payguard.record_reversal('reversal', 'back-1', 'txn-1', 'refund', 40, 'EUR');
+SELECT result FROM payguard.notifications WHERE channel_txn_id = 'txn-1';
+-- its transaction is known, but not its money: the same
+SELECT pg_temp.pay('reversal-2') AS payment_id \gset
+SELECT outcome FROM payguard.report_payment(:'payment_id', 'pending', 'txn-2');
+SELECT outcome FROM payguard.record_reversal('reversal', 'back-2', 'txn-2', 'refund', 100, 'EUR');
+SELECT payguard.match_notifications();
+SELECT outcome FROM payguard.report_payment(:'payment_id', 'succeeded', 'txn-2', 100, 'EUR');
+SELECT * FROM pg_temp.refund WHERE order_id = 'reversal-2';
+SELECT status, refunded_amount FROM payguard.order_status('reversal-2');
+-- a reversal's id is not taken for a transaction
+SELECT pg_temp.pay('reversal-3') AS payment_id \gset
+SELECT outcome FROM payguard.record_reversal('reversal', 'same-id', 'txn-none', 'refund', 100, 'EUR');
+SELECT outcome, payment_status FROM payguard.report_payment(:'payment_id', 'pending', 'same-id');
+-- a chargeback while a refund is on its way: what is back cannot be refunded once more
+SELECT pg_temp.pay('reversal-4') AS payment_id \gset
+SELECT outcome FROM payguard.report_payment(:'payment_id', 'succeeded', 'txn-4', 100, 'EUR');
+SELECT outcome, refund_id FROM payguard.refund_order('reversal-4', 'reversal-4-r', reason := 'sent back') \gset
+SELECT outcome FROM payguard.record_reversal('reversal', 'back-4', 'txn-4', 'chargeback', 100, 'EUR');
+SELECT * FROM pg_temp.refund WHERE order_id = 'reversal-4';
+SELECT outcome FROM payguard.report_refund(:'refund_id', 'failed');
+SELECT pg_temp.answer(format('SELECT payguard.retry_refund(%L, ''again'')', :'refund_id')); -- fails
+SELECT * FROM pg_temp.refund WHERE order_id = 'reversal-4';
+-- a second name of a charge is dismissed; its reversal takes the charge back
+SELECT pg_temp.pay('reversal-5') AS payment_id \gset
+SELECT outcome FROM payguard.report_payment(:'payment_id', 'succeeded', 'txn-5', 100, 'EUR');
+SELECT outcome FROM payguard.report_payment(:'payment_id', 'succeeded', 'txn-5b', 100, 'EUR');
+SELECT payment_id AS second FROM payguard.payments WHERE channel_txn_id = 'txn-5b' \gset
+SELECT outcome FROM payguard.dismiss_surplus(:'second', :'payment_id', 'the same');
+SELECT outcome FROM payguard.record_reversal('reversal', 'back-5', 'txn-5b', 'refund', 100, 'EUR');
+SELECT status, refunded_amount FROM payguard.order_status('reversal-5');
+-- a surplus whose amount nobody named is asked about
+SELECT pg_temp.pay('reversal-6') AS payment_id \gset
+SELECT outcome FROM payguard.report_payment(:'payment_id', 'failed');
+SELECT status FROM payguard.cancel_order('reversal-6');
+SELECT outcome FROM payguard.report_payment(:'payment_id', 'succeeded', 'txn-6');
+SELECT kind FROM payguard.tasks WHERE order_id = 'reversal-6' ORDER BY kind COLLATE "C";
+SELECT outcome FROM payguard.report_payment(:'payment_id', 'succeeded', 'txn-6', 60, 'EUR');
+SELECT kind FROM payguard.tasks WHERE order_id = 'reversal-6' ORDER BY kind COLLATE "C";
+-- a second charge whose amount nobody named: a report made about the first fills it in
+SELECT pg_temp.pay('reversal-7') AS payment_id \gset
+SELECT outcome FROM payguard.report_payment(:'payment_id', 'succeeded', 'txn-7', 100, 'EUR');
+SELECT outcome FROM payguard.report_payment(:'payment_id', 'succeeded', 'txn-7b');
+SELECT outcome FROM payguard.report_payment(:'payment_id', 'succeeded', 'txn-7b', 107, 'EUR');
+SELECT status, received_amount, amount_verified FROM payguard.payments WHERE order_id = 'reversal-7' ORDER BY received_amount;
+SELECT * FROM pg_temp.refund WHERE order_id = 'reversal-7';
+SELECT * FROM payguard.verify();
+RESET SESSION AUTHORIZATION;
+DROP VIEW pg_temp.refund;
+DROP FUNCTION pg_temp.pay;
+SELECT payguard.revoke_access('regress_reversal', access) FROM unnest('{checkout,channel,operator,auditor}'::text[]) access;
+DROP ROLE regress_reversal;

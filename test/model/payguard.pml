@@ -1,0 +1,482 @@
+/*
+ * payguard.pml
+ *		One order: the shop and its customer, payguard, and two channels, in every order in which
+ *		things can happen.
+ *
+ * What payguard does with a report is in decide.pml, generated from the code. What it does when
+ * it is asked for something (start, close, cancel, expire) is written here, in the part
+ * "payguard"; each change of a state is checked against the machines in decide.pml.
+ *
+ * One process is one attempt: everything that can happen to it, one transaction or one action
+ * of the channel at a time. The process behind the last attempt is money that comes without an
+ * attempt. Messages are not counted: what a channel has once said can arrive at any time, in
+ * any order, any number of times, or never.
+ *
+ * At any moment the outside world may fall quiet: no more requests, customers who do nothing,
+ * messages lost for ever. What is left is a worker who does the tasks, a channel that answers
+ * him, and its statement. Then the order must get settled, in finitely many steps.
+ */
+#include "decide.pml"
+
+#ifndef ATTEMPTS
+#define ATTEMPTS 2
+#endif
+#define RECORDED ATTEMPTS /* money without an attempt comes behind the last one */
+#define SLOTS (ATTEMPTS + 1)
+
+/* with LEAN, the channels charge once, and what they were asked to */
+#ifndef LEAN
+#define LEAN false
+#endif
+
+/* bugs to be found; those of the decisions are in generate.py */
+#ifndef BUG_CHANNEL_NEVER_ANSWERS /* not payguard's: then no order need ever be settled */
+#define BUG_CHANNEL_NEVER_ANSWERS false
+#endif
+#ifndef BUG_CLOSING_IS_FREE
+#define BUG_CLOSING_IS_FREE false
+#endif
+#ifndef BUG_KEY_RELEASED
+#define BUG_KEY_RELEASED false
+#endif
+#ifndef BUG_NO_QUERY
+#define BUG_NO_QUERY false
+#endif
+#ifndef BUG_WITHDRAWN_AFTER_CLAIM
+#define BUG_WITHDRAWN_AFTER_CLAIM false
+#endif
+#ifndef BUG_CANCELLED_AT_ONCE
+#define BUG_CANCELLED_AT_ONCE false
+#endif
+
+/* --- what payguard has in its tables ----------------------------------------------------- */
+
+byte order = ORDER_UNPAID;
+byte closing_as = ORDER_NONE;
+byte payment[SLOTS];
+byte txn[SLOTS];		 /* channel_txn_id; 0: not known */
+bool refund[SLOTS];		 /* the payment's money goes back */
+bool second[SLOTS];		 /* a surplus payment for the other transaction, with its refund */
+bool charge_due[SLOTS];	 /* a charge task that no worker has claimed */
+bool close_due[SLOTS];	 /* a close task */
+byte late_success[2];	 /* a channel's setting */
+bit channel_of[SLOTS];
+
+/* --- what is true at the channel --------------------------------------------------------- */
+
+#define TRADE_NONE 0	   /* the channel has never heard of it */
+#define TRADE_OPEN 1	   /* the customer has yet to pay, or the channel to decide */
+#define TRADE_FAILED 2	   /* it said failed; some channels take the money all the same */
+#define TRADE_CLOSED 3	   /* it cannot be charged any more */
+#define TRADE_TAKEN 4	   /* the money was taken */
+#define TRADE_TAKEN_LATE 5 /* after it said failed */
+#define TRADE_TAKEN_WRONG 6 /* another amount than was asked for */
+
+byte trade[SLOTS];
+bool twice[SLOTS]; /* and once more, as transaction 2 */
+
+#define TAKEN(a) (trade[a] >= TRADE_TAKEN)
+
+/* --- what happened, for the checks only -------------------------------------------------- */
+
+bool sent[SLOTS];	/* somebody may have sent the charge to the channel */
+bool ended[SLOTS];	/* the channel said: failed, closed, or for a long time not found */
+bool told_1[SLOTS]; /* the channel reported the money of transaction 1 */
+bool told_2[SLOTS];
+bool closing_asked; /* the order was cancelled or expired */
+
+bool quiet;			/* the outside world has fallen quiet */
+bool asked[SLOTS];	/* since then the channel has been queried, and nothing has changed */
+
+/* --- the promises ------------------------------------------------------------------------ */
+
+/* after each transaction */
+#define COUNTED(a) \
+	((payment[a] == PAYMENT_SUCCEEDED) + (payment[a] == PAYMENT_SURPLUS && refund[a]) + \
+	 second[a])
+#define PAID_ONCE (succeeded + live <= 1)
+#define MONEY_IS_ACCOUNTED_FOR(a) (COUNTED(a) == told_1[a] + told_2[a])
+#define NOTHING_IS_GUESSED(a) (payment[a] != PAYMENT_FAILED || ended[a] || !sent[a])
+#define ONLY_THE_RIGHT_AMOUNT_PAYS(a) \
+	(payment[a] != PAYMENT_SUCCEEDED || trade[a] != TRADE_TAKEN_WRONG)
+#define ORDER_SAYS_WHAT_PAYMENTS_SAY \
+	(succeeded == (order == ORDER_PAID || order == ORDER_REFUNDED) && \
+	 live == (order == ORDER_PAYING))
+#define NOT_ASKED_TO_PAY_AFTER_ITS_END (!closing_asked || order != ORDER_UNPAID)
+
+/* before another attempt starts: each earlier one was answered, or certainly never sent */
+#define ANSWERED_BEFORE_THE_NEXT(a) (!sent[a] || ended[a] || told_1[a] || told_2[a])
+
+/* with each report */
+#define CANCELLED_FOR_GOOD (f_order_status != ORDER_CANCELLED || order == ORDER_CANCELLED)
+#define LATE_MONEY_AS_THE_CHANNEL_SAYS \
+	(f_payment_status != PAYMENT_FAILED || d_payment != PAYMENT_SUCCEEDED || \
+	 (f_late_success != LATE_REFUND && \
+	  (f_order_status != ORDER_EXPIRED || f_late_success == LATE_ACCEPT_EXPIRED)))
+#define LEGAL_MOVE_OF_PAYMENT(from, to) PAYMENT_MAY(from, to)
+#define LEGAL_MOVE_OF_ORDER(from, to) ORDER_MAY(from, to)
+
+/* when nothing is left to do: a customer may still be about to pay */
+#define SETTLED_ATTEMPT(a) \
+	(!OPEN(a) || (payment[a] == PAYMENT_PENDING && trade[a] == TRADE_OPEN && \
+				  closing_as == ORDER_NONE))
+#define SETTLED_TASKS(a) (!charge_due[a] && !close_due[a])
+#define SETTLED_MONEY(a) ((!TAKEN(a) || told_1[a]) && (!twice[a] || told_2[a]))
+#define SETTLED_ORDER \
+	(closing_as == ORDER_NONE && \
+	 (!closing_asked || order == ORDER_PAID || order == ORDER_CANCELLED || \
+	  order == ORDER_EXPIRED))
+
+/* --- payguard ---------------------------------------------------------------------------- */
+
+#define LIVE(a) \
+	(payment[a] == PAYMENT_PENDING || payment[a] == PAYMENT_UNKNOWN || \
+	 payment[a] == PAYMENT_CLOSING)
+#define OPEN(a) (LIVE(a) || payment[a] == PAYMENT_SUPERSEDED)
+
+inline payment_becomes(a, to)
+{
+	if
+	:: payment[a] != to ->
+		assert(LEGAL_MOVE_OF_PAYMENT(payment[a], to));
+		payment[a] = to;
+		asked[a] = false;
+	:: else
+	fi;
+}
+
+inline order_becomes(to)
+{
+	if
+	:: order != to ->
+		assert(LEGAL_MOVE_OF_ORDER(order, to));
+		order = to;
+		closing_as = ORDER_NONE;
+	:: else
+	fi;
+}
+
+/* first money wins: the order's live attempt is closed, or was never sent */
+inline supersede_other()
+{
+	other = 0;
+	do
+	:: other < ATTEMPTS && !LIVE(other) -> other++;
+	:: else -> break;
+	od;
+	assert(other < ATTEMPTS);
+	if
+	:: charge_due[other] ->
+		charge_due[other] = false;
+		close_due[other] = false;
+		payment_becomes(other, PAYMENT_FAILED);
+	:: else ->
+		payment_becomes(other, PAYMENT_SUPERSEDED);
+		close_due[other] = true;
+	fi;
+}
+
+/* evidence: what follows from a report of attempt a */
+inline apply(a)
+{
+	f_payment_status = payment[a];
+	f_channel_status = report;
+	f_other_txn = report_txn != 0 && txn[a] != 0 && report_txn != txn[a];
+	f_money_fits = trade[a] != TRADE_TAKEN_WRONG;
+	f_late_success = (a == RECORDED -> LATE_ACCEPT : late_success[channel_of[a]]);
+	f_order_status = order;
+	f_closing_as = closing_as;
+	decide();
+	if
+	:: f_other_txn && second[a] -> skip; /* the other transaction is known */
+	:: else ->
+		if
+		:: d_second_charge -> second[a] = true;
+		:: d_fill_in || d_contradiction -> skip;
+		:: else ->
+			if
+			:: d_supersede -> supersede_other();
+			:: else
+			fi;
+			if
+			:: report_txn != 0 && (OPEN(a) || d_payment != f_payment_status) ->
+				txn[a] = report_txn;
+			:: else
+			fi;
+			if
+			:: d_payment != f_payment_status && d_payment != PAYMENT_PENDING &&
+			   d_payment != PAYMENT_UNKNOWN ->
+				charge_due[a] = false;
+				close_due[a] = false;
+			:: else
+			fi;
+			payment_becomes(a, d_payment);
+			order_becomes(d_order);
+			assert(CANCELLED_FOR_GOOD);
+			assert(LATE_MONEY_AS_THE_CHANNEL_SAYS);
+			if
+			:: d_refund -> refund[a] = true;
+			:: else
+			fi;
+		fi;
+		if
+		:: d_close -> close_due[a] = true;
+		:: else
+		fi;
+	fi;
+}
+
+/* a live attempt is closed: at once, where certainly nothing was sent */
+inline close_attempt(a)
+{
+	if
+	:: charge_due[a] || (BUG_WITHDRAWN_AFTER_CLAIM && trade[a] == TRADE_NONE) ->
+		charge_due[a] = false;
+		report = REPORT_FAILED;
+	:: else ->
+		payment_becomes(a, PAYMENT_CLOSING);
+		close_due[a] = true;
+	fi;
+}
+
+inline close_order(a, as)
+{
+	closing_asked = true;
+	if
+	:: order == ORDER_UNPAID -> order_becomes(as);
+	:: else ->
+		closing_as = as;
+		if
+		:: BUG_CANCELLED_AT_ONCE ->
+			payment_becomes(a, PAYMENT_FAILED);
+			order_becomes(as);
+		:: else -> close_attempt(a);
+		fi;
+	fi;
+}
+
+/* --- checks ------------------------------------------------------------------------------ */
+
+inline check()
+{
+	succeeded = 0;
+	live = 0;
+	other = 0;
+	do
+	:: other < SLOTS ->
+		succeeded = succeeded + (payment[other] == PAYMENT_SUCCEEDED);
+		live = live + LIVE(other);
+		assert(MONEY_IS_ACCOUNTED_FOR(other));
+		assert(NOTHING_IS_GUESSED(other));
+		assert(ONLY_THE_RIGHT_AMOUNT_PAYS(other));
+		other++;
+	:: else -> break;
+	od;
+	assert(PAID_ONCE);
+	assert(ORDER_SAYS_WHAT_PAYMENTS_SAY);
+	assert(NOT_ASKED_TO_PAY_AFTER_ITS_END);
+	other = 0;
+}
+
+inline check_before_start()
+{
+	other = 0;
+	do
+	:: other < ATTEMPTS ->
+		assert(ANSWERED_BEFORE_THE_NEXT(other));
+		other++;
+	:: else -> break;
+	od;
+	other = 0;
+}
+
+/* --- the world --------------------------------------------------------------------------- */
+
+/* what the channel says when it is asked now */
+#define ANSWER(a) \
+	(TAKEN(a) -> REPORT_SUCCEEDED : \
+	 (trade[a] == TRADE_FAILED -> REPORT_FAILED : \
+	  (trade[a] == TRADE_CLOSED -> REPORT_CLOSED : \
+	   (trade[a] == TRADE_OPEN -> REPORT_PENDING : REPORT_NOT_FOUND))))
+#define SAID_FAILED(a) (trade[a] == TRADE_FAILED || trade[a] == TRADE_TAKEN_LATE)
+
+#define MAY_START(a) \
+	(a < ATTEMPTS && payment[a] == PAYMENT_NONE && \
+	 (a == 0 || payment[a - 1] != PAYMENT_NONE) && \
+	 (order == ORDER_UNPAID || \
+	  (order == ORDER_PAYING && \
+	   ((BUG_KEY_RELEASED && payment[a - 1] == PAYMENT_UNKNOWN) || \
+		(BUG_CLOSING_IS_FREE && payment[a - 1] == PAYMENT_CLOSING && \
+		 closing_as == ORDER_NONE)))))
+
+/* what ends an order is done by one process: the live attempt's, or the first */
+#define MAY_END_ORDER(a) \
+	((order == ORDER_UNPAID && a == 0) || \
+	 (order == ORDER_PAYING && closing_as == ORDER_NONE && LIVE(a)))
+
+inline hear(status, transaction)
+{
+	report = status;
+	report_txn = transaction;
+}
+
+proctype slot(byte a)
+{
+	byte report, report_txn, other, succeeded, live;
+
+end:
+	do
+	:: atomic {
+		if
+		/* the customer, through either channel; a retry with the same key changes nothing in
+		   payguard, but may send the charge again, which channels know by its payment_id */
+		:: !quiet && MAY_START(a) ->
+			check_before_start();
+			payment_becomes(a, PAYMENT_PENDING);
+			order_becomes(ORDER_PAYING);
+			if
+			:: channel_of[a] = 0;
+			:: channel_of[a] = 1;
+			fi;
+			if
+			:: sent[a] = true;		 /* start_payment(): the caller sends the charge */
+			:: charge_due[a] = true; /* request_payment(): a worker will */
+			fi;
+		:: !quiet && a < ATTEMPTS && LIVE(a) && payment[a] != PAYMENT_CLOSING ->
+			close_attempt(a);
+		/* money that comes without an attempt */
+		:: !quiet && a == RECORDED && trade[a] == TRADE_NONE ->
+			if
+			:: trade[a] = TRADE_TAKEN;
+			:: trade[a] = TRADE_TAKEN_WRONG;
+			fi;
+			hear(REPORT_SUCCEEDED, 1);
+		:: !quiet && a == RECORDED && TAKEN(a) ->
+			hear(REPORT_SUCCEEDED, 1);
+
+		/* the shop */
+		:: !quiet && a < ATTEMPTS && MAY_END_ORDER(a) ->
+			if
+			:: close_order(a, ORDER_CANCELLED);
+			:: close_order(a, ORDER_EXPIRED);
+			fi;
+
+		/* the channel: a charge that was sent arrives, sooner or later, or never */
+		:: !quiet && sent[a] && trade[a] == TRADE_NONE ->
+			trade[a] = TRADE_OPEN;
+		:: !quiet && trade[a] == TRADE_OPEN ->
+			if
+			:: trade[a] = TRADE_TAKEN;
+			:: !LEAN -> trade[a] = TRADE_TAKEN_WRONG;
+			:: trade[a] = TRADE_FAILED;
+			fi;
+		:: !quiet && trade[a] == TRADE_FAILED ->
+			trade[a] = TRADE_TAKEN_LATE;
+		:: !quiet && !LEAN && a < ATTEMPTS && trade[a] == TRADE_TAKEN && !twice[a] ->
+			twice[a] = true;
+
+		/* what it said arrives, in any order and any number of times: notifications, the answer
+		   to the charge, the customer's return page */
+		:: !quiet && a < ATTEMPTS && trade[a] >= TRADE_OPEN -> hear(REPORT_PENDING, 0);
+		:: !quiet && a < ATTEMPTS && SAID_FAILED(a) -> hear(REPORT_FAILED, 0);
+		:: !quiet && a < ATTEMPTS && trade[a] == TRADE_CLOSED -> hear(REPORT_CLOSED, 0);
+		:: !quiet && a < ATTEMPTS && TAKEN(a) -> hear(REPORT_SUCCEEDED, 1);
+		:: !quiet && a < ATTEMPTS && twice[a] -> hear(REPORT_SUCCEEDED, 2);
+		/* a time-out, an expired lease */
+		:: !quiet && sent[a] && payment[a] != PAYMENT_NONE -> hear(REPORT_UNKNOWN, 0);
+
+		/* the worker: he claims a charge, and sends it from then on */
+		:: charge_due[a] ->
+			assert((payment[a] == PAYMENT_PENDING || payment[a] == PAYMENT_UNKNOWN) &&
+				   closing_as == ORDER_NONE);
+			charge_due[a] = false;
+			sent[a] = true;
+			asked[a] = false;
+		/* he asks for each open attempt; that nothing is found counts after a long time */
+		:: a < ATTEMPTS && OPEN(a) && !asked[a] && !BUG_NO_QUERY ->
+			if
+			:: !quiet || trade[a] != TRADE_NONE -> hear(ANSWER(a), (TAKEN(a) -> 1 : 0));
+			:: trade[a] == TRADE_NONE -> hear(REPORT_CLOSED, 0);
+			fi;
+		/* he has the channel close it, which may answer, or lose the request or the answer, or
+		   say that the customer is just paying */
+		:: close_due[a] ->
+			close_due[a] = false;
+			asked[a] = false;
+			if
+			:: trade[a] <= TRADE_OPEN -> trade[a] = TRADE_CLOSED;
+			:: TAKEN(a) || SAID_FAILED(a) || trade[a] == TRADE_CLOSED -> skip;
+			:: !quiet || BUG_CHANNEL_NEVER_ANSWERS -> report = REPORT_UNKNOWN;
+			:: !quiet && trade[a] == TRADE_OPEN -> report = REPORT_PENDING;
+			fi;
+			if
+			:: report == REPORT_NONE -> hear(ANSWER(a), (TAKEN(a) -> 1 : 0));
+			:: !quiet && report == REPORT_NONE -> report = REPORT_UNKNOWN;
+			:: else
+			fi;
+
+		/* the statement names money that payguard has not heard of */
+		:: a < ATTEMPTS && TAKEN(a) && !told_1[a] && !OPEN(a) -> hear(REPORT_SUCCEEDED, 1);
+		:: a < ATTEMPTS && twice[a] && !told_2[a] && !OPEN(a) -> hear(REPORT_SUCCEEDED, 2);
+		fi;
+
+		d_step {
+			ended[a] = ended[a] || report == REPORT_CLOSED ||
+				(report == REPORT_FAILED && SAID_FAILED(a));
+			told_1[a] = told_1[a] || (report == REPORT_SUCCEEDED && report_txn == 1);
+			told_2[a] = told_2[a] || (report == REPORT_SUCCEEDED && report_txn == 2);
+			if
+			:: report != REPORT_NONE -> apply(a);
+			:: else
+			fi;
+			/* what is asked again without any change gets the same answer */
+			asked[a] = quiet && OPEN(a) && report != REPORT_NONE && report != REPORT_UNKNOWN &&
+				(payment[a] == f_payment_status);
+			check();
+			report = REPORT_NONE;
+			report_txn = 0;
+			succeeded = 0;
+			live = 0;
+		}
+	}
+	od
+}
+
+inline check_settled()
+{
+	byte a = 0;
+	assert(quiet);
+	do
+	:: a < SLOTS ->
+		assert(SETTLED_ATTEMPT(a));
+		assert(SETTLED_TASKS(a));
+		assert(SETTLED_MONEY(a));
+		a++;
+	:: else -> break;
+	od;
+	assert(SETTLED_ORDER);
+}
+
+init
+{
+	byte n;
+
+	atomic {
+		if
+		:: late_success[0] = LATE_ACCEPT;
+		:: late_success[0] = LATE_ACCEPT_EXPIRED;
+		fi;
+		if
+		:: late_success[1] = LATE_ACCEPT;
+		:: late_success[1] = LATE_REFUND;
+		fi;
+		do
+		:: n < SLOTS -> run slot(n); n++;
+		:: else -> break;
+		od;
+	}
+	/* as long as the world is not quiet, things may go round in circles */
+progress:
+	quiet = true;
+	timeout -> d_step { check_settled(); }
+}

@@ -1,0 +1,530 @@
+"""Those who use payguard at once: customers' clients, the webhook handler, workers, operators.
+
+Each runs in processes of its own, with connections of its own, as the role that it would have
+in production. Each counts what it did; the counts go to a queue at the end.
+"""
+
+import asyncio
+import collections
+import concurrent.futures
+import hashlib
+import json
+import random
+import signal
+import threading
+import time
+
+import psycopg2
+import psycopg2.extensions
+
+import channel
+import wire
+
+RETRIED = ("40001", "40P01")
+
+REPORT = "SELECT * FROM payguard.report_payment(%s, %s, %s, %s, %s, %s)"
+
+
+class Refused(Exception):
+    """payguard refused a request; code: the SQLSTATE."""
+
+    def __init__(self, code):
+        super().__init__(code)
+        self.code = code
+
+
+class Database:
+    """A connection that counts outcomes, replays and errors."""
+
+    def __init__(self, dsn, counts, role, isolation="read committed"):
+        self.connection = psycopg2.connect(dsn, options=f"-c role={role}" if role else "")
+        self.connection.autocommit = True
+        self.cursor = self.connection.cursor()
+        if isolation != "read committed":
+            self.cursor.execute(f"SET default_transaction_isolation = '{isolation}'")
+        self.counts = counts
+
+    def rows(self, sql, *values):
+        """Runs a query of the simulation's own."""
+        self.cursor.execute(sql, values)
+        names = [column.name for column in self.cursor.description]
+        return [dict(zip(names, row)) for row in self.cursor.fetchall()]
+
+    def request(self, sql, *values):
+        """Asks payguard for something; raises Refused. 40001 and 40P01 are repeated."""
+        return self.call(False, sql, values)
+
+    def evidence(self, sql, *values):
+        """Tells payguard something, which it must not refuse."""
+        return self.call(True, sql, values)
+
+    def call(self, is_evidence, sql, values):
+        name = sql.split("payguard.")[1].split("(")[0]
+        for _ in range(20):
+            try:
+                row = self.rows(sql, *values)[0]
+            except psycopg2.Error as error:
+                code = error.pgcode or "none"
+                self.counts[f"sqlstate {code}"] += 1
+                if code in RETRIED:
+                    continue
+                if is_evidence or not code.startswith("PY"):
+                    self.counts[f"unexpected {name} {code} {str(error).splitlines()[0]}"] += 1
+                raise Refused(code) from error
+            self.counts["calls"] += 1
+            if row.get("outcome"):
+                self.counts[f"outcome {row['outcome']}"] += 1
+            if row.get("replayed"):
+                self.counts["replays"] += 1
+            return row
+        raise Refused("40001")
+
+
+def report_answer(database, payment_id, answer):
+    """Reports what a channel answered about a payment, and the further charges that it names."""
+    result = database.evidence(REPORT, payment_id, answer["status"], answer.get("txn"),
+                               answer.get("amount"), answer.get("currency"),
+                               answer.get("code"))
+    for charge in answer.get("more", ()):
+        database.evidence(REPORT, payment_id, "succeeded", charge["txn"], charge["amount"],
+                          charge["currency"], None)
+    return result
+
+
+# customers
+
+
+class Client:
+    """One client: it makes orders and pays them, as customers do."""
+
+    def __init__(self, number, dsn, port, seed, counts):
+        isolation = {6: "serializable", 7: "repeatable read"}.get(number % 8, "read committed")
+        self.tabs = [Tab(dsn, port, counts, isolation) for _ in range(2)]
+        self.second_tab = concurrent.futures.ThreadPoolExecutor(1)
+        self.seed = seed
+        self.counts = counts
+
+    def buy(self, number):
+        """One order's life, as far as its customer makes it."""
+        chance = random.Random(f"{self.seed}/{number}")
+        tab = self.tabs[0]
+        order_id = f"order-{number:06}"
+        amount = chance.randint(1, 50_000)
+        currency = chance.choice(("EUR", "USD"))
+        expires_in = chance.choice((None,) * 9 + (chance.uniform(0.05, 0.4),))
+        create = ("SELECT * FROM payguard.create_order(%s, %s, %s, %s,"
+                  " clock_timestamp() + %s * interval '1 s')",
+                  order_id, amount, currency, f"customer-{chance.randint(1, 5000)}", expires_in)
+        self.counts["orders"] += 1
+        tab.ask(*create)
+        if chance.random() < 0.1 and expires_in is None:
+            tab.ask(*create)
+        if chance.random() < 0.02:
+            tab.ask("SELECT * FROM payguard.create_order(%s, %s, %s)", order_id, amount + 1,
+                    currency)
+        if chance.random() < 0.04:
+            for _ in range(2):
+                tab.ask("SELECT * FROM payguard.pay_order(%s, %s)", order_id, f"{order_id}-w")
+            return
+        if chance.random() < 0.01:
+            # a batch that others pay too, in an order of its own
+            batch = [f"order-{max(0, number - back):06}" for back in (0, 1, 2, 8)]
+            chance.shuffle(batch)
+            tab.ask("SELECT * FROM payguard.pay_orders(ARRAY(SELECT (id, id || '-w', NULL, NULL,"
+                    " NULL, NULL)::payguard.pay_request FROM unnest(%s) id))", batch)
+        if chance.random() < 0.01:
+            tab.ask("SELECT * FROM payguard.revoke_key(%s, %s)", order_id, f"{order_id}-1")
+        if chance.random() < 0.02:
+            tab.ask("SELECT * FROM payguard.cancel_order(%s)", order_id)
+        for attempt in (1, 2, 3):
+            name = chance.choice(channel.NAMES)
+            self.attempt(chance, order_id, f"{order_id}-{attempt}", name)
+            if chance.random() < 0.05:
+                tab.ask("SELECT * FROM payguard.cancel_order(%s)", order_id)
+            if not self.may_pay_again(chance, order_id):
+                break
+            if chance.random() < 0.05:
+                status = tab.ask("SELECT * FROM payguard.order_status(%s)", order_id)
+                tab.ask("SELECT * FROM payguard.update_order(%s, %s, %s)", order_id,
+                        status["version"], amount + 11)
+        self.after(chance, order_id, amount)
+
+    def attempt(self, chance, order_id, key, name):
+        """One attempt, in one browser tab or in two at once."""
+        stall = 0.3 if chance.random() < 0.02 else 0
+        expires_in = chance.choice((None, None, 0.1))
+        vanish = chance.random() < 0.05
+        other = None
+        if chance.random() < 0.15:
+            other_key, other_name = key, name
+            if chance.random() < 0.4:
+                other_key = key + "-other"
+                other_name = channel.NAMES[1 - channel.NAMES.index(name)]
+            other = self.second_tab.submit(self.tabs[1].pay, order_id, other_key, other_name,
+                                           expires_in, 0, False)
+        payment_id = self.tabs[0].pay(order_id, key, name, expires_in, stall, vanish)
+        if chance.random() < 0.1:
+            self.tabs[0].pay(order_id, key, name, expires_in, 0, False)
+        if payment_id and chance.random() < 0.15:
+            self.tabs[0].return_page(payment_id, name)
+        if other:
+            other.result()
+
+    def may_pay_again(self, chance, order_id):
+        """Looks at the order's page: may, and will, the customer try once more?"""
+        tab = self.tabs[0]
+        for _ in range(chance.choice((1, 10, 30))):
+            status = tab.ask("SELECT * FROM payguard.order_status(%s)", order_id)
+            self.counts[f"advice {status['advice']}"] += 1
+            if status["advice"] == "pay":
+                return chance.random() < 0.8
+            if status["advice"] not in ("wait", "resume"):
+                return chance.random() < 0.03
+            if chance.random() < 0.3 and tab.payment_id:
+                tab.ask("SELECT * FROM payguard.close_payment(%s)", tab.payment_id)
+            time.sleep(0.02)
+        return chance.random() < 0.3
+
+    def after(self, chance, order_id, amount):
+        """Sometimes money is asked back."""
+        if chance.random() >= 0.06:
+            return
+        part = chance.choice((None, max(1, amount // 3)))
+        for n in (1, 1, 2):
+            self.tabs[0].ask("SELECT * FROM payguard.refund_order(%s, %s, %s, %s)", order_id,
+                             f"{order_id}-r{n}", part, "the customer sent it back")
+
+
+class Tab:
+    """A browser tab: a server process of the shop behind it, and a connection to the channels."""
+
+    def __init__(self, dsn, port, counts, isolation):
+        self.database = Database(dsn, counts, "shop", isolation)
+        self.peer = wire.Peer(port)
+        self.counts = counts
+        self.payment_id = None
+
+    def ask(self, sql, *values):
+        try:
+            return self.database.request(sql, *values)
+        except Refused:
+            return None
+
+    def pay(self, order_id, key, name, expires_in, stall, vanish):
+        """Starts an attempt, calls its channel and reports the answer; → payment_id."""
+        started = self.ask("SELECT * FROM payguard.start_payment(%s, %s, %s,"
+                           " expires_at => clock_timestamp() + %s * interval '1 s')",
+                           order_id, key, name, expires_in)
+        if started is None:
+            return None
+        self.payment_id = started["payment_id"]
+        if vanish:
+            return None
+        time.sleep(stall)
+        try:
+            answer = self.peer.call(f"/{name}/charge", {
+                "payment_id": started["payment_id"], "order_id": order_id,
+                "amount": started["amount"], "currency": started["currency"]})
+        except wire.NoAnswer:
+            answer = {"status": "unknown"}
+            self.counts["charges without an answer"] += 1
+        report_answer(self.database, started["payment_id"], answer)
+        return started["payment_id"]
+
+    def return_page(self, payment_id, name):
+        try:
+            answer = self.peer.call(f"/{name}/query", {"payment_id": payment_id})
+        except wire.NoAnswer:
+            return
+        report_answer(self.database, payment_id, answer)
+
+
+def client(number, clients, orders, dsn, port, seed, results):
+    """A client's process: every orders-th order is its."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    counts = collections.Counter()
+    try:
+        customer = Client(number, dsn, port, seed, counts)
+        for order in range(number, orders, clients):
+            customer.buy(order)
+    except Exception as error:  # the run must end, and say why
+        counts[f"unexpected client {error!r}"] += 1
+    results.put(counts)
+
+
+# webhooks
+
+
+class Handler:
+    """The shop's webhook handler: whatever payguard returns, it answers 200."""
+
+    def __init__(self, dsn, threads=4):
+        self.dsn = dsn
+        self.counts = collections.Counter()
+        self.local = threading.local()
+        self.threads = concurrent.futures.ThreadPoolExecutor(threads)
+
+    async def handle(self, path, request):
+        if path == "/counts":
+            return self.counts
+        return await asyncio.get_running_loop().run_in_executor(self.threads, self.take, request)
+
+    def take(self, message):
+        if not hasattr(self.local, "database"):
+            self.local.database = Database(self.dsn, self.counts, "webhook")
+        try:
+            self.record(self.local.database, message)
+        except Refused:
+            return wire.FAILED
+        self.counts["webhooks"] += 1
+        return {}
+
+    def record(self, database, message):
+        if message["about"] == "reversal":
+            database.evidence("SELECT * FROM payguard.record_reversal(%s, %s, %s, %s, %s, %s)",
+                              message["channel"], message["reversal_id"], message["txn"],
+                              message["kind"], message["amount"], message["currency"])
+            return
+        if message["about"] == "console":
+            database.evidence("SELECT * FROM payguard.record_payment(%s, %s, %s, %s, %s)",
+                              message["order_id"], message["channel"], message["txn"],
+                              message["amount"], message["currency"])
+            return
+        body = json.dumps(message, sort_keys=True).encode()
+        # every other message is known by the hash of its body alone
+        event_id = message["event_id"] if hashlib.md5(body).digest()[0] & 1 else None
+        database.evidence(
+            "SELECT * FROM payguard.record_notification(%s, %s, %s, %s, %s, %s, %s, %s, %s)",
+            message["channel"], body, event_id, message.get("payment_id"),
+            message.get("refund_id"), message.get("status"), message.get("txn"),
+            message.get("amount"), message.get("currency"))
+
+
+def handler(dsn, report):
+    """The webhook handler's process; its port goes to `report`."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+    async def run():
+        server, port = await wire.serve(Handler(dsn).handle)
+        report.send(port)
+        async with server:
+            await server.serve_forever()
+
+    asyncio.run(run())
+
+
+# workers
+
+
+class Worker:
+    """Does what is due outside. due() and done() are all that knows the queue."""
+
+    PAUSE = 0.05  # before a task that stays due is done again
+
+    def __init__(self, dsn, counts):
+        self.queue = Database(dsn, counts, None)
+        self.local = threading.local()
+        self.dsn = dsn
+        self.port = None
+        self.counts = counts
+        self.not_before = {}  # task_id → (run_at, when to do it again, or None: never)
+
+    def due(self, most=64):
+        """The tasks to do now, with all that a channel needs."""
+        rows = self.queue.rows(
+            "SELECT t.task_id, t.kind, t.run_at, t.channel, t.payment_id::text,"
+            "       t.refund_id::text, p.channel_txn_id AS txn, r.amount, r.currency"
+            " FROM payguard.tasks t JOIN payguard.payments p USING (payment_id)"
+            " LEFT JOIN payguard.refunds r USING (refund_id)"
+            " WHERE t.run_at <= clock_timestamp() AND t.dead_at IS NULL"
+            "   AND t.task_id <> ALL (%s) ORDER BY t.run_at LIMIT %s",
+            [task_id for task_id, (_, again) in self.not_before.items()
+             if again and again > time.monotonic()], 10 * most)
+        tasks = []
+        for task in rows:
+            run_at, again = self.not_before.get(task["task_id"], (None, 0))
+            if (again is not None or run_at != task["run_at"]) and len(tasks) < most:
+                tasks.append(task)
+        return tasks
+
+    def done(self, database, task, answer):
+        """Reports a task's answer."""
+        if task["refund_id"]:
+            database.evidence("SELECT * FROM payguard.report_refund(%s, %s, %s, %s, %s, %s)",
+                              task["refund_id"], answer["status"], answer.get("txn"),
+                              answer.get("amount"), answer.get("currency"), answer.get("code"))
+        else:
+            report_answer(database, task["payment_id"], answer)
+        final = answer["status"] in ("succeeded", "failed", "closed") and (
+            "amount" in answer or answer["status"] != "succeeded")
+        again = None if final else time.monotonic() + self.PAUSE
+        self.not_before[task["task_id"]] = (task["run_at"], again)
+
+    def do(self, task):
+        if not hasattr(self.local, "database"):
+            self.local.database = Database(self.dsn, self.counts, "webhook")
+            self.local.peer = wire.Peer(self.port)
+        request = {"payment_id": task["payment_id"]}
+        if task["refund_id"]:
+            request = {key: task[key] for key in ("refund_id", "txn", "amount", "currency")}
+        try:
+            answer = self.local.peer.call(f"/{task['channel']}/{task['kind']}", request)
+        except wire.NoAnswer:
+            answer = {"status": "unknown"}
+        self.counts[f"task {task['kind']}"] += 1
+        try:
+            self.done(self.local.database, task, answer)
+        except Refused:
+            self.not_before[task["task_id"]] = (task["run_at"], time.monotonic() + self.PAUSE)
+
+
+def worker(dsn, port, stop, results):
+    """The worker's process."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    counts = collections.Counter()
+    try:
+        loop = Worker(dsn, counts)
+        loop.port = port
+        with concurrent.futures.ThreadPoolExecutor(6) as threads:
+            while not stop.is_set():
+                tasks = loop.due()
+                for _ in threads.map(loop.do, tasks):
+                    pass
+                if not tasks:
+                    time.sleep(0.01)
+    except Exception as error:
+        counts[f"unexpected worker {error!r}"] += 1
+    results.put(counts)
+
+
+# operators
+
+
+class Operator:
+    """A person who decides what waits for one, and the scheduler of the routine work."""
+
+    RETRIES = 3
+
+    def __init__(self, number, dsn, port, seed, counts):
+        self.database = Database(dsn, counts, "operator")
+        self.reader = Database(dsn, counts, None)
+        self.peer = wire.Peer(port)
+        self.random = random.Random(f"{seed}/operator {number}")
+        self.counts = counts
+        self.retries = collections.Counter()
+
+    def ask(self, sql, *values):
+        try:
+            return self.database.request(sql, *values)
+        except Refused as refused:
+            return refused.code
+
+    def work(self):
+        """One round."""
+        self.ask("SELECT payguard.expire_orders(50) AS expired")
+        self.ask("SELECT payguard.match_notifications(50) AS matched")
+        for refund in self.refunds("awaiting_approval"):
+            self.decide(refund)
+        for refund in self.refunds("failed"):
+            self.try_again(refund)
+        if self.random.random() < 0.2:
+            self.accept()
+        if self.random.random() < 0.2:
+            self.settle()
+
+    def refunds(self, status):
+        return self.reader.rows(
+            "SELECT r.refund_id::text, r.payment_id::text, r.order_id, r.channel, r.amount,"
+            "       r.currency, p.channel_txn_id AS txn"
+            " FROM payguard.refunds r JOIN payguard.payments p USING (payment_id)"
+            " WHERE r.status = %s LIMIT 20", status)
+
+    def name_in_books(self, name, txn):
+        return self.peer.call(f"/{name}/name", {"txn": txn})["txn"]
+
+    def decide(self, refund):
+        """Is this a second charge, or a second name of the first? The channel knows."""
+        others = self.reader.rows(
+            "SELECT payment_id::text, channel_txn_id FROM payguard.payments"
+            " WHERE order_id = %s AND channel = %s AND payment_id <> %s"
+            "   AND status IN ('succeeded', 'surplus') AND channel_txn_id IS NOT NULL",
+            refund["order_id"], refund["channel"], refund["payment_id"])
+        try:
+            name = self.name_in_books(refund["channel"], refund["txn"])
+            same = [other["payment_id"] for other in others
+                    if self.name_in_books(refund["channel"], other["channel_txn_id"]) == name]
+            if same:
+                self.ask("SELECT * FROM payguard.dismiss_surplus(%s, %s, %s)",
+                         refund["payment_id"], same[0], "the channel names it twice")
+                self.counts["operator dismissed"] += 1
+                return
+            if self.random.random() < 0.1:
+                self.ask("SELECT * FROM payguard.waive_refund(%s, %s)", refund["refund_id"],
+                         "the customer agreed")
+                self.counts["operator waived"] += 1
+                return
+            answer = self.peer.call(f"/{refund['channel']}/refund", {
+                key: refund[key] for key in ("refund_id", "txn", "amount", "currency")})
+        except wire.NoAnswer:
+            return
+        if answer["status"] == "succeeded":
+            self.ask("SELECT * FROM payguard.settle_refund(%s, 'succeeded', %s)",
+                     refund["refund_id"], "made at the console")
+            self.counts["operator settled"] += 1
+        elif answer.get("code") == "not_that_much_left":
+            self.ask("SELECT * FROM payguard.waive_refund(%s, %s)", refund["refund_id"],
+                     "it went back already")
+            self.counts["operator waived"] += 1
+
+    def try_again(self, refund):
+        self.retries[refund["refund_id"]] += 1
+        if self.retries[refund["refund_id"]] <= self.RETRIES:
+            if self.ask("SELECT * FROM payguard.retry_refund(%s, %s)", refund["refund_id"],
+                        "once more") != "PY504":
+                self.counts["operator retried"] += 1
+                return
+        self.ask("SELECT * FROM payguard.waive_refund(%s, %s)", refund["refund_id"],
+                 "the channel does not make it")
+        self.counts["operator waived"] += 1
+
+    def accept(self):
+        """Surplus money of an order that is closed pays it after all."""
+        for payment in self.reader.rows(
+                "SELECT p.payment_id::text FROM payguard.payments p"
+                " JOIN payguard.orders o USING (order_id)"
+                " WHERE p.status = 'surplus' AND o.status IN ('expired', 'cancelled', 'unpaid')"
+                "   AND EXISTS (SELECT FROM payguard.refunds r WHERE r.payment_id = p.payment_id"
+                "               AND r.status = 'pending') LIMIT 1"):
+            self.ask("SELECT * FROM payguard.accept_surplus(%s, %s)", payment["payment_id"],
+                     "the customer wants it")
+            self.counts["operator accepted"] += 1
+
+
+    def settle(self):
+        """An attempt that stays open: a look into the channel's back office."""
+        for payment in self.reader.rows(
+                "SELECT payment_id::text, channel FROM payguard.payments"
+                " WHERE status IN ('pending', 'unknown', 'closing', 'superseded')"
+                "   AND created_at < clock_timestamp() - interval '300 ms' LIMIT 1"):
+            try:
+                answer = self.peer.call(f"/{payment['channel']}/query", payment)
+            except wire.NoAnswer:
+                return
+            self.ask("SELECT * FROM payguard.settle_payment(%s, %s, %s, %s, %s, %s)",
+                     payment["payment_id"], answer["status"], "as the back office says",
+                     answer.get("txn"), answer.get("amount"), answer.get("currency"))
+            self.counts["operator settled an attempt"] += 1
+
+
+def operator(number, dsn, port, seed, stop, results):
+    """An operator's process."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    counts = collections.Counter()
+    try:
+        person = Operator(number, dsn, port, seed, counts)
+        while not stop.is_set():
+            person.work()
+            time.sleep(0.03)
+    except Exception as error:
+        counts[f"unexpected operator {error!r}"] += 1
+    results.put(counts)

@@ -1,0 +1,139 @@
+"""The channels' books beside payguard's, to the cent."""
+
+import collections
+
+RECEIVED = """
+    SELECT payment_id::text, order_id, channel, status, channel_txn_id AS txn,
+           received_amount AS amount, received_currency AS currency
+    FROM payguard.payments WHERE status IN ('succeeded', 'surplus')"""
+RETURNED = """
+    SELECT r.refund_id::text, r.payment_id::text, r.channel, r.status, r.origin, r.reversal_kind,
+           r.channel_refund_id, r.returned_amount AS amount, r.currency,
+           p.channel_txn_id AS txn
+    FROM payguard.refunds r JOIN payguard.payments p USING (payment_id)"""
+
+# Each returns one row for each violation.
+ORACLES = {
+    "verify() finds nothing": "SELECT * FROM payguard.verify()",
+    "an order is paid once at most": """
+        SELECT order_id, count(*) FROM payguard.payments
+        WHERE status NOT IN ('failed', 'surplus', 'superseded')
+        GROUP BY order_id HAVING count(*) > 1""",
+    "no attempt is open": """
+        SELECT payment_id, order_id, status FROM payguard.payments
+        WHERE status IN ('pending', 'unknown', 'closing', 'superseded')""",
+    "no order is paying": """
+        SELECT order_id, status, closing_as FROM payguard.orders WHERE status = 'paying'""",
+    "the order's payment brought what the order asks": """
+        SELECT o.order_id, o.amount, o.currency, p.received_amount, p.received_currency
+        FROM payguard.orders o LEFT JOIN payguard.payments p USING (payment_id)
+        WHERE o.status IN ('paid', 'refunded')
+          AND (p.status, p.order_id, p.received_amount, p.received_currency)
+              IS DISTINCT FROM ('succeeded', o.order_id, o.amount, o.currency)
+          AND NOT EXISTS (SELECT FROM payguard.alerts a
+                          WHERE a.payment_id = p.payment_id AND a.kind = 'amount_mismatch')""",
+    "no order is unpaid with money of its own": """
+        SELECT o.order_id, o.status FROM payguard.orders o JOIN payguard.payments p USING (order_id)
+        WHERE o.status NOT IN ('paid', 'refunded') AND p.status = 'succeeded'""",
+    "all surplus has gone back, or was waived": """
+        SELECT p.payment_id, p.received_amount, r.settled
+        FROM payguard.payments p
+        CROSS JOIN LATERAL (
+          SELECT coalesce(sum(CASE WHEN r.status = 'succeeded' THEN r.returned_amount
+                                   ELSE r.amount END), 0) AS settled
+          FROM payguard.refunds r
+          WHERE r.payment_id = p.payment_id AND r.status IN ('succeeded', 'waived')) r
+        WHERE p.status = 'surplus' AND r.settled < p.received_amount""",
+    "no refund waits": """
+        SELECT refund_id, payment_id, status FROM payguard.refunds
+        WHERE status NOT IN ('succeeded', 'waived')""",
+    "nothing goes back twice without an alert": """
+        SELECT b.* FROM payguard.refund_balances b
+        WHERE b.excess > 0 AND NOT EXISTS (
+          SELECT FROM payguard.alerts a
+          WHERE a.payment_id = b.payment_id AND a.kind = 'refund_exceeds_payment')""",
+}
+
+
+class Comparison:
+    """What payguard does not know of the channels' books, and the other way round."""
+
+    def __init__(self, database, books):
+        self.names = {name: txn for book in books.values() for name, txn in book["names"].items()}
+        self.charges = {}
+        self.refunds = {}
+        for name, book in books.items():
+            for charge in book["charges"]:
+                self.charges[charge["txn"]] = dict(charge, channel=name)
+            for refund in book["refunds"]:
+                if refund["state"] == "succeeded":
+                    self.refunds[refund["channel_refund_id"]] = dict(refund, channel=name)
+        self.failed = [dict(refund, channel=name) for name, book in books.items()
+                       for refund in book["refunds"] if refund["state"] == "failed"]
+        rows = database.rows(RECEIVED)
+        self.received = [row for row in rows if row["channel"] != "internal"]
+        self.internal = [row for row in rows if row["channel"] == "internal"]
+        rows = database.rows(RETURNED)
+        self.asked = {row["refund_id"]: row for row in rows}
+        self.returned = [row for row in rows
+                         if row["status"] == "succeeded" and row["channel"] != "internal"]
+
+    def in_books(self, txn):
+        return self.names.get(txn, txn)
+
+    def missing_charges(self):
+        known = {self.in_books(row["txn"]) for row in self.received}
+        return [charge for txn, charge in self.charges.items() if txn not in known]
+
+    def missing_refunds(self):
+        known = {row["channel_refund_id"] for row in self.returned}
+        return [refund for refund_id, refund in self.refunds.items() if refund_id not in known]
+
+    def refunds_that_failed(self):
+        """payguard takes them for made."""
+        return [refund for refund in self.failed
+                if self.asked.get(refund["refund_id"], {}).get("status") == "succeeded"]
+
+    def differences(self):
+        """Every difference, as a line of text."""
+        lines = [f"payguard does not know charge {charge}" for charge in self.missing_charges()]
+        lines += [f"payguard does not know refund {refund}" for refund in self.missing_refunds()]
+        lines += self.compare("payment", self.received, self.charges,
+                              lambda row: self.in_books(row["txn"]))
+        lines += self.compare("refund", self.returned, self.refunds,
+                              lambda row: row["channel_refund_id"])
+        for row in self.returned:
+            refund = self.refunds.get(row["channel_refund_id"])
+            if refund and self.in_books(row["txn"]) != refund["txn"]:
+                lines.append(f"refund {row} is of another charge: {refund}")
+        return lines
+
+    def compare(self, what, rows, books, name_of):
+        lines = []
+        seen = collections.Counter(name_of(row) for row in rows)
+        lines += [f"{times} {what}s are {name}" for name, times in seen.items() if times > 1]
+        for row in rows:
+            line = books.get(name_of(row))
+            if line is None:
+                lines.append(f"the channel does not know {what} {row}")
+            elif any(line[key] != row[key] for key in ("channel", "amount", "currency")):
+                lines.append(f"{what} {row} is not what the channel has: {line}")
+            elif line.get("order_id") and row.get("order_id") != line["order_id"]:
+                lines.append(f"{what} {row} is of another order: {line}")
+        return lines
+
+    def double_charges(self):
+        """Orders that a channel, or both together, charged more than once."""
+        orders = collections.Counter(charge["order_id"] for charge in self.charges.values())
+        return sum(1 for times in orders.values() if times > 1)
+
+    def totals(self):
+        """Cents by currency: (what, at the channels, in payguard)."""
+        def total(rows):
+            sums = collections.Counter()
+            for row in rows:
+                sums[row["currency"]] += row["amount"]
+            return dict(sorted(sums.items()))
+
+        return [("received", total(self.charges.values()), total(self.received)),
+                ("returned", total(self.refunds.values()), total(self.returned))]

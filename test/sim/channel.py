@@ -1,0 +1,415 @@
+"""Two payment channels behind one HTTP server, each with books of its own.
+
+A channel charges once for one payment_id, however often it is asked. Apart from that it does
+what channels do: it times out before and after charging, answers failed and charges later,
+charges twice, charges another amount, names one charge in two ways, gives money back on its
+own, and repeats, delays, reorders and loses its webhooks. What it does is drawn from a seeded
+generator. Its books say what really happened: every charge and every refund.
+
+    /<channel>/charge         payment_id, order_id, amount, currency
+    /<channel>/query          payment_id
+    /<channel>/close          payment_id
+    /<channel>/refund         refund_id, txn, amount, currency
+    /<channel>/query_refund   refund_id
+    /<channel>/name           txn → the name under which the charge is in the books
+    /calm                     no more faults
+    /books                    charges, refunds, names, faults and what is still to come
+"""
+
+import asyncio
+import collections
+import random
+import signal
+
+import wire
+
+NAMES = ("alpha", "beta")
+
+# What may go wrong with a charge, and how often relative to the others.
+CHARGE_FAULTS = {
+    "timeout_before_charging": 5,
+    "timeout_after_charging": 8,
+    "late_success": 5,
+    "wrong_amount": 2,
+    "wrong_currency": 1,
+    "not_found_yet": 4,
+    "chargeback": 2,
+    "second_charge": 3,
+    "second_name": 2,
+    "console_refund": 2,
+    "given_back_unseen": 2,
+    "console_charge": 2,
+    "amount_left_out": 3,
+    "spurious_failure": 2,
+}
+ANSWER_FAULTS = {"timeout_before": 2, "timeout_after": 2, "not_found_yet": 1, "says_unknown": 1}
+REFUND_FAULTS = {
+    "timeout_before": 2,
+    "timeout_after": 2,
+    "refund_fails_later": 2,
+    "refund_succeeds_later": 2,
+    "refund_declined": 1,
+}
+WEBHOOK_FAULTS = {
+    "duplicate_webhook": 4,
+    "late_webhook": 3,
+    "reordered_webhook": 3,
+    "lost_webhook": 3,
+    "webhook_without_payment_id": 2,
+    "webhook_without_amount": 2,
+    "webhook_without_status": 1,
+}
+
+
+class Channel:
+    """One channel: its books, its faults, its webhooks."""
+
+    def __init__(self, name, seed, fault_rate, pusher):
+        self.name = name
+        self.random = random.Random(f"{seed}/{name}")
+        self.fault_rate = fault_rate
+        self.pusher = pusher
+        self.trades = {}  # by payment_id
+        self.charges = {}  # by transaction
+        self.refunds = {}  # by refund_id, or by their own id where the channel began them
+        self.names = {}  # second name → transaction
+        self.faults = collections.Counter()
+        self.calls = collections.Counter()
+        self.scheduled = 0
+        self.last_id = 0
+
+    # faults and time
+
+    def fault(self, kinds):
+        """Draws a fault, or None."""
+        if self.random.random() >= self.fault_rate:
+            return None
+        kind = self.random.choices(list(kinds), kinds.values())[0]
+        self.faults[kind] += 1
+        return kind
+
+    def later(self, low, high, action, *args):
+        def run():
+            self.scheduled -= 1
+            action(*args)
+
+        self.scheduled += 1
+        asyncio.get_running_loop().call_later(self.random.uniform(low, high), run)
+
+    def new_id(self, prefix):
+        self.last_id += 1
+        return f"{self.name}-{prefix}{self.last_id:06}"
+
+    # webhooks
+
+    def webhook(self, message, about=None):
+        """Pushes a message, or does not; about: the line in the books that it tells of."""
+        message = dict(message, channel=self.name, event_id=self.new_id("event"))
+        fault = self.fault(WEBHOOK_FAULTS)
+        delay = self.random.uniform(0, 0.005)
+        if fault == "lost_webhook":
+            return
+        if fault == "late_webhook":
+            delay = self.random.uniform(0.1, 0.5)
+        elif fault == "reordered_webhook":
+            delay = self.random.uniform(0.01, 0.06)
+        elif fault == "webhook_without_payment_id" and message.get("txn"):
+            message.pop("payment_id", None)
+        elif fault == "webhook_without_amount":
+            if message["about"] == "payment" and message.get("payment_id"):
+                message.pop("amount", None)
+                message.pop("currency", None)
+        elif fault == "webhook_without_status" and message["about"] == "payment":
+            if message.get("payment_id"):
+                message.pop("status", None)
+        elif fault == "duplicate_webhook":
+            for _ in range(self.random.randint(1, 3)):
+                self.pusher.push(message, self.random.choice((0, 0.001, 0.1)))
+        if about and (message["about"] != "payment"
+                      or ("payment_id" in message and "status" in message)):
+            about["told"] = True
+        self.pusher.push(message, delay)
+
+    def payment_webhook(self, trade, status, charge=None, txn=None):
+        message = {"about": "payment", "payment_id": trade["payment_id"],
+                   "order_id": trade["order_id"], "status": status}
+        if charge:
+            message.update(txn=txn or charge["txn"], amount=charge["amount"],
+                           currency=charge["currency"])
+        self.webhook(message, charge)
+
+    def refund_webhook(self, refund):
+        if refund["kind"] == "asked":
+            self.webhook({"about": "refund", "refund_id": refund["refund_id"],
+                          "status": refund["state"], "txn": refund["channel_refund_id"],
+                          "amount": refund["amount"], "currency": refund["currency"]},
+                         refund)
+        else:
+            self.webhook({"about": "reversal", "kind": refund["kind"],
+                          "reversal_id": refund["channel_refund_id"], "txn": refund["txn"],
+                          "amount": refund["amount"], "currency": refund["currency"]},
+                         refund)
+
+    # money in
+
+    def take(self, trade, amount=None, currency=None, silent=False):
+        """Takes the customer's money."""
+        charge = {"txn": self.new_id("txn"), "payment_id": trade["payment_id"],
+                  "order_id": trade["order_id"],
+                  "amount": trade["amount"] if amount is None else amount,
+                  "currency": currency or trade["currency"]}
+        self.charges[charge["txn"]] = charge
+        trade["charges"].append(charge)
+        trade["state"] = "charged"
+        if not silent:
+            self.payment_webhook(trade, "succeeded", charge)
+        return charge
+
+    def take_later(self, trade, while_state):
+        if trade["state"] == while_state:
+            self.take(trade)
+
+    def complete(self, trade):
+        """A customer completes, or leaves, what was pending."""
+        if trade["state"] != "pending":
+            return
+        if self.random.random() < 0.8:
+            self.take(trade)
+        else:
+            trade["state"] = "failed"
+            self.payment_webhook(trade, "failed")
+
+    def second_charge(self, trade):
+        amount = trade["amount"] + self.random.choice((0, 0, 7))
+        self.take(trade, amount)
+
+    def second_name(self, trade):
+        charge = trade["charges"][0]
+        name = charge["txn"] + "-b"
+        self.names[name] = charge["txn"]
+        self.payment_webhook(trade, "succeeded", charge, name)
+
+    def console_charge(self, trade):
+        """Somebody at the shop charges by hand, without an attempt."""
+        charge = {"txn": self.new_id("txn"), "payment_id": None, "order_id": trade["order_id"],
+                  "amount": trade["amount"], "currency": trade["currency"]}
+        self.charges[charge["txn"]] = charge
+        self.webhook({"about": "console", "order_id": trade["order_id"], "txn": charge["txn"],
+                      "amount": charge["amount"], "currency": charge["currency"]}, charge)
+
+    def answer(self, trade):
+        """What the channel says of a trade."""
+        if trade["state"] == "charged":
+            charges = [{key: charge[key] for key in ("txn", "amount", "currency")}
+                       for charge in trade["charges"]]
+            return dict(charges[0], status="succeeded", more=charges[1:])
+        if trade["state"] == "hidden":
+            return {"status": "not_found"}
+        return {"status": trade["state"]}
+
+    def charge(self, request):
+        trade = self.trades.setdefault(request["payment_id"], {
+            "payment_id": request["payment_id"], "order_id": request["order_id"],
+            "amount": request["amount"], "currency": request["currency"],
+            "state": "new", "charges": []})
+        if trade["state"] != "new":
+            return self.answer(trade)
+        fault = self.fault(CHARGE_FAULTS)
+        if fault == "timeout_before_charging":
+            return None
+        if fault == "late_success":
+            trade["state"] = "failed"
+            self.payment_webhook(trade, "failed")
+            self.later(0.02, 0.4, self.take, trade)
+            return self.answer(trade)
+        if fault == "not_found_yet":
+            trade["state"] = "hidden"
+            self.later(0.02, 0.5, self.take_later, trade, "hidden")
+            return {"status": "pending"}
+        if fault == "wrong_amount":
+            self.take(trade, max(1, trade["amount"] + self.random.choice((-3, 5, 100))))
+            return self.answer(trade)
+        if fault == "wrong_currency":
+            self.take(trade, None, "CHF")
+            return self.answer(trade)
+        if fault is None and self.random.random() < 0.1:
+            trade["state"] = "failed"
+            self.payment_webhook(trade, "failed")
+            return dict(self.answer(trade), code="declined")
+        if fault is None and self.random.random() < 0.1:
+            trade["state"] = "pending"
+            self.later(0.01, 0.15, self.complete, trade)
+            return self.answer(trade)
+        if fault == "given_back_unseen":
+            charge = self.take(trade, silent=True)
+            self.later(0, 0.01, self.give_back, charge,
+                       self.random.choice(("chargeback", "refund")))
+            return None
+        charge = self.take(trade)
+        if fault == "timeout_after_charging":
+            return None
+        if fault == "second_charge":
+            self.later(0, 0.1, self.second_charge, trade)
+        elif fault == "second_name":
+            self.later(0, 0.1, self.second_name, trade)
+        elif fault == "console_charge":
+            self.later(0, 0.1, self.console_charge, trade)
+        elif fault == "chargeback":
+            self.later(0.01, 0.2, self.give_back, charge, "chargeback")
+        elif fault == "console_refund":
+            self.later(0.01, 0.2, self.give_back, charge, "refund")
+        elif fault == "spurious_failure":
+            self.payment_webhook(trade, "failed")
+        elif fault == "amount_left_out":
+            return {"status": "succeeded", "txn": charge["txn"], "more": []}
+        return self.answer(trade)
+
+    def query(self, request):
+        fault = self.fault(ANSWER_FAULTS)
+        if fault in ("timeout_before", "timeout_after"):
+            return None
+        trade = self.trades.get(request["payment_id"])
+        if fault == "says_unknown":
+            return {"status": "unknown"}
+        if fault == "not_found_yet" or trade is None or trade["state"] == "new":
+            return {"status": "not_found"}
+        return self.answer(trade)
+
+    def close(self, request):
+        fault = self.fault(ANSWER_FAULTS)
+        if fault == "timeout_before":
+            return None
+        trade = self.trades.get(request["payment_id"])
+        if trade is None:
+            # beta knows nothing of it, and will charge when it is asked later
+            if self.name == "beta":
+                return {"status": "not_found"}
+            self.trades[request["payment_id"]] = {
+                "payment_id": request["payment_id"], "order_id": None, "amount": None,
+                "currency": None, "state": "closed", "charges": []}
+            return {"status": "closed"}
+        if trade["state"] in ("new", "pending"):
+            trade["state"] = "closed"
+            self.payment_webhook(trade, "closed")
+        if fault == "timeout_after":
+            return None
+        return self.answer(trade)
+
+    # money back
+
+    def room(self, charge):
+        """What of a charge may still go back."""
+        return charge["amount"] - sum(
+            refund["amount"] for refund in self.refunds.values()
+            if refund["txn"] == charge["txn"] and refund["state"] != "failed")
+
+    def give_back(self, charge, kind):
+        """A refund at the console, or a chargeback, of a part or of all."""
+        amount = charge["amount"] if kind == "chargeback" else max(1, charge["amount"] // 2)
+        if kind == "refund" and amount > self.room(charge):
+            return
+        reversal = {"refund_id": None, "channel_refund_id": self.new_id("reversal"),
+                    "txn": charge["txn"], "amount": amount, "currency": charge["currency"],
+                    "state": "succeeded", "kind": kind}
+        self.refunds[reversal["channel_refund_id"]] = reversal
+        self.refund_webhook(reversal)
+
+    def refund_state(self, refund, state, while_state):
+        if refund["state"] != while_state:
+            return
+        if state == "succeeded" and while_state == "failed":
+            if refund["amount"] > self.room(self.charges[refund["txn"]]):
+                return
+        refund["state"] = state
+        self.refund_webhook(refund)
+
+    def refund_answer(self, refund):
+        return {"status": refund["state"], "txn": refund["channel_refund_id"],
+                "amount": refund["amount"], "currency": refund["currency"]}
+
+    def refund(self, request):
+        txn = self.names.get(request["txn"], request["txn"])
+        charge = self.charges.get(txn)
+        refund = self.refunds.get(request["refund_id"])
+        if refund and refund["state"] != "failed":
+            return self.refund_answer(refund)
+        fault = self.fault(REFUND_FAULTS)
+        if fault == "timeout_before":
+            return None
+        if charge is None:
+            return {"status": "failed", "code": "no_such_charge"}
+        if request["currency"] != charge["currency"] or request["amount"] > self.room(charge):
+            return {"status": "failed", "code": "not_that_much_left"}
+        if refund is None:
+            refund = {"refund_id": request["refund_id"],
+                      "channel_refund_id": self.new_id("refund"), "txn": txn,
+                      "amount": request["amount"], "currency": request["currency"],
+                      "kind": "asked"}
+            self.refunds[request["refund_id"]] = refund
+        refund["state"] = "succeeded"
+        if fault in ("refund_declined", "refund_succeeds_later"):
+            refund["state"] = "failed"
+            if fault == "refund_succeeds_later":
+                self.later(0.02, 0.2, self.refund_state, refund, "succeeded", "failed")
+        elif fault is None and self.random.random() < 0.2:
+            refund["state"] = "pending"
+            self.later(0.01, 0.1, self.refund_state, refund, "succeeded", "pending")
+        else:
+            self.refund_webhook(refund)
+        if fault == "refund_fails_later":
+            self.later(0.02, 0.2, self.refund_state, refund, "failed", "succeeded")
+        if fault == "timeout_after":
+            return None
+        return self.refund_answer(refund)
+
+    def query_refund(self, request):
+        fault = self.fault(ANSWER_FAULTS)
+        if fault in ("timeout_before", "timeout_after"):
+            return None
+        refund = self.refunds.get(request["refund_id"])
+        if fault == "says_unknown":
+            return {"status": "unknown"}
+        if fault == "not_found_yet" or refund is None:
+            return {"status": "not_found"}
+        return self.refund_answer(refund)
+
+    def name_of(self, request):
+        return {"txn": self.names.get(request["txn"], request["txn"])}
+
+    def books(self):
+        return {"charges": list(self.charges.values()), "refunds": list(self.refunds.values()),
+                "names": self.names, "faults": self.faults, "calls": self.calls}
+
+
+async def run(seed, fault_rate, webhook_port, report):
+    pusher = wire.Pusher(webhook_port, "/webhook")
+    channels = {name: Channel(name, seed, fault_rate, pusher) for name in NAMES}
+    calls = {"charge": Channel.charge, "query": Channel.query, "close": Channel.close,
+             "refund": Channel.refund, "query_refund": Channel.query_refund,
+             "name": Channel.name_of}
+
+    async def handle(path, request):
+        _, first, *rest = path.split("/")
+        if first == "calm":
+            for channel in channels.values():
+                channel.fault_rate = 0
+            return {}
+        if first == "to_come":
+            return {"to_come": pusher.undelivered
+                    + sum(channel.scheduled for channel in channels.values())}
+        if first == "books":
+            return {name: channel.books() for name, channel in channels.items()}
+        channel = channels[first]
+        channel.calls[rest[0]] += 1
+        return calls[rest[0]](channel, request)
+
+    server, port = await wire.serve(handle)
+    report.send(port)
+    async with server:
+        await server.serve_forever()
+
+
+def main(seed, fault_rate, webhook_port, report):
+    """The channels' process; its port goes to `report`."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    asyncio.run(run(seed, fault_rate, webhook_port, report))

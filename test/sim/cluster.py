@@ -1,0 +1,50 @@
+"""A throwaway PostgreSQL cluster with payguard, on a unix socket alone."""
+
+import os
+import shutil
+import subprocess
+import tempfile
+
+SETTINGS = """
+listen_addresses = ''
+unix_socket_directories = '{socket}'
+fsync = off
+max_connections = 100
+shared_buffers = 256MB
+deadlock_timeout = 200ms
+"""
+
+
+class Cluster:
+    """As a context manager: initdb and pg_ctl are looked for in PATH."""
+
+    def __init__(self):
+        self.folder = tempfile.mkdtemp(prefix="payguard-sim.")
+        self.data = os.path.join(self.folder, "data")
+        self.log = os.path.join(self.folder, "server.log")
+        self.dsn = f"host={self.folder} port=5432 user=postgres dbname=postgres"
+
+    def __enter__(self):
+        try:
+            self.run("initdb", "-D", self.data, "-U", "postgres", "-A", "trust", "-E", "UTF8",
+                     "--locale=C.UTF-8", "--no-sync")
+            with open(os.path.join(self.data, "postgresql.conf"), "a", encoding="utf-8") as conf:
+                conf.write(SETTINGS.format(socket=self.folder))
+            self.run("pg_ctl", "-D", self.data, "-l", self.log, "-w", "start")
+        except BaseException:
+            self.__exit__(None, None, None)
+            raise
+        return self
+
+    def __exit__(self, *_):
+        if os.path.exists(os.path.join(self.data, "postmaster.pid")):
+            subprocess.run(["pg_ctl", "-D", self.data, "-m", "immediate", "-w", "stop"],
+                           stdout=subprocess.DEVNULL, check=False)
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    @staticmethod
+    def run(*command):
+        done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                              text=True, check=False)
+        if done.returncode != 0:
+            raise RuntimeError(f"{command[0]} failed:\n{done.stdout}")
