@@ -1,6 +1,6 @@
 -- Who may do what: nothing for PUBLIC, exact sets of functions for the rest.
 REVOKE ALL ON ALL TABLES IN SCHEMA payguard FROM PUBLIC;
-REVOKE ALL ON ALL FUNCTIONS IN SCHEMA payguard FROM PUBLIC;
+REVOKE ALL ON ALL ROUTINES IN SCHEMA payguard FROM PUBLIC;
 REVOKE ALL ON SCHEMA payguard FROM PUBLIC;
 
 -- The first function of an access is its marker: who may execute it has the access. It
@@ -33,6 +33,10 @@ AS $$
     ('channel',  false, 'payguard.retry_task(bigint,uuid,text,interval)'),
     ('channel',  false, 'payguard.extend_lease(bigint,uuid,interval)'),
     ('channel',  false, 'payguard.query_payment(uuid)'),
+    ('channel',  false, 'payguard.channel_drivers()'),
+    ('channel',  false, 'payguard.start_driver_timer(interval)'),
+    ('channel',  false, 'payguard.stop_driver_timer()'),
+    ('channel',  false, 'payguard.run_tasks(integer,interval)'),
     ('operator', true,  'payguard.register_channel(text,boolean,text,interval,interval,interval,interval,text,boolean)'),
     ('operator', false, 'payguard.order_timeline(text)'),
     ('operator', false, 'payguard.refund_order(text,text,bigint,text,jsonb)'),
@@ -81,7 +85,7 @@ DECLARE
 BEGIN
   EXECUTE format('GRANT USAGE ON SCHEMA payguard TO %I', role);
   FOR f IN SELECT a.function FROM payguard.access_functions() a WHERE a.access = apply_access.access LOOP
-    EXECUTE format('GRANT EXECUTE ON FUNCTION %s TO %I', f::regprocedure, role);
+    EXECUTE format('GRANT EXECUTE ON ROUTINE %s TO %I', f::regprocedure, role);
   END LOOP;
   IF access = 'auditor' THEN
     FOR f IN SELECT payguard.own_tables() LOOP
@@ -142,7 +146,7 @@ BEGIN
   PERFORM payguard.check_access(role, access);
   kept := ARRAY(SELECT r.access FROM payguard.role_access() r
                 WHERE r.role = revoke_access.role AND r.access <> revoke_access.access);
-  EXECUTE format('REVOKE ALL ON ALL FUNCTIONS IN SCHEMA payguard FROM %I', role);
+  EXECUTE format('REVOKE ALL ON ALL ROUTINES IN SCHEMA payguard FROM %I', role);
   EXECUTE format('REVOKE ALL ON ALL TABLES IN SCHEMA payguard FROM %I', role);
   EXECUTE format('REVOKE ALL ON SCHEMA payguard FROM %I', role);
   FOREACH a IN ARRAY kept LOOP
@@ -153,4 +157,4 @@ $$;
 COMMENT ON FUNCTION payguard.revoke_access(name, text) IS
   'Takes an access from a role, which keeps what its other accesses need';
 
-REVOKE ALL ON ALL FUNCTIONS IN SCHEMA payguard FROM PUBLIC;
+REVOKE ALL ON ALL ROUTINES IN SCHEMA payguard FROM PUBLIC;
