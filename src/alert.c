@@ -55,6 +55,30 @@ payguard_alert_refund(const char *kind, const char *severity, const Refund *refu
 }
 
 /*
+ * payguard_alert_task opens an alert whose cause is a task.
+ */
+void
+payguard_alert_task(const char *kind, const char *severity, const Task *task,
+					Jsonb *details)
+{
+	Alert alert = {
+		.kind = payguard_text(kind),
+		.severity = payguard_text(severity),
+		.cause = payguard_text(psprintf(INT64_FORMAT, task->task_id)),
+		.order_id = task->order_id,
+		.payment_id = task->payment_id,
+		.refund_id = task->refund_id,
+		.task_id = task->task_id,
+		.details = details,
+		.opened_at = GetCurrentTimestamp(),
+		.acknowledged_at = NO_TIME,
+		.resolved_at = NO_TIME,
+	};
+
+	payguard_store_insert_new(&payguard_alerts, ALERT_OPEN, &alert);
+}
+
+/*
  * payguard_alert_resolve closes the open alert of a kind and cause, where there is one.
  */
 void

@@ -8,8 +8,11 @@
 #include "postgres.h"
 
 #include "access/detoast.h"
+#include "access/htup_details.h"
 #include "mb/pg_wchar.h"
 #include "utils/builtins.h"
+#include "utils/fmgrprotos.h"
+#include "utils/typcache.h"
 
 #include "payguard.h"
 
@@ -191,6 +194,60 @@ payguard_arg_channel_status(Datum value, bool isnull, const char *name)
 		payguard_arg_bad(name, "It is not known.",
 						 "Use succeeded, failed, closed, pending, unknown or not_found.");
 	return status;
+}
+
+/*
+ * payguard_arg_lease reads an interval that must be longer than nothing.
+ */
+Interval *
+payguard_arg_lease(Datum value, bool isnull, const char *name)
+{
+	Interval *zero = palloc0(sizeof(Interval));
+
+	if (isnull)
+		payguard_arg_missing(name);
+	if (DatumGetBool(DirectFunctionCall2(interval_le, value, IntervalPGetDatum(zero))))
+		payguard_arg_bad(name, "It is not longer than nothing.",
+						 "Give an interval such as '30 s'.");
+	return DatumGetIntervalP(value);
+}
+
+/*
+ * payguard_arg_rows takes an array of rows apart, none of which may be NULL.
+ */
+Datum *
+payguard_arg_rows(ArrayType *array, const char *name, int *n)
+{
+	Datum *elements;
+	bool *isnull;
+
+	deconstruct_array(array, ARR_ELEMTYPE(array), -1, false, TYPALIGN_DOUBLE, &elements,
+					  &isnull, n);
+	for (int i = 0; i < *n; i++)
+		if (isnull[i])
+			payguard_arg_missing(name);
+	return elements;
+}
+
+/*
+ * payguard_arg_row takes a row apart that must have n columns.
+ */
+void
+payguard_arg_row(Datum row, int n, Datum *values, bool *nulls)
+{
+	HeapTupleHeader header = DatumGetHeapTupleHeader(row);
+	HeapTupleData tuple = {
+		.t_len = HeapTupleHeaderGetDatumLength(header),
+		.t_tableOid = InvalidOid,
+		.t_data = header,
+	};
+	TupleDesc desc = lookup_rowtype_tupdesc(HeapTupleHeaderGetTypeId(header),
+											HeapTupleHeaderGetTypMod(header));
+
+	if (desc->natts != n)
+		elog(ERROR, "payguard: %d columns instead of %d", desc->natts, n);
+	heap_deform_tuple(&tuple, desc, values, nulls);
+	ReleaseTupleDesc(desc);
 }
 
 /*

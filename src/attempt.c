@@ -67,17 +67,17 @@ payguard_payment_lock(const pg_uuid_t *payment_id, Order *order, Payment *paymen
 }
 
 /*
- * payguard_payment_withdraw_charge takes back a charge that no worker has claimed: then it is
- * certain that the channel knows nothing of it. false: there is no such charge.
+ * payguard_payment_withdraw_charge takes back a charge that no worker has claimed, or
+ * only ones that are certain not to have sent it: the channel knows nothing of it. false: there is no such charge.
  */
 bool
 payguard_payment_withdraw_charge(const Payment *payment)
 {
 	Task charge;
 
-	if (!payguard_task_find("charge", payment, NULL, &charge) || charge.tries > 0)
+	if (!payguard_task_find("charge", payment, NULL, &charge) || charge.sent)
 		return false;
-	payguard_store_delete(&payguard_tasks, &charge);
+	payguard_task_finish(&charge, NULL, NULL);
 	return true;
 }
 

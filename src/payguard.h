@@ -10,7 +10,9 @@
 
 #include "fmgr.h"
 #include "nodes/nodes.h"
+#include "nodes/execnodes.h"
 #include "nodes/pg_list.h"
+#include "utils/array.h"
 #include "utils/jsonb.h"
 #include "utils/timestamp.h"
 #include "utils/uuid.h"
@@ -299,12 +301,10 @@ typedef struct Task
 	pg_uuid_t *refund_id;
 	text *channel;
 	TimestampTz run_at;
-	pg_uuid_t *lease_token;
-	TimestampTz leased_until;
-	text *worker;
-	int64 tries; /* how often it was claimed; 0: nobody outside knows of it */
+	int64 tries; /* how often it was claimed */
+	bool sent;	 /* a worker may have told the channel of it */
 	text *last_error;
-	TimestampTz dead_at;
+	TimestampTz dead_at; /* out of tries: waits for a person */
 	TimestampTz created_at;
 } Task;
 
@@ -317,10 +317,8 @@ enum
 	TASK_F_REFUND_ID,
 	TASK_F_CHANNEL,
 	TASK_F_RUN_AT,
-	TASK_F_LEASE_TOKEN,
-	TASK_F_LEASED_UNTIL,
-	TASK_F_WORKER,
 	TASK_F_TRIES,
+	TASK_F_SENT,
 	TASK_F_LAST_ERROR,
 	TASK_F_DEAD_AT,
 	TASK_F_CREATED_AT,
@@ -332,6 +330,64 @@ enum
 	TASK_BY_ID,
 	TASK_OF_PAYMENT,
 	TASK_OF_REFUND
+};
+
+/* A worker's hold on a task, and so on the order: one task of an order runs at a time. */
+typedef struct Lease
+{
+	RowHeader header;
+	text *order_id;
+	int64 task_id;
+	pg_uuid_t *lease_token;
+	TimestampTz leased_until;
+	text *worker;
+} Lease;
+
+enum
+{
+	LEASE_F_ORDER_ID,
+	LEASE_F_TASK_ID,
+	LEASE_F_LEASE_TOKEN,
+	LEASE_F_LEASED_UNTIL,
+	LEASE_F_WORKER,
+	N_LEASE_FIELDS
+};
+
+enum
+{
+	LEASE_OF_ORDER
+};
+
+/* A task that was claimed and is gone: what a late or repeated answer is about. */
+typedef struct FinishedTask
+{
+	RowHeader header;
+	int64 task_id;
+	text *kind;
+	text *order_id;
+	pg_uuid_t *payment_id;
+	pg_uuid_t *refund_id;
+	pg_uuid_t *lease_token; /* of the answer that finished it; NULL: it became pointless */
+	text *outcome;
+	TimestampTz finished_at;
+} FinishedTask;
+
+enum
+{
+	FINISHED_F_TASK_ID,
+	FINISHED_F_KIND,
+	FINISHED_F_ORDER_ID,
+	FINISHED_F_PAYMENT_ID,
+	FINISHED_F_REFUND_ID,
+	FINISHED_F_LEASE_TOKEN,
+	FINISHED_F_OUTCOME,
+	FINISHED_F_FINISHED_AT,
+	N_FINISHED_FIELDS
+};
+
+enum
+{
+	FINISHED_BY_ID
 };
 
 /* One message from a channel. */
@@ -481,6 +537,8 @@ extern const Table payguard_channels;
 extern const Table payguard_refunds;
 extern const Table payguard_refund_balances;
 extern const Table payguard_tasks;
+extern const Table payguard_leases;
+extern const Table payguard_finished_tasks;
 extern const Table payguard_notifications;
 extern const Table payguard_alerts;
 extern const Table payguard_deadlines;
@@ -501,6 +559,9 @@ extern TimestampTz payguard_arg_time_or_null(Datum value, bool isnull, const cha
 extern pg_uuid_t *payguard_arg_uuid(Datum value, bool isnull, const char *name);
 extern ChannelStatus payguard_arg_channel_status(Datum value, bool isnull,
 												 const char *name);
+extern Interval *payguard_arg_lease(Datum value, bool isnull, const char *name);
+extern Datum *payguard_arg_rows(ArrayType *array, const char *name, int *n);
+extern void payguard_arg_row(Datum row, int n, Datum *values, bool *nulls);
 extern int payguard_arg_max(Datum value, bool isnull, const char *name);
 extern void payguard_arg_bad(const char *name, const char *problem, const char *hint)
 	pg_attribute_noreturn();
@@ -555,6 +616,7 @@ extern const char *payguard_payment_outcome(const Payment *payment,
 											const char **message);
 extern void payguard_result_of(const Payment *payment, const Order *order, bool replayed,
 							   PaymentResult *result);
+extern void payguard_result_put(ReturnSetInfo *rsinfo, const PaymentResult *result);
 extern Datum payguard_result_datum(const PaymentResult *result, TupleDesc desc);
 
 /* attempt.c */
@@ -574,6 +636,8 @@ extern bool payguard_task_find(const char *kind, const Payment *payment,
 							   const Refund *refund, Task *task);
 extern bool payguard_task_remove(const char *kind, const Payment *payment,
 								 const Refund *refund);
+extern void payguard_task_finish(const Task *task, pg_uuid_t *lease_token,
+								 const char *outcome);
 extern void payguard_task_query(const Payment *payment, const Channel *channel);
 
 /* alert.c */
@@ -584,6 +648,8 @@ extern void payguard_alert_payment(const char *kind, const char *severity,
 								   const Payment *payment, Jsonb *details);
 extern void payguard_alert_refund(const char *kind, const char *severity,
 								  const Refund *refund, Jsonb *details);
+extern void payguard_alert_task(const char *kind, const char *severity, const Task *task,
+								Jsonb *details);
 extern void payguard_alert_resolve(const char *kind, const text *cause, text *note);
 
 /* evidence.c */

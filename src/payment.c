@@ -22,8 +22,6 @@
 #include "miscadmin.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
-#include "utils/lsyscache.h"
-#include "utils/typcache.h"
 
 #include "payguard.h"
 
@@ -76,6 +74,7 @@ typedef struct PayCall
 
 static void read_pay_arguments(FunctionCallInfo fcinfo, PayCall *call);
 static void read_pay_requests(ArrayType *array, PayCall **calls, int *n);
+static Datum open_attempt(FunctionCallInfo fcinfo, const char *kind, const char *function);
 static void pay(PayCall *calls, int n);
 static void link_calls(PayCall *calls, int n);
 static void probe(PayCall *calls, int n);
@@ -220,6 +219,23 @@ payguard_result_datum(const PaymentResult *result, TupleDesc desc)
 	return HeapTupleGetDatum(heap_form_tuple(desc, values, nulls));
 }
 
+/*
+ * payguard_result_put adds a result to those of a function that returns several.
+ */
+void
+payguard_result_put(ReturnSetInfo *rsinfo, const PaymentResult *result)
+{
+	HeapTupleHeader header =
+		DatumGetHeapTupleHeader(payguard_result_datum(result, rsinfo->setDesc));
+	HeapTupleData tuple = {
+		.t_len = HeapTupleHeaderGetDatumLength(header),
+		.t_tableOid = InvalidOid,
+		.t_data = header,
+	};
+
+	tuplestore_puttuple(rsinfo->setResult, &tuple);
+}
+
 PG_FUNCTION_INFO_V1(payguard_pay_order);
 
 /*
@@ -260,8 +276,27 @@ PG_FUNCTION_INFO_V1(payguard_start_payment);
 Datum
 payguard_start_payment(PG_FUNCTION_ARGS)
 {
+	return open_attempt(fcinfo, "start", "start_payment()");
+}
+
+PG_FUNCTION_INFO_V1(payguard_request_payment);
+
+/*
+ * request_payment(the arguments of start_payment) → payment_result
+ *
+ * The same, and a charge task: a worker will call the channel.
+ */
+Datum
+payguard_request_payment(PG_FUNCTION_ARGS)
+{
+	return open_attempt(fcinfo, "request", "request_payment()");
+}
+
+static Datum
+open_attempt(FunctionCallInfo fcinfo, const char *kind, const char *function)
+{
 	PayCall call = {
-		.kind = "start",
+		.kind = kind,
 		.order_id = payguard_arg_id(ARG(0), "order_id"),
 		.key = payguard_arg_id(ARG(1), "idempotency_key"),
 		.channel = payguard_arg_id(ARG(2), "channel"),
@@ -273,7 +308,7 @@ payguard_start_payment(PG_FUNCTION_ARGS)
 	};
 	PaymentResult result;
 
-	payguard_request_begin("start_payment()");
+	payguard_request_begin(function);
 	pay(&call, 1);
 	if (call.verdict == VERDICT_REFUSE)
 		payguard_raise(&call.refusal);
@@ -332,16 +367,9 @@ payguard_pay_orders(PG_FUNCTION_ARGS)
 	for (int i = 0; i < n; i++)
 	{
 		PaymentResult result;
-		HeapTupleData tuple;
-		HeapTupleHeader header;
 
 		set_result(&calls[i], &result);
-		header = DatumGetHeapTupleHeader(payguard_result_datum(&result, rsinfo->setDesc));
-		tuple.t_len = HeapTupleHeaderGetDatumLength(header);
-		ItemPointerSetInvalid(&tuple.t_self);
-		tuple.t_tableOid = InvalidOid;
-		tuple.t_data = header;
-		tuplestore_puttuple(rsinfo->setResult, &tuple);
+		payguard_result_put(rsinfo, &result);
 	}
 	return (Datum) 0;
 }
@@ -364,35 +392,16 @@ read_pay_arguments(FunctionCallInfo fcinfo, PayCall *call)
 static void
 read_pay_requests(ArrayType *array, PayCall **calls, int *n)
 {
-	Datum *elements;
-	bool *isnull;
+	Datum *elements = payguard_arg_rows(array, "requests", n);
 
-	deconstruct_array(array, ARR_ELEMTYPE(array), -1, false, TYPALIGN_DOUBLE, &elements,
-					  &isnull, n);
 	*calls = palloc0(sizeof(PayCall) * Max(*n, 1));
 	for (int i = 0; i < *n; i++)
 	{
 		PayCall *call = &(*calls)[i];
-		HeapTupleHeader header;
-		HeapTupleData tuple;
-		TupleDesc desc;
 		Datum values[6];
 		bool nulls[6];
 
-		if (isnull[i])
-			payguard_arg_missing("requests");
-		header = DatumGetHeapTupleHeader(elements[i]);
-		desc = lookup_rowtype_tupdesc(HeapTupleHeaderGetTypeId(header),
-									  HeapTupleHeaderGetTypMod(header));
-		if (desc->natts != lengthof(values))
-			elog(ERROR, "payguard: pay_request has %d columns", desc->natts);
-		tuple.t_len = HeapTupleHeaderGetDatumLength(header);
-		ItemPointerSetInvalid(&tuple.t_self);
-		tuple.t_tableOid = InvalidOid;
-		tuple.t_data = header;
-		heap_deform_tuple(&tuple, desc, values, nulls);
-		ReleaseTupleDesc(desc);
-
+		payguard_arg_row(elements[i], lengthof(values), values, nulls);
 		call->kind = "pay";
 		call->order_id = payguard_arg_id(values[0], nulls[0], "order_id");
 		call->key = payguard_arg_id(values[1], nulls[1], "idempotency_key");
@@ -842,6 +851,11 @@ complete(PayCall *call)
 		payguard_order_change(order, ORDER_PAYING, 0, "order.paying", &call->payment,
 							  payguard_json("channel", 't', call->channel,
 											"idempotency_key", 't', call->key, NULL));
+		if (strcmp(call->kind, "request") == 0)
+		{
+			payguard_task_schedule("charge", &call->payment, NULL, GetCurrentTimestamp());
+			return;
+		}
 		payguard_channel_of(&call->payment, &channel);
 		payguard_task_query(&call->payment, &channel);
 		return;

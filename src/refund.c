@@ -168,7 +168,7 @@ has_begun(const Refund *refund)
 		case REFUND_WAIVED:
 			return false;
 		case REFUND_PENDING:
-			return !payguard_task_find("refund", NULL, refund, &task) || task.tries > 0;
+			return !payguard_task_find("refund", NULL, refund, &task) || task.sent;
 		case REFUND_UNKNOWN:
 		case REFUND_SUCCEEDED:
 		case REFUND_FAILED:

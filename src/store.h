@@ -15,6 +15,7 @@
 #include "access/tupdesc.h"
 #include "datatype/timestamp.h"
 #include "nodes/nodes.h"
+#include "utils/tuplestore.h"
 
 #include "machine.h"
 
@@ -71,6 +72,15 @@ typedef struct RowQuery
 	Oid types[MAX_QUERY_PARAMETERS]; /* of the parameters, ended by InvalidOid */
 } RowQuery;
 
+/* A statement on many rows of one table, which it may update; a constant, as RowQuery. */
+#define MAX_STATEMENT_PARAMETERS 8
+typedef struct Statement
+{
+	const char *sql; /* qualified, with $1 ... */
+	Oid types[MAX_STATEMENT_PARAMETERS + 1]; /* of the parameters, ended by InvalidOid */
+	const char *updates;					 /* the table that it updates, or NULL */
+} Statement;
+
 /* What every row struct begins with. */
 typedef struct RowHeader
 {
@@ -103,6 +113,10 @@ extern void payguard_store_update(const Table *table, FieldSet changed, const vo
 extern void payguard_store_delete(const Table *table, const void *row);
 
 extern void payguard_store_suppressed(const Table *table) pg_attribute_noreturn();
+extern int payguard_store_execute(const Statement *statement, Datum *values,
+								  const char *nulls);
+extern Datum payguard_store_result(int row, int column, bool *isnull);
+extern void payguard_store_put_results(Tuplestorestate *store, TupleDesc desc);
 extern void payguard_store_make_durable(const void *row);
 extern bool payguard_store_expects(const char *relation, CmdType operation);
 extern Datum payguard_store_row_datum(const Table *table, const void *row,

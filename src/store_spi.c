@@ -48,7 +48,8 @@ typedef enum Operation
 	OP_INSERT,
 	OP_INSERT_NEW,
 	OP_UPDATE,
-	OP_DELETE
+	OP_DELETE,
+	OP_STATEMENT
 } Operation;
 
 /* Of an insert or update: what was really written is returned, to be compared. */
@@ -90,6 +91,7 @@ static uint64 run(const Table *table, int operation, uint64 variant, Datum *valu
 				  const char *nulls);
 static int run_plan(SPIPlanPtr plan, Datum *values, const char *nulls, bool read_only,
 					const char *announced, CmdType operation);
+static PlanEntry *get_entry(const Table *table, int operation, uint64 variant);
 static SPIPlanPtr get_plan(const Table *table, int operation, uint64 variant);
 static SPIPlanPtr make_plan(const Table *table, int operation, uint64 variant);
 static int parameter_types(const Table *table, Operation operation, uint64 variant,
@@ -263,6 +265,62 @@ payguard_store_delete(const Table *table, const void *row)
 	collect(table, key_fields(table, 0), row, values, nulls);
 	if (run(table, OP_DELETE, 0, values, nulls) != 1)
 		payguard_store_suppressed(table);
+}
+
+/*
+ * payguard_store_execute runs a statement on many rows and returns the number of its results,
+ * which payguard_store_result() and payguard_store_put_results() read until the next call.
+ */
+int
+payguard_store_execute(const Statement *statement, Datum *values, const char *nulls)
+{
+	MemoryContext caller = CurrentMemoryContext;
+	PlanEntry *entry = get_entry(NULL, OP_STATEMENT, (uint64) (uintptr_t) statement);
+	int result;
+
+	if (entry->plan == NULL)
+	{
+		Oid types[MAX_STATEMENT_PARAMETERS];
+		int n = 0;
+
+		for (; OidIsValid(statement->types[n]); n++)
+			types[n] = statement->types[n];
+		entry->plan = SPI_prepare(statement->sql, n, types);
+		if (entry->plan == NULL || SPI_keepplan(entry->plan) != 0)
+			elog(ERROR, "payguard: cannot prepare \"%s\": %s", statement->sql,
+				 SPI_result_code_string(SPI_result));
+	}
+	result = run_plan(entry->plan, values, nulls, false, statement->updates,
+					  statement->updates ? CMD_UPDATE : CMD_UNKNOWN);
+	if (result < 0)
+		elog(ERROR, "payguard: SPI_execute_plan failed: %s",
+			 SPI_result_code_string(result));
+	MemoryContextSwitchTo(caller);
+	return (int) SPI_processed;
+}
+
+/*
+ * payguard_store_result returns a value of the last statement's results: valid until the next
+ * call of the store.
+ */
+Datum
+payguard_store_result(int row, int column, bool *isnull)
+{
+	return SPI_getbinval(SPI_tuptable->vals[row], SPI_tuptable->tupdesc, column + 1,
+						 isnull);
+}
+
+/*
+ * payguard_store_put_results puts the last statement's results into a function's result.
+ */
+void
+payguard_store_put_results(Tuplestorestate *store, TupleDesc desc)
+{
+	if (SPI_tuptable->tupdesc->natts != desc->natts)
+		elog(ERROR, "payguard: %d columns instead of %d", SPI_tuptable->tupdesc->natts,
+			 desc->natts);
+	for (uint64 i = 0; i < SPI_processed; i++)
+		tuplestore_puttuple(store, SPI_tuptable->vals[i]);
 }
 
 /*
@@ -517,6 +575,19 @@ run_plan(SPIPlanPtr plan, Datum *values, const char *nulls, bool read_only,
 static SPIPlanPtr
 get_plan(const Table *table, int operation, uint64 variant)
 {
+	PlanEntry *entry = get_entry(table, operation, variant);
+
+	if (entry->plan == NULL)
+		entry->plan = make_plan(table, operation, variant);
+	return entry->plan;
+}
+
+/*
+ * get_entry finds where a saved plan is kept; it may have to be made.
+ */
+static PlanEntry *
+get_entry(const Table *table, int operation, uint64 variant)
+{
 	PlanKey key = {table, operation, variant};
 	PlanEntry *entry;
 	bool found;
@@ -534,9 +605,7 @@ get_plan(const Table *table, int operation, uint64 variant)
 	entry = hash_search(plans, &key, HASH_ENTER, &found);
 	if (!found)
 		entry->plan = NULL;
-	if (entry->plan == NULL)
-		entry->plan = make_plan(table, operation, variant);
-	return entry->plan;
+	return entry;
 }
 
 /*
@@ -575,6 +644,8 @@ make_plan(const Table *table, int operation_and_returning, uint64 variant)
 							 table->name);
 			append_key(&sql, table, 0);
 			break;
+		case OP_STATEMENT:
+			elog(ERROR, "payguard: a statement is no operation on a row");
 	}
 
 	if (operation_and_returning & RETURNING)
@@ -739,6 +810,7 @@ parameters(const Table *table, Operation operation, uint64 variant)
 		case OP_DELETE:
 			return key_fields(table, 0);
 		case OP_LIST:
+		case OP_STATEMENT:
 			return 0;
 	}
 	elog(ERROR, "payguard: unknown store operation %d", (int) operation);

@@ -154,10 +154,8 @@ static const Field task_fields[N_TASK_FIELDS] = {
 	[TASK_F_REFUND_ID] = COLUMN(Task, refund_id, FIELD_UUID),
 	[TASK_F_CHANNEL] = COLUMN(Task, channel, FIELD_TEXT),
 	[TASK_F_RUN_AT] = COLUMN(Task, run_at, FIELD_TIME),
-	[TASK_F_LEASE_TOKEN] = COLUMN(Task, lease_token, FIELD_UUID),
-	[TASK_F_LEASED_UNTIL] = COLUMN(Task, leased_until, FIELD_TIME),
-	[TASK_F_WORKER] = COLUMN(Task, worker, FIELD_TEXT),
 	[TASK_F_TRIES] = COLUMN(Task, tries, FIELD_AMOUNT),
+	[TASK_F_SENT] = COLUMN(Task, sent, FIELD_BOOL),
 	[TASK_F_LAST_ERROR] = COLUMN(Task, last_error, FIELD_TEXT),
 	[TASK_F_DEAD_AT] = COLUMN(Task, dead_at, FIELD_TIME),
 	[TASK_F_CREATED_AT] = COLUMN(Task, created_at, FIELD_TIME),
@@ -167,6 +165,33 @@ static const Key task_keys[] = {
 	[TASK_BY_ID] = {{TASK_F_TASK_ID, -1}, NULL},
 	[TASK_OF_PAYMENT] = {{TASK_F_PAYMENT_ID, TASK_F_KIND, -1}, "refund_id IS NULL"},
 	[TASK_OF_REFUND] = {{TASK_F_REFUND_ID, TASK_F_KIND, -1}, "refund_id IS NOT NULL"},
+};
+
+static const Field lease_fields[N_LEASE_FIELDS] = {
+	[LEASE_F_ORDER_ID] = COLUMN(Lease, order_id, FIELD_TEXT),
+	[LEASE_F_TASK_ID] = COLUMN(Lease, task_id, FIELD_ID),
+	[LEASE_F_LEASE_TOKEN] = COLUMN(Lease, lease_token, FIELD_UUID),
+	[LEASE_F_LEASED_UNTIL] = COLUMN(Lease, leased_until, FIELD_TIME),
+	[LEASE_F_WORKER] = COLUMN(Lease, worker, FIELD_TEXT),
+};
+
+static const Key lease_keys[] = {
+	[LEASE_OF_ORDER] = {{LEASE_F_ORDER_ID, -1}, NULL},
+};
+
+static const Field finished_fields[N_FINISHED_FIELDS] = {
+	[FINISHED_F_TASK_ID] = COLUMN(FinishedTask, task_id, FIELD_ID),
+	[FINISHED_F_KIND] = COLUMN(FinishedTask, kind, FIELD_TEXT),
+	[FINISHED_F_ORDER_ID] = COLUMN(FinishedTask, order_id, FIELD_TEXT),
+	[FINISHED_F_PAYMENT_ID] = COLUMN(FinishedTask, payment_id, FIELD_UUID),
+	[FINISHED_F_REFUND_ID] = COLUMN(FinishedTask, refund_id, FIELD_UUID),
+	[FINISHED_F_LEASE_TOKEN] = COLUMN(FinishedTask, lease_token, FIELD_UUID),
+	[FINISHED_F_OUTCOME] = COLUMN(FinishedTask, outcome, FIELD_TEXT),
+	[FINISHED_F_FINISHED_AT] = COLUMN(FinishedTask, finished_at, FIELD_TIME),
+};
+
+static const Key finished_keys[] = {
+	[FINISHED_BY_ID] = {{FINISHED_F_TASK_ID, -1}, NULL},
 };
 
 static const Field notification_fields[N_NOTIFICATION_FIELDS] = {
@@ -234,6 +259,9 @@ const Table payguard_refunds = TABLE("refunds", Refund, refund_fields, refund_ke
 const Table payguard_refund_balances =
 	TABLE("refund_balances", RefundBalance, balance_fields, balance_keys);
 const Table payguard_tasks = TABLE("tasks", Task, task_fields, task_keys);
+const Table payguard_leases = TABLE("leases", Lease, lease_fields, lease_keys);
+const Table payguard_finished_tasks =
+	TABLE("finished_tasks", FinishedTask, finished_fields, finished_keys);
 const Table payguard_notifications =
 	TABLE("notifications", Notification, notification_fields, notification_keys);
 const Table payguard_alerts = TABLE("alerts", Alert, alert_fields, alert_keys);

@@ -24,7 +24,6 @@ payguard_task_schedule(const char *kind, const Payment *payment, const Refund *r
 
 	task.run_at = run_at;
 	task.created_at = GetCurrentTimestamp();
-	task.leased_until = NO_TIME;
 	task.dead_at = NO_TIME;
 	if (payguard_store_insert_new(&payguard_tasks, task_key(refund), &task))
 		return;
@@ -58,8 +57,33 @@ payguard_task_remove(const char *kind, const Payment *payment, const Refund *ref
 
 	if (!payguard_task_find(kind, payment, refund, &task))
 		return false;
-	payguard_store_delete(&payguard_tasks, &task);
+	payguard_task_finish(&task, NULL, NULL);
 	return true;
+}
+
+/*
+ * payguard_task_finish removes a task. One that was claimed leaves a note, since the worker's
+ * answer may still come, or come again.
+ *
+ * lease_token, outcome: of the answer that finished it; NULL where it became pointless.
+ */
+void
+payguard_task_finish(const Task *task, pg_uuid_t *lease_token, const char *outcome)
+{
+	FinishedTask finished = {
+		.task_id = task->task_id,
+		.kind = task->kind,
+		.order_id = task->order_id,
+		.payment_id = task->payment_id,
+		.refund_id = task->refund_id,
+		.lease_token = lease_token,
+		.outcome = outcome ? payguard_text(outcome) : NULL,
+		.finished_at = GetCurrentTimestamp(),
+	};
+
+	payguard_store_delete(&payguard_tasks, task);
+	if (task->tries > 0)
+		payguard_store_insert(&payguard_finished_tasks, &finished);
 }
 
 /*

@@ -11,7 +11,8 @@ LANGUAGE sql IMMUTABLE
 SET search_path = pg_catalog, pg_temp
 AS $$
   VALUES ('orders'), ('channels'), ('payments'), ('events'), ('notifications'), ('deadlines'),
-    ('refunds'), ('refund_balances'), ('tasks'), ('alerts')
+    ('refunds'), ('refund_balances'), ('tasks'), ('leases'),
+    ('finished_tasks'), ('alerts')
 $$;
 COMMENT ON FUNCTION payguard.own_tables() IS 'The names of payguard''s tables';
 

@@ -1,6 +1,6 @@
 -- Who may do what: nothing for PUBLIC, exact sets of functions for the rest.
 REVOKE ALL ON ALL TABLES IN SCHEMA payguard FROM PUBLIC;
-REVOKE ALL ON ALL FUNCTIONS IN SCHEMA payguard FROM PUBLIC;
+REVOKE ALL ON ALL ROUTINES IN SCHEMA payguard FROM PUBLIC;
 REVOKE ALL ON SCHEMA payguard FROM PUBLIC;
 
 -- The first function of an access is its marker: who may execute it has the access. It
@@ -15,6 +15,7 @@ AS $$
     ('checkout', false, 'payguard.update_order(text,bigint,bigint,text,timestamptz)'),
     ('checkout', false, 'payguard.cancel_order(text,bigint,text)'),
     ('checkout', false, 'payguard.start_payment(text,text,text,bigint,text,bigint,timestamptz,jsonb)'),
+    ('checkout', false, 'payguard.request_payment(text,text,text,bigint,text,bigint,timestamptz,jsonb)'),
     ('checkout', false, 'payguard.close_payment(uuid)'),
     ('checkout', false, 'payguard.revoke_key(text,text)'),
     ('checkout', false, 'payguard.order_status(text)'),
@@ -26,6 +27,16 @@ AS $$
     ('channel',  false, 'payguard.record_notification(text,bytea,text,uuid,uuid,text,text,bigint,text,timestamptz)'),
     ('channel',  false, 'payguard.report_refund(uuid,text,text,bigint,text,text,text)'),
     ('channel',  false, 'payguard.record_reversal(text,text,text,text,bigint,text)'),
+    ('channel',  false, 'payguard.claim_tasks(text,integer,interval,text[],text[])'),
+    ('channel',  false, 'payguard.complete_task(bigint,uuid,text,text,bigint,text,text,text)'),
+    ('channel',  false, 'payguard.complete_tasks(payguard.task_answer[])'),
+    ('channel',  false, 'payguard.retry_task(bigint,uuid,text,interval)'),
+    ('channel',  false, 'payguard.extend_lease(bigint,uuid,interval)'),
+    ('channel',  false, 'payguard.query_payment(uuid)'),
+    ('channel',  false, 'payguard.channel_drivers()'),
+    ('channel',  false, 'payguard.start_driver_timer(interval)'),
+    ('channel',  false, 'payguard.stop_driver_timer()'),
+    ('channel',  false, 'payguard.run_tasks(integer,interval)'),
     ('operator', true,  'payguard.register_channel(text,boolean,text,interval,interval,interval,interval,text,boolean)'),
     ('operator', false, 'payguard.order_timeline(text)'),
     ('operator', false, 'payguard.refund_order(text,text,bigint,text,jsonb)'),
@@ -36,6 +47,8 @@ AS $$
     ('operator', false, 'payguard.settle_payment(uuid,text,text,text,bigint,text)'),
     ('operator', false, 'payguard.accept_surplus(uuid,text)'),
     ('operator', false, 'payguard.dismiss_surplus(uuid,uuid,text)'),
+    ('operator', false, 'payguard.requeue_task(bigint)'),
+    ('operator', false, 'payguard.query_payment(uuid)'),
     ('operator', false, 'payguard.expire_orders(integer)'),
     ('operator', false, 'payguard.match_notifications(integer)'),
     ('operator', false, 'payguard.order_status(text)'),
@@ -72,7 +85,7 @@ DECLARE
 BEGIN
   EXECUTE format('GRANT USAGE ON SCHEMA payguard TO %I', role);
   FOR f IN SELECT a.function FROM payguard.access_functions() a WHERE a.access = apply_access.access LOOP
-    EXECUTE format('GRANT EXECUTE ON FUNCTION %s TO %I', f::regprocedure, role);
+    EXECUTE format('GRANT EXECUTE ON ROUTINE %s TO %I', f::regprocedure, role);
   END LOOP;
   IF access = 'auditor' THEN
     FOR f IN SELECT payguard.own_tables() LOOP
@@ -133,7 +146,7 @@ BEGIN
   PERFORM payguard.check_access(role, access);
   kept := ARRAY(SELECT r.access FROM payguard.role_access() r
                 WHERE r.role = revoke_access.role AND r.access <> revoke_access.access);
-  EXECUTE format('REVOKE ALL ON ALL FUNCTIONS IN SCHEMA payguard FROM %I', role);
+  EXECUTE format('REVOKE ALL ON ALL ROUTINES IN SCHEMA payguard FROM %I', role);
   EXECUTE format('REVOKE ALL ON ALL TABLES IN SCHEMA payguard FROM %I', role);
   EXECUTE format('REVOKE ALL ON SCHEMA payguard FROM %I', role);
   FOREACH a IN ARRAY kept LOOP
@@ -144,4 +157,4 @@ $$;
 COMMENT ON FUNCTION payguard.revoke_access(name, text) IS
   'Takes an access from a role, which keeps what its other accesses need';
 
-REVOKE ALL ON ALL FUNCTIONS IN SCHEMA payguard FROM PUBLIC;
+REVOKE ALL ON ALL ROUTINES IN SCHEMA payguard FROM PUBLIC;

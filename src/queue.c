@@ -1,0 +1,823 @@
+/*
+ * queue.c
+ *		The queue of outside work: workers claim tasks, call channels, and answer.
+ *
+ * A claim is a lease on the order, fenced by a token: the tasks of one order run one at a time.
+ * A stale token fences the acknowledgement, never the evidence: what a worker says that the
+ * channel said is applied in any case.
+ *
+ * Locking: orders before tasks and leases. Answers lock their orders in the order of their
+ * ids; claims lock no order but those of expired leases, and skip what is locked.
+ *
+ * Two things make database queues slow: dead rows at the head of the index, and an old
+ * snapshot that keeps them there. A backend that has claimed up to some point goes on from
+ * there (see Position), and looks at everything only now and then.
+ */
+#include "postgres.h"
+
+#include "catalog/pg_type.h"
+#include "common/pg_prng.h"
+#include "funcapi.h"
+#include "miscadmin.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/fmgroids.h"
+
+#include "payguard.h"
+
+#define MAX_TRIES 10		/* of what certainly did not reach the channel */
+#define EXPIRED_AT_ONCE 100 /* leases dealt with by one claim */
+#define EQ "OPERATOR(pg_catalog.=)"
+#define LE "OPERATOR(pg_catalog.<=)"
+
+/* Where this backend's claims go on. */
+static struct
+{
+	char *filter; /* the kinds and channels that it is about */
+	TimestampTz run_at;
+	int64 task_id;
+	TimestampTz look_again_at; /* when to look from the beginning again */
+} position = {NULL, DT_NOBEGIN, 0, DT_NOBEGIN};
+
+/* One answer of a worker. */
+typedef struct Answer
+{
+	int64 task_id;
+	pg_uuid_t *token;
+	Report report;
+	text *order_id; /* NULL: the task is not known */
+	PaymentResult result;
+} Answer;
+
+static const RowQuery expired_leases = {"leased_until " LE " $1 ORDER BY leased_until "
+										"LIMIT $2",
+										{TIMESTAMPTZOID, INT8OID, InvalidOid}};
+
+/* $1, $2 where to go on, $3 now, $4 how many, $5 lease, $6 worker, $7 kinds, $8 channels */
+static const Statement lease_due = {
+	"WITH due AS MATERIALIZED ("
+	" SELECT t.task_id, t.order_id, t.run_at FROM payguard.tasks t"
+	" WHERE ROW(t.run_at, t.task_id) OPERATOR(pg_catalog.>) ROW($1, $2)"
+	" AND t.run_at " LE " $3 AND t.dead_at IS NULL"
+	" AND ($7 IS NULL OR t.kind " EQ " ANY ($7))"
+	" AND ($8 IS NULL OR t.channel " EQ " ANY ($8))"
+	" AND NOT EXISTS (SELECT FROM payguard.leases l WHERE l.order_id " EQ " t.order_id)"
+	" ORDER BY t.run_at, t.task_id LIMIT $4 FOR UPDATE OF t SKIP LOCKED),"
+	" leased AS ("
+	" INSERT INTO payguard.leases (order_id, task_id, lease_token, leased_until, worker)"
+	" SELECT due.order_id, due.task_id, pg_catalog.gen_random_uuid(),"
+	" $3 OPERATOR(pg_catalog.+) $5, $6 FROM due"
+	" ON CONFLICT (order_id) DO NOTHING RETURNING task_id) "
+	"SELECT due.task_id, due.run_at, leased.task_id IS NOT NULL"
+	" FROM due LEFT JOIN leased ON leased.task_id " EQ " due.task_id"
+	" ORDER BY due.run_at, due.task_id",
+	{TIMESTAMPTZOID, INT8OID, TIMESTAMPTZOID, INT8OID, INTERVALOID, TEXTOID, TEXTARRAYOID,
+	 TEXTARRAYOID, InvalidOid},
+	NULL};
+
+static const Statement take_leased = {
+	"WITH taken AS ("
+	" UPDATE ONLY payguard.tasks t SET tries = t.tries OPERATOR(pg_catalog.+) 1, sent = true"
+	" WHERE t.task_id " EQ " ANY ($1) RETURNING t.*) "
+	"SELECT t.task_id, l.lease_token, l.leased_until, t.kind, t.tries, t.order_id,"
+	" t.payment_id, t.refund_id, t.channel, COALESCE(r.amount, p.amount),"
+	" COALESCE(r.currency, p.currency), p.channel_txn_id, r.channel_refund_id, p.expires_at,"
+	" COALESCE(r.details, p.details)"
+	" FROM taken t JOIN payguard.leases l ON l.order_id " EQ " t.order_id"
+	" JOIN payguard.payments p ON p.payment_id " EQ " t.payment_id"
+	" LEFT JOIN payguard.refunds r ON r.refund_id " EQ " t.refund_id"
+	" ORDER BY t.run_at, t.task_id",
+	{INT8ARRAYOID, InvalidOid},
+	"tasks"};
+
+static void expire_leases(TimestampTz now);
+static void lose(Order *order, const Task *task);
+static TimestampTz look_from(const char *filter, TimestampTz now, int64 *task_id);
+static char *filter_of(FunctionCallInfo fcinfo);
+static void read_answer(Datum *values, bool *nulls, Answer *answer);
+static void answer_all(Answer *answers, int n);
+static void answer_one(Answer *answer);
+static void answer_payment(Answer *answer, const Task *task, Order *order,
+						   Applied *applied);
+static void answer_refund(Answer *answer, const Task *task, Order *order,
+						  Applied *applied);
+static void acknowledge(const Answer *answer, const Task *task, const Order *order,
+						const char *outcome);
+static void charge_again(const Order *order, const Payment *payment);
+static void answer_unknown(Answer *answer);
+static bool find_subject(int64 task_id, Task *task, FinishedTask *finished);
+static bool holds(const Answer *answer, Lease *lease);
+static int by_order(const void *a, const void *b);
+static void lock_leased(FunctionCallInfo fcinfo, Order *order, Task *task, Lease *lease);
+static void task_must_exist(int64 task_id, Task *task);
+static TimestampTz back_off(const Task *task);
+
+PG_FUNCTION_INFO_V1(payguard_claim_tasks);
+
+/*
+ * claim_tasks(worker, max_tasks := 10, lease := '30 s', kinds := NULL, channels := NULL)
+ *	→ SETOF task
+ *
+ * Due tasks, the longest due first, one of each order. NULL kinds or channels: all of them.
+ * Errors: 22004, 22023.
+ */
+Datum
+payguard_claim_tasks(PG_FUNCTION_ARGS)
+{
+	text *worker = payguard_arg_id(ARG(0), "worker");
+	int max = payguard_arg_max(ARG(1), "max_tasks");
+	Interval *lease = payguard_arg_lease(ARG(2), "lease");
+	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
+	TimestampTz now = GetCurrentTimestamp();
+	int64 after;
+	TimestampTz from = look_from(filter_of(fcinfo), now, &after);
+	Datum values[8] = {TimestampTzGetDatum(from),
+					   Int64GetDatum(after),
+					   TimestampTzGetDatum(now),
+					   Int64GetDatum(max),
+					   IntervalPGetDatum(lease),
+					   PointerGetDatum(worker),
+					   PG_ARGISNULL(3) ? (Datum) 0 : PG_GETARG_DATUM(3),
+					   PG_ARGISNULL(4) ? (Datum) 0 : PG_GETARG_DATUM(4)};
+	const char nulls[] = {' ', ' ', ' ', ' ', ' ', ' ',
+						  PG_ARGISNULL(3) ? 'n' : ' ',
+						  PG_ARGISNULL(4) ? 'n' : ' '};
+	Datum *leased;
+	int nleased = 0;
+	int n;
+
+	InitMaterializedSRF(fcinfo, 0);
+	payguard_request_begin("claim_tasks()");
+	expire_leases(now);
+	n = payguard_store_execute(&lease_due, values, nulls);
+	leased = palloc(sizeof(Datum) * Max(n, 1));
+	for (int i = 0; i < n; i++)
+	{
+		bool isnull;
+
+		position.task_id = DatumGetInt64(payguard_store_result(i, 0, &isnull));
+		position.run_at = DatumGetTimestampTz(payguard_store_result(i, 1, &isnull));
+		if (DatumGetBool(payguard_store_result(i, 2, &isnull)))
+			leased[nleased++] = Int64GetDatum(position.task_id);
+	}
+	if (from == DT_NOBEGIN)
+	{
+		/* what dead rows cost must not grow with how often we look */
+		TimestampTz took = GetCurrentTimestamp() - now;
+
+		position.look_again_at = now + Max(250 * INT64CONST(1000), 20 * took);
+	}
+	if (nleased > 0)
+	{
+		Datum ids = PointerGetDatum(construct_array(leased, nleased, INT8OID, sizeof(int64),
+													FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
+
+		payguard_store_execute(&take_leased, &ids, NULL);
+		payguard_store_put_results(rsinfo->setResult, rsinfo->setDesc);
+	}
+	payguard_store_end(STORE_WRITE);
+	return (Datum) 0;
+}
+
+/*
+ * look_from tells behind which task a claim begins: where this backend's last one ended, or,
+ * now and then, at the beginning. Tasks behind that point that were not taken (their order was
+ * leased, their enqueuer committed late, they were retried) are found then.
+ */
+static TimestampTz
+look_from(const char *filter, TimestampTz now, int64 *task_id)
+{
+	if (position.filter == NULL || strcmp(position.filter, filter) != 0)
+	{
+		if (position.filter)
+			pfree(position.filter);
+		position.filter = MemoryContextStrdup(TopMemoryContext, filter);
+		position.look_again_at = DT_NOBEGIN;
+	}
+	if (now < position.look_again_at && position.run_at <= now)
+	{
+		*task_id = position.task_id;
+		return position.run_at;
+	}
+	position.run_at = DT_NOBEGIN;
+	position.task_id = 0;
+	*task_id = 0;
+	return DT_NOBEGIN;
+}
+
+static char *
+filter_of(FunctionCallInfo fcinfo)
+{
+	StringInfoData filter;
+
+	initStringInfo(&filter);
+	for (int i = 3; i <= 4; i++)
+		if (!PG_ARGISNULL(i))
+			appendStringInfo(&filter, "%d%s", i,
+							 OidOutputFunctionCall(F_ARRAY_OUT, PG_GETARG_DATUM(i)));
+	return filter.data;
+}
+
+/*
+ * expire_leases takes leases away whose time is over, of orders that nobody is working on.
+ */
+static void
+expire_leases(TimestampTz now)
+{
+	Datum values[2] = {TimestampTzGetDatum(now), Int64GetDatum(EXPIRED_AT_ONCE)};
+	Lease *expired;
+	int n = payguard_store_list(&payguard_leases, &expired_leases, values,
+								(void **) &expired);
+
+	for (int i = 0; i < n; i++)
+	{
+		Order like = {.order_id = expired[i].order_id};
+		Task task_like = {.task_id = expired[i].task_id};
+		Order order;
+		Lease lease;
+		Task task;
+
+		if (!payguard_store_lock_free(&payguard_orders, ORDER_BY_ID, &like, &order))
+			continue;
+		payguard_store_refresh();
+		if (!payguard_store_lock(&payguard_leases, LEASE_OF_ORDER, &expired[i], &lease) ||
+			lease.leased_until > now)
+			continue;
+		if (payguard_store_lock(&payguard_tasks, TASK_BY_ID, &task_like, &task))
+			lose(&order, &task);
+		payguard_store_delete(&payguard_leases, &lease);
+	}
+	if (n > 0)
+		payguard_store_refresh();
+}
+
+/*
+ * lose: a worker has not answered. A charge or a refund may have been made, so it is not done
+ * again blindly: it is unknown, and the channel is asked.
+ */
+static void
+lose(Order *order, const Task *task)
+{
+	Refund refund_like = {.refund_id = task->refund_id};
+	Payment payment;
+	Refund refund;
+	Report unknown = {
+		.status = CHANNEL_UNKNOWN, .amount = NO_AMOUNT, .channel_time = NO_TIME};
+	Applied applied;
+
+	if (payguard_text_is(task->kind, "charge"))
+	{
+		payguard_payment_must_exist(task->payment_id, &payment);
+		payguard_task_finish(task, NULL, NULL);
+		payguard_evidence_apply(order, &payment, &unknown, &applied);
+		payguard_task_schedule("query", &payment, NULL, GetCurrentTimestamp());
+	}
+	else if (payguard_text_is(task->kind, "refund") &&
+			 payguard_store_find(&payguard_refunds, REFUND_BY_ID, &refund_like, &refund))
+	{
+		payguard_task_finish(task, NULL, NULL);
+		payguard_refund_report(order, &unknown, &refund, &applied);
+		payguard_task_schedule("query_refund", NULL, &refund, GetCurrentTimestamp());
+	}
+}
+
+PG_FUNCTION_INFO_V1(payguard_complete_task);
+
+/*
+ * complete_task(task_id, lease_token, channel_status, channel_txn_id, amount, currency, code,
+ *				 message) → payment_result
+ *
+ * Applies the channel's answer as evidence and removes the task, in one. With a stale token
+ * the answer counts all the same, the task is left, outcome "lease_lost". Errors: 22004, 22023
+ * for malformed arguments only.
+ */
+Datum
+payguard_complete_task(PG_FUNCTION_ARGS)
+{
+	Datum values[8];
+	bool nulls[8];
+	Answer answer;
+
+	for (int i = 0; i < 8; i++)
+	{
+		nulls[i] = PG_ARGISNULL(i);
+		values[i] = PG_GETARG_DATUM(i);
+	}
+	read_answer(values, nulls, &answer);
+	payguard_request_begin("complete_task()");
+	answer_all(&answer, 1);
+	payguard_store_end(STORE_WRITE);
+	return payguard_result_datum(&answer.result, payguard_result_desc(fcinfo));
+}
+
+PG_FUNCTION_INFO_V1(payguard_complete_tasks);
+
+/*
+ * complete_tasks(task_answer[]) → SETOF payment_result
+ *
+ * A batch of answers, in one transaction, each as by complete_task(), in the order asked.
+ */
+Datum
+payguard_complete_tasks(PG_FUNCTION_ARGS)
+{
+	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
+	Answer *answers;
+	Datum *elements;
+	int n;
+
+	if (PG_ARGISNULL(0))
+		payguard_arg_missing("answers");
+	elements = payguard_arg_rows(PG_GETARG_ARRAYTYPE_P(0), "answers", &n);
+	answers = palloc0(sizeof(Answer) * Max(n, 1));
+	for (int i = 0; i < n; i++)
+	{
+		Datum values[8];
+		bool nulls[8];
+
+		payguard_arg_row(elements[i], lengthof(values), values, nulls);
+		read_answer(values, nulls, &answers[i]);
+	}
+	InitMaterializedSRF(fcinfo, 0);
+	payguard_request_begin("complete_tasks()");
+	answer_all(answers, n);
+	payguard_store_end(STORE_WRITE);
+	for (int i = 0; i < n; i++)
+		payguard_result_put(rsinfo, &answers[i].result);
+	return (Datum) 0;
+}
+
+static void
+read_answer(Datum *values, bool *nulls, Answer *answer)
+{
+	if (nulls[0])
+		payguard_arg_missing("task_id");
+	*answer = (Answer){
+		.task_id = DatumGetInt64(values[0]),
+		.token = payguard_arg_uuid(values[1], nulls[1], "lease_token"),
+		.report = {
+			.status = payguard_arg_channel_status(values[2], nulls[2], "channel_status"),
+			.txn_id = payguard_arg_id_or_null(values[3], nulls[3], "channel_txn_id"),
+			.amount = payguard_arg_amount_or_null(values[4], nulls[4], "amount"),
+			.currency = payguard_arg_currency_or_null(values[5], nulls[5], "currency"),
+			.code = payguard_arg_id_or_null(values[6], nulls[6], "code"),
+			.message = payguard_arg_note_or_null(values[7], nulls[7], "message"),
+			.channel_time = NO_TIME,
+		}};
+}
+
+/*
+ * answer_all deals with answers one by one, with all their orders locked before, in order.
+ */
+static void
+answer_all(Answer *answers, int n)
+{
+	Answer **sorted = palloc(sizeof(Answer *) * Max(n, 1));
+
+	for (int i = 0; i < n; i++)
+	{
+		Task task;
+		FinishedTask finished;
+
+		sorted[i] = &answers[i];
+		if (find_subject(answers[i].task_id, &task, &finished))
+			answers[i].order_id = task.order_id;
+	}
+	qsort(sorted, n, sizeof(Answer *), by_order);
+	for (int i = 0; i < n; i++)
+	{
+		Order order;
+
+		if (sorted[i]->order_id &&
+			(i == 0 || !payguard_text_equal(sorted[i]->order_id, sorted[i - 1]->order_id)))
+			payguard_order_lock(sorted[i]->order_id, &order);
+	}
+	for (int i = 0; i < n; i++)
+	{
+		payguard_store_refresh();
+		answer_one(&answers[i]);
+	}
+	pfree(sorted);
+}
+
+static int
+by_order(const void *a, const void *b)
+{
+	const Answer *left = *(Answer *const *) a;
+	const Answer *right = *(Answer *const *) b;
+
+	if (left->order_id == NULL || right->order_id == NULL)
+		return (left->order_id != NULL) - (right->order_id != NULL);
+	return payguard_text_compare(left->order_id, right->order_id);
+}
+
+/*
+ * find_subject reads a task, or what is kept of one that is gone, as a task; false: neither.
+ */
+static bool
+find_subject(int64 task_id, Task *task, FinishedTask *finished)
+{
+	Task like = {.task_id = task_id};
+	FinishedTask finished_like = {.task_id = task_id};
+
+	finished->task_id = NO_ID;
+	if (payguard_store_find(&payguard_tasks, TASK_BY_ID, &like, task))
+		return true;
+	if (!payguard_store_find(&payguard_finished_tasks, FINISHED_BY_ID, &finished_like,
+							 finished))
+		return false;
+	*task = (Task){
+		.kind = finished->kind,
+		.order_id = finished->order_id,
+		.payment_id = finished->payment_id,
+		.refund_id = finished->refund_id,
+	};
+	return true;
+}
+
+/*
+ * answer_one applies one answer, whose order is locked, and acknowledges it where the worker
+ * still holds the task.
+ */
+static void
+answer_one(Answer *answer)
+{
+	Task task;
+	FinishedTask finished;
+	Order order;
+	Lease lease;
+	Applied applied;
+	bool held;
+	bool repeated;
+
+	if (!find_subject(answer->task_id, &task, &finished))
+	{
+		answer_unknown(answer);
+		return;
+	}
+	payguard_order_find(task.order_id, &order);
+	lease.order_id = task.order_id;
+	held = holds(answer, &lease);
+	repeated = finished.task_id != NO_ID && finished.lease_token &&
+			   memcmp(finished.lease_token, answer->token, UUID_LEN) == 0;
+
+	if (task.refund_id)
+		answer_refund(answer, &task, &order, &applied);
+	else
+		answer_payment(answer, &task, &order, &applied);
+	if (held)
+	{
+		payguard_store_delete(&payguard_leases, &lease);
+		acknowledge(answer, &task, &order, answer->result.outcome);
+	}
+	answer->result.replayed = repeated || (!applied.changed && !applied.contradicts && !held);
+	if (repeated)
+		answer->result.outcome = payguard_str(finished.outcome);
+	else if (!held && finished.task_id == NO_ID && !applied.contradicts)
+	{
+		answer->result.outcome = "lease_lost";
+		answer->result.message =
+			"The lease is over; the answer counts, the task is another worker's.";
+	}
+}
+
+static void
+answer_payment(Answer *answer, const Task *task, Order *order, Applied *applied)
+{
+	Payment payment;
+
+	payguard_payment_must_exist(task->payment_id, &payment);
+	payguard_evidence_apply(order, &payment, &answer->report, applied);
+	if (payguard_text_is(task->kind, "query") &&
+		answer->report.status == CHANNEL_NOT_FOUND)
+		charge_again(order, &payment);
+	payguard_result_of(&payment, order, false, &answer->result);
+	answer->result.version = order->version;
+	if (applied->contradicts)
+	{
+		answer->result.outcome = "recorded";
+		answer->result.message = applied->contradicts;
+	}
+}
+
+/*
+ * charge_again: the channel does not know a payment that a worker was to charge. Where it
+ * honours payment_id, asking it again cannot charge twice.
+ */
+static void
+charge_again(const Order *order, const Payment *payment)
+{
+	Channel channel;
+
+	payguard_channel_of(payment, &channel);
+	if (!channel.idempotent_charge || order->closing_as != ORDER_NONE ||
+		!payguard_text_is(payment->request_kind, "request") ||
+		(payment->status != PAYMENT_PENDING && payment->status != PAYMENT_UNKNOWN) ||
+		(payment->expires_at != NO_TIME && payment->expires_at <= GetCurrentTimestamp()))
+		return;
+	payguard_task_schedule("charge", payment, NULL, GetCurrentTimestamp());
+}
+
+static void
+answer_refund(Answer *answer, const Task *task, Order *order, Applied *applied)
+{
+	Refund like = {.refund_id = task->refund_id};
+	Refund refund;
+	Payment payment;
+	Channel channel;
+
+	if (!payguard_store_find(&payguard_refunds, REFUND_BY_ID, &like, &refund))
+		elog(ERROR, "payguard: refund \"%s\" has vanished",
+			 payguard_uuid_str(task->refund_id));
+	payguard_refund_report(order, &answer->report, &refund, applied);
+	payguard_payment_must_exist(task->payment_id, &payment);
+	payguard_channel_of(&payment, &channel);
+	if (payguard_text_is(task->kind, "query_refund") &&
+		answer->report.status == CHANNEL_NOT_FOUND && channel.idempotent_charge &&
+		(refund.status == REFUND_PENDING || refund.status == REFUND_UNKNOWN))
+		payguard_task_schedule("refund", NULL, &refund, GetCurrentTimestamp());
+	answer->result = (PaymentResult){
+		.outcome = applied->contradicts
+					   ? "recorded"
+					   : payguard_machine_name(&payguard_refund_machine, refund.status),
+		.order_id = order->order_id,
+		.payment_id = payment.payment_id,
+		.order_status = order->status,
+		.payment_status = payment.status,
+		.version = order->version,
+		.amount = refund.amount,
+		.currency = refund.currency,
+		.completed_at = refund.completed_at,
+		.message =
+			applied->contradicts ? applied->contradicts : "The refund's answer is applied.",
+	};
+}
+
+/*
+ * acknowledge ends a task that was answered. One that the answer has made due again (a query
+ * that was answered "pending") goes on; its waiting time has been set.
+ */
+static void
+acknowledge(const Answer *answer, const Task *task, const Order *order,
+			const char *outcome)
+{
+	Task like = {.task_id = answer->task_id};
+	Task now;
+
+	if (!payguard_store_lock(&payguard_tasks, TASK_BY_ID, &like, &now))
+	{
+		FinishedTask finished_like = {.task_id = answer->task_id};
+		FinishedTask finished;
+
+		/* the answer itself has ended the task: note whose it was */
+		if (payguard_store_lock(&payguard_finished_tasks, FINISHED_BY_ID, &finished_like,
+								&finished))
+		{
+			finished.lease_token = answer->token;
+			finished.outcome = payguard_text(outcome);
+			payguard_store_update(&payguard_finished_tasks,
+								  FIELD(FINISHED_F_LEASE_TOKEN) |
+									  FIELD(FINISHED_F_OUTCOME),
+								  &finished);
+		}
+		return;
+	}
+	if (now.run_at > task->run_at)
+		return;
+	payguard_task_finish(&now, answer->token, outcome);
+}
+
+/*
+ * answer_unknown keeps an answer to a task that nobody knows any more.
+ */
+static void
+answer_unknown(Answer *answer)
+{
+	answer->report.note =
+		payguard_text(psprintf("answer to task " INT64_FORMAT, answer->task_id));
+	payguard_notification_keep(NULL, NULL, NULL, NULL, &answer->report, "unmatched");
+	answer->result = (PaymentResult){
+		.outcome = "recorded",
+		.completed_at = NO_TIME,
+		.message = "The task is not known; the answer is kept for a person to look at.",
+	};
+}
+
+/*
+ * holds tells whether a worker still holds the task that it answers, and reads its lease.
+ */
+static bool
+holds(const Answer *answer, Lease *lease)
+{
+	return payguard_store_lock(&payguard_leases, LEASE_OF_ORDER, lease, lease) &&
+		   lease->task_id == answer->task_id &&
+		   memcmp(lease->lease_token, answer->token, UUID_LEN) == 0 &&
+		   lease->leased_until > GetCurrentTimestamp();
+}
+
+PG_FUNCTION_INFO_V1(payguard_retry_task);
+
+/*
+ * retry_task(task_id, lease_token, error, delay := NULL) → bigint (the task_id)
+ *
+ * For a worker that is certain that nothing reached the channel. delay NULL: longer with each
+ * try. A charge that is out of tries fails as not_sent, other tasks but queries wait for a
+ * person then. Errors: 22004, 22023; PY404; PY701.
+ */
+Datum
+payguard_retry_task(PG_FUNCTION_ARGS)
+{
+	text *error = payguard_arg_note(ARG(2), "error");
+	Interval *delay = PG_ARGISNULL(3) ? NULL : payguard_arg_lease(ARG(3), "delay");
+	Order order;
+	Task task;
+	Lease lease;
+
+	lock_leased(fcinfo, &order, &task, &lease);
+	payguard_store_delete(&payguard_leases, &lease);
+	task.sent = false;
+	task.last_error = error;
+	task.run_at = delay ? payguard_time_plus(GetCurrentTimestamp(), delay) : back_off(&task);
+	if (task.tries >= MAX_TRIES && payguard_text_is(task.kind, "charge"))
+	{
+		Payment payment;
+		Applied applied;
+		Report not_sent = {
+			.status = CHANNEL_FAILED,
+			.code = payguard_text("not_sent"),
+			.message = error,
+			.amount = NO_AMOUNT,
+			.channel_time = NO_TIME,
+		};
+
+		payguard_payment_must_exist(task.payment_id, &payment);
+		payguard_evidence_apply(&order, &payment, &not_sent, &applied);
+	}
+	else
+	{
+		if (task.tries >= MAX_TRIES && !payguard_text_is(task.kind, "query") &&
+			!payguard_text_is(task.kind, "query_refund"))
+		{
+			task.dead_at = GetCurrentTimestamp();
+			payguard_alert_task("dead_task", "critical", &task,
+								payguard_json("kind", 't', task.kind, "error", 't', error,
+											  NULL));
+		}
+		payguard_store_update(&payguard_tasks,
+							  FIELD(TASK_F_SENT) | FIELD(TASK_F_LAST_ERROR) |
+								  FIELD(TASK_F_RUN_AT) | FIELD(TASK_F_DEAD_AT),
+							  &task);
+	}
+	payguard_store_end(STORE_WRITE);
+	PG_RETURN_INT64(task.task_id);
+}
+
+PG_FUNCTION_INFO_V1(payguard_extend_lease);
+
+/*
+ * extend_lease(task_id, lease_token, lease) → timestamptz: until when it is held now, counted
+ * from now. Errors: 22004, 22023; PY404; PY701.
+ */
+Datum
+payguard_extend_lease(PG_FUNCTION_ARGS)
+{
+	Interval *by = payguard_arg_lease(ARG(2), "lease");
+	Order order;
+	Task task;
+	Lease lease;
+
+	lock_leased(fcinfo, &order, &task, &lease);
+	lease.leased_until = payguard_time_plus(GetCurrentTimestamp(), by);
+	payguard_store_update(&payguard_leases, FIELD(LEASE_F_LEASED_UNTIL), &lease);
+	payguard_store_end(STORE_WRITE);
+	PG_RETURN_TIMESTAMPTZ(lease.leased_until);
+}
+
+/*
+ * lock_leased reads the task and the lease that the first two arguments name, with the order
+ * locked. Errors: PY404, PY701.
+ */
+static void
+lock_leased(FunctionCallInfo fcinfo, Order *order, Task *task, Lease *lease)
+{
+	Answer answer;
+	Task like;
+	Refusal refusal;
+
+	if (PG_ARGISNULL(0))
+		payguard_arg_missing("task_id");
+	answer.task_id = PG_GETARG_INT64(0);
+	answer.token = payguard_arg_uuid(ARG(1), "lease_token");
+	like.task_id = answer.task_id;
+	payguard_request_begin("retry_task(), extend_lease()");
+	task_must_exist(answer.task_id, task);
+	payguard_order_lock(task->order_id, order);
+	payguard_store_refresh();
+	lease->order_id = task->order_id;
+	if (holds(&answer, lease) &&
+		payguard_store_lock(&payguard_tasks, TASK_BY_ID, &like, task))
+		return;
+	payguard_refuse(&refusal, ERR_LEASE_LOST,
+					psprintf("the lease on task " INT64_FORMAT " is over", answer.task_id),
+					"It has expired, or another worker has the task.",
+					"Report what the channel says with payguard.complete_task(); it counts "
+					"without a lease.");
+	payguard_raise(&refusal);
+}
+
+static void
+task_must_exist(int64 task_id, Task *task)
+{
+	Task like = {.task_id = task_id};
+	Refusal refusal;
+
+	if (payguard_store_find(&payguard_tasks, TASK_BY_ID, &like, task))
+		return;
+	payguard_refuse(&refusal, ERR_TASK_NOT_FOUND,
+					psprintf("task " INT64_FORMAT " does not exist", task_id),
+					"It has ended, or never was.", "There is nothing left to do for it.");
+	payguard_raise(&refusal);
+}
+
+/*
+ * back_off returns when to try a task again: the channel's first_query_after, twice as long
+ * after each try up to max_query_interval, and up to a quarter more, so that tasks that failed
+ * together do not come back together.
+ */
+static TimestampTz
+back_off(const Task *task)
+{
+	TimestampTz now = GetCurrentTimestamp();
+	Channel channel;
+	int64 longest;
+	int64 wait;
+
+	if (!payguard_channel_find(task->channel, &channel))
+		return now;
+	longest = payguard_time_plus(now, channel.max_query_interval) - now;
+	wait = payguard_time_plus(now, channel.first_query_after) - now;
+	for (int64 tries = task->tries; tries > 1 && wait < longest; tries--)
+		wait *= 2;
+	wait = Min(wait, longest);
+	return now + wait + (int64) (wait / 4 * pg_prng_double(&pg_global_prng_state));
+}
+
+PG_FUNCTION_INFO_V1(payguard_requeue_task);
+
+/*
+ * requeue_task(task_id) → bigint: an operator has a task tried again, now. Errors: 22004;
+ * PY404.
+ */
+Datum
+payguard_requeue_task(PG_FUNCTION_ARGS)
+{
+	Order order;
+	Task task;
+
+	if (PG_ARGISNULL(0))
+		payguard_arg_missing("task_id");
+	payguard_request_begin("requeue_task()");
+	task_must_exist(PG_GETARG_INT64(0), &task);
+	payguard_order_lock(task.order_id, &order);
+	payguard_store_refresh();
+	task_must_exist(PG_GETARG_INT64(0), &task);
+	task.run_at = GetCurrentTimestamp();
+	task.dead_at = NO_TIME;
+	task.tries = Min(task.tries, 1);
+	payguard_store_update(&payguard_tasks,
+						  FIELD(TASK_F_RUN_AT) | FIELD(TASK_F_DEAD_AT) |
+							  FIELD(TASK_F_TRIES),
+						  &task);
+	payguard_alert_resolve("dead_task",
+						   payguard_text(psprintf(INT64_FORMAT, task.task_id)), NULL);
+	payguard_store_end(STORE_WRITE);
+	PG_RETURN_INT64(task.task_id);
+}
+
+PG_FUNCTION_INFO_V1(payguard_query_payment);
+
+/*
+ * query_payment(payment_id) → payment_result: the channel is to be asked about a payment, now.
+ * One that has ended is only returned. Errors: 22004; PY402.
+ */
+Datum
+payguard_query_payment(PG_FUNCTION_ARGS)
+{
+	pg_uuid_t *payment_id = payguard_arg_uuid(ARG(0), "payment_id");
+	Order order;
+	Payment payment;
+	PaymentResult result;
+	bool ask;
+
+	payguard_request_begin("query_payment()");
+	payguard_payment_must_exist(payment_id, &payment);
+	payguard_payment_lock(payment_id, &order, &payment);
+	ask = payguard_payment_is_live(payment.status) ||
+		  payment.status == PAYMENT_SUPERSEDED ||
+		  (payment.status == PAYMENT_SUCCEEDED && !payment.amount_verified);
+	if (ask)
+		payguard_task_schedule("query", &payment, NULL, GetCurrentTimestamp());
+	payguard_store_end(STORE_WRITE);
+	payguard_result_of(&payment, &order, !ask, &result);
+	result.version = order.version;
+	return payguard_result_datum(&result, payguard_result_desc(fcinfo));
+}

@@ -1,0 +1,90 @@
+-- Drivers: channels that are called from inside the database.
+CREATE TYPE payguard.channel_reply AS (
+  channel_status text,
+  channel_txn_id text,
+  amount         bigint,
+  currency       text,
+  code           text,
+  message        text
+);
+COMMENT ON TYPE payguard.channel_reply IS
+  'What a driver answers: driver(payguard.task) returns payguard.channel_reply';
+
+CREATE FUNCTION payguard.start_driver_timer(timeout interval) RETURNS void
+AS 'MODULE_PATHNAME', 'payguard_start_driver_timer'
+LANGUAGE C VOLATILE;
+COMMENT ON FUNCTION payguard.start_driver_timer(interval) IS 'Part of run_tasks(): cancels a driver that takes longer';
+
+CREATE FUNCTION payguard.stop_driver_timer() RETURNS boolean
+AS 'MODULE_PATHNAME', 'payguard_stop_driver_timer'
+LANGUAGE C VOLATILE;
+COMMENT ON FUNCTION payguard.stop_driver_timer() IS 'Part of run_tasks(): whether the driver''s time was over';
+
+CREATE FUNCTION payguard.channel_drivers(OUT channel text, OUT driver text) RETURNS SETOF record
+LANGUAGE sql STABLE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+  SELECT name, driver FROM payguard.channels WHERE driver IS NOT NULL
+$$;
+COMMENT ON FUNCTION payguard.channel_drivers() IS 'The channels that run_tasks() serves';
+
+-- It commits, so it can have no SET clause: everything is qualified.
+CREATE PROCEDURE payguard.run_tasks(max_tasks integer DEFAULT 100, timeout interval DEFAULT '10 s')
+LANGUAGE plpgsql
+AS $$
+DECLARE
+  task payguard.task;
+  reply payguard.channel_reply;
+  driver text;
+  problem text;
+BEGIN
+  IF max_tasks IS NULL OR timeout IS NULL THEN
+    RAISE null_value_not_allowed USING
+      MESSAGE = CASE WHEN max_tasks IS NULL THEN 'max_tasks' ELSE 'timeout' END,
+      DETAIL = 'Nothing has been done.', HINT = 'Leave it out for the default.';
+  END IF;
+  FOR i IN 1 .. max_tasks LOOP
+    -- the lease outlives the driver's time
+    SELECT c.* INTO task
+    FROM payguard.claim_tasks('run_tasks', 1, timeout OPERATOR(pg_catalog.+) '10 s'::pg_catalog.interval,
+      channels := ARRAY(SELECT d.channel FROM payguard.channel_drivers() d)) c;
+    EXIT WHEN task.task_id IS NULL;
+    COMMIT;
+
+    reply := NULL;
+    problem := NULL;
+    SELECT d.driver::pg_catalog.regproc::pg_catalog.text INTO driver
+    FROM payguard.channel_drivers() d WHERE d.channel OPERATOR(pg_catalog.=) task.channel;
+    BEGIN
+      PERFORM payguard.start_driver_timer(timeout);
+      EXECUTE pg_catalog.format('SELECT d.* FROM %s($1) d', driver) INTO reply USING task;
+      PERFORM payguard.stop_driver_timer();
+    EXCEPTION WHEN query_canceled OR OTHERS THEN
+      -- somebody else's cancellation is not ours to swallow
+      IF NOT payguard.stop_driver_timer() AND SQLSTATE OPERATOR(pg_catalog.=) '57014' THEN
+        RAISE;
+      END IF;
+      problem := SQLERRM;
+    END;
+    IF problem IS NULL AND reply.channel_status IS NULL THEN
+      problem := 'the driver gave no answer';
+    END IF;
+
+    IF problem IS NULL THEN
+      BEGIN
+        PERFORM payguard.complete_task(task.task_id, task.lease_token, reply.channel_status,
+          reply.channel_txn_id, reply.amount, reply.currency, reply.code, reply.message);
+      EXCEPTION WHEN null_value_not_allowed OR invalid_parameter_value OR numeric_value_out_of_range THEN
+        problem := SQLERRM;
+      END;
+    END IF;
+    IF problem IS NOT NULL THEN
+      PERFORM payguard.complete_task(task.task_id, task.lease_token, 'unknown', code := 'driver',
+        message := pg_catalog.left(pg_catalog.translate(problem, E'\b\f\x1b', ''), 1000));
+    END IF;
+    COMMIT;
+  END LOOP;
+END
+$$;
+COMMENT ON PROCEDURE payguard.run_tasks(integer, interval) IS
+  'Runs due tasks of the channels that have drivers; commits after each. A driver that raises, hangs or returns NULL leaves the outcome unknown';
