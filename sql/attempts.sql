@@ -9,7 +9,7 @@ SELECT (payguard.create_order('attempt-1', 1000, 'EUR')).version;
 SELECT outcome, order_id, order_status, payment_status, version, amount, currency, completed_at, replayed, message
 FROM payguard.start_payment('attempt-1', 'attempt-1/this', 'card', 1000, 'EUR', 1, clock_timestamp() + interval '10 min', '{"return_to": "/thanks"}');
 SELECT channel, amount, currency, received_amount, amount_verified, status, channel_txn_id, order_version, request_kind, details, expires_at - created_at > interval '9 min' AS expires, completed_at FROM payguard.payments WHERE order_id = 'attempt-1';
-SELECT kind, run_at - t.created_at BETWEEN '59 s' AND '61 s' AS after_first_query, tries, lease_token, leased_until, dead_at FROM payguard.tasks t WHERE order_id = 'attempt-1';
+SELECT kind, run_at - t.created_at BETWEEN '59 s' AND '61 s' AS after_first_query, tries, sent, dead_at FROM payguard.tasks t WHERE order_id = 'attempt-1';
 SELECT kind, from_status, to_status, version FROM payguard.events WHERE order_id = 'attempt-1' ORDER BY event_id;
 -- the order of the checks: each call has one fault less
 SELECT (payguard.create_order('attempt-2', 1000, 'EUR')).version;

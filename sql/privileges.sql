@@ -132,8 +132,8 @@ SELECT payguard.grant_access('regress_nobody', 'cashier');
 SELECT payguard.revoke_access('regress_nobody', 'cashier');
 RESET search_path;
 SELECT * FROM regress_hostile.caught;
--- every SQL and PL/pgSQL function pins its search_path
-SELECT p.oid::regprocedure FROM pg_proc p JOIN pg_language l ON l.oid = p.prolang
+-- every SQL and PL/pgSQL function pins its search_path; a procedure that commits cannot
+SELECT p.oid::regprocedure FROM pg_proc p JOIN pg_language l ON l.oid = p.prolang AND p.prokind = 'f'
 WHERE p.pronamespace = 'payguard'::regnamespace AND l.lanname <> 'c' AND NOT coalesce(p.proconfig @> '{"search_path=pg_catalog, pg_temp"}', false);
 DROP SCHEMA regress_hostile CASCADE;
 SELECT payguard.revoke_access(role, access) FROM payguard.role_access() WHERE role::text LIKE 'regress\_%';

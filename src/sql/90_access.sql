@@ -61,7 +61,7 @@ AS $$
     ('delegate', true,  'payguard.current_actor()')
 $$;
 COMMENT ON FUNCTION payguard.access_functions() IS
-  'The functions of each access; an auditor may also read all tables';
+  'The functions of each access; an operator may also read alerts and dead_tasks, an auditor all tables';
 
 CREATE FUNCTION payguard.role_access(OUT role name, OUT access text) RETURNS SETOF record
 LANGUAGE sql STABLE
@@ -87,6 +87,9 @@ BEGIN
   FOR f IN SELECT a.function FROM payguard.access_functions() a WHERE a.access = apply_access.access LOOP
     EXECUTE format('GRANT EXECUTE ON ROUTINE %s TO %I', f::regprocedure, role);
   END LOOP;
+  IF access IN ('operator', 'auditor') THEN
+    EXECUTE format('GRANT SELECT ON payguard.alerts, payguard.dead_tasks TO %I', role);
+  END IF;
   IF access = 'auditor' THEN
     FOR f IN SELECT payguard.own_tables() LOOP
       EXECUTE format('GRANT SELECT ON payguard.%I TO %I', f, role);
