@@ -101,9 +101,9 @@ static void answer_payment(Answer *answer, const Task *task, Order *order,
 						   Applied *applied);
 static void answer_refund(Answer *answer, const Task *task, Order *order,
 						  Applied *applied);
-static void acknowledge(const Answer *answer, const Task *task, const Order *order,
-						const char *outcome);
+static void acknowledge(const Answer *answer, const Task *task, const char *outcome);
 static void charge_again(const Order *order, const Payment *payment);
+static bool is_open(const Task *task);
 static void answer_unknown(Answer *answer);
 static bool find_subject(int64 task_id, Task *task, FinishedTask *finished);
 static bool holds(const Answer *answer, Lease *lease);
@@ -467,7 +467,7 @@ answer_one(Answer *answer)
 	if (held)
 	{
 		payguard_store_delete(&payguard_leases, &lease);
-		acknowledge(answer, &task, &order, answer->result.outcome);
+		acknowledge(answer, &task, answer->result.outcome);
 	}
 	answer->result.replayed = repeated || (!applied.changed && !applied.contradicts && !held);
 	if (repeated)
@@ -557,8 +557,7 @@ answer_refund(Answer *answer, const Task *task, Order *order, Applied *applied)
  * that was answered "pending") goes on; its waiting time has been set.
  */
 static void
-acknowledge(const Answer *answer, const Task *task, const Order *order,
-			const char *outcome)
+acknowledge(const Answer *answer, const Task *task, const char *outcome)
 {
 	Task like = {.task_id = answer->task_id};
 	Task now;
@@ -583,7 +582,27 @@ acknowledge(const Answer *answer, const Task *task, const Order *order,
 	}
 	if (now.run_at > task->run_at)
 		return;
+	if (payguard_text_is(now.kind, "close") && is_open(&now))
+	{
+		/* the request to close may have been lost, or refused while the customer paid */
+		now.run_at = back_off(&now);
+		payguard_store_update(&payguard_tasks, FIELD(TASK_F_RUN_AT), &now);
+		return;
+	}
 	payguard_task_finish(&now, answer->token, outcome);
+}
+
+/*
+ * is_open tells whether the attempt of a task is still open at its channel.
+ */
+static bool
+is_open(const Task *task)
+{
+	Payment payment;
+
+	payguard_payment_must_exist(task->payment_id, &payment);
+	return payguard_payment_is_live(payment.status) ||
+		   payment.status == PAYMENT_SUPERSEDED;
 }
 
 /*
