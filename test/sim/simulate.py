@@ -98,9 +98,10 @@ class Simulation:
     def start(self):
         self.webhook_port = self.serve(actors.handler, self.dsn)
         self.port = self.serve(channel.main, self.seed, self.faults, self.webhook_port)
-        self.background = [
-            self.spawn(actors.worker, self.dsn, self.port, self.stop, self.results)]
+        self.background = []
         for number in range(2):
+            self.background.append(self.spawn(actors.worker, number, self.dsn, self.port,
+                                              self.seed, self.stop, self.results))
             self.background.append(self.spawn(actors.operator, number, self.dsn, self.port,
                                               self.seed, self.stop, self.results))
 
