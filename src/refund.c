@@ -10,6 +10,7 @@
 
 #include "access/htup_details.h"
 #include "catalog/pg_type.h"
+#include "common/int.h"
 #include "funcapi.h"
 
 #include "payguard.h"
@@ -42,6 +43,7 @@ static void refund_change(Refund *refund, RefundStatus to, FieldSet also, Jsonb 
 static void insert_refund(Order *order, const Payment *payment, Refund *refund);
 static void count_returned(Order *order, const Payment *payment, const Refund *refund,
 						   RefundBalance *balance, int64 amount);
+static int64 add(int64 a, int64 b);
 static void uncount_returned(Order *order, const Payment *payment, const Refund *refund,
 							 RefundBalance *balance);
 static void change_order_refunded(Order *order, const Payment *payment, int64 by);
@@ -472,13 +474,24 @@ count_returned(Order *order, const Payment *payment, const Refund *refund,
 	int64 counted = Min(amount, Max(room, 0));
 
 	balance->refunded += counted;
-	balance->excess += amount - counted;
+	balance->excess = add(balance->excess, amount - counted);
 	store_balance(balance);
 	if (amount > counted)
 		payguard_alert_refund("refund_exceeds_payment", "critical", refund,
 							  payguard_json("excess", 'i', amount - counted, NULL));
 	if (counts_for_order(order, payment, refund))
 		change_order_refunded(order, payment, amount);
+}
+
+/*
+ * add adds amounts. Evidence is never refused, so absurd ones stop at the largest number.
+ */
+static int64
+add(int64 a, int64 b)
+{
+	int64 sum;
+
+	return pg_add_s64_overflow(a, b, &sum) ? PG_INT64_MAX : sum;
 }
 
 /*
@@ -516,7 +529,7 @@ change_order_refunded(Order *order, const Payment *payment, int64 by)
 	OrderStatus to;
 	const char *kind;
 
-	order->refunded_amount += by;
+	order->refunded_amount = add(order->refunded_amount, by);
 	to = order->refunded_amount >= payment->received_amount ? ORDER_REFUNDED : ORDER_PAID;
 	if (by < 0)
 		kind = "order.refund_returned";
@@ -794,6 +807,8 @@ note_open(Refund *refund, const Report *report, Applied *applied)
 		refund->channel_refund_id = report->txn_id;
 		also = FIELD(REFUND_F_CHANNEL_REFUND_ID);
 	}
+	if (report->status != CHANNEL_NOT_FOUND)
+		payguard_task_remove("refund", NULL, refund); /* the channel has it: only ask */
 	if (to != refund->status || also != 0)
 	{
 		refund_change(refund, to, also, report_details(report));

@@ -64,7 +64,7 @@ AS $$
   UNION ALL
   SELECT 'I6', 'payment ' || p.payment_id,
          'its balance says ' || coalesce(b.refunding::text, 'nothing') || ' refunding, '
-         || coalesce((b.refunded + b.excess)::text, 'nothing') || ' back; its refunds '
+         || coalesce((b.refunded::numeric + b.excess)::text, 'nothing') || ' back; its refunds '
          || r.refunding || ' and ' || r.returned
   FROM (SELECT payment_id,
                coalesce(sum(amount) FILTER (WHERE status IN ('awaiting_approval', 'pending', 'unknown')), 0) AS refunding,
@@ -72,7 +72,7 @@ AS $$
         FROM payguard.refunds GROUP BY payment_id) r
   JOIN payguard.payments p USING (payment_id)
   LEFT JOIN payguard.refund_balances b USING (payment_id)
-  WHERE (r.refunding, r.returned) IS DISTINCT FROM (b.refunding, b.refunded + b.excess)
+  WHERE (r.refunding, r.returned) IS DISTINCT FROM (b.refunding, b.refunded::numeric + b.excess)
   UNION ALL
   SELECT 'I6', 'payment ' || payment_id, 'more goes back than was received'
   FROM payguard.refund_balances WHERE refunding + refunded > received
