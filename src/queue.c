@@ -103,7 +103,7 @@ static void answer_refund(Answer *answer, const Task *task, Order *order,
 						  Applied *applied);
 static void acknowledge(const Answer *answer, const Task *task, const char *outcome);
 static void charge_again(const Order *order, const Payment *payment);
-static bool is_open(const Task *task);
+static bool goes_on(const Task *task);
 static void answer_unknown(Answer *answer);
 static bool find_subject(int64 task_id, Task *task, FinishedTask *finished);
 static bool holds(const Answer *answer, Lease *lease);
@@ -582,9 +582,8 @@ acknowledge(const Answer *answer, const Task *task, const char *outcome)
 	}
 	if (now.run_at > task->run_at)
 		return;
-	if (payguard_text_is(now.kind, "close") && is_open(&now))
+	if (goes_on(&now))
 	{
-		/* the request to close may have been lost, or refused while the customer paid */
 		now.run_at = back_off(&now);
 		payguard_store_update(&payguard_tasks, FIELD(TASK_F_RUN_AT), &now);
 		return;
@@ -593,16 +592,25 @@ acknowledge(const Answer *answer, const Task *task, const char *outcome)
 }
 
 /*
- * is_open tells whether the attempt of a task is still open at its channel.
+ * goes_on tells whether a task that was answered has to be done once more: the request to close
+ * an attempt may have been lost, or refused while the customer paid; a query was to name the
+ * amount, and did not. A channel that never names it is not asked for ever.
  */
 static bool
-is_open(const Task *task)
+goes_on(const Task *task)
 {
 	Payment payment;
 
 	payguard_payment_must_exist(task->payment_id, &payment);
-	return payguard_payment_is_live(payment.status) ||
-		   payment.status == PAYMENT_SUPERSEDED;
+	if (payguard_text_is(task->kind, "close"))
+		return payguard_payment_is_live(payment.status) ||
+			   payment.status == PAYMENT_SUPERSEDED;
+	if (!payguard_text_is(task->kind, "query") || payment.amount_verified ||
+		(payment.status != PAYMENT_SUCCEEDED && payment.status != PAYMENT_SURPLUS))
+		return false;
+	if (task->tries >= MAX_TRIES)
+		payguard_alert_payment("amount_not_verified", "warning", &payment, NULL);
+	return task->tries < MAX_TRIES;
 }
 
 /*
