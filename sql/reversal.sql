@@ -60,6 +60,13 @@ SELECT outcome FROM payguard.report_payment(:'payment_id', 'succeeded', 'txn-6')
 SELECT kind FROM payguard.tasks WHERE order_id = 'reversal-6' ORDER BY kind COLLATE "C";
 SELECT outcome FROM payguard.report_payment(:'payment_id', 'succeeded', 'txn-6', 60, 'EUR');
 SELECT kind FROM payguard.tasks WHERE order_id = 'reversal-6' ORDER BY kind COLLATE "C";
+-- no answer is no answer: it is asked again, until an amount is named
+SELECT name FROM payguard.register_channel('reversal', first_query_after := '0 s', max_query_interval := '0 s');
+SELECT pg_temp.pay('reversal-8') AS payment_id \gset
+SELECT outcome FROM payguard.report_payment(:'payment_id', 'succeeded', 'txn-8');
+SELECT c.kind, (payguard.complete_task(c.task_id, c.lease_token, 'unknown')).outcome
+FROM payguard.claim_tasks('reversal', 100, kinds := '{query}', channels := '{reversal}') c WHERE c.order_id = 'reversal-8';
+SELECT kind FROM payguard.tasks WHERE order_id = 'reversal-8';
 -- a second charge whose amount nobody named: a report made about the first fills it in
 SELECT pg_temp.pay('reversal-7') AS payment_id \gset
 SELECT outcome FROM payguard.report_payment(:'payment_id', 'succeeded', 'txn-7', 100, 'EUR');

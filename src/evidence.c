@@ -11,13 +11,22 @@
  */
 #include "postgres.h"
 
+#include "catalog/pg_type.h"
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
 #include "utils/uuid.h"
 
 #include "payguard.h"
 
+/* Spelled so that the index of the payments that do not count is used. */
+static const RowQuery unverified_surplus = {
+	"order_id OPERATOR(pg_catalog.=) $1 AND status OPERATOR(pg_catalog.=) 'surplus' "
+	"AND NOT amount_verified",
+	{TEXTOID, InvalidOid}};
+
 static bool changes_nothing(const Payment *payment, const Report *report);
+static bool is_no_answer(const Report *report);
+static bool has_open_amount(const Payment *payment);
 static bool txn_is_another_payment(Order *order, const Payment *payment,
 								   const Report *report, Applied *applied);
 static bool is_other_name_of(const Payment *other, const Payment *payment);
@@ -89,8 +98,42 @@ payguard_evidence_apply(Order *order, Payment *payment, const Report *reported,
 				   "The channel has reported before that it took the money.", applied);
 	else
 		follow(order, payment, &channel, &report, &decision, applied);
-	if (decision.query)
+	if (decision.query || (is_no_answer(&report) && has_open_amount(payment)))
 		payguard_task_query(payment, &channel);
+}
+
+/*
+ * is_no_answer tells whether a report leaves open what the channel was asked.
+ */
+static bool
+is_no_answer(const Report *report)
+{
+	return report->status == CHANNEL_PENDING || report->status == CHANNEL_UNKNOWN ||
+		   report->status == CHANNEL_NOT_FOUND;
+}
+
+/*
+ * has_open_amount tells whether an attempt of ours, or a second charge of it, brought money
+ * whose amount the channel has not named: then it has to be asked on.
+ */
+static bool
+has_open_amount(const Payment *payment)
+{
+	Datum order_id = PointerGetDatum(payment->order_id);
+	Payment *open;
+	int n;
+
+	if (payment->idempotency_key == NULL ||
+		(payment->status != PAYMENT_SUCCEEDED && payment->status != PAYMENT_SURPLUS))
+		return false;
+	if (!payment->amount_verified)
+		return true;
+	n = payguard_store_list(&payguard_payments, &unverified_surplus, &order_id,
+							(void **) &open);
+	for (int i = 0; i < n; i++)
+		if (is_other_name_of(&open[i], payment))
+			return true;
+	return false;
 }
 
 /*
