@@ -67,6 +67,21 @@ SELECT outcome FROM payguard.report_payment(:'payment_id', 'succeeded', 'txn-8')
 SELECT c.kind, (payguard.complete_task(c.task_id, c.lease_token, 'unknown')).outcome
 FROM payguard.claim_tasks('reversal', 100, kinds := '{query}', channels := '{reversal}') c WHERE c.order_id = 'reversal-8';
 SELECT kind FROM payguard.tasks WHERE order_id = 'reversal-8';
+-- what is named under the second name of a charge holds for the charge: at the dismissal, and later
+SELECT pg_temp.pay('reversal-9') AS payment_id \gset
+SELECT outcome FROM payguard.report_payment(:'payment_id', 'succeeded', 'txn-9b');
+SELECT outcome FROM payguard.report_payment(:'payment_id', 'succeeded', 'txn-9', 100, 'EUR');
+SELECT payment_id AS second FROM payguard.payments WHERE channel_txn_id = 'txn-9' \gset
+SELECT outcome FROM payguard.dismiss_surplus(:'second', :'payment_id', 'the same');
+SELECT status, received_amount, amount_verified FROM payguard.payments WHERE order_id = 'reversal-9' ORDER BY status;
+SELECT pg_temp.pay('reversal-10') AS payment_id \gset
+SELECT outcome FROM payguard.report_payment(:'payment_id', 'succeeded', 'txn-10b');
+SELECT outcome FROM payguard.report_payment(:'payment_id', 'succeeded', 'txn-10');
+SELECT payment_id AS second FROM payguard.payments WHERE channel_txn_id = 'txn-10' \gset
+SELECT outcome FROM payguard.dismiss_surplus(:'second', :'payment_id', 'the same');
+SELECT status, received_amount, amount_verified FROM payguard.payments WHERE order_id = 'reversal-10' ORDER BY status;
+SELECT outcome FROM payguard.report_payment(:'payment_id', 'succeeded', 'txn-10', 100, 'EUR');
+SELECT status, received_amount, amount_verified FROM payguard.payments WHERE order_id = 'reversal-10' ORDER BY status;
 -- a second charge whose amount nobody named: a report made about the first fills it in
 SELECT pg_temp.pay('reversal-7') AS payment_id \gset
 SELECT outcome FROM payguard.report_payment(:'payment_id', 'succeeded', 'txn-7', 100, 'EUR');

@@ -27,8 +27,9 @@ static const RowQuery unverified_surplus = {
 static bool changes_nothing(const Payment *payment, const Report *report);
 static bool is_no_answer(const Report *report);
 static bool has_open_amount(const Payment *payment);
-static bool txn_is_another_payment(Order *order, const Payment *payment,
-								   const Report *report, Applied *applied);
+static bool txn_is_another_payment(Order *order, Payment *payment, const Report *report,
+								   Applied *applied);
+static bool is_dismissed_as(const Payment *other, const Payment *payment);
 static bool is_other_name_of(const Payment *other, const Payment *payment);
 static bool is_dismissed(const Payment *payment, const Report *report);
 static void read_facts(const Order *order, const Payment *payment, const Channel *channel,
@@ -47,8 +48,8 @@ static FieldSet note_failure(Payment *payment, const Report *report);
 static FieldSet note_txn(Payment *payment, const Report *report);
 static void fill_in(Order *order, Payment *payment, const Report *report,
 					Applied *applied);
-static void record_second_charge(Order *order, const Payment *payment,
-								 const Report *report, Applied *applied);
+static void record_second_charge(Order *order, Payment *payment, const Report *report,
+								 Applied *applied);
 static bool insert_recorded(const Order *order, const text *channel, const Report *report,
 							PaymentStatus status, Jsonb *details, Payment *payment);
 static void become(Order *order, const Payment *payment, OrderStatus to);
@@ -361,10 +362,11 @@ not_found_is_final(const Payment *payment, const Channel *channel)
 
 /*
  * txn_is_another_payment looks whether the channel's transaction is known as another payment.
- * A report of a second charge, made about the first, is about the second.
+ * A report of a second charge, made about the first, is about the second; one that gives the
+ * first its second name is about the first.
  */
 static bool
-txn_is_another_payment(Order *order, const Payment *payment, const Report *report,
+txn_is_another_payment(Order *order, Payment *payment, const Report *report,
 					   Applied *applied)
 {
 	Payment like = {.channel = payment->channel, .channel_txn_id = report->txn_id};
@@ -374,7 +376,14 @@ txn_is_another_payment(Order *order, const Payment *payment, const Report *repor
 		payguard_text_equal(report->txn_id, payment->channel_txn_id) ||
 		!payguard_store_find(&payguard_payments, PAYMENT_BY_CHANNEL_TXN, &like, &other))
 		return false;
-	if (is_other_name_of(&other, payment))
+	if (is_dismissed_as(&other, payment))
+	{
+		Report same = *report;
+
+		same.txn_id = payment->channel_txn_id;
+		payguard_evidence_apply(order, payment, &same, applied);
+	}
+	else if (is_other_name_of(&other, payment))
 		payguard_evidence_apply(order, &other, report, applied);
 	else
 		contradict(payment, report, "txn_reused",
@@ -406,6 +415,14 @@ is_dismissed(const Payment *payment, const Report *report)
 	return payguard_evidence_same_charge(payment) != NULL &&
 		   (report->txn_id == NULL ||
 			payguard_text_equal(report->txn_id, payment->channel_txn_id));
+}
+
+static bool
+is_dismissed_as(const Payment *other, const Payment *payment)
+{
+	pg_uuid_t *same_as = payguard_evidence_same_charge(other);
+
+	return same_as && memcmp(same_as, payment->payment_id, UUID_LEN) == 0;
 }
 
 /*
@@ -547,7 +564,7 @@ fill_in(Order *order, Payment *payment, const Report *report, Applied *applied)
  * name of the first. It is recorded as surplus; an operator decides about its refund.
  */
 static void
-record_second_charge(Order *order, const Payment *payment, const Report *report,
+record_second_charge(Order *order, Payment *payment, const Report *report,
 					 Applied *applied)
 {
 	Payment second;
@@ -845,6 +862,9 @@ payguard_dismiss_surplus(PG_FUNCTION_ARGS)
 	Payment same;
 	Refusal refusal;
 	Applied applied = {.changed = true};
+	Applied filled_in = {0};
+	Report named = {
+		.status = CHANNEL_SUCCEEDED, .amount = NO_AMOUNT, .channel_time = NO_TIME};
 
 	payguard_request_begin("dismiss_surplus()");
 	payguard_payment_must_exist(same_as, &same);
@@ -867,6 +887,11 @@ payguard_dismiss_surplus(PG_FUNCTION_ARGS)
 						"Wait for the refund's outcome.");
 		payguard_raise(&refusal);
 	}
+	if (payment.amount_verified)
+	{
+		named.amount = payment.received_amount;
+		named.currency = payment.received_currency;
+	}
 	payment.received_amount = 0;
 	payment.failure_code = payguard_text("same_charge");
 	payment.details = payguard_json("second_charge_of", 'u', same_as, NULL);
@@ -876,6 +901,9 @@ payguard_dismiss_surplus(PG_FUNCTION_ARGS)
 							payguard_json("same_as", 'u', same_as, "note", 't', note,
 										  NULL));
 	payguard_refund_correct_received(&order, &payment);
+	/* what the channel named under one name holds for the other */
+	if (!same.amount_verified)
+		fill_in(&order, &same, &named, &filled_in);
 	resolve_surplus(payment_id, note);
 	payguard_store_end(STORE_WRITE);
 	return result_of_evidence(fcinfo, &order, &payment, &applied);
