@@ -146,7 +146,8 @@ class Simulation:
                 return []
             time.sleep(0.2)
         unsettled = [str(row) for row in self.database.rows(UNSETTLED)]
-        self.hand_in_statement(peer.call("/books"))
+        for _ in range(3):
+            self.hand_in_statement(peer.call("/books"))
         return unsettled or ["the statement has news"]
 
     def hand_in_statement(self, statement):
