@@ -22,6 +22,7 @@ static bool txn_is_another_payment(Order *order, const Payment *payment,
 								   const Report *report, Applied *applied);
 static bool is_other_name_of(const Payment *other, const Payment *payment);
 static bool is_dismissed(const Payment *payment, const Report *report);
+static bool awaits_amount(const Payment *payment, const Report *report);
 static void read_facts(const Order *order, const Payment *payment, const Channel *channel,
 					   const Report *report, Facts *facts);
 static bool money_fits(const Order *order, const Payment *payment, const Report *report);
@@ -89,8 +90,20 @@ payguard_evidence_apply(Order *order, Payment *payment, const Report *reported,
 				   "The channel has reported before that it took the money.", applied);
 	else
 		follow(order, payment, &channel, &report, &decision, applied);
-	if (decision.query)
+	if (decision.query || awaits_amount(payment, &report))
 		payguard_task_query(payment, &channel);
+}
+
+/*
+ * awaits_amount: the query for an amount that a success left out has brought no answer. A
+ * success without an amount is one: not every channel names it.
+ */
+static bool
+awaits_amount(const Payment *payment, const Report *report)
+{
+	return payment->received_amount != NO_AMOUNT && !payment->amount_verified &&
+		   (report->status == CHANNEL_PENDING || report->status == CHANNEL_UNKNOWN ||
+			report->status == CHANNEL_NOT_FOUND);
 }
 
 /*
