@@ -8,6 +8,7 @@
 
 #include "payguard.h"
 
+static void resolve_dead(const Task *task);
 static Task task_like(const char *kind, const Payment *payment, const Refund *refund);
 static int task_key(const Refund *refund);
 
@@ -29,6 +30,7 @@ payguard_task_schedule(const char *kind, const Payment *payment, const Refund *r
 		return;
 	if (!payguard_store_lock(&payguard_tasks, task_key(refund), &task, &existing))
 		payguard_store_suppressed(&payguard_tasks);
+	resolve_dead(&existing);
 	existing.run_at = run_at;
 	existing.dead_at = NO_TIME;
 	payguard_store_update(&payguard_tasks, FIELD(TASK_F_RUN_AT) | FIELD(TASK_F_DEAD_AT),
@@ -81,6 +83,7 @@ payguard_task_finish(const Task *task, pg_uuid_t *lease_token, const char *outco
 		.finished_at = GetCurrentTimestamp(),
 	};
 
+	resolve_dead(task);
 	payguard_store_delete(&payguard_tasks, task);
 	if (task->tries > 0)
 		payguard_store_insert(&payguard_finished_tasks, &finished);
@@ -102,6 +105,17 @@ payguard_task_query(const Payment *payment, const Channel *channel)
 		for (int64 tries = task.tries; tries > 0 && wait < longest / 2; tries--)
 			wait *= 2;
 	payguard_task_schedule("query", payment, NULL, now + Min(wait, longest));
+}
+
+/*
+ * resolve_dead resolves the alert of a task that was dead and is so no longer.
+ */
+static void
+resolve_dead(const Task *task)
+{
+	if (task->dead_at != NO_TIME)
+		payguard_alert_resolve("dead_task",
+							   payguard_text(psprintf(INT64_FORMAT, task->task_id)), NULL);
 }
 
 static Task
