@@ -6,8 +6,13 @@
  */
 #include "postgres.h"
 
+#include "commands/async.h"
+
 #include "payguard.h"
 
+bool payguard_notify_tasks = false;
+
+static void notify(TimestampTz run_at);
 static void resolve_dead(const Task *task);
 static Task task_like(const char *kind, const Payment *payment, const Refund *refund);
 static int task_key(const Refund *refund);
@@ -26,6 +31,7 @@ payguard_task_schedule(const char *kind, const Payment *payment, const Refund *r
 	task.run_at = run_at;
 	task.created_at = GetCurrentTimestamp();
 	task.dead_at = NO_TIME;
+	notify(run_at);
 	if (payguard_store_insert_new(&payguard_tasks, task_key(refund), &task))
 		return;
 	if (!payguard_store_lock(&payguard_tasks, task_key(refund), &task, &existing))
@@ -35,6 +41,17 @@ payguard_task_schedule(const char *kind, const Payment *payment, const Refund *r
 	existing.dead_at = NO_TIME;
 	payguard_store_update(&payguard_tasks, FIELD(TASK_F_RUN_AT) | FIELD(TASK_F_DEAD_AT),
 						  &existing);
+}
+
+/*
+ * notify tells listening workers, at commit, of a task that is due now. Of one that is due
+ * later nobody tells: workers look from time to time.
+ */
+static void
+notify(TimestampTz run_at)
+{
+	if (payguard_notify_tasks && run_at <= GetCurrentTimestamp())
+		Async_Notify("payguard_tasks", NULL);
 }
 
 /*
