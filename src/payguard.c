@@ -26,5 +26,12 @@ _PG_init(void)
 							 "Allows DDL that removes payguard's protection.", NULL,
 							 &payguard_allow_unsafe_ddl, false, PGC_SUSET, 0, NULL, NULL,
 							 NULL);
+	/* whoever may use payguard may NOTIFY, and must be able to do without for two-phase commit */
+	DefineCustomBoolVariable("payguard.notify_tasks",
+							 "Sends NOTIFY payguard_tasks when a task is due at once.",
+							 "A transaction that has sent it cannot be prepared for "
+							 "two-phase commit.",
+							 &payguard_notify_tasks, false, PGC_USERSET, 0, NULL, NULL,
+							 NULL);
 	MarkGUCPrefixReserved("payguard");
 }

@@ -630,6 +630,7 @@ extern void payguard_payment_end_tasks(const Payment *payment);
 extern void payguard_payment_close(Order *order, Payment *payment);
 
 /* task.c */
+extern bool payguard_notify_tasks;
 extern void payguard_task_schedule(const char *kind, const Payment *payment,
 								   const Refund *refund, TimestampTz run_at);
 extern bool payguard_task_find(const char *kind, const Payment *payment,

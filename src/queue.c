@@ -593,24 +593,18 @@ acknowledge(const Answer *answer, const Task *task, const char *outcome)
 
 /*
  * goes_on tells whether a task that was answered has to be done once more: the request to close
- * an attempt may have been lost, or refused while the customer paid; a query was to name the
- * amount, and did not. A channel that never names it is not asked for ever.
+ * an attempt may have been lost, or refused while the customer paid.
  */
 static bool
 goes_on(const Task *task)
 {
 	Payment payment;
 
-	payguard_payment_must_exist(task->payment_id, &payment);
-	if (payguard_text_is(task->kind, "close"))
-		return payguard_payment_is_live(payment.status) ||
-			   payment.status == PAYMENT_SUPERSEDED;
-	if (!payguard_text_is(task->kind, "query") || payment.amount_verified ||
-		(payment.status != PAYMENT_SUCCEEDED && payment.status != PAYMENT_SURPLUS))
+	if (!payguard_text_is(task->kind, "close"))
 		return false;
-	if (task->tries >= MAX_TRIES)
-		payguard_alert_payment("amount_not_verified", "warning", &payment, NULL);
-	return task->tries < MAX_TRIES;
+	payguard_payment_must_exist(task->payment_id, &payment);
+	return payguard_payment_is_live(payment.status) ||
+		   payment.status == PAYMENT_SUPERSEDED;
 }
 
 /*

@@ -6,8 +6,14 @@
  */
 #include "postgres.h"
 
+#include "commands/async.h"
+
 #include "payguard.h"
 
+bool payguard_notify_tasks = false;
+
+static void notify(TimestampTz run_at);
+static void resolve_dead(const Task *task);
 static Task task_like(const char *kind, const Payment *payment, const Refund *refund);
 static int task_key(const Refund *refund);
 
@@ -25,14 +31,27 @@ payguard_task_schedule(const char *kind, const Payment *payment, const Refund *r
 	task.run_at = run_at;
 	task.created_at = GetCurrentTimestamp();
 	task.dead_at = NO_TIME;
+	notify(run_at);
 	if (payguard_store_insert_new(&payguard_tasks, task_key(refund), &task))
 		return;
 	if (!payguard_store_lock(&payguard_tasks, task_key(refund), &task, &existing))
 		payguard_store_suppressed(&payguard_tasks);
+	resolve_dead(&existing);
 	existing.run_at = run_at;
 	existing.dead_at = NO_TIME;
 	payguard_store_update(&payguard_tasks, FIELD(TASK_F_RUN_AT) | FIELD(TASK_F_DEAD_AT),
 						  &existing);
+}
+
+/*
+ * notify tells listening workers, at commit, of a task that is due now. Of one that is due
+ * later nobody tells: workers look from time to time.
+ */
+static void
+notify(TimestampTz run_at)
+{
+	if (payguard_notify_tasks && run_at <= GetCurrentTimestamp())
+		Async_Notify("payguard_tasks", NULL);
 }
 
 /*
@@ -81,6 +100,7 @@ payguard_task_finish(const Task *task, pg_uuid_t *lease_token, const char *outco
 		.finished_at = GetCurrentTimestamp(),
 	};
 
+	resolve_dead(task);
 	payguard_store_delete(&payguard_tasks, task);
 	if (task->tries > 0)
 		payguard_store_insert(&payguard_finished_tasks, &finished);
@@ -102,6 +122,17 @@ payguard_task_query(const Payment *payment, const Channel *channel)
 		for (int64 tries = task.tries; tries > 0 && wait < longest / 2; tries--)
 			wait *= 2;
 	payguard_task_schedule("query", payment, NULL, now + Min(wait, longest));
+}
+
+/*
+ * resolve_dead resolves the alert of a task that was dead and is so no longer.
+ */
+static void
+resolve_dead(const Task *task)
+{
+	if (task->dead_at != NO_TIME)
+		payguard_alert_resolve("dead_task",
+							   payguard_text(psprintf(INT64_FORMAT, task->task_id)), NULL);
 }
 
 static Task

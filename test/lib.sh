@@ -6,7 +6,7 @@
 
 PGMAJOR=${PGMAJOR:-15}
 BUILD_PACKAGES="gcc make postgresql-$PGMAJOR postgresql-server-dev-$PGMAJOR postgresql-client-$PGMAJOR"
-TEST_PACKAGES="$BUILD_PACKAGES clang libipc-run-perl perl python3 python3-psycopg2 spin
+TEST_PACKAGES="$BUILD_PACKAGES clang libipc-run-perl perl pgbouncer python3 python3-psycopg2 spin
   postgresql-$PGMAJOR-pgtap libtap-parser-sourcehandler-pgtap-perl"
 
 say() { printf '%s\n' "$*"; }

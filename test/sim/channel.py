@@ -14,12 +14,14 @@ generator. Its books say what really happened: every charge and every refund.
     /<channel>/name           txn → the name under which the charge is in the books
     /calm                     no more faults
     /books                    charges, refunds, names, faults and what is still to come
+    /log                      (order, begin, end) of every call, where calls are slow
 """
 
 import asyncio
 import collections
 import random
 import signal
+import time
 
 import wire
 
@@ -59,16 +61,18 @@ WEBHOOK_FAULTS = {
     "webhook_without_amount": 2,
     "webhook_without_status": 1,
 }
+SILENCE = 2  # seconds; how long a slow channel leaves a caller waiting
 
 
 class Channel:
     """One channel: its books, its faults, its webhooks."""
 
-    def __init__(self, name, seed, fault_rate, pusher):
+    def __init__(self, name, seed, fault_rate, pusher, charge_faults):
         self.name = name
         self.random = random.Random(f"{seed}/{name}")
         self.fault_rate = fault_rate
-        self.pusher = pusher
+        self.charge_faults = charge_faults
+        self.pusher = pusher  # None: it sends no webhooks
         self.trades = {}  # by payment_id
         self.charges = {}  # by transaction
         self.refunds = {}  # by refund_id, or by their own id where the channel began them
@@ -104,6 +108,8 @@ class Channel:
 
     def webhook(self, message, about=None):
         """Pushes a message, or does not; about: the line in the books that it tells of."""
+        if self.pusher is None:
+            return
         message = dict(message, channel=self.name, event_id=self.new_id("event"))
         fault = self.fault(WEBHOOK_FAULTS)
         delay = self.random.uniform(0, 0.005)
@@ -214,7 +220,7 @@ class Channel:
             "state": "new", "charges": []})
         if trade["state"] != "new":
             return self.answer(trade)
-        fault = self.fault(CHARGE_FAULTS)
+        fault = self.fault(self.charge_faults)
         if fault == "timeout_before_charging":
             return None
         if fault == "late_success":
@@ -381,12 +387,22 @@ class Channel:
                 "names": self.names, "faults": self.faults, "calls": self.calls}
 
 
-async def run(seed, fault_rate, webhook_port, report):
-    pusher = wire.Pusher(webhook_port, "/webhook")
-    channels = {name: Channel(name, seed, fault_rate, pusher) for name in NAMES}
+async def run(seed, fault_rate, webhook_port, report, charge_faults, slow):
+    pusher = wire.Pusher(webhook_port, "/webhook") if webhook_port else None
+    channels = {name: Channel(name, seed, fault_rate, pusher, charge_faults) for name in NAMES}
     calls = {"charge": Channel.charge, "query": Channel.query, "close": Channel.close,
              "refund": Channel.refund, "query_refund": Channel.query_refund,
              "name": Channel.name_of}
+    log = []
+
+    async def call_slowly(channel, kind, request):
+        begin = time.monotonic()
+        await asyncio.sleep(channel.random.uniform(0, slow))
+        answer = calls[kind](channel, request)
+        log.append((request["order_id"], begin, time.monotonic()))
+        if answer is None and channel.random.random() < 0.3:
+            await asyncio.sleep(SILENCE)  # otherwise it hangs up
+        return answer
 
     async def handle(path, request):
         _, first, *rest = path.split("/")
@@ -395,12 +411,16 @@ async def run(seed, fault_rate, webhook_port, report):
                 channel.fault_rate = 0
             return {}
         if first == "to_come":
-            return {"to_come": pusher.undelivered
+            return {"to_come": (pusher.undelivered if pusher else 0)
                     + sum(channel.scheduled for channel in channels.values())}
         if first == "books":
             return {name: channel.books() for name, channel in channels.items()}
+        if first == "log":
+            return log
         channel = channels[first]
         channel.calls[rest[0]] += 1
+        if slow:
+            return await call_slowly(channel, rest[0], request)
         return calls[rest[0]](channel, request)
 
     server, port = await wire.serve(handle)
@@ -409,8 +429,11 @@ async def run(seed, fault_rate, webhook_port, report):
         await server.serve_forever()
 
 
-def main(seed, fault_rate, webhook_port, report):
-    """The channels' process; its port goes to `report`."""
+def main(seed, fault_rate, webhook_port, report, charge_faults=CHARGE_FAULTS, slow=0):
+    """The channels' process; its port goes to `report`.
+
+    charge_faults: as CHARGE_FAULTS; slow: seconds that a call takes at most
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    asyncio.run(run(seed, fault_rate, webhook_port, report))
+    asyncio.run(run(seed, fault_rate, webhook_port, report, charge_faults, slow))

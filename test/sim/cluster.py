@@ -12,6 +12,7 @@ listen_addresses = ''
 unix_socket_directories = '{socket}'
 fsync = off
 max_connections = 100
+max_prepared_transactions = 10
 shared_buffers = 256MB
 deadlock_timeout = 200ms
 """
