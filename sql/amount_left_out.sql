@@ -34,3 +34,5 @@ SELECT outcome FROM payguard.report_payment(:'p2', 'succeeded', 'amount-t2');
 SELECT * FROM pg_temp.answer('succeeded', NULL, NULL);
 SELECT * FROM payguard.verify();
 RESET SESSION AUTHORIZATION;
+DROP OWNED BY regress_amount;
+DROP ROLE regress_amount;

@@ -58,10 +58,13 @@ payguard_refuse(Refusal *refusal, ErrorId id, const char *message, const char *d
 void
 payguard_raise(const Refusal *refusal)
 {
-	const ErrorDesc *desc = &descs[refusal->id];
-	const char *c = desc->code;
+	const ErrorDesc *desc;
+	const char *c;
 
-	Assert(refusal->id > NO_ERROR_ID && refusal->id < N_ERRORS);
+	if (refusal->id <= NO_ERROR_ID || refusal->id >= N_ERRORS)
+		elog(ERROR, "payguard: %d is no error", (int) refusal->id);
+	desc = &descs[refusal->id];
+	c = desc->code;
 	ereport(ERROR,
 			(errcode(MAKE_SQLSTATE(c[0], c[1], c[2], c[3], c[4])),
 			 errmsg_internal("%s", refusal->message),
