@@ -67,8 +67,9 @@ payguard_payment_lock(const pg_uuid_t *payment_id, Order *order, Payment *paymen
 }
 
 /*
- * payguard_payment_withdraw_charge takes back a charge that no worker has claimed, or
- * only ones that are certain not to have sent it: the channel knows nothing of it. false: there is no such charge.
+ * payguard_payment_withdraw_charge takes back a charge that no worker has claimed, or only
+ * ones that are certain not to have sent it. false: there is none, or an earlier charge may have
+ * been sent; otherwise the channel knows nothing of it.
  */
 bool
 payguard_payment_withdraw_charge(const Payment *payment)
@@ -78,7 +79,7 @@ payguard_payment_withdraw_charge(const Payment *payment)
 	if (!payguard_task_find("charge", payment, NULL, &charge) || charge.sent)
 		return false;
 	payguard_task_finish(&charge, NULL, NULL);
-	return true;
+	return !charge.again;
 }
 
 /*

@@ -303,6 +303,7 @@ typedef struct Task
 	TimestampTz run_at;
 	int64 tries; /* how often it was claimed */
 	bool sent;	 /* a worker may have told the channel of it */
+	bool again;	 /* an earlier task may have told the channel of the same */
 	text *last_error;
 	TimestampTz dead_at; /* out of tries: waits for a person */
 	TimestampTz created_at;
@@ -319,6 +320,7 @@ enum
 	TASK_F_RUN_AT,
 	TASK_F_TRIES,
 	TASK_F_SENT,
+	TASK_F_AGAIN,
 	TASK_F_LAST_ERROR,
 	TASK_F_DEAD_AT,
 	TASK_F_CREATED_AT,
@@ -633,6 +635,8 @@ extern void payguard_payment_close(Order *order, Payment *payment);
 extern bool payguard_notify_tasks;
 extern void payguard_task_schedule(const char *kind, const Payment *payment,
 								   const Refund *refund, TimestampTz run_at);
+extern void payguard_task_repeat(const char *kind, const Payment *payment,
+								 const Refund *refund);
 extern bool payguard_task_find(const char *kind, const Payment *payment,
 							   const Refund *refund, Task *task);
 extern bool payguard_task_remove(const char *kind, const Payment *payment,

@@ -103,12 +103,14 @@ static void answer_refund(Answer *answer, const Task *task, Order *order,
 						  Applied *applied);
 static void acknowledge(const Answer *answer, const Task *task, const char *outcome);
 static void charge_again(const Order *order, const Payment *payment);
+static bool may_charge(const Order *order, const Payment *payment);
 static bool goes_on(const Task *task);
 static void answer_unknown(Answer *answer);
 static bool find_subject(int64 task_id, Task *task, FinishedTask *finished);
 static bool holds(const Answer *answer, Lease *lease);
 static int by_order(const void *a, const void *b);
 static void lock_leased(FunctionCallInfo fcinfo, Order *order, Task *task, Lease *lease);
+static bool give_up_charge(Order *order, const Task *task);
 static void task_must_exist(int64 task_id, Task *task);
 static TimestampTz back_off(const Task *task);
 
@@ -509,12 +511,21 @@ charge_again(const Order *order, const Payment *payment)
 	Channel channel;
 
 	payguard_channel_of(payment, &channel);
-	if (!channel.idempotent_charge || order->closing_as != ORDER_NONE ||
+	if (!channel.idempotent_charge || !may_charge(order, payment) ||
 		!payguard_text_is(payment->request_kind, "request") ||
-		(payment->status != PAYMENT_PENDING && payment->status != PAYMENT_UNKNOWN) ||
 		(payment->expires_at != NO_TIME && payment->expires_at <= GetCurrentTimestamp()))
 		return;
-	payguard_task_schedule("charge", payment, NULL, GetCurrentTimestamp());
+	payguard_task_repeat("charge", payment, NULL);
+}
+
+/*
+ * may_charge tells whether the order still wants an attempt's money: nobody has it closed.
+ */
+static bool
+may_charge(const Order *order, const Payment *payment)
+{
+	return order->closing_as == ORDER_NONE && (payment->status == PAYMENT_PENDING ||
+											   payment->status == PAYMENT_UNKNOWN);
 }
 
 static void
@@ -534,7 +545,7 @@ answer_refund(Answer *answer, const Task *task, Order *order, Applied *applied)
 	if (payguard_text_is(task->kind, "query_refund") &&
 		answer->report.status == CHANNEL_NOT_FOUND && channel.idempotent_charge &&
 		(refund.status == REFUND_PENDING || refund.status == REFUND_UNKNOWN))
-		payguard_task_schedule("refund", NULL, &refund, GetCurrentTimestamp());
+		payguard_task_repeat("refund", NULL, &refund);
 	answer->result = (PaymentResult){
 		.outcome = applied->contradicts
 					   ? "recorded"
@@ -641,8 +652,8 @@ PG_FUNCTION_INFO_V1(payguard_retry_task);
  * retry_task(task_id, lease_token, error, delay := NULL) → bigint (the task_id)
  *
  * For a worker that is certain that nothing reached the channel. delay NULL: longer with each
- * try. A charge that is out of tries fails as not_sent, other tasks but queries wait for a
- * person then. Errors: 22004, 22023; PY404; PY701.
+ * try. A charge that is out of tries, or whose attempt is being closed, fails as not_sent if it
+ * was never sent before; other tasks but queries wait for a person when they are out of tries. Errors: 22004, 22023; PY404; PY701.
  */
 Datum
 payguard_retry_task(PG_FUNCTION_ARGS)
@@ -658,22 +669,7 @@ payguard_retry_task(PG_FUNCTION_ARGS)
 	task.sent = false;
 	task.last_error = error;
 	task.run_at = delay ? payguard_time_plus(GetCurrentTimestamp(), delay) : back_off(&task);
-	if (task.tries >= MAX_TRIES && payguard_text_is(task.kind, "charge"))
-	{
-		Payment payment;
-		Applied applied;
-		Report not_sent = {
-			.status = CHANNEL_FAILED,
-			.code = payguard_text("not_sent"),
-			.message = error,
-			.amount = NO_AMOUNT,
-			.channel_time = NO_TIME,
-		};
-
-		payguard_payment_must_exist(task.payment_id, &payment);
-		payguard_evidence_apply(&order, &payment, &not_sent, &applied);
-	}
-	else
+	if (!payguard_text_is(task.kind, "charge") || !give_up_charge(&order, &task))
 	{
 		if (task.tries >= MAX_TRIES && !payguard_text_is(task.kind, "query") &&
 			!payguard_text_is(task.kind, "query_refund"))
@@ -690,6 +686,34 @@ payguard_retry_task(PG_FUNCTION_ARGS)
 	}
 	payguard_store_end(STORE_WRITE);
 	PG_RETURN_INT64(task.task_id);
+}
+
+/*
+ * give_up_charge ends a charge that is out of tries, or that nobody wants any more. Where no
+ * earlier one was sent either, the attempt has failed. false: it is to be tried again, or waits
+ * for a person.
+ */
+static bool
+give_up_charge(Order *order, const Task *task)
+{
+	Payment payment;
+	Applied applied;
+	Report not_sent = {
+		.status = CHANNEL_FAILED,
+		.code = payguard_text("not_sent"),
+		.message = task->last_error,
+		.amount = NO_AMOUNT,
+		.channel_time = NO_TIME,
+	};
+
+	payguard_payment_must_exist(task->payment_id, &payment);
+	if (may_charge(order, &payment) && (task->again || task->tries < MAX_TRIES))
+		return false;
+	if (task->again)
+		payguard_task_finish(task, NULL, NULL);
+	else
+		payguard_evidence_apply(order, &payment, &not_sent, &applied);
+	return true;
 }
 
 PG_FUNCTION_INFO_V1(payguard_extend_lease);

@@ -170,7 +170,8 @@ has_begun(const Refund *refund)
 		case REFUND_WAIVED:
 			return false;
 		case REFUND_PENDING:
-			return !payguard_task_find("refund", NULL, refund, &task) || task.sent;
+			return !payguard_task_find("refund", NULL, refund, &task) || task.sent ||
+				   task.again;
 		case REFUND_UNKNOWN:
 		case REFUND_SUCCEEDED:
 		case REFUND_FAILED:

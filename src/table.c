@@ -156,6 +156,7 @@ static const Field task_fields[N_TASK_FIELDS] = {
 	[TASK_F_RUN_AT] = COLUMN(Task, run_at, FIELD_TIME),
 	[TASK_F_TRIES] = COLUMN(Task, tries, FIELD_AMOUNT),
 	[TASK_F_SENT] = COLUMN(Task, sent, FIELD_BOOL),
+	[TASK_F_AGAIN] = COLUMN(Task, again, FIELD_BOOL),
 	[TASK_F_LAST_ERROR] = COLUMN(Task, last_error, FIELD_TEXT),
 	[TASK_F_DEAD_AT] = COLUMN(Task, dead_at, FIELD_TIME),
 	[TASK_F_CREATED_AT] = COLUMN(Task, created_at, FIELD_TIME),

@@ -14,6 +14,7 @@ bool payguard_notify_tasks = false;
 
 static void notify(TimestampTz run_at);
 static void resolve_dead(const Task *task);
+static void schedule(Task *task, int key, TimestampTz run_at);
 static Task task_like(const char *kind, const Payment *payment, const Refund *refund);
 static int task_key(const Refund *refund);
 
@@ -26,15 +27,35 @@ payguard_task_schedule(const char *kind, const Payment *payment, const Refund *r
 					   TimestampTz run_at)
 {
 	Task task = task_like(kind, payment, refund);
+
+	schedule(&task, task_key(refund), run_at);
+}
+
+/*
+ * payguard_task_repeat makes a task due now that does again what an earlier one may have done:
+ * that it was never claimed does not mean that the channel knows nothing.
+ */
+void
+payguard_task_repeat(const char *kind, const Payment *payment, const Refund *refund)
+{
+	Task task = task_like(kind, payment, refund);
+
+	task.again = true;
+	schedule(&task, task_key(refund), GetCurrentTimestamp());
+}
+
+static void
+schedule(Task *task, int key, TimestampTz run_at)
+{
 	Task existing;
 
-	task.run_at = run_at;
-	task.created_at = GetCurrentTimestamp();
-	task.dead_at = NO_TIME;
+	task->run_at = run_at;
+	task->created_at = GetCurrentTimestamp();
+	task->dead_at = NO_TIME;
 	notify(run_at);
-	if (payguard_store_insert_new(&payguard_tasks, task_key(refund), &task))
+	if (payguard_store_insert_new(&payguard_tasks, key, task))
 		return;
-	if (!payguard_store_lock(&payguard_tasks, task_key(refund), &task, &existing))
+	if (!payguard_store_lock(&payguard_tasks, key, task, &existing))
 		payguard_store_suppressed(&payguard_tasks);
 	resolve_dead(&existing);
 	existing.run_at = run_at;

@@ -10,6 +10,7 @@ CREATE TABLE payguard.tasks (
   run_at     timestamptz NOT NULL,
   tries      bigint NOT NULL,
   sent       boolean NOT NULL,
+  again      boolean NOT NULL,
   last_error text,
   dead_at    timestamptz,
   created_at timestamptz NOT NULL
@@ -18,6 +19,7 @@ ALTER SEQUENCE payguard.tasks_task_id_seq OWNED BY payguard.tasks.task_id;
 COMMENT ON TABLE payguard.tasks IS 'Outside work that is due: charge, query, close, refund, query_refund';
 COMMENT ON COLUMN payguard.tasks.tries IS 'How often a worker has claimed it';
 COMMENT ON COLUMN payguard.tasks.sent IS 'A worker may have told the channel of it';
+COMMENT ON COLUMN payguard.tasks.again IS 'An earlier task may have told the channel of the same';
 COMMENT ON COLUMN payguard.tasks.dead_at IS 'Since when it is out of tries and waits for a person';
 -- One open task per subject and kind.
 CREATE UNIQUE INDEX tasks_of_payment ON payguard.tasks (payment_id, kind) WHERE refund_id IS NULL;

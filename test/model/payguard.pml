@@ -42,6 +42,9 @@
 #ifndef BUG_NO_QUERY
 #define BUG_NO_QUERY false
 #endif
+#ifndef BUG_EARLIER_CHARGE_FORGOTTEN
+#define BUG_EARLIER_CHARGE_FORGOTTEN false
+#endif
 #ifndef BUG_WITHDRAWN_AFTER_CLAIM
 #define BUG_WITHDRAWN_AFTER_CLAIM false
 #endif
@@ -132,6 +135,8 @@ bool asked[SLOTS];	/* since then the channel has been queried, and nothing has c
 #define LIVE(a) \
 	(payment[a] == PAYMENT_PENDING || payment[a] == PAYMENT_UNKNOWN || \
 	 payment[a] == PAYMENT_CLOSING)
+/* a charge that waits was never sent, unless it is one to be repeated (tasks.again) */
+#define NOT_SENT(a) (charge_due[a] && (!sent[a] || BUG_EARLIER_CHARGE_FORGOTTEN))
 #define OPEN(a) (LIVE(a) || payment[a] == PAYMENT_SUPERSEDED)
 
 inline payment_becomes(a, to)
@@ -166,11 +171,12 @@ inline supersede_other()
 	od;
 	assert(other < ATTEMPTS);
 	if
-	:: charge_due[other] ->
+	:: NOT_SENT(other) ->
 		charge_due[other] = false;
 		close_due[other] = false;
 		payment_becomes(other, PAYMENT_FAILED);
 	:: else ->
+		charge_due[other] = false;
 		payment_becomes(other, PAYMENT_SUPERSEDED);
 		close_due[other] = true;
 	fi;
@@ -230,10 +236,11 @@ inline apply(a)
 inline close_attempt(a)
 {
 	if
-	:: charge_due[a] || (BUG_WITHDRAWN_AFTER_CLAIM && trade[a] == TRADE_NONE) ->
+	:: NOT_SENT(a) || (BUG_WITHDRAWN_AFTER_CLAIM && trade[a] == TRADE_NONE) ->
 		charge_due[a] = false;
 		report = REPORT_FAILED;
 	:: else ->
+		charge_due[a] = false;
 		payment_becomes(a, PAYMENT_CLOSING);
 		close_due[a] = true;
 	fi;
@@ -392,10 +399,17 @@ end:
 			charge_due[a] = false;
 			sent[a] = true;
 			asked[a] = false;
+		/* he is certain that none of his tries reached the channel, and out of tries */
+		:: NOT_SENT(a) -> hear(REPORT_FAILED, 0);
 		/* he asks for each open attempt; that nothing is found counts after a long time */
 		:: a < ATTEMPTS && OPEN(a) && !asked[a] && !BUG_NO_QUERY ->
 			if
 			:: !quiet || trade[a] != TRADE_NONE -> hear(ANSWER(a), (TAKEN(a) -> 1 : 0));
+			/* and before that time, a worker may charge again */
+			:: !quiet && trade[a] == TRADE_NONE && sent[a] && closing_as == ORDER_NONE &&
+			   (payment[a] == PAYMENT_PENDING || payment[a] == PAYMENT_UNKNOWN) ->
+				hear(REPORT_NOT_FOUND, 0);
+				charge_due[a] = true;
 			:: trade[a] == TRADE_NONE -> hear(REPORT_CLOSED, 0);
 			fi;
 		/* he has the channel close it, which may answer, or lose the request or the answer, or
