@@ -67,6 +67,8 @@ static const Statement lease_due = {
 	" INSERT INTO payguard.leases (order_id, task_id, lease_token, leased_until, worker)"
 	" SELECT due.order_id, due.task_id, pg_catalog.gen_random_uuid(),"
 	" $3 OPERATOR(pg_catalog.+) $5, $6 FROM due"
+	/* in one global order: claims that meet at the tasks of two orders do not deadlock */
+	" ORDER BY due.order_id USING OPERATOR(pg_catalog.<), due.run_at, due.task_id"
 	" ON CONFLICT (order_id) DO NOTHING RETURNING task_id) "
 	"SELECT due.task_id, due.run_at, leased.task_id IS NOT NULL"
 	" FROM due LEFT JOIN leased ON leased.task_id " EQ " due.task_id"
@@ -94,6 +96,8 @@ static void expire_leases(TimestampTz now);
 static void lose(Order *order, const Task *task);
 static TimestampTz look_from(const char *filter, TimestampTz now, int64 *task_id);
 static char *filter_of(FunctionCallInfo fcinfo);
+static void check_filters(FunctionCallInfo fcinfo);
+static void check_kind(const text *kind);
 static void read_answer(Datum *values, bool *nulls, Answer *answer);
 static void answer_all(Answer *answers, int n);
 static void answer_one(Answer *answer);
@@ -110,6 +114,10 @@ static bool holds(const Answer *answer, Lease *lease);
 static int by_order(const void *a, const void *b);
 static void lock_leased(FunctionCallInfo fcinfo, Order *order, Task *task, Lease *lease);
 static void task_must_exist(int64 task_id, Task *task);
+static void retry_charge(Order *order, const Task *task);
+static bool may_charge(const Order *order, const Payment *payment);
+static void update_retried(const Task *task);
+static void die(Task *task);
 static TimestampTz back_off(const Task *task);
 
 PG_FUNCTION_INFO_V1(payguard_claim_tasks);
@@ -146,6 +154,7 @@ payguard_claim_tasks(PG_FUNCTION_ARGS)
 	int nleased = 0;
 	int n;
 
+	check_filters(fcinfo);
 	InitMaterializedSRF(fcinfo, 0);
 	payguard_request_begin("claim_tasks()");
 	expire_leases(now);
@@ -216,6 +225,46 @@ filter_of(FunctionCallInfo fcinfo)
 			appendStringInfo(&filter, "%d%s", i,
 							 OidOutputFunctionCall(F_ARRAY_OUT, PG_GETARG_DATUM(i)));
 	return filter.data;
+}
+
+/*
+ * check_filters: a kind that does not exist would never be claimed, and nobody would notice.
+ */
+static void
+check_filters(FunctionCallInfo fcinfo)
+{
+	for (int i = 3; i <= 4; i++)
+	{
+		Datum *elements;
+		bool *isnull;
+		int n;
+
+		if (PG_ARGISNULL(i))
+			continue;
+		deconstruct_array(PG_GETARG_ARRAYTYPE_P(i), TEXTOID, -1, false, TYPALIGN_INT,
+						  &elements, &isnull, &n);
+		for (int j = 0; j < n; j++)
+		{
+			text *name = payguard_arg_id(elements[j], isnull[j],
+										 i == 3 ? "kinds" : "channels");
+
+			if (i == 3)
+				check_kind(name);
+		}
+	}
+}
+
+static void
+check_kind(const text *kind)
+{
+	static const char *const kinds[] = {"charge", "query", "close", "refund",
+										"query_refund"};
+
+	for (int i = 0; i < lengthof(kinds); i++)
+		if (payguard_text_is(kind, kinds[i]))
+			return;
+	payguard_arg_bad("kinds", "There is no such kind.",
+					 "Use charge, query, close, refund or query_refund.");
 }
 
 /*
@@ -472,11 +521,11 @@ answer_one(Answer *answer)
 	answer->result.replayed = repeated || (!applied.changed && !applied.contradicts && !held);
 	if (repeated)
 		answer->result.outcome = payguard_str(finished.outcome);
-	else if (!held && finished.task_id == NO_ID && !applied.contradicts)
+	else if (!held && !applied.contradicts)
 	{
 		answer->result.outcome = "lease_lost";
 		answer->result.message =
-			"The lease is over; the answer counts, the task is another worker's.";
+			"The lease is over; the answer counts, the task is not this worker's any more.";
 	}
 }
 
@@ -509,9 +558,8 @@ charge_again(const Order *order, const Payment *payment)
 	Channel channel;
 
 	payguard_channel_of(payment, &channel);
-	if (!channel.idempotent_charge || order->closing_as != ORDER_NONE ||
+	if (!channel.idempotent_charge || !may_charge(order, payment) ||
 		!payguard_text_is(payment->request_kind, "request") ||
-		(payment->status != PAYMENT_PENDING && payment->status != PAYMENT_UNKNOWN) ||
 		(payment->expires_at != NO_TIME && payment->expires_at <= GetCurrentTimestamp()))
 		return;
 	payguard_task_schedule("charge", payment, NULL, GetCurrentTimestamp());
@@ -637,38 +685,78 @@ payguard_retry_task(PG_FUNCTION_ARGS)
 	task.sent = false;
 	task.last_error = error;
 	task.run_at = delay ? payguard_time_plus(GetCurrentTimestamp(), delay) : back_off(&task);
-	if (task.tries >= MAX_TRIES && payguard_text_is(task.kind, "charge"))
-	{
-		Payment payment;
-		Applied applied;
-		Report not_sent = {
-			.status = CHANNEL_FAILED,
-			.code = payguard_text("not_sent"),
-			.message = error,
-			.amount = NO_AMOUNT,
-			.channel_time = NO_TIME,
-		};
-
-		payguard_payment_must_exist(task.payment_id, &payment);
-		payguard_evidence_apply(&order, &payment, &not_sent, &applied);
-	}
+	if (payguard_text_is(task.kind, "charge"))
+		retry_charge(&order, &task);
 	else
 	{
 		if (task.tries >= MAX_TRIES && !payguard_text_is(task.kind, "query") &&
 			!payguard_text_is(task.kind, "query_refund"))
-		{
-			task.dead_at = GetCurrentTimestamp();
-			payguard_alert_task("dead_task", "critical", &task,
-								payguard_json("kind", 't', task.kind, "error", 't', error,
-											  NULL));
-		}
-		payguard_store_update(&payguard_tasks,
-							  FIELD(TASK_F_SENT) | FIELD(TASK_F_LAST_ERROR) |
-								  FIELD(TASK_F_RUN_AT) | FIELD(TASK_F_DEAD_AT),
-							  &task);
+			die(&task);
+		update_retried(&task);
 	}
 	payguard_store_end(STORE_WRITE);
 	PG_RETURN_INT64(task.task_id);
+}
+
+/*
+ * retry_charge: a charge that was not sent is tried again, unless it is out of tries or must
+ * not be made any more: then it is certain that it never will be.
+ */
+static void
+retry_charge(Order *order, const Task *task)
+{
+	Payment payment;
+	Applied applied;
+	Report not_sent = {
+		.status = CHANNEL_FAILED,
+		.code = payguard_text("not_sent"),
+		.message = task->last_error,
+		.amount = NO_AMOUNT,
+		.channel_time = NO_TIME,
+	};
+
+	payguard_payment_must_exist(task->payment_id, &payment);
+	if (task->tries < MAX_TRIES && may_charge(order, &payment))
+		update_retried(task);
+	else
+		payguard_evidence_apply(order, &payment, &not_sent, &applied);
+}
+
+static bool
+may_charge(const Order *order, const Payment *payment)
+{
+	return order->closing_as == ORDER_NONE &&
+		   (payment->status == PAYMENT_PENDING || payment->status == PAYMENT_UNKNOWN);
+}
+
+static void
+update_retried(const Task *task)
+{
+	payguard_store_update(&payguard_tasks,
+						  FIELD(TASK_F_SENT) | FIELD(TASK_F_LAST_ERROR) |
+							  FIELD(TASK_F_RUN_AT) | FIELD(TASK_F_DEAD_AT),
+						  task);
+}
+
+/*
+ * die leaves a task to a person. What a dead request to close was about is asked about.
+ */
+static void
+die(Task *task)
+{
+	task->dead_at = GetCurrentTimestamp();
+	payguard_alert_task("dead_task", "critical", task,
+						payguard_json("kind", 't', task->kind, "error", 't',
+									  task->last_error, NULL));
+	if (payguard_text_is(task->kind, "close"))
+	{
+		Payment payment;
+		Channel channel;
+
+		payguard_payment_must_exist(task->payment_id, &payment);
+		payguard_channel_of(&payment, &channel);
+		payguard_task_query(&payment, &channel);
+	}
 }
 
 PG_FUNCTION_INFO_V1(payguard_extend_lease);
@@ -701,6 +789,7 @@ lock_leased(FunctionCallInfo fcinfo, Order *order, Task *task, Lease *lease)
 {
 	Answer answer;
 	Task like;
+	FinishedTask finished;
 	Refusal refusal;
 
 	if (PG_ARGISNULL(0))
@@ -709,7 +798,8 @@ lock_leased(FunctionCallInfo fcinfo, Order *order, Task *task, Lease *lease)
 	answer.token = payguard_arg_uuid(ARG(1), "lease_token");
 	like.task_id = answer.task_id;
 	payguard_request_begin("retry_task(), extend_lease()");
-	task_must_exist(answer.task_id, task);
+	if (!find_subject(answer.task_id, task, &finished))
+		task_must_exist(answer.task_id, task);
 	payguard_order_lock(task->order_id, order);
 	payguard_store_refresh();
 	lease->order_id = task->order_id;
@@ -718,7 +808,7 @@ lock_leased(FunctionCallInfo fcinfo, Order *order, Task *task, Lease *lease)
 		return;
 	payguard_refuse(&refusal, ERR_LEASE_LOST,
 					psprintf("the lease on task " INT64_FORMAT " is over", answer.task_id),
-					"It has expired, or another worker has the task.",
+					"It has expired, another worker has the task, or it has ended.",
 					"Report what the channel says with payguard.complete_task(); it counts "
 					"without a lease.");
 	payguard_raise(&refusal);
