@@ -61,7 +61,7 @@ AS $$
     ('delegate', true,  'payguard.current_actor()')
 $$;
 COMMENT ON FUNCTION payguard.access_functions() IS
-  'The functions of each access; an auditor may also read all tables';
+  'The functions of each access; an auditor may also read all tables, an operator dead_tasks';
 
 CREATE FUNCTION payguard.role_access(OUT role name, OUT access text) RETURNS SETOF record
 LANGUAGE sql STABLE
@@ -91,6 +91,9 @@ BEGIN
     FOR f IN SELECT payguard.own_tables() LOOP
       EXECUTE format('GRANT SELECT ON payguard.%I TO %I', f, role);
     END LOOP;
+  END IF;
+  IF access IN ('operator', 'auditor') THEN
+    EXECUTE format('GRANT SELECT ON payguard.dead_tasks TO %I', role);
   END IF;
 END
 $$;
