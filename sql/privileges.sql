@@ -49,6 +49,16 @@ SELECT pg_temp.answer($$SELECT nextval('payguard.events_event_id_seq')$$);
 SELECT pg_temp.answer($$SELECT payguard.grant_access('regress_auditor', 'cashier')$$);
 SELECT count(*) FROM payguard.verify();
 RESET SESSION AUTHORIZATION;
+-- dead tasks: for those who end them, and those who look
+SELECT r.rolname FROM pg_roles r WHERE r.rolname LIKE 'regress\_%' AND has_table_privilege(r.oid, 'payguard.dead_tasks', 'SELECT') ORDER BY 1;
+-- who must not touch the queue
+SET SESSION AUTHORIZATION regress_checkout;
+SELECT pg_temp.answer($$SELECT payguard.claim_tasks('w')$$);
+SELECT pg_temp.answer($$SELECT payguard.complete_task(1, gen_random_uuid(), 'succeeded')$$);
+SELECT pg_temp.answer($$CALL payguard.run_tasks()$$);
+SELECT pg_temp.answer($$SELECT payguard.requeue_task(1)$$);
+SELECT pg_temp.answer($$SELECT * FROM payguard.dead_tasks$$);
+RESET SESSION AUTHORIZATION;
 -- revoking one access leaves what the others need
 SELECT payguard.grant_access('regress_checkout', 'auditor'), payguard.grant_access('regress_checkout', 'operator');
 SELECT payguard.revoke_access('regress_checkout', 'checkout');
@@ -132,9 +142,9 @@ SELECT payguard.grant_access('regress_nobody', 'cashier');
 SELECT payguard.revoke_access('regress_nobody', 'cashier');
 RESET search_path;
 SELECT * FROM regress_hostile.caught;
--- every SQL and PL/pgSQL function pins its search_path
+-- every SQL and PL/pgSQL function pins its search_path; a procedure that commits cannot
 SELECT p.oid::regprocedure FROM pg_proc p JOIN pg_language l ON l.oid = p.prolang
-WHERE p.pronamespace = 'payguard'::regnamespace AND l.lanname <> 'c' AND NOT coalesce(p.proconfig @> '{"search_path=pg_catalog, pg_temp"}', false);
+WHERE p.pronamespace = 'payguard'::regnamespace AND l.lanname <> 'c' AND p.prokind <> 'p' AND NOT coalesce(p.proconfig @> '{"search_path=pg_catalog, pg_temp"}', false);
 DROP SCHEMA regress_hostile CASCADE;
 SELECT payguard.revoke_access(role, access) FROM payguard.role_access() WHERE role::text LIKE 'regress\_%';
 DROP ROLE regress_nobody, regress_channel, regress_checkout, regress_cashier, regress_operator, regress_auditor, regress_delegate;

@@ -15,6 +15,7 @@ import sys
 import tempfile
 import threading
 import time
+from contextlib import closing
 
 import psycopg2
 
@@ -94,7 +95,7 @@ class Worker(threading.Thread):
 
     def run(self):
         try:
-            with self.cluster.connect() as connection, connection.cursor() as cursor:
+            with closing(self.cluster.connect()) as connection, connection.cursor() as cursor:
                 while not self.stop.is_set():
                     cursor.execute(CLAIM, (5,))
                     for task, token, order in cursor.fetchall():
@@ -120,7 +121,7 @@ class Shop(threading.Thread):
 
     def run(self):
         try:
-            with self.cluster.connect() as connection, connection.cursor() as cursor:
+            with closing(self.cluster.connect()) as connection, connection.cursor() as cursor:
                 while not self.stop.is_set():
                     enqueue(cursor, f"{self.name_}-{self.made}")
                     self.made += 1
@@ -144,8 +145,8 @@ def late(tap, cluster):
     worker.retry = {"retried": "3 s"}
     worker.start()
     shop.start()
-    with cluster.connect(autocommit=False) as connection, connection.cursor() as cursor, \
-            cluster.connect() as other, other.cursor() as sender:
+    with closing(cluster.connect(autocommit=False)) as connection, connection.cursor() as cursor, \
+            closing(cluster.connect()) as other, other.cursor() as sender:
         enqueue(cursor, "late")
         enqueue(sender, "retried")
         cursor.execute("SELECT pg_sleep(%s)", (LATE,))
@@ -185,7 +186,7 @@ def read_so_far(cursor):
 def claims_per_second(tap, cluster, name, seconds=4):
     """One session claims one task at a time and completes it. Returns claims, entries and
     buffers of the index for each."""
-    with cluster.connect() as connection, connection.cursor() as cursor:
+    with closing(cluster.connect()) as connection, connection.cursor() as cursor:
         for n in range(int(seconds * 300)):
             enqueue(cursor, f"{name}-{n}")
         cursor.execute("SELECT pg_sleep(1.5)")
@@ -211,8 +212,8 @@ def claims_per_second(tap, cluster, name, seconds=4):
 def dead_rows(tap, cluster):
     """Finished tasks whose rows an old snapshot keeps at the head of the index."""
     before, _, _ = claims_per_second(tap, cluster, "before")
-    with cluster.connect(autocommit=False) as old, old.cursor() as snapshot, \
-            cluster.connect() as connection, connection.cursor() as cursor:
+    with closing(cluster.connect(autocommit=False)) as old, old.cursor() as snapshot, \
+            closing(cluster.connect()) as connection, connection.cursor() as cursor:
         old.set_session(isolation_level="REPEATABLE READ")
         snapshot.execute("SELECT count(*) FROM payguard.orders")
         done = 0
@@ -234,12 +235,12 @@ def dead_rows(tap, cluster):
 def main():
     tap = Tap()
     with Cluster() as cluster:
-        with cluster.connect() as connection, connection.cursor() as cursor:
+        with closing(cluster.connect()) as connection, connection.cursor() as cursor:
             cursor.execute("CREATE EXTENSION payguard")
             cursor.execute("SELECT payguard.register_channel('card', first_query_after := '1 hour')")
         late(tap, cluster)
         dead_rows(tap, cluster)
-        with cluster.connect() as connection, connection.cursor() as cursor:
+        with closing(cluster.connect()) as connection, connection.cursor() as cursor:
             cursor.execute("SELECT * FROM payguard.verify()")
             found = cursor.fetchall()
             tap.ok(not found, "verify() finds nothing", *found[:10])
