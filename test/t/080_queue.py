@@ -22,7 +22,7 @@ import psycopg2
 DEAD = int(os.environ.get("PAYGUARD_DEAD") or 20000)
 SOON = 2.0          # seconds
 LATE = 10.0         # how long the late enqueuer keeps its transaction open
-TUPLES = 1000       # index entries that a claim may read, on the average of a second's claims
+TUPLES = DEAD / 5   # index entries that a claim may read, on the average
 
 
 class Tap:

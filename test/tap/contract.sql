@@ -30,7 +30,7 @@ INSERT INTO contract VALUES
   ('channel_drivers(OUT channel text, OUT driver text)', 'SETOF record', 's', true),
   ('start_driver_timer(timeout interval)', 'void', 'v', false),
   ('stop_driver_timer()', 'boolean', 'v', false),
-  ('run_tasks(max_tasks integer DEFAULT 100, timeout interval DEFAULT ''00:00:10''::interval)', NULL, 'v', false),
+  ('run_tasks(IN max_tasks integer DEFAULT 100, IN timeout interval DEFAULT ''00:00:10''::interval)', NULL, 'v', false),
   ('verify()', 'TABLE(invariant text, object text, problem text)', 's', true),
   ('broken_guards()', 'TABLE(guard text, problem text)', 's', true),
   ('current_actor()', 'text', 's', false),
