@@ -22,7 +22,7 @@ DECLARE
   last int := coalesce((SELECT max(n) FROM held), 0); result text;
 BEGIN
   FOR i IN 1 .. 8 LOOP
-    INSERT INTO held (task) SELECT t FROM payguard.claim_tasks('queue', 100, lease) t;
+    INSERT INTO held (task) SELECT t FROM payguard.claim_tasks('queue', 100, lease, channels := '{queue,queue_once,queue_other}') t;
     SELECT string_agg(concat_ws(' ', (task).kind, pg_temp.named((task).payment_id), (task).tries), ', ' ORDER BY n) INTO result
     FROM held WHERE n > last AND (task).order_id = id;
     EXIT WHEN result IS NOT NULL;
@@ -98,16 +98,16 @@ SELECT pg_temp.answer($$SELECT payguard.request_payment('queue-1', 'queue-1/othe
 SELECT pg_temp.written() = :'before' AS nothing_written;
 -- claimed: with all that the channel needs; nobody else gets it
 SELECT kind, tries, order_id, payment_id = pg_temp.this('queue-1') AS payment, refund_id, channel, amount, currency, details,
-  leased_until BETWEEN clock_timestamp() + interval '40 s' AND clock_timestamp() + interval '1 min' AS leased FROM payguard.claim_tasks('queue', lease := '1 min');
-SELECT count(*) FROM payguard.claim_tasks('another');
-SELECT worker, leased_until > clock_timestamp() AS valid FROM payguard.leases;
+  leased_until BETWEEN clock_timestamp() + interval '40 s' AND clock_timestamp() + interval '1 min' AS leased FROM payguard.claim_tasks('queue', lease := '1 min', channels := '{queue}');
+SELECT count(*) FROM payguard.claim_tasks('another', channels := '{queue}');
+SELECT worker, leased_until > clock_timestamp() AS valid FROM payguard.leases WHERE order_id LIKE 'queue-%';
 -- what is claimed is chosen by kind and channel, no more than was asked for, the longest due first
 SELECT pg_temp.request('queue-2') IS NOT NULL, pg_temp.request('queue-3', 'queue_other') IS NOT NULL, pg_temp.request('queue-4') IS NOT NULL;
-SELECT order_id FROM payguard.claim_tasks('queue', kinds := '{query,close,refund,query_refund}');
+SELECT order_id FROM payguard.claim_tasks('queue', kinds := '{query,close,refund,query_refund}', channels := '{queue}');
 SELECT order_id FROM payguard.claim_tasks('queue', channels := '{}');
 SELECT order_id FROM payguard.claim_tasks('queue', channels := '{queue_other,queue_none}', kinds := '{charge}');
-SELECT order_id FROM payguard.claim_tasks('queue', 1);
-SELECT order_id FROM payguard.claim_tasks('queue', 2147483647);
+SELECT order_id FROM payguard.claim_tasks('queue', 1, channels := '{queue}');
+SELECT order_id FROM payguard.claim_tasks('queue', 2147483647, channels := '{queue}');
 -- each answer to each kind of task
 SELECT status, a.* FROM unnest('{succeeded,failed,closed,pending,unknown,not_found}'::text[]) status CROSS JOIN LATERAL pg_temp.answered('charge', status) a;
 SELECT status, a.* FROM unnest('{succeeded,failed,closed,pending,unknown,not_found}'::text[]) status CROSS JOIN LATERAL pg_temp.answered('query', status) a;
@@ -126,7 +126,7 @@ SELECT pg_temp.written() = :'before' AS nothing_written;
 SELECT outcome, order_id, payment_id, replayed, message FROM payguard.complete_task(0, gen_random_uuid(), 'succeeded', 'queue-none', 1000, 'EUR');
 SELECT outcome, replayed FROM payguard.complete_task(9223372036854775807, gen_random_uuid(), 'failed');
 SELECT convert_from(body, 'UTF8')::jsonb - 'at' AS body, result FROM payguard.notifications WHERE position('answer to task' IN convert_from(body, 'UTF8')) > 0 ORDER BY 1;
-SELECT kind, severity FROM payguard.alerts WHERE kind = 'unmatched_notification';
+SELECT a.kind, a.severity FROM payguard.alerts a JOIN payguard.notifications n ON n.event_id = a.cause WHERE position('answer to task' IN convert_from(n.body, 'UTF8')) > 0;
 SELECT pg_temp.answer($$SELECT payguard.retry_task(0, gen_random_uuid(), 'no route')$$);
 SELECT pg_temp.answer($$SELECT payguard.extend_lease(0, gen_random_uuid(), '1 min')$$);
 SELECT pg_temp.answer($$SELECT payguard.requeue_task(0)$$);
@@ -198,13 +198,13 @@ $$;
 SELECT kind, pg_temp.ready('queue-dead-' || kind, kind), pg_temp.retry_ten_times('queue-dead-' || kind), pg_temp.now_of('queue-dead-' || kind), pg_temp.due('queue-dead-' || kind)
 FROM unnest('{charge,query,close,refund,query_refund}'::text[]) kind;
 SELECT failure_code, failure_message FROM payguard.payments WHERE order_id = 'queue-dead-charge';
-SELECT order_id, kind, tries, last_error FROM payguard.dead_tasks ORDER BY 1;
-SELECT a.kind, a.severity, a.order_id, a.details, t.dead_at IS NOT NULL AS dead FROM payguard.alerts a JOIN payguard.tasks t USING (task_id) ORDER BY 3;
+SELECT order_id, kind, tries, last_error FROM payguard.dead_tasks WHERE order_id LIKE 'queue-%' ORDER BY 1;
+SELECT a.kind, a.severity, a.order_id, a.details, t.dead_at IS NOT NULL AS dead FROM payguard.alerts a JOIN payguard.tasks t USING (task_id) WHERE a.order_id LIKE 'queue-%' ORDER BY 3;
 -- dead ones are not claimed, until an operator says so
 SELECT pg_temp.claim('queue-dead-close'), pg_temp.claim('queue-dead-refund');
-SELECT payguard.requeue_task(task_id) = task_id AS requeued FROM payguard.dead_tasks;
+SELECT payguard.requeue_task(task_id) = task_id AS requeued FROM payguard.dead_tasks WHERE order_id LIKE 'queue-%';
 SELECT pg_temp.claim('queue-dead-close'), pg_temp.reply('queue-dead-close', 'closed'), pg_temp.claim('queue-dead-refund'), pg_temp.reply('queue-dead-refund', 'succeeded', 'queue-dead-refund', 600, 'EUR');
-SELECT pg_temp.now_of('queue-dead-close'), pg_temp.now_of('queue-dead-refund'), (SELECT count(*) FROM payguard.dead_tasks) AS dead;
+SELECT pg_temp.now_of('queue-dead-close'), pg_temp.now_of('queue-dead-refund'), (SELECT count(*) FROM payguard.dead_tasks WHERE order_id LIKE 'queue-%') AS dead;
 -- a charge that was not sent and must not be made any more ends
 SELECT pg_temp.ready('queue-17', 'charge'), pg_temp.claim('queue-17'), (payguard.cancel_order('queue-17')).closing_as, pg_temp.due('queue-17');
 SELECT pg_temp.retry('queue-17'), pg_temp.now_of('queue-17'), pg_temp.claim('queue-17');

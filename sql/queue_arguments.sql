@@ -6,8 +6,9 @@ SET SESSION AUTHORIZATION regress_queue_arguments;
 \set situation :srcdir /test/situation.sql
 \i :situation
 SELECT count(payguard.create_order('queue-args-' || n, 1000, 'EUR')) FROM generate_series(1, 2) n;
-SELECT payment_status FROM payguard.request_payment('queue-args-1', 'queue-args-1/this', 'card');
-CREATE TEMP TABLE held AS SELECT * FROM payguard.claim_tasks('queue-args', lease := '1 hour');
+SELECT (payguard.register_channel('queue_args')).name;
+SELECT payment_status FROM payguard.request_payment('queue-args-1', 'queue-args-1/this', 'queue_args');
+CREATE TEMP TABLE held AS SELECT * FROM payguard.claim_tasks('queue-args', lease := '1 hour', channels := '{queue_args}');
 CREATE TEMP TABLE calls (function text, position int, argument text, kind text, good text);
 INSERT INTO calls SELECT split_part(f, ' ', 1), a.n, split_part(a.a, ':', 1), replace(split_part(a.a, ':', 2), '_', ' '), split_part(a.a, ':', 3)
 FROM (VALUES
@@ -51,7 +52,7 @@ SELECT pg_temp.answer(format('SELECT count(*) FROM payguard.complete_tasks(%s)',
   "ARRAY[ROW(1,gen_random_uuid(),''pending'',NULL,NULL,NULL,NULL,NULL),ROW(1,gen_random_uuid(),''pending'',NULL,-1,NULL,NULL,NULL)]::payguard.task_answer[]"}'::text[]) a;
 SELECT pg_temp.written() = :'before' AS nothing_written;
 -- what is just good enough
-SELECT count(*) FROM payguard.claim_tasks(repeat('w', 255), 2147483647, '1000 years', '{charge,query,close,refund,query_refund}', '{}');
+SELECT count(*) FROM payguard.claim_tasks(repeat('w', 255), 2147483647, '1000 years', '{charge,query,close,refund,query_refund}', '{queue_args}');
 SELECT payguard.extend_lease(task_id, lease_token, '1 microsecond') IS NOT NULL FROM held;
 SELECT outcome FROM held CROSS JOIN LATERAL payguard.complete_task(task_id, lease_token, 'failed', repeat('t', 255), 9223372036854775807, 'XTS', repeat('c', 255), repeat('m', 4000));
 SELECT * FROM payguard.verify();
