@@ -40,7 +40,7 @@ SELECT s.id, outcome, payment_status, replayed FROM (VALUES ('late-none', NULL),
   ('late-gone', 'failed, cancelled'), ('late-over', 'failed, expired'), ('late-back', 'succeeded, refunded')) s (id, situation)
 CROSS JOIN LATERAL (SELECT CASE WHEN situation IS NULL THEN payguard.create_order(s.id, 1000, 'EUR') IS NULL ELSE pg_temp.make(s.id, situation, 'card_refund') IS NULL END) m
 CROSS JOIN LATERAL payguard.record_payment(s.id, 'card_refund', 'txn-' || s.id, 1000, 'EUR');
-SELECT o.order_id, pg_temp.all_of(o.order_id) FROM payguard.orders o JOIN payguard.payments p ON p.channel_txn_id = 'txn-' || o.order_id ORDER BY 1;
+SELECT o.order_id, pg_temp.all_of(o.order_id) FROM payguard.orders o JOIN payguard.payments p ON p.channel_txn_id = 'txn-' || o.order_id WHERE o.order_id LIKE 'late-%' ORDER BY 1;
 -- the transaction of another order's payment is not taken for this one's
 SELECT (payguard.create_order('late-5', 1000, 'EUR')).status;
 SELECT outcome, payment_status, message FROM payguard.record_payment('late-5', 'card', 'late-1', 1000, 'EUR');

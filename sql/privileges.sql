@@ -49,6 +49,16 @@ SELECT pg_temp.answer($$SELECT nextval('payguard.events_event_id_seq')$$);
 SELECT pg_temp.answer($$SELECT payguard.grant_access('regress_auditor', 'cashier')$$);
 SELECT count(*) FROM payguard.verify();
 RESET SESSION AUTHORIZATION;
+-- dead tasks: for those who end them, and those who look
+SELECT r.rolname FROM pg_roles r WHERE r.rolname LIKE 'regress\_%' AND has_table_privilege(r.oid, 'payguard.dead_tasks', 'SELECT') ORDER BY 1;
+-- who must not touch the queue
+SET SESSION AUTHORIZATION regress_checkout;
+SELECT pg_temp.answer($$SELECT payguard.claim_tasks('w')$$);
+SELECT pg_temp.answer($$SELECT payguard.complete_task(1, gen_random_uuid(), 'succeeded')$$);
+SELECT pg_temp.answer($$CALL payguard.run_tasks()$$);
+SELECT pg_temp.answer($$SELECT payguard.requeue_task(1)$$);
+SELECT pg_temp.answer($$SELECT * FROM payguard.dead_tasks$$);
+RESET SESSION AUTHORIZATION;
 -- revoking one access leaves what the others need
 SELECT payguard.grant_access('regress_checkout', 'auditor'), payguard.grant_access('regress_checkout', 'operator');
 SELECT payguard.revoke_access('regress_checkout', 'checkout');

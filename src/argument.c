@@ -197,18 +197,24 @@ payguard_arg_channel_status(Datum value, bool isnull, const char *name)
 }
 
 /*
- * payguard_arg_lease reads an interval that must be longer than nothing.
+ * payguard_arg_lease reads an interval that must be longer than nothing, and not so long that
+ * its end would be no time any more.
  */
 Interval *
 payguard_arg_lease(Datum value, bool isnull, const char *name)
 {
 	Interval *zero = palloc0(sizeof(Interval));
+	Interval *longest = palloc0(sizeof(Interval));
 
 	if (isnull)
 		payguard_arg_missing(name);
+	longest->month = 1000 * MONTHS_PER_YEAR;
 	if (DatumGetBool(DirectFunctionCall2(interval_le, value, IntervalPGetDatum(zero))))
 		payguard_arg_bad(name, "It is not longer than nothing.",
 						 "Give an interval such as '30 s'.");
+	if (DatumGetBool(
+			DirectFunctionCall2(interval_lt, IntervalPGetDatum(longest), value)))
+		payguard_arg_bad(name, "It is too long.", "Give an interval such as '30 s'.");
 	return DatumGetIntervalP(value);
 }
 

@@ -6,6 +6,7 @@
 
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
+#include "utils/lsyscache.h"
 
 #include "payguard.h"
 
@@ -14,7 +15,7 @@ static void update_channel(const Channel *asked, Channel *channel);
 static Interval *parse_interval(const char *value);
 static Interval *interval_argument(Datum value, bool isnull, const char *name);
 static void check_late_success(const text *late_success);
-static void check_driver(const text *driver);
+static text *find_driver(const text *name);
 
 /*
  * payguard_channel_find reads a channel's settings; false: there is none of that name.
@@ -79,7 +80,7 @@ payguard_register_channel(PG_FUNCTION_ARGS)
 	Channel channel;
 
 	check_late_success(asked.late_success);
-	check_driver(asked.driver);
+	asked.driver = find_driver(asked.driver);
 	if (payguard_text_is(asked.name, INTERNAL_CHANNEL))
 		payguard_arg_bad("name", "The channel \"internal\" is built in.",
 						 "Register a channel with another name.");
@@ -190,21 +191,25 @@ check_late_success(const text *late_success)
 }
 
 /*
- * check_driver refuses a driver that is not there: to_regproc() finds one by its name.
+ * find_driver returns the qualified name of a driver, so that it does not depend on who calls
+ * it with which search_path. NULL: none. Refuses one that is not there.
  */
-static void
-check_driver(const text *driver)
+static text *
+find_driver(const text *name)
 {
 	LOCAL_FCINFO(fcinfo, 1);
+	Oid driver;
 
-	if (driver == NULL)
-		return;
+	if (name == NULL)
+		return NULL;
 	InitFunctionCallInfoData(*fcinfo, NULL, 1, InvalidOid, NULL, NULL);
-	fcinfo->args[0].value = PointerGetDatum(driver);
+	fcinfo->args[0].value = PointerGetDatum(name);
 	fcinfo->args[0].isnull = false;
-	to_regproc(fcinfo);
+	driver = DatumGetObjectId(to_regproc(fcinfo));
 	if (fcinfo->isnull)
 		payguard_arg_bad("driver",
-						 psprintf("There is no one function \"%s\".", payguard_str(driver)),
+						 psprintf("There is no one function \"%s\".", payguard_str(name)),
 						 "Give the schema-qualified name of the driver function.");
+	return payguard_text(quote_qualified_identifier(
+		get_namespace_name(get_func_namespace(driver)), get_func_name(driver)));
 }

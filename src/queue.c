@@ -67,6 +67,8 @@ static const Statement lease_due = {
 	" INSERT INTO payguard.leases (order_id, task_id, lease_token, leased_until, worker)"
 	" SELECT due.order_id, due.task_id, pg_catalog.gen_random_uuid(),"
 	" $3 OPERATOR(pg_catalog.+) $5, $6 FROM due"
+	/* in one global order: claims that meet at the tasks of two orders do not deadlock */
+	" ORDER BY due.order_id USING OPERATOR(pg_catalog.<), due.run_at, due.task_id"
 	" ON CONFLICT (order_id) DO NOTHING RETURNING task_id) "
 	"SELECT due.task_id, due.run_at, leased.task_id IS NOT NULL"
 	" FROM due LEFT JOIN leased ON leased.task_id " EQ " due.task_id"
@@ -94,6 +96,8 @@ static void expire_leases(TimestampTz now);
 static void lose(Order *order, const Task *task);
 static TimestampTz look_from(const char *filter, TimestampTz now, int64 *task_id);
 static char *filter_of(FunctionCallInfo fcinfo);
+static void check_filters(FunctionCallInfo fcinfo);
+static void check_kind(const text *kind);
 static void read_answer(Datum *values, bool *nulls, Answer *answer);
 static void answer_all(Answer *answers, int n);
 static void answer_one(Answer *answer);
@@ -112,6 +116,8 @@ static int by_order(const void *a, const void *b);
 static void lock_leased(FunctionCallInfo fcinfo, Order *order, Task *task, Lease *lease);
 static bool give_up_charge(Order *order, const Task *task);
 static void task_must_exist(int64 task_id, Task *task);
+static void update_retried(const Task *task);
+static void die(Task *task);
 static TimestampTz back_off(const Task *task);
 
 PG_FUNCTION_INFO_V1(payguard_claim_tasks);
@@ -148,6 +154,7 @@ payguard_claim_tasks(PG_FUNCTION_ARGS)
 	int nleased = 0;
 	int n;
 
+	check_filters(fcinfo);
 	InitMaterializedSRF(fcinfo, 0);
 	payguard_request_begin("claim_tasks()");
 	expire_leases(now);
@@ -218,6 +225,46 @@ filter_of(FunctionCallInfo fcinfo)
 			appendStringInfo(&filter, "%d%s", i,
 							 OidOutputFunctionCall(F_ARRAY_OUT, PG_GETARG_DATUM(i)));
 	return filter.data;
+}
+
+/*
+ * check_filters: a kind that does not exist would never be claimed, and nobody would notice.
+ */
+static void
+check_filters(FunctionCallInfo fcinfo)
+{
+	for (int i = 3; i <= 4; i++)
+	{
+		Datum *elements;
+		bool *isnull;
+		int n;
+
+		if (PG_ARGISNULL(i))
+			continue;
+		deconstruct_array(PG_GETARG_ARRAYTYPE_P(i), TEXTOID, -1, false, TYPALIGN_INT,
+						  &elements, &isnull, &n);
+		for (int j = 0; j < n; j++)
+		{
+			text *name = payguard_arg_id(elements[j], isnull[j],
+										 i == 3 ? "kinds" : "channels");
+
+			if (i == 3)
+				check_kind(name);
+		}
+	}
+}
+
+static void
+check_kind(const text *kind)
+{
+	static const char *const kinds[] = {"charge", "query", "close", "refund",
+										"query_refund"};
+
+	for (size_t i = 0; i < lengthof(kinds); i++)
+		if (payguard_text_is(kind, kinds[i]))
+			return;
+	payguard_arg_bad("kinds", "There is no such kind.",
+					 "Use charge, query, close, refund or query_refund.");
 }
 
 /*
@@ -474,11 +521,11 @@ answer_one(Answer *answer)
 	answer->result.replayed = repeated || (!applied.changed && !applied.contradicts && !held);
 	if (repeated)
 		answer->result.outcome = payguard_str(finished.outcome);
-	else if (!held && finished.task_id == NO_ID && !applied.contradicts)
+	else if (!held && !applied.contradicts)
 	{
 		answer->result.outcome = "lease_lost";
 		answer->result.message =
-			"The lease is over; the answer counts, the task is another worker's.";
+			"The lease is over; the answer counts, the task is not this worker's any more.";
 	}
 }
 
@@ -653,7 +700,8 @@ PG_FUNCTION_INFO_V1(payguard_retry_task);
  *
  * For a worker that is certain that nothing reached the channel. delay NULL: longer with each
  * try. A charge that is out of tries, or whose attempt is being closed, fails as not_sent if it
- * was never sent before; other tasks but queries wait for a person when they are out of tries. Errors: 22004, 22023; PY404; PY701.
+ * was never sent before; other tasks but queries wait for a person when they are out of tries.
+ * Errors: 22004, 22023; PY404; PY701.
  */
 Datum
 payguard_retry_task(PG_FUNCTION_ARGS)
@@ -673,16 +721,8 @@ payguard_retry_task(PG_FUNCTION_ARGS)
 	{
 		if (task.tries >= MAX_TRIES && !payguard_text_is(task.kind, "query") &&
 			!payguard_text_is(task.kind, "query_refund"))
-		{
-			task.dead_at = GetCurrentTimestamp();
-			payguard_alert_task("dead_task", "critical", &task,
-								payguard_json("kind", 't', task.kind, "error", 't', error,
-											  NULL));
-		}
-		payguard_store_update(&payguard_tasks,
-							  FIELD(TASK_F_SENT) | FIELD(TASK_F_LAST_ERROR) |
-								  FIELD(TASK_F_RUN_AT) | FIELD(TASK_F_DEAD_AT),
-							  &task);
+			die(&task);
+		update_retried(&task);
 	}
 	payguard_store_end(STORE_WRITE);
 	PG_RETURN_INT64(task.task_id);
@@ -716,6 +756,36 @@ give_up_charge(Order *order, const Task *task)
 	return true;
 }
 
+static void
+update_retried(const Task *task)
+{
+	payguard_store_update(&payguard_tasks,
+						  FIELD(TASK_F_SENT) | FIELD(TASK_F_LAST_ERROR) |
+							  FIELD(TASK_F_RUN_AT) | FIELD(TASK_F_DEAD_AT),
+						  task);
+}
+
+/*
+ * die leaves a task to a person. What a dead request to close was about is asked about.
+ */
+static void
+die(Task *task)
+{
+	task->dead_at = GetCurrentTimestamp();
+	payguard_alert_task("dead_task", "critical", task,
+						payguard_json("kind", 't', task->kind, "error", 't',
+									  task->last_error, NULL));
+	if (payguard_text_is(task->kind, "close"))
+	{
+		Payment payment;
+		Channel channel;
+
+		payguard_payment_must_exist(task->payment_id, &payment);
+		payguard_channel_of(&payment, &channel);
+		payguard_task_query(&payment, &channel);
+	}
+}
+
 PG_FUNCTION_INFO_V1(payguard_extend_lease);
 
 /*
@@ -746,6 +816,7 @@ lock_leased(FunctionCallInfo fcinfo, Order *order, Task *task, Lease *lease)
 {
 	Answer answer;
 	Task like;
+	FinishedTask finished;
 	Refusal refusal;
 
 	if (PG_ARGISNULL(0))
@@ -754,7 +825,8 @@ lock_leased(FunctionCallInfo fcinfo, Order *order, Task *task, Lease *lease)
 	answer.token = payguard_arg_uuid(ARG(1), "lease_token");
 	like.task_id = answer.task_id;
 	payguard_request_begin("retry_task(), extend_lease()");
-	task_must_exist(answer.task_id, task);
+	if (!find_subject(answer.task_id, task, &finished))
+		task_must_exist(answer.task_id, task);
 	payguard_order_lock(task->order_id, order);
 	payguard_store_refresh();
 	lease->order_id = task->order_id;
@@ -763,7 +835,7 @@ lock_leased(FunctionCallInfo fcinfo, Order *order, Task *task, Lease *lease)
 		return;
 	payguard_refuse(&refusal, ERR_LEASE_LOST,
 					psprintf("the lease on task " INT64_FORMAT " is over", answer.task_id),
-					"It has expired, or another worker has the task.",
+					"It has expired, another worker has the task, or it has ended.",
 					"Report what the channel says with payguard.complete_task(); it counts "
 					"without a lease.");
 	payguard_raise(&refusal);

@@ -140,7 +140,7 @@ payguard_task_query(const Payment *payment, const Channel *channel)
 	Task task;
 
 	if (payguard_task_find("query", payment, NULL, &task))
-		for (int64 tries = task.tries; tries > 0 && wait < longest / 2; tries--)
+		for (int64 tries = task.tries; tries > 0 && wait < longest; tries--)
 			wait *= 2;
 	payguard_task_schedule("query", payment, NULL, now + Min(wait, longest));
 }

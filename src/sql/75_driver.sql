@@ -40,8 +40,13 @@ DECLARE
 BEGIN
   IF max_tasks IS NULL OR timeout IS NULL THEN
     RAISE null_value_not_allowed USING
-      MESSAGE = CASE WHEN max_tasks IS NULL THEN 'max_tasks' ELSE 'timeout' END,
+      MESSAGE = pg_catalog.format('%s must not be null', CASE WHEN max_tasks IS NULL THEN 'max_tasks' ELSE 'timeout' END),
       DETAIL = 'Nothing has been done.', HINT = 'Leave it out for the default.';
+  END IF;
+  IF max_tasks OPERATOR(pg_catalog.<) 1 OR timeout OPERATOR(pg_catalog.<=) '0'::pg_catalog.interval THEN
+    RAISE invalid_parameter_value USING
+      MESSAGE = pg_catalog.format('invalid value for %s', CASE WHEN max_tasks OPERATOR(pg_catalog.<) 1 THEN 'max_tasks' ELSE 'timeout' END),
+      DETAIL = 'Nothing has been done.', HINT = 'Give at least one task and a time longer than nothing.';
   END IF;
   FOR i IN 1 .. max_tasks LOOP
     -- the lease outlives the driver's time
@@ -53,13 +58,24 @@ BEGIN
 
     reply := NULL;
     problem := NULL;
-    SELECT d.driver::pg_catalog.regproc::pg_catalog.text INTO driver
-    FROM payguard.channel_drivers() d WHERE d.channel OPERATOR(pg_catalog.=) task.channel;
+    BEGIN
+      SELECT d.driver::pg_catalog.regproc::pg_catalog.text INTO STRICT driver
+      FROM payguard.channel_drivers() d WHERE d.channel OPERATOR(pg_catalog.=) task.channel;
+    EXCEPTION WHEN OTHERS THEN
+      driver := NULL;
+      problem := SQLERRM;
+    END;
+    IF driver IS NULL THEN
+      -- it is gone: nothing was sent
+      PERFORM payguard.retry_task(task.task_id, task.lease_token, pg_catalog.left(problem, 1000));
+      COMMIT;
+      CONTINUE;
+    END IF;
     BEGIN
       PERFORM payguard.start_driver_timer(timeout);
       EXECUTE pg_catalog.format('SELECT d.* FROM %s($1) d', driver) INTO reply USING task;
       PERFORM payguard.stop_driver_timer();
-    EXCEPTION WHEN query_canceled OR OTHERS THEN
+    EXCEPTION WHEN query_canceled OR assert_failure OR OTHERS THEN
       -- somebody else's cancellation is not ours to swallow
       IF NOT payguard.stop_driver_timer() AND SQLSTATE OPERATOR(pg_catalog.=) '57014' THEN
         RAISE;
@@ -80,7 +96,8 @@ BEGIN
     END IF;
     IF problem IS NOT NULL THEN
       PERFORM payguard.complete_task(task.task_id, task.lease_token, 'unknown', code := 'driver',
-        message := pg_catalog.left(pg_catalog.translate(problem, E'\b\f\x1b', ''), 1000));
+        message := pg_catalog.left(pg_catalog.regexp_replace(
+          CASE WHEN pg_catalog.length(problem) OPERATOR(pg_catalog.>) 0 THEN problem ELSE 'the driver raised an error that has no message' END, '[\x01-\x1f\x7f-\x9f]', ' ', 'g'), 1000));
     END IF;
     COMMIT;
   END LOOP;

@@ -19,6 +19,18 @@ INSERT INTO contract VALUES
   ('pay_orders(requests payguard.pay_request[])', 'SETOF payguard.payment_result', 'v', true),
   ('revoke_key(order_id text, idempotency_key text)', 'payguard.payment_result', 'v', true),
   ('register_channel(name text, internal boolean DEFAULT NULL::boolean, driver text DEFAULT NULL::text, first_query_after interval DEFAULT NULL::interval, max_query_interval interval DEFAULT NULL::interval, alert_after interval DEFAULT NULL::interval, not_found_is_final_after interval DEFAULT NULL::interval, late_success text DEFAULT NULL::text, idempotent_charge boolean DEFAULT NULL::boolean)', 'payguard.channels', 'v', true),
+  ('request_payment(order_id text, idempotency_key text, channel text, amount bigint DEFAULT NULL::bigint, currency text DEFAULT NULL::text, expected_version bigint DEFAULT NULL::bigint, expires_at timestamp with time zone DEFAULT NULL::timestamp with time zone, details jsonb DEFAULT NULL::jsonb)', 'payguard.payment_result', 'v', true),
+  ('claim_tasks(worker text, max_tasks integer DEFAULT 10, lease interval DEFAULT ''00:00:30''::interval, kinds text[] DEFAULT NULL::text[], channels text[] DEFAULT NULL::text[])', 'SETOF payguard.task', 'v', true),
+  ('complete_task(task_id bigint, lease_token uuid, channel_status text, channel_txn_id text DEFAULT NULL::text, amount bigint DEFAULT NULL::bigint, currency text DEFAULT NULL::text, code text DEFAULT NULL::text, message text DEFAULT NULL::text)', 'payguard.payment_result', 'v', true),
+  ('complete_tasks(answers payguard.task_answer[])', 'SETOF payguard.payment_result', 'v', true),
+  ('retry_task(task_id bigint, lease_token uuid, error text, delay interval DEFAULT NULL::interval)', 'bigint', 'v', true),
+  ('extend_lease(task_id bigint, lease_token uuid, lease interval)', 'timestamp with time zone', 'v', true),
+  ('requeue_task(task_id bigint)', 'bigint', 'v', true),
+  ('query_payment(payment_id uuid)', 'payguard.payment_result', 'v', true),
+  ('channel_drivers(OUT channel text, OUT driver text)', 'SETOF record', 's', true),
+  ('start_driver_timer(timeout interval)', 'void', 'v', false),
+  ('stop_driver_timer()', 'boolean', 'v', false),
+  ('run_tasks(IN max_tasks integer DEFAULT 100, IN timeout interval DEFAULT ''00:00:10''::interval)', NULL, 'v', false),
   ('verify()', 'TABLE(invariant text, object text, problem text)', 's', true),
   ('broken_guards()', 'TABLE(guard text, problem text)', 's', true),
   ('current_actor()', 'text', 's', false),
@@ -30,6 +42,9 @@ CREATE TEMP TABLE type_columns (type text, columns text);
 INSERT INTO type_columns VALUES
   ('payment_result', 'outcome text, order_id text, payment_id uuid, order_status text, payment_status text, version bigint, amount bigint, currency text, completed_at timestamp with time zone, replayed boolean, message text'),
   ('pay_request', 'order_id text, idempotency_key text, amount bigint, currency text, expected_version bigint, channel text'),
+  ('task', 'task_id bigint, lease_token uuid, leased_until timestamp with time zone, kind text, tries bigint, order_id text, payment_id uuid, refund_id uuid, channel text, amount bigint, currency text, channel_txn_id text, channel_refund_id text, expires_at timestamp with time zone, details jsonb'),
+  ('task_answer', 'task_id bigint, lease_token uuid, channel_status text, channel_txn_id text, amount bigint, currency text, code text, message text'),
+  ('channel_reply', 'channel_status text, channel_txn_id text, amount bigint, currency text, code text, message text'),
   ('order_status_result', 'order_id text, status text, advice text, message text, can_pay boolean, can_cancel boolean, retry_after interval, resume_payment_id uuid, amount bigint, currency text, refunded_amount bigint, version bigint'),
   ('orders', 'order_id text, customer_id text, amount bigint, currency text, status text, closing_as text, version bigint, payment_id uuid, refunded_amount bigint, created_at timestamp with time zone, updated_at timestamp with time zone, expires_at timestamp with time zone');
 SELECT no_plan();
