@@ -32,6 +32,7 @@
 #include "utils/memutils.h"
 #include "utils/rel.h"
 #include "utils/relcache.h"
+#include "utils/resowner.h"
 #include "utils/snapmgr.h"
 
 #include "compat.h"
@@ -297,6 +298,45 @@ payguard_store_execute(const Statement *statement, Datum *values, const char *nu
 			 SPI_result_code_string(result));
 	MemoryContextSwitchTo(caller);
 	return (int) SPI_processed;
+}
+
+/*
+ * payguard_store_try writes in a subtransaction; false: a unique key was taken, and nothing of
+ * it has been written.
+ */
+bool
+payguard_store_try(void (*write)(void *), void *argument)
+{
+	MemoryContext caller = CurrentMemoryContext;
+	ResourceOwner owner = CurrentResourceOwner;
+	volatile bool written = true;
+
+	BeginInternalSubTransaction(NULL);
+	MemoryContextSwitchTo(caller);
+	/* the store pops and pushes it, which must be done at one level */
+	PushActiveSnapshot(GetTransactionSnapshot());
+	PG_TRY();
+	{
+		write(argument);
+		PopActiveSnapshot();
+		ReleaseCurrentSubTransaction();
+	}
+	PG_CATCH();
+	{
+		ErrorData *error;
+
+		MemoryContextSwitchTo(caller);
+		error = CopyErrorData();
+		FlushErrorState();
+		RollbackAndReleaseCurrentSubTransaction();
+		if (error->sqlerrcode != ERRCODE_UNIQUE_VIOLATION)
+			ReThrowError(error);
+		written = false;
+	}
+	PG_END_TRY();
+	MemoryContextSwitchTo(caller);
+	CurrentResourceOwner = owner;
+	return written;
 }
 
 /*
