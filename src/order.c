@@ -708,6 +708,7 @@ describe_status(const Order *order, const Payment *live, bool support, bool retu
 	if (support)
 	{
 		advice.code = "contact_support";
+		advice.can_pay = false; /* money may have come already */
 		advice.message =
 			psprintf("%s Something about its payment has to be looked at. Please contact us.",
 					 advice.message);

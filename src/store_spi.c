@@ -775,6 +775,7 @@ static void
 append_update(StringInfo sql, const Table *table, FieldSet fields)
 {
 	const char *separator = "";
+	int version = 0;
 	int n = 1;
 
 	for (int f = 0; f < table->nfields; f++)
@@ -784,10 +785,19 @@ append_update(StringInfo sql, const Table *table, FieldSet fields)
 	for (int f = 0; f < table->nfields; f++)
 		if (fields & FIELD(f))
 		{
+			if (table == &payguard_orders && f == ORDER_F_VERSION)
+				version = n;
 			appendStringInfo(sql, "%s%s = $%d", separator, table->fields[f].column, n++);
 			separator = ", ";
 		}
 	append_key(sql, table, 0);
+
+	/* what a user's trigger has done to the order meanwhile must not be undone */
+	if (version > 0)
+		appendStringInfo(sql,
+						 " AND version OPERATOR(pg_catalog.=) "
+						 "($%d OPERATOR(pg_catalog.-) 1::pg_catalog.int8)",
+						 version);
 }
 
 /*
