@@ -77,10 +77,8 @@ SELECT title, found.* FROM (VALUES
     true, 'failed', NULL, NULL, NULL, NULL, 1, 'pay', NULL, now(), NULL, now() FROM (SELECT '01890000-0000-7000-8000-000000000001'::uuid, channel FROM payguard.payments WHERE order_id = 'verify-1') p (payment_id, channel)$$),
   ('the last version there is', $$INSERT INTO payguard.events (at, order_id, kind, from_status, to_status, version, actor)
     SELECT now(), 'verify-2', 'by.hand', 'unpaid', 'unpaid', v, 'me' FROM (VALUES (9223372036854775807), (2)) v (v)$$),
-  ('a balance beyond bigint', $$INSERT INTO payguard.refund_balances (payment_id, received, refunding, refunded, excess)
-    SELECT payment_id, 9223372036854775807, 9223372036854775807, 0, 0 FROM payguard.payments WHERE order_id = 'verify-1'$$),
   ('backslashes', $$SET LOCAL standard_conforming_strings = off; SELECT pg_temp.an_order(E'x\x01', 'unpaid')$$),
-  ('ids of events start again', $$SELECT setval('payguard.events_event_id_seq', 1)$$)
+  ('event beyond the sequence', $$INSERT INTO payguard.events (event_id, at, kind, actor) VALUES (9000000000000000, now(), 'by.hand', 'me')$$)
 ) c (title, commands) LEFT JOIN LATERAL pg_temp.broken(commands) found ON true;
 -- guards that a superuser took away
 SET payguard.allow_unsafe_ddl = on;
@@ -99,8 +97,8 @@ SELECT title, found.* FROM (VALUES
   ('heir', 'CREATE TABLE heir () INHERITS (payguard.orders)'),
   ('row security forced', 'ALTER TABLE payguard.orders FORCE ROW LEVEL SECURITY'),
   ('column added', 'ALTER TABLE payguard.orders ADD x int'),
-  ('column renamed', 'ALTER TABLE payguard.alerts RENAME kind TO x'),
-  ('column''s type changed', 'ALTER TABLE payguard.tasks ALTER kind TYPE varchar'),
+  ('column renamed', 'ALTER TABLE payguard.payments RENAME failure_message TO x'),
+  ('column''s type changed', 'ALTER TABLE payguard.orders ALTER customer_id TYPE varchar'),
   ('foreign view', 'CREATE VIEW payguard.regress_view AS SELECT 1 AS a'),
   ('foreign table', 'CREATE TABLE payguard.regress_table (a int PRIMARY KEY)'),
   ('foreign function', 'CREATE AGGREGATE payguard.regress_sum(int) (SFUNC = int4pl, STYPE = int)'),

@@ -125,7 +125,7 @@ AS $$
   WHERE e.order_id IS NOT NULL
     AND NOT EXISTS (SELECT FROM payguard.orders o WHERE o.order_id = e.order_id)
   UNION ALL
-  SELECT 'I7', 'events', 'the next event_id comes after ' || s.last_value || ', but there is ' || e.last
+  SELECT 'I7', 'event ' || e.last, 'its id is beyond those that the sequence has given'
   FROM payguard.events_event_id_seq s, (SELECT max(event_id) AS last FROM payguard.events) e
   WHERE e.last > s.last_value
   UNION ALL
