@@ -26,8 +26,25 @@ SET ROLE regress_install;
 CREATE EXTENSION payguard; -- fails
 RESET ROLE;
 -- with it gone, and with it back, nothing is left over
+ALTER DEFAULT PRIVILEGES GRANT ALL ON TABLES TO regress_install;
+ALTER DEFAULT PRIVILEGES GRANT ALL ON SEQUENCES TO regress_install;
+ALTER DEFAULT PRIVILEGES GRANT ALL ON FUNCTIONS TO regress_install;
+ALTER DEFAULT PRIVILEGES GRANT ALL ON TYPES TO regress_install;
+ALTER DEFAULT PRIVILEGES GRANT ALL ON SCHEMAS TO regress_install;
 CREATE EXTENSION payguard;
+-- what the installing role gives by default is not given here
+SELECT 'relation' AS what, relname AS name FROM pg_class WHERE relnamespace = 'payguard'::regnamespace AND relacl::text ~ 'regress_install'
+UNION ALL SELECT 'function', proname FROM pg_proc WHERE pronamespace = 'payguard'::regnamespace AND proacl::text ~ 'regress_install'
+UNION ALL SELECT 'type', typname FROM pg_type WHERE typnamespace = 'payguard'::regnamespace AND typtype = 'c' AND typrelid NOT IN
+  (SELECT oid FROM pg_class WHERE relkind <> 'c') AND typacl::text ~ 'regress_install'
+UNION ALL SELECT 'schema', nspname FROM pg_namespace WHERE nspname = 'payguard' AND nspacl::text ~ 'regress_install';
+SELECT * FROM payguard.verify();
 DROP EXTENSION payguard;
+ALTER DEFAULT PRIVILEGES REVOKE ALL ON TABLES FROM regress_install;
+ALTER DEFAULT PRIVILEGES REVOKE ALL ON SEQUENCES FROM regress_install;
+ALTER DEFAULT PRIVILEGES REVOKE ALL ON FUNCTIONS FROM regress_install;
+ALTER DEFAULT PRIVILEGES REVOKE ALL ON TYPES FROM regress_install;
+ALTER DEFAULT PRIVILEGES REVOKE ALL ON SCHEMAS FROM regress_install;
 SELECT evtname FROM pg_event_trigger WHERE evtname LIKE 'payguard%';
 CREATE EXTENSION payguard;
 SELECT (payguard.create_order('install', 1, 'EUR')).status;

@@ -55,6 +55,10 @@ DROP TABLE regress_child;
 -- DDL
 CREATE ROLE regress_protection SUPERUSER;
 CREATE TABLE regress_other (LIKE payguard.orders);
+CREATE FUNCTION public.regress_function() RETURNS int LANGUAGE sql AS 'SELECT 1';
+CREATE AGGREGATE public.regress_aggregate(int) (SFUNC = int4pl, STYPE = int);
+CREATE FOREIGN DATA WRAPPER regress_wrapper;
+CREATE SERVER regress_server FOREIGN DATA WRAPPER regress_wrapper;
 SELECT command, split_part(pg_temp.answer(command), ' | ', 1) || ' | ' || split_part(pg_temp.answer(command), ' | ', 3) AS answer FROM (VALUES
   ('ALTER TABLE payguard.orders DISABLE TRIGGER payguard_protect'), ('ALTER TABLE payguard.orders DISABLE TRIGGER ALL'),
   ('ALTER TABLE payguard.orders DISABLE TRIGGER USER'), ('ALTER TABLE payguard.orders ENABLE TRIGGER payguard_protect'),
@@ -83,9 +87,42 @@ SELECT command, split_part(pg_temp.answer(command), ' | ', 1) || ' | ' || split_
   ('ALTER SEQUENCE payguard.events_event_id_seq RESTART 1'), ('ALTER SEQUENCE payguard.events_event_id_seq CYCLE'), ('DROP SEQUENCE payguard.events_event_id_seq CASCADE'),
   ('ALTER TYPE payguard.payment_result ADD ATTRIBUTE x int'), ('ALTER TYPE payguard.payment_result RENAME TO x'), ('DROP TYPE payguard.payment_result'),
   ('REASSIGN OWNED BY CURRENT_USER TO regress_protection'), ('DROP OWNED BY CURRENT_USER'),
-  ('DROP EVENT TRIGGER payguard_ddl_start')
+  ('DROP EVENT TRIGGER payguard_ddl_start'),
+  ('DROP INDEX CONCURRENTLY payguard.payments_that_count'), ('DROP EXTENSION plpgsql CASCADE'), ('DROP EXTENSION IF EXISTS regress_none, plpgsql CASCADE'), ('DROP EXTENSION plpgsql'),
+  ('ALTER FUNCTION payguard.verify() DEPENDS ON EXTENSION plpgsql'), ('ALTER TRIGGER payguard_protect ON payguard.orders DEPENDS ON EXTENSION plpgsql'),
+  ('ALTER INDEX payguard.payments_that_count DEPENDS ON EXTENSION plpgsql'), ('ALTER PROCEDURE payguard.run_tasks DEPENDS ON EXTENSION plpgsql'),
+  ('ALTER FOREIGN TABLE payguard.orders RENAME COLUMN amount TO x'), ('ALTER MATERIALIZED VIEW payguard.orders RENAME COLUMN amount TO x'), ('ALTER VIEW payguard.orders RENAME COLUMN amount TO x'),
+  ('ALTER FOREIGN TABLE payguard.orders RENAME TO x'), ('ALTER PROCEDURE payguard.run_tasks SECURITY DEFINER'), ('ALTER ROUTINE payguard.verify() SECURITY INVOKER'),
+  ('CREATE SCHEMA regress_schema CREATE TABLE heir () INHERITS (payguard.orders)'), ('CREATE FOREIGN TABLE heir () INHERITS (payguard.orders) SERVER regress_server'),
+  ('CREATE TABLE payguard.regress (a int)'), ('CREATE TABLE payguard.regress AS SELECT 1 AS a'), ('SELECT 1 AS a INTO payguard.regress'), ('CREATE VIEW payguard.regress AS SELECT 1 AS a'),
+  ('CREATE MATERIALIZED VIEW payguard.regress AS SELECT 1 AS a'), ('CREATE AGGREGATE payguard.regress(int) (SFUNC = int4pl, STYPE = int)'),
+  ('ALTER FUNCTION public.regress_function() SET SCHEMA payguard'), ('ALTER TABLE regress_other SET SCHEMA payguard'), ('ALTER AGGREGATE public.regress_aggregate(int) SET SCHEMA payguard')
   ) c (command);
 DROP TABLE regress_other;
+DROP FUNCTION public.regress_function();
+DROP AGGREGATE public.regress_aggregate(int);
+DROP FOREIGN DATA WRAPPER regress_wrapper CASCADE;
+-- a guard that is broken already allows no other to be broken, nor itself once it is whole
+SET payguard.allow_unsafe_ddl = on;
+ALTER TABLE payguard.alerts DISABLE TRIGGER payguard_protect;
+RESET payguard.allow_unsafe_ddl;
+SELECT pg_temp.answer($$DO $d$ BEGIN ALTER TABLE payguard.alerts ENABLE ALWAYS TRIGGER payguard_protect; ALTER TABLE payguard.orders DISABLE TRIGGER payguard_protect; END $d$ $$);
+SELECT pg_temp.answer($$DO $d$ BEGIN ALTER TABLE payguard.alerts ENABLE ALWAYS TRIGGER payguard_protect; ALTER TABLE payguard.alerts DISABLE TRIGGER payguard_protect; END $d$ $$);
+ALTER TABLE payguard.alerts ENABLE ALWAYS TRIGGER payguard_protect;
+SET quote_all_identifiers = on;
+SELECT pg_temp.answer($$ALTER TABLE payguard.orders DISABLE TRIGGER payguard_protect$$);
+RESET quote_all_identifiers;
+-- "$user" is the caller, who owns a schema of that name
+CREATE SCHEMA regress_protection AUTHORIZATION regress_protection;
+SET ROLE regress_protection;
+SET search_path = "$user", payguard;
+CREATE TABLE regress_protection.orders (a int);
+ALTER TABLE orders ADD b int;
+DROP TABLE orders;
+SELECT pg_temp.answer($$ALTER TABLE orders ADD b int$$);
+RESET search_path;
+RESET ROLE;
+DROP SCHEMA regress_protection;
 DROP ROLE regress_protection;
 -- what a DBA may do
 SET client_min_messages = error;
@@ -99,6 +136,12 @@ CREATE PUBLICATION regress_publication FOR TABLE payguard.orders;
 CREATE TABLE regress_table (a int);
 ALTER TABLE regress_table ADD b int;
 DROP TABLE regress_table;
+CREATE SCHEMA regress_schema CREATE TABLE regress_table (a int) CREATE VIEW regress_view AS SELECT * FROM regress_table;
+CREATE PROCEDURE regress_schema.regress_procedure() LANGUAGE sql AS '';
+ALTER PROCEDURE regress_schema.regress_procedure() SECURITY DEFINER;
+ALTER ROUTINE regress_schema.regress_procedure() SECURITY INVOKER;
+ALTER PROCEDURE regress_schema.regress_procedure() DEPENDS ON EXTENSION plpgsql;
+DROP SCHEMA regress_schema CASCADE;
 CREATE STATISTICS regress_statistics ON customer_id, currency FROM payguard.orders;
 GRANT SELECT ON payguard.orders TO pg_monitor;
 COMMENT ON TABLE payguard.orders IS 'ours';

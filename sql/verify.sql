@@ -72,7 +72,13 @@ SELECT title, found.* FROM (VALUES
     true, 'failed', NULL, NULL, NULL, NULL, 1, 'pay', NULL, now(), NULL, now() FROM payguard.payments WHERE order_id = 'verify-1'$$),
   ('payment without an event', $$INSERT INTO payguard.payments SELECT overlay(payment_id::text PLACING lpad(to_hex(payguard.slot('verify-2')), 3, '0')
     FROM 16)::uuid, 'verify-2', NULL, channel, 1, 'EUR', NULL, NULL, true, 'failed', NULL, NULL, NULL, NULL, 1, 'pay', NULL, now(), NULL, now()
-    FROM payguard.payments WHERE order_id = 'verify-1'$$)
+    FROM payguard.payments WHERE order_id = 'verify-1'$$),
+  ('payment of an order with a malformed id', $$INSERT INTO payguard.payments SELECT payment_id, E'x\x01', NULL, channel, 1, 'EUR', NULL, NULL,
+    true, 'failed', NULL, NULL, NULL, NULL, 1, 'pay', NULL, now(), NULL, now() FROM (SELECT '01890000-0000-7000-8000-000000000001'::uuid, channel FROM payguard.payments WHERE order_id = 'verify-1') p (payment_id, channel)$$),
+  ('the last version there is', $$INSERT INTO payguard.events (at, order_id, kind, from_status, to_status, version, actor)
+    SELECT now(), 'verify-2', 'by.hand', 'unpaid', 'unpaid', v, 'me' FROM (VALUES (9223372036854775807), (2)) v (v)$$),
+  ('backslashes', $$SET LOCAL standard_conforming_strings = off; SELECT pg_temp.an_order(E'x\x01', 'unpaid')$$),
+  ('event beyond the sequence', $$INSERT INTO payguard.events (event_id, at, kind, actor) VALUES (9000000000000000, now(), 'by.hand', 'me')$$)
 ) c (title, commands) LEFT JOIN LATERAL pg_temp.broken(commands) found ON true;
 -- guards that a superuser took away
 SET payguard.allow_unsafe_ddl = on;
@@ -90,6 +96,16 @@ SELECT title, found.* FROM (VALUES
   ('rule', 'CREATE RULE r AS ON INSERT TO payguard.events DO INSTEAD NOTHING'),
   ('heir', 'CREATE TABLE heir () INHERITS (payguard.orders)'),
   ('row security forced', 'ALTER TABLE payguard.orders FORCE ROW LEVEL SECURITY'),
+  ('column added', 'ALTER TABLE payguard.orders ADD x int'),
+  ('column renamed', 'ALTER TABLE payguard.payments RENAME failure_message TO x'),
+  ('column''s type changed', 'ALTER TABLE payguard.orders ALTER customer_id TYPE varchar'),
+  ('foreign view', 'CREATE VIEW payguard.regress_view AS SELECT 1 AS a'),
+  ('foreign table', 'CREATE TABLE payguard.regress_table (a int PRIMARY KEY)'),
+  ('foreign function', 'CREATE AGGREGATE payguard.regress_sum(int) (SFUNC = int4pl, STYPE = int)'),
+  ('update granted', 'GRANT SELECT, INSERT, UPDATE (amount), TRUNCATE ON payguard.orders TO PUBLIC'),
+  ('trigger granted', 'GRANT TRIGGER ON payguard.orders TO pg_monitor'),
+  ('names quoted, nothing broken', 'SET LOCAL quote_all_identifiers = on'),
+  ('names quoted, index replaced', 'SET LOCAL quote_all_identifiers = on; DROP INDEX payguard.payments_that_count; CREATE UNIQUE INDEX payments_that_count ON payguard.payments (order_id) WHERE status = $$pending$$'),
   ('event trigger disabled', 'ALTER EVENT TRIGGER payguard_ddl_start DISABLE'),
   ('event trigger asleep in replica role', 'ALTER EVENT TRIGGER payguard_ddl_end ENABLE'),
   ('function replaced', 'CREATE OR REPLACE FUNCTION payguard.deny_direct_write() RETURNS trigger LANGUAGE plpgsql AS $f$ BEGIN RETURN NULL; END $f$'),

@@ -12,10 +12,13 @@
 
 #include "access/xact.h"
 #include "catalog/namespace.h"
+#include "catalog/pg_extension.h"
+#include "catalog/pg_language.h"
 #include "catalog/pg_namespace.h"
 #include "catalog/pg_type.h"
 #include "commands/event_trigger.h"
 #include "commands/extension.h"
+#include "commands/proclang.h"
 #include "commands/trigger.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
@@ -23,26 +26,40 @@
 #include "nodes/parsenodes.h"
 #include "parser/parse_func.h"
 #include "parser/parse_type.h"
+#include "storage/lmgr.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
+#include "utils/memutils.h"
 #include "utils/rel.h"
+#include "utils/snapmgr.h"
 #include "utils/syscache.h"
 
 #include "payguard.h"
 
 bool payguard_allow_unsafe_ddl = false;
 
+#define NOT_HERE "Only payguard's objects are in schema \"payguard\"."
+
 /*
- * How many guards were broken when the client's running statement began. DDL can run inside
- * of DDL, by a column's default for example: the first one counts.
+ * The guards that were broken when the client's running statement began: their lines of
+ * broken_guards(), in TopMemoryContext. DDL can run inside of DDL, by a column's default for
+ * example, and a client can send several commands at once: a later command keeps only those
+ * that are still broken, so that the list shrinks and never grows.
  */
 static struct
 {
 	TimestampTz transaction;
 	TimestampTz statement;
-	int broken;
-} before = {0, 0, 0};
+	List *broken;
+} before = {0, 0, NIL};
+
+/* What as_owner() was called in, for as_before(). */
+typedef struct
+{
+	Oid user;
+	int context;
+} Identity;
 
 static void check_statement(Node *statement);
 static void check_alter_table(const AlterTableStmt *statement);
@@ -50,10 +67,16 @@ static bool alter_is_harmless(AlterTableType subtype);
 static void check_rename(const RenameStmt *statement);
 static void check_drop(const DropStmt *statement);
 static void check_drop_owned(const DropOwnedStmt *statement);
-static void refuse_drop_with_orders(void);
+static void refuse_drop_of(const char *objects);
+static bool has_orders(void);
 static bool may_break_a_guard(Node *statement);
 static bool is_before_known(void);
-static int count_broken_guards(char **first);
+static void remember_before(void);
+static List *broken_guards(void);
+static bool is_in(const List *list, const char *line);
+static Identity as_owner(void);
+static void as_before(Identity identity);
+static bool is_made_here(const RangeVar *range);
 static bool is_own_relation(Oid relation);
 static bool is_own_range(const RangeVar *range);
 static bool is_own_object(Node *object, ObjectType type);
@@ -132,12 +155,8 @@ payguard_check_ddl_start(PG_FUNCTION_ARGS)
 	if (payguard_allow_unsafe_ddl || creating_extension)
 		PG_RETURN_NULL();
 	check_statement(trigger->parsetree);
-	if (may_break_a_guard(trigger->parsetree) && !is_before_known())
-	{
-		before.broken = count_broken_guards(NULL);
-		before.transaction = GetCurrentTransactionStartTimestamp();
-		before.statement = GetCurrentStatementStartTimestamp();
-	}
+	if (may_break_a_guard(trigger->parsetree))
+		remember_before();
 	PG_RETURN_NULL();
 }
 
@@ -145,14 +164,15 @@ PG_FUNCTION_INFO_V1(payguard_check_ddl_end);
 
 /*
  * check_ddl_end() is the event trigger function for ddl_command_end: whatever the command was,
- * no more guards may be broken than before. payguard.broken_guards() says what that means;
+ * no other guards may be broken than before. payguard.broken_guards() says what that means;
  * verify() uses it too.
  */
 Datum
 payguard_check_ddl_end(PG_FUNCTION_ARGS)
 {
 	EventTriggerData *trigger;
-	char *first;
+	List *allowed;
+	ListCell *cell;
 
 	if (!CALLED_AS_EVENT_TRIGGER(fcinfo))
 		ereport(ERROR, (errcode(ERRCODE_E_R_I_E_EVENT_TRIGGER_PROTOCOL_VIOLATED),
@@ -161,8 +181,10 @@ payguard_check_ddl_end(PG_FUNCTION_ARGS)
 	if (payguard_allow_unsafe_ddl || creating_extension ||
 		!may_break_a_guard(trigger->parsetree))
 		PG_RETURN_NULL();
-	if (count_broken_guards(&first) > (is_before_known() ? before.broken : 0))
-		refuse_ddl(psprintf("Broken: %s.", first));
+	allowed = is_before_known() ? before.broken : NIL;
+	foreach (cell, broken_guards())
+		if (!is_in(allowed, lfirst(cell)))
+			refuse_ddl(psprintf("Broken: %s.", (char *) lfirst(cell)));
 	PG_RETURN_NULL();
 }
 
@@ -187,6 +209,17 @@ check_statement(Node *statement)
 			if (is_own_range(alter->relation) ||
 				is_own_object(alter->object, alter->objectType))
 				refuse_ddl("Objects of payguard stay in its schema.");
+			if (alter->newschema && strcmp(alter->newschema, PAYGUARD_SCHEMA) == 0)
+				refuse_ddl(NOT_HERE);
+			break;
+		}
+		case T_AlterObjectDependsStmt:
+		{
+			AlterObjectDependsStmt *alter = (AlterObjectDependsStmt *) statement;
+
+			if (!alter->remove && (is_own_range(alter->relation) ||
+								   is_own_object(alter->object, alter->objectType)))
+				refuse_ddl("Objects of payguard do not go with another extension.");
 			break;
 		}
 		case T_AlterOwnerStmt:
@@ -214,9 +247,32 @@ check_statement(Node *statement)
 				refuse_ddl("Functions in schema \"payguard\" belong to payguard.");
 			break;
 		}
+		case T_DefineStmt:
+		{
+			char *name;
+
+			if (QualifiedNameGetCreationNamespace(((DefineStmt *) statement)->defnames,
+												  &name) ==
+				get_namespace_oid(PAYGUARD_SCHEMA, true))
+				refuse_ddl(NOT_HERE);
+			break;
+		}
+		case T_CreateStmt:
+		case T_CreateForeignTableStmt:
+			if (is_made_here(((CreateStmt *) statement)->relation))
+				refuse_ddl(NOT_HERE);
+			break;
+		case T_ViewStmt:
+			if (is_made_here(((ViewStmt *) statement)->view))
+				refuse_ddl(NOT_HERE);
+			break;
+		case T_CreateTableAsStmt:
+			if (is_made_here(((CreateTableAsStmt *) statement)->into->rel))
+				refuse_ddl(NOT_HERE);
+			break;
 		case T_AlterFunctionStmt:
 			if (is_own_object((Node *) ((AlterFunctionStmt *) statement)->func,
-							  OBJECT_FUNCTION))
+							  ((AlterFunctionStmt *) statement)->objtype))
 				refuse_ddl("payguard's functions must not be altered.");
 			break;
 		case T_AlterExtensionContentsStmt:
@@ -304,48 +360,113 @@ check_rename(const RenameStmt *statement)
 static void
 check_drop(const DropStmt *statement)
 {
+	StringInfoData objects;
 	ListCell *cell;
 
-	if (statement->removeType != OBJECT_EXTENSION)
+	if (statement->removeType == OBJECT_INDEX && statement->concurrent)
+	{
+		foreach (cell, statement->objects)
+			if (is_own_range(makeRangeVarFromNameList(lfirst_node(List, cell))))
+				refuse_ddl("An index of payguard's tables is not dropped concurrently: the "
+						   "command commits before it could be refused.");
 		return;
+	}
+	initStringInfo(&objects);
 	foreach (cell, statement->objects)
-		if (strcmp(strVal(lfirst(cell)), "payguard") == 0)
-			refuse_drop_with_orders();
+	{
+		Node *object = lfirst(cell);
+
+		switch (statement->removeType)
+		{
+			case OBJECT_EXTENSION:
+				appendStringInfo(&objects, ", (%u, %u)", ExtensionRelationId,
+								 get_extension_oid(strVal(object), true));
+				break;
+			case OBJECT_LANGUAGE:
+				appendStringInfo(&objects, ", (%u, %u)", LanguageRelationId,
+								 get_language_oid(strVal(object), true));
+				break;
+			case OBJECT_SCHEMA:
+				appendStringInfo(&objects, ", (%u, %u)", NamespaceRelationId,
+								 get_namespace_oid(strVal(object), true));
+				break;
+			default:
+				return;
+		}
+	}
+	if (objects.len > 0)
+		refuse_drop_of(psprintf("VALUES %s", objects.data + 2));
 }
 
-/*
- * check_drop_owned: DROP OWNED BY the extension's owner would drop the extension.
- */
 static void
 check_drop_owned(const DropOwnedStmt *statement)
 {
-	Oid owner = InvalidOid;
+	StringInfoData roles;
 	ListCell *cell;
-	HeapTuple tuple = SearchSysCache1(
-		NAMESPACEOID, ObjectIdGetDatum(get_namespace_oid(PAYGUARD_SCHEMA, false)));
 
-	if (HeapTupleIsValid(tuple))
-	{
-		owner = ((Form_pg_namespace) GETSTRUCT(tuple))->nspowner;
-		ReleaseSysCache(tuple);
-	}
+	initStringInfo(&roles);
 	foreach (cell, statement->roles)
-		if (get_rolespec_oid(lfirst_node(RoleSpec, cell), true) == owner)
-			refuse_drop_with_orders();
+		appendStringInfo(&roles, ", %u",
+						 get_rolespec_oid(lfirst_node(RoleSpec, cell), true));
+	refuse_drop_of(psprintf("SELECT classid, objid FROM pg_catalog.pg_shdepend "
+							"WHERE refclassid OPERATOR(pg_catalog.=) 'pg_catalog.pg_authid'::pg_catalog.regclass AND "
+							"deptype OPERATOR(pg_catalog.=) 'o' AND "
+							"refobjid OPERATOR(pg_catalog.=) ANY (ARRAY[%s]::pg_catalog.oid[]) AND "
+							"dbid OPERATOR(pg_catalog.=) %u::pg_catalog.oid "
+							/* what the first superuser owns is not in pg_shdepend */
+							"UNION ALL SELECT %u, oid FROM pg_catalog.pg_extension "
+							"WHERE extowner OPERATOR(pg_catalog.=) ANY (ARRAY[%s]::pg_catalog.oid[])",
+							roles.data + 2, MyDatabaseId, ExtensionRelationId,
+							roles.data + 2));
 }
 
+/*
+ * refuse_drop_of raises PY902 where the extension would go with these objects, and orders
+ * with it. objects: a query of their classes and ids. What hangs on them is followed as DROP
+ * does, and from a member to its extension; whether the command says CASCADE does not matter,
+ * because without it the command fails where anything hangs on the objects.
+ */
 static void
-refuse_drop_with_orders(void)
+refuse_drop_of(const char *objects)
 {
-	bool any;
+	Identity identity = as_owner();
+	bool found;
 
 	SPI_connect();
-	if (SPI_execute("SELECT FROM payguard.orders LIMIT 1", false, 1) != SPI_OK_SELECT)
-		elog(ERROR, "payguard: cannot read orders");
-	any = SPI_processed > 0;
+	if (SPI_execute(
+			psprintf("WITH RECURSIVE gone (class, id) AS ("
+					 "SELECT o.c::pg_catalog.oid, o.i::pg_catalog.oid FROM (%s) o (c, i) UNION "
+					 "SELECT n.class, n.id FROM gone g CROSS JOIN LATERAL ("
+					 "SELECT d.classid, d.objid FROM pg_catalog.pg_depend d "
+					 "WHERE d.refclassid OPERATOR(pg_catalog.=) g.class AND d.refobjid OPERATOR(pg_catalog.=) g.id "
+					 "UNION ALL SELECT d.refclassid, d.refobjid FROM pg_catalog.pg_depend d "
+					 "WHERE d.classid OPERATOR(pg_catalog.=) g.class AND d.objid OPERATOR(pg_catalog.=) g.id "
+					 "AND d.deptype OPERATOR(pg_catalog.=) ANY ('{e,i}'::pg_catalog.\"char\"[])) n (class, id)) "
+					 "SELECT FROM gone WHERE class OPERATOR(pg_catalog.=) %u::pg_catalog.oid AND id OPERATOR(pg_catalog.=) %u::pg_catalog.oid",
+					 objects, ExtensionRelationId, get_extension_oid("payguard", true)),
+			false, 1) != SPI_OK_SELECT)
+		elog(ERROR, "payguard: cannot read pg_depend");
+	found = SPI_processed > 0 && has_orders();
 	SPI_finish();
-	if (any)
+	as_before(identity);
+	if (found)
 		refuse_ddl("There are orders, and with the extension they would be dropped.");
+}
+
+/*
+ * has_orders waits for whoever is making one, and sees what is committed by then, in a
+ * transaction with an older snapshot too.
+ */
+static bool
+has_orders(void)
+{
+	LockRelationOid(get_relname_relid("orders", get_namespace_oid(PAYGUARD_SCHEMA, false)),
+					ShareLock);
+	PushActiveSnapshot(GetLatestSnapshot());
+	if (SPI_execute("SELECT FROM payguard.orders LIMIT 1", true, 1) != SPI_OK_SELECT)
+		elog(ERROR, "payguard: cannot read orders");
+	PopActiveSnapshot();
+	return SPI_processed > 0;
 }
 
 /*
@@ -357,11 +478,17 @@ may_break_a_guard(Node *statement)
 	switch (nodeTag(statement))
 	{
 		case T_CreateStmt:
+		case T_CreateForeignTableStmt:
 			return ((CreateStmt *) statement)->inhRelations != NIL;
 		case T_CreateTrigStmt:
 			return is_own_range(((CreateTrigStmt *) statement)->relation);
+		case T_CreateSchemaStmt:
+			return ((CreateSchemaStmt *) statement)->schemaElts != NIL;
 		case T_CreateFunctionStmt:
 		case T_AlterFunctionStmt:
+		case T_CreateTableAsStmt:
+		case T_ViewStmt:
+		case T_DefineStmt:
 			return false;
 		default:
 			return true;
@@ -375,23 +502,90 @@ is_before_known(void)
 		   before.statement == GetCurrentStatementStartTimestamp();
 }
 
-static int
-count_broken_guards(char **first)
+static void
+remember_before(void)
+{
+	bool known = is_before_known();
+	List *was = before.broken;
+	List *kept = NIL;
+	List *now = broken_guards();
+	ListCell *cell;
+	MemoryContext caller = MemoryContextSwitchTo(TopMemoryContext);
+
+	foreach (cell, now)
+		if (!known || is_in(was, lfirst(cell)))
+			kept = lappend(kept, pstrdup(lfirst(cell)));
+	MemoryContextSwitchTo(caller);
+	before.broken = kept;
+	before.transaction = GetCurrentTransactionStartTimestamp();
+	before.statement = GetCurrentStatementStartTimestamp();
+	list_free_deep(was);
+}
+
+/*
+ * broken_guards returns the lines of the SQL function of that name.
+ */
+static List *
+broken_guards(void)
 {
 	MemoryContext caller = CurrentMemoryContext;
-	int n;
+	Identity identity = as_owner();
+	List *lines = NIL;
 
 	SPI_connect();
 	if (SPI_execute("SELECT pg_catalog.concat(guard, ' ', problem) "
 					"FROM payguard.broken_guards()",
 					false, 0) != SPI_OK_SELECT)
 		elog(ERROR, "payguard: cannot read broken_guards()");
-	n = (int) SPI_processed;
-	if (first && n > 0)
-		*first = MemoryContextStrdup(
-			caller, SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1));
+	for (uint64 i = 0; i < SPI_processed; i++)
+	{
+		char *line = SPI_getvalue(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1);
+		MemoryContext spi = MemoryContextSwitchTo(caller);
+
+		lines = lappend(lines, pstrdup(line));
+		MemoryContextSwitchTo(spi);
+	}
 	SPI_finish();
-	return n;
+	as_before(identity);
+	return lines;
+}
+
+static bool
+is_in(const List *list, const char *line)
+{
+	ListCell *cell;
+
+	foreach (cell, list)
+		if (strcmp(lfirst(cell), line) == 0)
+			return true;
+	return false;
+}
+
+/*
+ * as_owner becomes the owner of payguard's schema, for queries of our own; names in the user's
+ * statement are looked up as the user. An error ends it as well.
+ */
+static Identity
+as_owner(void)
+{
+	Identity identity;
+	Oid owner = InvalidOid;
+	HeapTuple tuple = SearchSysCache1(
+		NAMESPACEOID, ObjectIdGetDatum(get_namespace_oid(PAYGUARD_SCHEMA, false)));
+
+	if (!HeapTupleIsValid(tuple))
+		elog(ERROR, "payguard: cannot read the schema");
+	owner = ((Form_pg_namespace) GETSTRUCT(tuple))->nspowner;
+	ReleaseSysCache(tuple);
+	GetUserIdAndSecContext(&identity.user, &identity.context);
+	SetUserIdAndSecContext(owner, identity.context | SECURITY_LOCAL_USERID_CHANGE);
+	return identity;
+}
+
+static void
+as_before(Identity identity)
+{
+	SetUserIdAndSecContext(identity.user, identity.context);
 }
 
 static bool
@@ -405,6 +599,16 @@ static bool
 is_own_range(const RangeVar *range)
 {
 	return range != NULL && is_own_relation(RangeVarGetRelid(range, NoLock, true));
+}
+
+/*
+ * is_made_here tells whether a statement makes a relation in payguard's schema.
+ */
+static bool
+is_made_here(const RangeVar *range)
+{
+	return range->relpersistence != RELPERSISTENCE_TEMP &&
+		   RangeVarGetCreationNamespace(range) == get_namespace_oid(PAYGUARD_SCHEMA, true);
 }
 
 /*

@@ -4,6 +4,10 @@
 # The server's programs are copied into a temporary folder and payguard is installed into the
 # copy, so that neither root's rights nor the system's own servers are needed or touched.
 
+# set here alone: clean_up removes them
+WORK=
+SERVER=
+
 PGMAJOR=${PGMAJOR:-15}
 BUILD_PACKAGES="gcc make postgresql-$PGMAJOR postgresql-server-dev-$PGMAJOR postgresql-client-$PGMAJOR"
 TEST_PACKAGES="$BUILD_PACKAGES clang libipc-run-perl perl pgbouncer python3 python3-psycopg2 spin

@@ -37,9 +37,36 @@ SELECT pg_catalog.pg_extension_config_dump('payguard.events_event_id_seq', '');
 SELECT pg_catalog.pg_extension_config_dump('payguard.tasks_task_id_seq', '');
 SELECT pg_catalog.pg_extension_config_dump('payguard.alerts_alert_id_seq', '');
 
+-- Their columns, as this script made them: broken_guards() compares. An upgrade that adds a
+-- column makes the function anew.
+CREATE FUNCTION payguard.columns_of(name text) RETURNS text
+LANGUAGE sql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+  SELECT string_agg(concat(a.attname, ' ', t.typname, CASE WHEN a.attnotnull THEN ' not null' END),
+                    ', ' ORDER BY a.attnum)
+  FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid JOIN pg_type t ON t.oid = a.atttypid
+  WHERE c.relname = columns_of.name AND a.attnum > 0 AND NOT a.attisdropped
+    AND c.relnamespace = (SELECT oid FROM pg_namespace WHERE nspname = 'payguard')
+$$;
+COMMENT ON FUNCTION payguard.columns_of(text) IS 'The columns that a table of payguard has';
+
+DO $do$
+BEGIN
+  EXECUTE pg_catalog.format(
+    'CREATE FUNCTION payguard.own_columns(OUT name text, OUT columns text) RETURNS SETOF record '
+    'LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$ VALUES %s $$',
+    (SELECT pg_catalog.string_agg(pg_catalog.format('(%L, %L)', t.name, payguard.columns_of(t.name)), ', ')
+     FROM payguard.own_tables() t (name)));
+END
+$do$;
+COMMENT ON FUNCTION payguard.own_columns() IS 'The columns that a table of payguard was made with';
+
 CREATE FUNCTION payguard.broken_guards() RETURNS TABLE (guard text, problem text)
 LANGUAGE sql STABLE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
+SET quote_all_identifiers = off -- the definitions of indexes are compared as text
+SET standard_conforming_strings = on
 AS $$
   WITH own AS (
     SELECT t.name, c.oid, c.relforcerowsecurity, c.relhasrules
@@ -71,6 +98,20 @@ AS $$
   UNION ALL
   SELECT 'table ' || name, 'takes part in inheritance'
   FROM own WHERE EXISTS (SELECT FROM pg_inherits i WHERE own.oid IN (i.inhrelid, i.inhparent))
+  UNION ALL
+  SELECT 'table ' || own.name, 'has other columns'
+  FROM own JOIN payguard.own_columns() k ON k.name = own.name
+  WHERE own.oid IS NOT NULL AND payguard.columns_of(own.name) IS DISTINCT FROM k.columns
+  UNION ALL
+  SELECT DISTINCT 'table ' || own.name,
+         'lets ' || CASE a.grantee WHEN 0 THEN 'everybody' ELSE pg_get_userbyid(a.grantee)::text END
+         || ' ' || a.privilege_type
+  FROM own JOIN pg_class c ON c.oid = own.oid
+  CROSS JOIN LATERAL (
+    SELECT x.* FROM aclexplode(c.relacl) x
+    UNION ALL SELECT x.* FROM pg_attribute t, aclexplode(t.attacl) x WHERE t.attrelid = c.oid) a
+  WHERE a.grantee <> c.relowner
+    AND a.privilege_type IN ('UPDATE', 'DELETE', 'TRUNCATE', 'TRIGGER')
   UNION ALL
   SELECT 'table ' || name, 'has no trigger payguard_protect that always fires'
   FROM own
@@ -105,6 +146,26 @@ AS $$
     WHERE t.evtname = e.name AND t.evtenabled = 'A'
       AND p.prosrc = e.source AND p.probin = '$libdir/payguard')
   UNION ALL
+  SELECT 'schema payguard', 'holds ' || c.relname || ', which is not the extension''s'
+  FROM pg_class c
+  WHERE c.relnamespace = (SELECT oid FROM pg_namespace WHERE nspname = 'payguard')
+    AND c.relkind NOT IN ('i', 'I') AND NOT EXISTS (
+      SELECT FROM pg_depend d JOIN pg_extension x ON x.oid = d.refobjid
+      WHERE d.refclassid = 'pg_extension'::regclass AND d.classid = 'pg_class'::regclass
+        AND d.objid = c.oid AND d.deptype = 'e' AND x.extname = 'payguard')
+    -- a composite type is a member by its type
+    AND NOT (c.relkind = 'c' AND EXISTS (
+      SELECT FROM pg_depend d JOIN pg_extension x ON x.oid = d.refobjid
+      WHERE d.refclassid = 'pg_extension'::regclass AND d.classid = 'pg_type'::regclass
+        AND d.objid = c.reltype AND d.deptype = 'e' AND x.extname = 'payguard'))
+  UNION ALL
+  SELECT 'schema payguard', 'holds ' || p.oid::regprocedure::text || ', which is not the extension''s'
+  FROM pg_proc p
+  WHERE p.pronamespace = (SELECT oid FROM pg_namespace WHERE nspname = 'payguard') AND NOT EXISTS (
+    SELECT FROM pg_depend d JOIN pg_extension x ON x.oid = d.refobjid
+    WHERE d.refclassid = 'pg_extension'::regclass AND d.classid = 'pg_proc'::regclass
+      AND d.objid = p.oid AND d.deptype = 'e' AND x.extname = 'payguard')
+  UNION ALL
   SELECT 'function ' || p.oid::regprocedure::text, 'is not the one of the extension'
   FROM pg_proc p
   JOIN pg_depend d ON d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'e'
@@ -120,13 +181,13 @@ COMMENT ON FUNCTION payguard.broken_guards() IS
 
 CREATE FUNCTION payguard.check_ddl_start() RETURNS event_trigger
 AS 'MODULE_PATHNAME', 'payguard_check_ddl_start'
-LANGUAGE C SECURITY DEFINER;
+LANGUAGE C;
 COMMENT ON FUNCTION payguard.check_ddl_start() IS
   'Event trigger: refuses DDL on payguard''s objects';
 
 CREATE FUNCTION payguard.check_ddl_end() RETURNS event_trigger
 AS 'MODULE_PATHNAME', 'payguard_check_ddl_end'
-LANGUAGE C SECURITY DEFINER;
+LANGUAGE C;
 COMMENT ON FUNCTION payguard.check_ddl_end() IS
   'Event trigger: refuses DDL that has broken one of payguard''s guards';
 
@@ -134,14 +195,19 @@ COMMENT ON FUNCTION payguard.check_ddl_end() IS
 CREATE EVENT TRIGGER payguard_ddl_start ON ddl_command_start
   WHEN TAG IN ('ALTER TABLE', 'ALTER INDEX', 'ALTER TYPE', 'ALTER TRIGGER', 'ALTER SCHEMA',
                'ALTER SEQUENCE', 'ALTER FUNCTION', 'ALTER PROCEDURE', 'ALTER ROUTINE',
-               'ALTER RULE', 'ALTER VIEW', 'ALTER EXTENSION', 'CREATE FUNCTION', 'CREATE PROCEDURE', 'CREATE RULE',
-               'CREATE TABLE', 'CREATE TRIGGER', 'DROP INDEX', 'DROP TRIGGER', 'DROP TABLE',
-               'DROP EXTENSION', 'DROP OWNED')
+               'ALTER AGGREGATE', 'ALTER RULE', 'ALTER VIEW', 'ALTER MATERIALIZED VIEW',
+               'ALTER FOREIGN TABLE', 'ALTER EXTENSION', 'CREATE FUNCTION', 'CREATE PROCEDURE',
+               'CREATE AGGREGATE', 'CREATE RULE', 'CREATE SCHEMA', 'CREATE TABLE',
+               'CREATE TABLE AS', 'SELECT INTO', 'CREATE FOREIGN TABLE', 'CREATE VIEW',
+               'CREATE MATERIALIZED VIEW', 'CREATE TRIGGER', 'DROP INDEX', 'DROP TRIGGER',
+               'DROP TABLE', 'DROP EXTENSION', 'DROP LANGUAGE', 'DROP SCHEMA', 'DROP OWNED')
   EXECUTE FUNCTION payguard.check_ddl_start();
 CREATE EVENT TRIGGER payguard_ddl_end ON ddl_command_end
-  WHEN TAG IN ('ALTER TABLE', 'ALTER INDEX', 'ALTER TRIGGER', 'ALTER RULE', 'ALTER EXTENSION',
-               'CREATE RULE', 'CREATE TABLE', 'CREATE TRIGGER', 'DROP INDEX', 'DROP TRIGGER',
-               'DROP TABLE', 'DROP OWNED')
+  WHEN TAG IN ('ALTER TABLE', 'ALTER INDEX', 'ALTER TRIGGER', 'ALTER RULE', 'ALTER VIEW',
+               'ALTER MATERIALIZED VIEW', 'ALTER FOREIGN TABLE', 'ALTER EXTENSION',
+               'CREATE RULE', 'CREATE SCHEMA', 'CREATE TABLE', 'CREATE FOREIGN TABLE',
+               'CREATE TRIGGER', 'DROP INDEX', 'DROP TRIGGER', 'DROP TABLE', 'DROP EXTENSION',
+               'DROP LANGUAGE', 'DROP SCHEMA', 'DROP OWNED')
   EXECUTE FUNCTION payguard.check_ddl_end();
 ALTER EVENT TRIGGER payguard_ddl_start ENABLE ALWAYS;
 ALTER EVENT TRIGGER payguard_ddl_end ENABLE ALWAYS;

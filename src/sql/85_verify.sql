@@ -2,6 +2,7 @@
 CREATE FUNCTION payguard.verify() RETURNS TABLE (invariant text, object text, problem text)
 LANGUAGE sql STABLE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
+SET standard_conforming_strings = on
 SET jit = off -- compiling this one statement takes longer than running it
 AS $$
   -- joined, not looked up for each order: that would be quadratic
@@ -75,7 +76,7 @@ AS $$
   WHERE (r.refunding, r.returned) IS DISTINCT FROM (b.refunding, b.refunded::numeric + b.excess)
   UNION ALL
   SELECT 'I6', 'payment ' || payment_id, 'more goes back than was received'
-  FROM payguard.refund_balances WHERE refunding + refunded > received
+  FROM payguard.refund_balances WHERE refunding::numeric + refunded > received
   UNION ALL
   SELECT 'I6', 'order ' || o.order_id,
          'says ' || o.refunded_amount || ' refunded, its refunds ' || coalesce(r.returned, 0)
@@ -96,7 +97,7 @@ AS $$
   UNION ALL
   SELECT 'I5', 'order ' || order_id,
          'version ' || version || ' follows version ' || coalesce(previous_version::text, 'none')
-  FROM versioned WHERE version <> coalesce(previous_version, 0) + 1
+  FROM versioned WHERE version <> coalesce(previous_version, 0)::numeric + 1
   UNION ALL
   SELECT 'I5', 'order ' || order_id,
          'event ' || event_id || ' is from ' || coalesce(from_status, 'nothing') || ', but the order was '
@@ -123,6 +124,10 @@ AS $$
   FROM payguard.events e
   WHERE e.order_id IS NOT NULL
     AND NOT EXISTS (SELECT FROM payguard.orders o WHERE o.order_id = e.order_id)
+  UNION ALL
+  SELECT 'I7', 'event ' || e.last, 'its id is beyond those that the sequence has given'
+  FROM payguard.events_event_id_seq s, (SELECT max(event_id) AS last FROM payguard.events) e
+  WHERE e.last > s.last_value
   UNION ALL
   SELECT 'I7', 'payment ' || p.payment_id, 'no event names it'
   FROM payguard.payments p
@@ -175,7 +180,12 @@ AS $$
     UNION ALL SELECT 'its amount is negative' WHERE p.amount < 0 OR p.received_amount < 0
     UNION ALL SELECT 'its id does not hold the slot of its order'
       WHERE substr(p.payment_id::text, 15, 1) <> '7'
-         OR payguard.payment_slot(p.payment_id) <> payguard.slot(p.order_id)
+         -- slot() raises for an id that is malformed, which is its order's problem
+         OR payguard.payment_slot(p.payment_id)
+            <> CASE WHEN octet_length(p.order_id) BETWEEN 1 AND 255
+                      AND p.order_id !~ '[\x01-\x1f\x7f]'
+                      AND (getdatabaseencoding() !~ '^(UTF8|LATIN)' OR p.order_id !~ '[\x80-\x9f]')
+                    THEN payguard.slot(p.order_id) ELSE payguard.payment_slot(p.payment_id) END
     UNION ALL SELECT 'its channel ' || p.channel || ' does not exist'
       WHERE NOT EXISTS (SELECT FROM payguard.channels c WHERE c.name = p.channel)
     UNION ALL SELECT 'it is ' || p.status || ' without a time of completion'
