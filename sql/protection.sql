@@ -131,6 +131,7 @@ ALTER TABLE payguard.orders SET (fillfactor = 70, autovacuum_vacuum_threshold = 
 ALTER TABLE payguard.orders ALTER customer_id SET STATISTICS 500;
 ALTER TABLE payguard.orders REPLICA IDENTITY FULL;
 CREATE INDEX regress_index ON payguard.orders (customer_id);
+DROP INDEX payguard.payments_that_do_not_count;
 REINDEX INDEX payguard.payments_that_count;
 CREATE PUBLICATION regress_publication FOR TABLE payguard.orders;
 CREATE TABLE regress_table (a int);
@@ -147,6 +148,8 @@ GRANT SELECT ON payguard.orders TO pg_monitor;
 COMMENT ON TABLE payguard.orders IS 'ours';
 ROLLBACK;
 SET client_min_messages = warning;
+CREATE INDEX regress_index ON payguard.orders (customer_id);
+DROP INDEX CONCURRENTLY payguard.regress_index;
 -- none of these did anything
 SELECT pg_temp.written() = :'before' AS nothing_written;
 SELECT * FROM payguard.verify();

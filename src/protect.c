@@ -13,6 +13,7 @@
 #include "access/xact.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_extension.h"
+#include "catalog/pg_index.h"
 #include "catalog/pg_language.h"
 #include "catalog/pg_namespace.h"
 #include "catalog/pg_type.h"
@@ -76,6 +77,7 @@ static List *broken_guards(void);
 static bool is_in(const List *list, const char *line);
 static Identity as_owner(void);
 static void as_before(Identity identity);
+static bool is_unique_index(const RangeVar *range);
 static bool is_made_here(const RangeVar *range);
 static bool is_own_relation(Oid relation);
 static bool is_own_range(const RangeVar *range);
@@ -363,12 +365,12 @@ check_drop(const DropStmt *statement)
 	StringInfoData objects;
 	ListCell *cell;
 
+	/* this one commits in between: it cannot be judged at its end */
 	if (statement->removeType == OBJECT_INDEX && statement->concurrent)
 	{
 		foreach (cell, statement->objects)
-			if (is_own_range(makeRangeVarFromNameList(lfirst_node(List, cell))))
-				refuse_ddl("An index of payguard's tables is not dropped concurrently: the "
-						   "command commits before it could be refused.");
+			if (is_unique_index(makeRangeVarFromNameList(lfirst_node(List, cell))))
+				refuse_ddl("A unique index of payguard's tables is not dropped concurrently.");
 		return;
 	}
 	initStringInfo(&objects);
@@ -599,6 +601,24 @@ static bool
 is_own_range(const RangeVar *range)
 {
 	return range != NULL && is_own_relation(RangeVarGetRelid(range, NoLock, true));
+}
+
+static bool
+is_unique_index(const RangeVar *range)
+{
+	HeapTuple tuple;
+	bool unique = false;
+
+	if (!is_own_range(range))
+		return false;
+	tuple = SearchSysCache1(INDEXRELID,
+							ObjectIdGetDatum(RangeVarGetRelid(range, NoLock, true)));
+	if (HeapTupleIsValid(tuple))
+	{
+		unique = ((Form_pg_index) GETSTRUCT(tuple))->indisunique;
+		ReleaseSysCache(tuple);
+	}
+	return unique;
 }
 
 /*

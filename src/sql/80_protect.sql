@@ -39,28 +39,30 @@ SELECT pg_catalog.pg_extension_config_dump('payguard.alerts_alert_id_seq', '');
 
 -- Their columns, as this script made them: broken_guards() compares. An upgrade that adds a
 -- column makes the function anew.
-CREATE FUNCTION payguard.columns_of(name text) RETURNS text
+CREATE FUNCTION payguard.current_columns(OUT name text, OUT columns text) RETURNS SETOF record
 LANGUAGE sql STABLE
 SET search_path = pg_catalog, pg_temp
 AS $$
-  SELECT string_agg(concat(a.attname, ' ', t.typname, CASE WHEN a.attnotnull THEN ' not null' END),
-                    ', ' ORDER BY a.attnum)
+  SELECT c.relname, string_agg(concat(a.attname, ' ', t.typname, CASE WHEN a.attnotnull THEN ' not null' END),
+                               ', ' ORDER BY a.attnum)
   FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid JOIN pg_type t ON t.oid = a.atttypid
-  WHERE c.relname = columns_of.name AND a.attnum > 0 AND NOT a.attisdropped
-    AND c.relnamespace = (SELECT oid FROM pg_namespace WHERE nspname = 'payguard')
+  WHERE c.relnamespace = (SELECT oid FROM pg_namespace WHERE nspname = 'payguard')
+    AND c.relname IN (SELECT payguard.own_tables())
+    AND c.relkind = 'r' AND a.attnum > 0 AND NOT a.attisdropped
+  GROUP BY c.relname
 $$;
-COMMENT ON FUNCTION payguard.columns_of(text) IS 'The columns that a table of payguard has';
+COMMENT ON FUNCTION payguard.current_columns() IS 'The columns that payguard''s tables have';
 
 DO $do$
 BEGIN
   EXECUTE pg_catalog.format(
     'CREATE FUNCTION payguard.own_columns(OUT name text, OUT columns text) RETURNS SETOF record '
     'LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$ VALUES %s $$',
-    (SELECT pg_catalog.string_agg(pg_catalog.format('(%L, %L)', t.name, payguard.columns_of(t.name)), ', ')
-     FROM payguard.own_tables() t (name)));
+    (SELECT pg_catalog.string_agg(pg_catalog.format('(%L, %L)', c.name, c.columns), ', ')
+     FROM payguard.current_columns() c));
 END
 $do$;
-COMMENT ON FUNCTION payguard.own_columns() IS 'The columns that a table of payguard was made with';
+COMMENT ON FUNCTION payguard.own_columns() IS 'The columns that payguard''s tables were made with';
 
 CREATE FUNCTION payguard.broken_guards() RETURNS TABLE (guard text, problem text)
 LANGUAGE sql STABLE SECURITY DEFINER
@@ -101,7 +103,8 @@ AS $$
   UNION ALL
   SELECT 'table ' || own.name, 'has other columns'
   FROM own JOIN payguard.own_columns() k ON k.name = own.name
-  WHERE own.oid IS NOT NULL AND payguard.columns_of(own.name) IS DISTINCT FROM k.columns
+  LEFT JOIN payguard.current_columns() c ON c.name = own.name
+  WHERE own.oid IS NOT NULL AND c.columns IS DISTINCT FROM k.columns
   UNION ALL
   SELECT DISTINCT 'table ' || own.name,
          'lets ' || CASE a.grantee WHEN 0 THEN 'everybody' ELSE pg_get_userbyid(a.grantee)::text END
