@@ -5,7 +5,7 @@ CREATE TABLE regress_drivers.calls (n int GENERATED ALWAYS AS IDENTITY, driver t
 CREATE FUNCTION regress_drivers.good(t payguard.task) RETURNS payguard.channel_reply LANGUAGE plpgsql AS $$
 BEGIN
   INSERT INTO regress_drivers.calls (driver, kind, order_id, who, path) VALUES ('good', t.kind, t.order_id, current_user, current_setting('search_path'));
-  RETURN ('succeeded', 'txn-' || t.order_id, t.amount, t.currency, NULL, NULL)::payguard.channel_reply;
+  RETURN ('succeeded', 'driver-' || t.order_id, t.amount, t.currency, NULL, NULL)::payguard.channel_reply;
 END $$;
 CREATE FUNCTION regress_drivers.raises(t payguard.task) RETURNS payguard.channel_reply LANGUAGE plpgsql AS $$
 BEGIN
@@ -147,3 +147,4 @@ SELECT * FROM payguard.verify();
 DROP VIEW pg_temp.outcome;
 DROP SCHEMA regress_drivers_hostile CASCADE;
 SELECT payguard.revoke_access('regress_drivers', 'channel');
+DROP SCHEMA regress_drivers CASCADE;

@@ -52,7 +52,7 @@ SELECT pg_temp.answer(format('SELECT count(*) FROM payguard.complete_tasks(%s)',
   "ARRAY[ROW(1,gen_random_uuid(),''pending'',NULL,NULL,NULL,NULL,NULL),ROW(1,gen_random_uuid(),''pending'',NULL,-1,NULL,NULL,NULL)]::payguard.task_answer[]"}'::text[]) a;
 SELECT pg_temp.written() = :'before' AS nothing_written;
 -- what is just good enough
-SELECT count(*) FROM payguard.claim_tasks(repeat('w', 255), 2147483647, '1000 years', '{charge,query,close,refund,query_refund}', '{queue_args}');
+SELECT count(*) FROM payguard.claim_tasks(repeat('w', 255), 2147483647, '1 day', '{charge,query,close,refund,query_refund}', '{queue_args}');
 SELECT payguard.extend_lease(task_id, lease_token, '1 microsecond') IS NOT NULL FROM held;
 SELECT outcome FROM held CROSS JOIN LATERAL payguard.complete_task(task_id, lease_token, 'failed', repeat('t', 255), 9223372036854775807, 'XTS', repeat('c', 255), repeat('m', 4000));
 SELECT * FROM payguard.verify();

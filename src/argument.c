@@ -11,10 +11,15 @@
 #include "access/htup_details.h"
 #include "mb/pg_wchar.h"
 #include "utils/builtins.h"
+#include "utils/datetime.h"
 #include "utils/fmgrprotos.h"
 #include "utils/typcache.h"
 
 #include "payguard.h"
+
+/* 10000-01-01 UTC: later times would overflow where an interval is added */
+#define LATEST_TIME                                                                      \
+	((TimestampTz) (date2j(10000, 1, 1) - POSTGRES_EPOCH_JDATE) * USECS_PER_DAY)
 
 static text *check_text(Datum value, const char *name, Size max_length, bool one_line);
 static bool has_control_character(const char *s, int length, bool one_line);
@@ -208,13 +213,13 @@ payguard_arg_lease(Datum value, bool isnull, const char *name)
 
 	if (isnull)
 		payguard_arg_missing(name);
-	longest->month = 1000 * MONTHS_PER_YEAR;
+	longest->day = 1; /* a lease that nobody gives back must not hold an order for ever */
 	if (DatumGetBool(DirectFunctionCall2(interval_le, value, IntervalPGetDatum(zero))))
 		payguard_arg_bad(name, "It is not longer than nothing.",
 						 "Give an interval such as '30 s'.");
 	if (DatumGetBool(
 			DirectFunctionCall2(interval_lt, IntervalPGetDatum(longest), value)))
-		payguard_arg_bad(name, "It is too long.", "Give an interval such as '30 s'.");
+		payguard_arg_bad(name, "It is longer than a day.", "Give an interval such as '30 s'.");
 	return DatumGetIntervalP(value);
 }
 
@@ -267,6 +272,19 @@ payguard_arg_max(Datum value, bool isnull, const char *name)
 	if (DatumGetInt32(value) < 1)
 		payguard_arg_bad(name, "It is less than 1.", "Give 1 or more.");
 	return DatumGetInt32(value);
+}
+
+/*
+ * payguard_arg_deadline_or_null reads an optional time until which something may happen.
+ */
+TimestampTz
+payguard_arg_deadline_or_null(Datum value, bool isnull, const char *name)
+{
+	TimestampTz time = payguard_arg_time_or_null(value, isnull, name);
+
+	if (time >= LATEST_TIME)
+		payguard_arg_bad(name, "It is behind the year 9999.", "Give a sensible time.");
+	return time;
 }
 
 static text *

@@ -176,6 +176,9 @@ interval_argument(Datum value, bool isnull, const char *name)
 		return NULL;
 	if (DatumGetBool(DirectFunctionCall2(interval_lt, value, IntervalPGetDatum(zero))))
 		payguard_arg_bad(name, "It is negative.", "Give an interval of 0 or more.");
+	if (DatumGetBool(DirectFunctionCall2(
+			interval_gt, value, IntervalPGetDatum(parse_interval("10 years")))))
+		payguard_arg_bad(name, "It is longer than 10 years.", "Give a shorter interval.");
 	return DatumGetIntervalP(value);
 }
 

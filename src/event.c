@@ -19,16 +19,22 @@
 
 char *payguard_actor_setting = NULL;
 
+static bool is_good_actor(const char *actor);
 static Oid delegate_function(void);
+
+/* The running call is evidence: a setting of the session must not get it refused. */
+bool payguard_actor_lenient = false;
 
 /*
  * payguard_actor returns who acts: the session's user, or what a delegate has put into
- * payguard.actor. Errors: 42501 where another role has set it, 22023 where it is malformed.
+ * payguard.actor. Errors, but for evidence, whose actor is the session's user then: 42501 where
+ * another role has set it, 22023 where it is malformed.
  */
 text *
 payguard_actor(void)
 {
-	if (payguard_actor_setting == NULL || payguard_actor_setting[0] == '\0')
+	if (payguard_actor_setting == NULL || payguard_actor_setting[0] == '\0' ||
+		(payguard_actor_lenient && !is_good_actor(payguard_actor_setting)))
 		return payguard_text(GetUserNameFromId(GetSessionUserId(), false));
 	if (!payguard_may_execute(delegate_function(), GetSessionUserId()))
 		ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
@@ -40,6 +46,18 @@ payguard_actor(void)
 								GetUserNameFromId(GetSessionUserId(), false))));
 	return payguard_arg_id(CStringGetTextDatum(payguard_actor_setting), false,
 						   "payguard.actor");
+}
+
+static bool
+is_good_actor(const char *actor)
+{
+	if (strlen(actor) > MAX_ID_LENGTH ||
+		!payguard_may_execute(delegate_function(), GetSessionUserId()))
+		return false;
+	for (const char *c = actor; *c; c++)
+		if ((unsigned char) *c < 0x20 || (unsigned char) *c >= 0x7f)
+			return false;
+	return true;
 }
 
 /*

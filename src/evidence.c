@@ -25,13 +25,21 @@ static const RowQuery unverified_surplus = {
 	{TEXTOID, InvalidOid}};
 
 static bool changes_nothing(const Payment *payment, const Report *report);
+static void follow_once(Order *order, Payment *payment, const Channel *channel,
+						const Report *report, const Decision *decision,
+						Applied *applied);
 static bool is_no_answer(const Report *report);
 static bool has_open_amount(const Payment *payment);
 static bool txn_is_another_payment(Order *order, Payment *payment, const Report *report,
 								   Applied *applied);
 static bool is_dismissed_as(const Payment *other, const Payment *payment);
 static bool is_other_name_of(const Payment *other, const Payment *payment);
-static bool is_dismissed(const Payment *payment, const Report *report);
+static bool is_recorded_before(const Payment *other, const Payment *payment,
+							   const Report *report);
+static void merge_into(Order *order, Payment *payment, const Payment *other,
+					   Applied *applied);
+static void apply_to_dismissed(Order *order, const Payment *payment, const Report *report,
+							   Applied *applied);
 static void read_facts(const Order *order, const Payment *payment, const Channel *channel,
 					   const Report *report, Facts *facts);
 static bool money_fits(const Order *order, const Payment *payment, const Report *report);
@@ -76,8 +84,11 @@ payguard_evidence_apply(Order *order, Payment *payment, const Report *reported,
 	Decision decision;
 
 	*applied = (Applied){0};
-	if (is_dismissed(payment, &report))
+	if (payguard_evidence_same_charge(payment) != NULL)
+	{
+		apply_to_dismissed(order, payment, &report, applied);
 		return;
+	}
 	payguard_channel_of(payment, &channel);
 	if (report.status == CHANNEL_NOT_FOUND && not_found_is_final(payment, &channel))
 	{
@@ -98,9 +109,55 @@ payguard_evidence_apply(Order *order, Payment *payment, const Report *reported,
 		contradict(payment, &report, "contradiction",
 				   "The channel has reported before that it took the money.", applied);
 	else
-		follow(order, payment, &channel, &report, &decision, applied);
+		follow_once(order, payment, &channel, &report, &decision, applied);
 	if (decision.query || (is_no_answer(&report) && has_open_amount(payment)))
 		payguard_task_query(payment, &channel);
+}
+
+typedef struct Following
+{
+	Order *order;
+	Payment *payment;
+	const Channel *channel;
+	const Report *report;
+	const Decision *decision;
+	Applied *applied;
+} Following;
+
+static void
+run_follow(void *argument)
+{
+	Following *f = argument;
+
+	follow(f->order, f->payment, f->channel, f->report, f->decision, f->applied);
+}
+
+/*
+ * follow_once is follow() for a report whose transaction may be taken by a payment of another
+ * order in this very moment: then it is a contradiction, like one that came a moment later.
+ */
+static void
+follow_once(Order *order, Payment *payment, const Channel *channel, const Report *report,
+			const Decision *decision, Applied *applied)
+{
+	Order order_before = *order;
+	Payment payment_before = *payment;
+	Following f = {order, payment, channel, report, decision, applied};
+
+	if (report->txn_id == NULL ||
+		payguard_text_equal(report->txn_id, payment->channel_txn_id))
+	{
+		run_follow(&f);
+		return;
+	}
+	if (payguard_store_try(run_follow, &f))
+		return;
+	*order = order_before;
+	*payment = payment_before;
+	*applied = (Applied){0};
+	payguard_store_refresh();
+	if (!txn_is_another_payment(order, payment, report, applied))
+		elog(ERROR, "payguard: a transaction is taken and not to be found");
 }
 
 /*
@@ -385,6 +442,8 @@ txn_is_another_payment(Order *order, Payment *payment, const Report *report,
 	}
 	else if (is_other_name_of(&other, payment))
 		payguard_evidence_apply(order, &other, report, applied);
+	else if (is_recorded_before(&other, payment, report))
+		merge_into(order, payment, &other, applied);
 	else
 		contradict(payment, report, "txn_reused",
 				   psprintf("The channel's transaction belongs to payment \"%s\".",
@@ -405,24 +464,72 @@ is_other_name_of(const Payment *other, const Payment *payment)
 											  payguard_uuid_str(payment->payment_id));
 }
 
-/*
- * is_dismissed tells whether an operator has said that this is a second name of another
- * charge: then its repetition is a replay.
- */
-static bool
-is_dismissed(const Payment *payment, const Report *report)
-{
-	return payguard_evidence_same_charge(payment) != NULL &&
-		   (report->txn_id == NULL ||
-			payguard_text_equal(report->txn_id, payment->channel_txn_id));
-}
-
 static bool
 is_dismissed_as(const Payment *other, const Payment *payment)
 {
 	pg_uuid_t *same_as = payguard_evidence_same_charge(other);
 
 	return same_as && memcmp(same_as, payment->payment_id, UUID_LEN) == 0;
+}
+
+/*
+ * is_recorded_before tells whether an attempt's own money was recorded by record_payment()
+ * before the attempt's answer came: a webhook that does not name the attempt is faster than
+ * its worker.
+ */
+static bool
+is_recorded_before(const Payment *other, const Payment *payment, const Report *report)
+{
+	return report->status == CHANNEL_SUCCEEDED && other->idempotency_key == NULL &&
+		   other->details == NULL && payguard_text_equal(other->order_id, payment->order_id) &&
+		   (payguard_payment_is_live(payment->status) ||
+			payment->status == PAYMENT_SUPERSEDED) &&
+		   (report->amount == NO_AMOUNT || report->amount == other->received_amount);
+}
+
+/*
+ * merge_into ends an attempt whose money is known as another payment already.
+ */
+static void
+merge_into(Order *order, Payment *payment, const Payment *other, Applied *applied)
+{
+	bool was_live = payguard_payment_is_live(payment->status);
+	Jsonb *link = payguard_json("second_charge_of", 'u', other->payment_id, NULL);
+
+	payment->failure_code = payguard_text("same_charge");
+	payment->completed_at = GetCurrentTimestamp();
+	payment->details =
+		payment->details == NULL
+			? link
+			: DatumGetJsonbP(DirectFunctionCall2(jsonb_concat,
+												 JsonbPGetDatum(payment->details),
+												 JsonbPGetDatum(link)));
+	payguard_payment_change(order, payment, PAYMENT_FAILED,
+							FIELD(PAYMENT_F_FAILURE_CODE) |
+								FIELD(PAYMENT_F_COMPLETED_AT) | FIELD(PAYMENT_F_DETAILS),
+							payguard_json("same_as", 'u', other->payment_id, NULL));
+	payguard_payment_end_tasks(payment);
+	if (was_live)
+		become(order, payment,
+			   order->closing_as != ORDER_NONE ? order->closing_as : ORDER_UNPAID);
+	applied->changed = true;
+}
+
+/*
+ * apply_to_dismissed: this payment is a second name of another charge. Its own transaction
+ * repeated is a replay; a success under one more is a further charge of the other.
+ */
+static void
+apply_to_dismissed(Order *order, const Payment *payment, const Report *report,
+				   Applied *applied)
+{
+	Payment same;
+
+	if (report->status != CHANNEL_SUCCEEDED || report->txn_id == NULL ||
+		payguard_text_equal(report->txn_id, payment->channel_txn_id))
+		return;
+	payguard_payment_must_exist(payguard_evidence_same_charge(payment), &same);
+	payguard_evidence_apply(order, &same, report, applied);
 }
 
 /*
@@ -658,7 +765,7 @@ payguard_report_payment(PG_FUNCTION_ARGS)
 	Payment payment;
 	Applied applied = {0};
 
-	payguard_request_begin("report_payment()");
+	payguard_evidence_begin("report_payment()");
 	if (!payguard_payment_find(payment_id, &payment))
 	{
 		payguard_notification_keep(NULL, NULL, payment_id, NULL, &report, "unmatched");
@@ -734,7 +841,7 @@ payguard_record_payment(PG_FUNCTION_ARGS)
 	Payment payment;
 	Applied applied = {0};
 
-	payguard_request_begin("record_payment()");
+	payguard_evidence_begin("record_payment()");
 	if (!payguard_channel_find(channel_name, &channel) ||
 		!payguard_order_find(order_id, &order))
 	{

@@ -28,17 +28,18 @@ static const RowQuery unmatched_of_txn = {
 /* Those that would match by now, so that what never will does not hold up the others. */
 static const RowQuery matchable = {
 	"result OPERATOR(pg_catalog.=) 'unmatched' AND ("
-	"EXISTS (SELECT FROM payguard.payments p"
-	" WHERE p.payment_id OPERATOR(pg_catalog.=) notifications.payment_id) "
-	"OR EXISTS (SELECT FROM payguard.refunds r"
+	"EXISTS (SELECT FROM payguard.refunds r"
 	" WHERE r.refund_id OPERATOR(pg_catalog.=) notifications.refund_id) "
-	"OR EXISTS (SELECT FROM payguard.payments p"
+	"OR refund_id IS NULL AND EXISTS (SELECT FROM payguard.payments p"
+	" WHERE p.payment_id OPERATOR(pg_catalog.=) notifications.payment_id) "
+	"OR refund_id IS NULL AND payment_id IS NULL AND order_id IS NULL"
+	" AND EXISTS (SELECT FROM payguard.payments p"
 	" WHERE p.channel OPERATOR(pg_catalog.=) notifications.channel"
 	" AND p.channel_txn_id OPERATOR(pg_catalog.=) notifications.channel_txn_id"
 	" AND (p.status OPERATOR(pg_catalog.=) ANY ('{succeeded,surplus}')"
 	" OR p.failure_code OPERATOR(pg_catalog.=) 'same_charge'"
 	" OR notifications.reversal_kind IS NULL)) "
-	"OR notifications.payment_id IS NULL"
+	"OR refund_id IS NULL AND payment_id IS NULL"
 	" AND EXISTS (SELECT FROM payguard.orders o"
 	" WHERE o.order_id OPERATOR(pg_catalog.=) notifications.order_id)"
 	" AND EXISTS (SELECT FROM payguard.channels c"
@@ -55,6 +56,7 @@ typedef struct Match
 } Match;
 
 static text *hash_of(const bytea *body);
+static FieldSet learn(Notification *known, const Notification *again);
 static bool brought_money(const Payment *payment);
 static bytea *body_of_report(const text *order_id, const pg_uuid_t *payment_id,
 							 const pg_uuid_t *refund_id, const Report *report);
@@ -187,11 +189,22 @@ payguard_record_notification(PG_FUNCTION_ARGS)
 		notification.event_id = hash_of(notification.body);
 	notification.received_at = GetCurrentTimestamp();
 
-	payguard_request_begin("record_notification()");
+	payguard_evidence_begin("record_notification()");
 	if (payguard_store_find(&payguard_notifications, NOTIFICATION_BY_EVENT, &notification,
 							&known))
 	{
-		if (payguard_text_is(known.result, "unmatched") && try_again(&known, true, &applied))
+		FieldSet learned = 0;
+
+		if (payguard_text_is(known.result, "unmatched"))
+		{
+			learned = learn(&known, &notification);
+			matched = try_again(&known, true, &applied);
+			if (!matched && learned != 0)
+				payguard_store_update(&payguard_notifications, learned, &known);
+		}
+		else
+			matched = false;
+		if (matched)
 		{
 			payguard_store_end(STORE_WRITE);
 			return notification_result(fcinfo, &known, NULL, false, applied.contradicts);
@@ -235,6 +248,32 @@ payguard_record_notification(PG_FUNCTION_ARGS)
 							   applied.contradicts);
 }
 
+/*
+ * learn takes over what came with a message when it was delivered once more, and was missing
+ * before: its reader may have learned to read it.
+ */
+static FieldSet
+learn(Notification *known, const Notification *again)
+{
+	FieldSet learned = 0;
+
+#define LEARN(field, missing, f)                                                         \
+	if (known->field == missing && again->field != missing)                              \
+	{                                                                                    \
+		known->field = again->field;                                                     \
+		learned |= FIELD(f);                                                             \
+	}
+	LEARN(payment_id, NULL, NOTIFICATION_F_PAYMENT_ID);
+	LEARN(refund_id, NULL, NOTIFICATION_F_REFUND_ID);
+	LEARN(channel_status, NULL, NOTIFICATION_F_CHANNEL_STATUS);
+	LEARN(channel_txn_id, NULL, NOTIFICATION_F_CHANNEL_TXN_ID);
+	LEARN(amount, NO_AMOUNT, NOTIFICATION_F_AMOUNT);
+	LEARN(currency, NULL, NOTIFICATION_F_CURRENCY);
+	LEARN(channel_time, NO_TIME, NOTIFICATION_F_CHANNEL_TIME);
+#undef LEARN
+	return learned;
+}
+
 PG_FUNCTION_INFO_V1(payguard_match_notifications);
 
 /*
@@ -249,7 +288,7 @@ payguard_match_notifications(PG_FUNCTION_ARGS)
 	int matched = 0;
 	int n;
 
-	payguard_request_begin("match_notifications()");
+	payguard_evidence_begin("match_notifications()");
 	n = payguard_store_list(&payguard_notifications, &matchable, &limit,
 							(void **) &waiting);
 	for (int i = 0; i < n; i++)
@@ -277,6 +316,8 @@ try_again(Notification *notification, bool wait, Applied *applied)
 	Order order;
 	Payment payment;
 	Report report;
+	Notification wanted = *notification;
+	FieldSet learned;
 	/* a record_payment(): it names its order, whoever has its transaction */
 	bool of_order = notification->order_id && !notification->payment_id &&
 					!notification->refund_id;
@@ -299,6 +340,9 @@ try_again(Notification *notification, bool wait, Applied *applied)
 							 notification) ||
 		!payguard_text_is(notification->result, "unmatched"))
 		return false;
+	learned = learn(notification, &wanted);
+	if (learned != 0)
+		payguard_store_update(&payguard_notifications, learned, notification);
 	if (!of_order && find_match(notification, &match))
 	{
 		match.order = order;

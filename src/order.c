@@ -40,6 +40,18 @@ payguard_request_begin(const char *function)
 	PreventCommandIfParallelMode(function);
 	PreventCommandDuringRecovery(function);
 	payguard_store_begin(STORE_WRITE);
+	payguard_actor_lenient = false;
+}
+
+/*
+ * payguard_evidence_begin is payguard_request_begin for evidence, which no setting of the
+ * session may get refused.
+ */
+void
+payguard_evidence_begin(const char *function)
+{
+	payguard_request_begin(function);
+	payguard_actor_lenient = true;
 }
 
 /*
@@ -231,7 +243,7 @@ payguard_create_order(PG_FUNCTION_ARGS)
 		.amount = payguard_arg_amount(ARG(1), "amount"),
 		.currency = payguard_arg_currency(ARG(2), "currency"),
 		.customer_id = payguard_arg_id_or_null(ARG(3), "customer_id"),
-		.expires_at = payguard_arg_time_or_null(ARG(4), "expires_at"),
+		.expires_at = payguard_arg_deadline_or_null(ARG(4), "expires_at"),
 		.status = ORDER_UNPAID,
 		.version = 1,
 	};
@@ -341,7 +353,7 @@ payguard_update_order(PG_FUNCTION_ARGS)
 	int64 expected_version = payguard_arg_version(ARG(1), "expected_version");
 	int64 amount = payguard_arg_amount_or_null(ARG(2), "amount");
 	text *currency = payguard_arg_currency_or_null(ARG(3), "currency");
-	TimestampTz expires_at = payguard_arg_time_or_null(ARG(4), "expires_at");
+	TimestampTz expires_at = payguard_arg_deadline_or_null(ARG(4), "expires_at");
 	FieldSet changed = 0;
 	Order order;
 	Refusal refusal;
@@ -696,6 +708,7 @@ describe_status(const Order *order, const Payment *live, bool support, bool retu
 	if (support)
 	{
 		advice.code = "contact_support";
+		advice.can_pay = false; /* money may have come already */
 		advice.message =
 			psprintf("%s Something about its payment has to be looked at. Please contact us.",
 					 advice.message);

@@ -558,6 +558,8 @@ extern text *payguard_arg_currency_or_null(Datum value, bool isnull, const char 
 extern int64 payguard_arg_version(Datum value, bool isnull, const char *name);
 extern int64 payguard_arg_version_or_null(Datum value, bool isnull, const char *name);
 extern TimestampTz payguard_arg_time_or_null(Datum value, bool isnull, const char *name);
+extern TimestampTz payguard_arg_deadline_or_null(Datum value, bool isnull,
+												 const char *name);
 extern pg_uuid_t *payguard_arg_uuid(Datum value, bool isnull, const char *name);
 extern ChannelStatus payguard_arg_channel_status(Datum value, bool isnull,
 												 const char *name);
@@ -597,6 +599,7 @@ extern void payguard_event_write_refund(const char *kind, const Refund *refund,
 
 /* order.c */
 extern void payguard_request_begin(const char *function);
+extern void payguard_evidence_begin(const char *function);
 extern bool payguard_order_find(const text *order_id, Order *order);
 extern bool payguard_order_lock(const text *order_id, Order *order);
 extern void payguard_order_change(Order *order, OrderStatus to, FieldSet also,
@@ -694,5 +697,6 @@ extern bool payguard_allow_unsafe_ddl;
 
 /* event.c */
 extern char *payguard_actor_setting;
+extern bool payguard_actor_lenient;
 
 #endif

@@ -303,7 +303,7 @@ open_attempt(FunctionCallInfo fcinfo, const char *kind, const char *function)
 		.amount = payguard_arg_amount_or_null(ARG(3), "amount"),
 		.currency = payguard_arg_currency_or_null(ARG(4), "currency"),
 		.expected_version = payguard_arg_version_or_null(ARG(5), "expected_version"),
-		.expires_at = payguard_arg_time_or_null(ARG(6), "expires_at"),
+		.expires_at = payguard_arg_deadline_or_null(ARG(6), "expires_at"),
 		.details = PG_ARGISNULL(7) ? NULL : PG_GETARG_JSONB_P(7),
 	};
 	PaymentResult result;

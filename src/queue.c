@@ -109,6 +109,7 @@ static void acknowledge(const Answer *answer, const Task *task, const char *outc
 static void charge_again(const Order *order, const Payment *payment);
 static bool may_charge(const Order *order, const Payment *payment);
 static bool goes_on(const Task *task);
+static void keep_asking(const Task *task);
 static void answer_unknown(Answer *answer);
 static bool find_subject(int64 task_id, Task *task, FinishedTask *finished);
 static bool holds(const Answer *answer, Lease *lease);
@@ -174,7 +175,8 @@ payguard_claim_tasks(PG_FUNCTION_ARGS)
 		/* what dead rows cost must not grow with how often we look */
 		TimestampTz took = GetCurrentTimestamp() - now;
 
-		position.look_again_at = now + Max(250 * INT64CONST(1000), 20 * took);
+		position.look_again_at =
+			now + Min(Max(250 * INT64CONST(1000), 20 * took), 5 * USECS_PER_SEC);
 	}
 	if (nleased > 0)
 	{
@@ -203,7 +205,8 @@ look_from(const char *filter, TimestampTz now, int64 *task_id)
 		position.filter = MemoryContextStrdup(TopMemoryContext, filter);
 		position.look_again_at = DT_NOBEGIN;
 	}
-	if (now < position.look_again_at && position.run_at <= now)
+	if (now < position.look_again_at && position.run_at <= now &&
+		position.look_again_at - now <= 5 * USECS_PER_SEC)
 	{
 		*task_id = position.task_id;
 		return position.run_at;
@@ -353,7 +356,7 @@ payguard_complete_task(PG_FUNCTION_ARGS)
 		values[i] = PG_GETARG_DATUM(i);
 	}
 	read_answer(values, nulls, &answer);
-	payguard_request_begin("complete_task()");
+	payguard_evidence_begin("complete_task()");
 	answer_all(&answer, 1);
 	payguard_store_end(STORE_WRITE);
 	return payguard_result_datum(&answer.result, payguard_result_desc(fcinfo));
@@ -387,7 +390,7 @@ payguard_complete_tasks(PG_FUNCTION_ARGS)
 		read_answer(values, nulls, &answers[i]);
 	}
 	InitMaterializedSRF(fcinfo, 0);
-	payguard_request_begin("complete_tasks()");
+	payguard_evidence_begin("complete_tasks()");
 	answer_all(answers, n);
 	payguard_store_end(STORE_WRITE);
 	for (int i = 0; i < n; i++)
@@ -517,6 +520,7 @@ answer_one(Answer *answer)
 	{
 		payguard_store_delete(&payguard_leases, &lease);
 		acknowledge(answer, &task, answer->result.outcome);
+		keep_asking(&task);
 	}
 	answer->result.replayed = repeated || (!applied.changed && !applied.contradicts && !held);
 	if (repeated)
@@ -647,6 +651,40 @@ acknowledge(const Answer *answer, const Task *task, const char *outcome)
 		return;
 	}
 	payguard_task_finish(&now, answer->token, outcome);
+}
+
+/*
+ * keep_asking: an answer that could not be applied leaves its attempt or refund open, and then
+ * something has to be due for it.
+ */
+static void
+keep_asking(const Task *task)
+{
+	Payment payment;
+	Refund refund_like = {.refund_id = task->refund_id};
+	Refund refund;
+	Channel channel;
+	Task due;
+
+	payguard_store_refresh();
+	payguard_payment_must_exist(task->payment_id, &payment);
+	payguard_channel_of(&payment, &channel);
+	if (task->refund_id)
+	{
+		if (payguard_store_find(&payguard_refunds, REFUND_BY_ID, &refund_like, &refund) &&
+			(refund.status == REFUND_PENDING || refund.status == REFUND_UNKNOWN) &&
+			!payguard_task_find("refund", NULL, &refund, &due) &&
+			!payguard_task_find("query_refund", NULL, &refund, &due))
+			payguard_task_schedule(
+				"query_refund", NULL, &refund,
+				payguard_time_plus(GetCurrentTimestamp(), channel.first_query_after));
+	}
+	else if ((payguard_payment_is_live(payment.status) ||
+			  payment.status == PAYMENT_SUPERSEDED) &&
+			 !payguard_task_find("charge", &payment, NULL, &due) &&
+			 !payguard_task_find("close", &payment, NULL, &due) &&
+			 !payguard_task_find("query", &payment, NULL, &due))
+		payguard_task_query(&payment, &channel);
 }
 
 /*

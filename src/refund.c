@@ -29,6 +29,9 @@ typedef struct RefundCall
 	Jsonb *details;
 } RefundCall;
 
+static void correct_unbegun(const Payment *payment);
+static void correct_order_status(Order *order, const Payment *payment);
+static void hold_unbegun(const Payment *payment);
 static void read_refund_call(FunctionCallInfo fcinfo, RefundCall *call);
 static bool replay_refund(const RefundCall *call, const Payment *payment,
 						  const text *order_id, Refund *refund);
@@ -121,7 +124,60 @@ payguard_refund_correct_received(Order *order, const Payment *payment)
 		store_balance(&balance);
 	}
 	if (payment->status == PAYMENT_SURPLUS)
+	{
+		correct_unbegun(payment);
 		payguard_refund_surplus(order, payment, REFUND_AWAITING_APPROVAL);
+	}
+	else if (order->payment_id &&
+			 memcmp(order->payment_id, payment->payment_id, UUID_LEN) == 0)
+		correct_order_status(order, payment);
+}
+
+/*
+ * correct_unbegun gives the refund of surplus money that nobody has begun the amount and the
+ * currency that were received.
+ */
+static void
+correct_unbegun(const Payment *payment)
+{
+	Datum id = UUIDPGetDatum(payment->payment_id);
+	RefundBalance balance;
+	Refund *refunds;
+	int n = payguard_store_list(&payguard_refunds, &refunds_of_payment, &id,
+								(void **) &refunds);
+	Refund *refund = n == 1 ? &refunds[0] : NULL;
+
+	if (refund == NULL || !payguard_text_is(refund->origin, "surplus") ||
+		!is_reserved(refund->status) || has_begun(refund) || payment->received_amount == 0)
+		return;
+	lock_balance(payment, &balance);
+	balance.refunding += payment->received_amount - refund->amount;
+	balance.received = payment->received_amount;
+	store_balance(&balance);
+	refund->amount = payment->received_amount;
+	refund->currency = payment->received_currency;
+	refund_change(refund, refund->status,
+				  FIELD(REFUND_F_AMOUNT) | FIELD(REFUND_F_CURRENCY),
+				  payguard_json("amount", 'i', refund->amount, "currency", 't',
+								refund->currency, NULL));
+}
+
+/*
+ * correct_order_status: all that was received may be back by now, or not any more.
+ */
+static void
+correct_order_status(Order *order, const Payment *payment)
+{
+	OrderStatus to = order->refunded_amount > 0 &&
+							 order->refunded_amount >= payment->received_amount
+						 ? ORDER_REFUNDED
+						 : ORDER_PAID;
+
+	if (to != order->status)
+		payguard_order_change(order, to, 0,
+							  to == ORDER_REFUNDED ? "order.refunded"
+												   : "order.partly_refunded",
+							  payment, NULL);
 }
 
 /*
@@ -143,7 +199,7 @@ payguard_refund_waive_unbegun(const Payment *payment, const text *note)
 	if (n > 0)
 		lock_balance(payment, &balance);
 	for (int i = 0; i < n; i++)
-		if (refunds[i].status != REFUND_WAIVED)
+		if (is_reserved(refunds[i].status))
 		{
 			balance.refunding -= refunds[i].amount;
 			store_balance(&balance);
@@ -164,6 +220,8 @@ has_begun(const Refund *refund)
 {
 	Task task;
 
+	if (refund->status == REFUND_FAILED && payguard_text_is(refund->origin, "channel"))
+		return false; /* a reversal that was undone: nothing is on its way */
 	switch (refund->status)
 	{
 		case REFUND_AWAITING_APPROVAL:
@@ -199,11 +257,14 @@ payguard_refund_order(PG_FUNCTION_ARGS)
 	Order order;
 	Payment payment;
 	Refund refund;
+	bool paid;
 	Refusal refusal;
 
 	read_refund_call(fcinfo, &call);
 	payguard_request_begin("refund_order()");
-	if (replay_refund(&call, NULL, order_id, &refund))
+	paid = payguard_order_find(order_id, &order) && order.payment_id &&
+		   payguard_payment_find(order.payment_id, &payment);
+	if (replay_refund(&call, paid ? &payment : NULL, order_id, &refund))
 	{
 		payguard_store_end(STORE_WRITE);
 		return refund_result(fcinfo, &refund, true, NULL);
@@ -281,10 +342,10 @@ replay_refund(const RefundCall *call, const Payment *payment, const text *order_
 
 	if (!payguard_store_find(&payguard_refunds, REFUND_BY_KEY, &like, refund))
 		return false;
-	if (payment && memcmp(payment->payment_id, refund->payment_id, UUID_LEN) != 0)
-		difference = "payment_id";
-	else if (order_id && !payguard_text_equal(order_id, refund->order_id))
+	if (order_id && !payguard_text_equal(order_id, refund->order_id))
 		difference = "order_id";
+	else if (payment && memcmp(payment->payment_id, refund->payment_id, UUID_LEN) != 0)
+		difference = "payment_id";
 	else if (call->amount != NO_AMOUNT && call->amount != refund->amount)
 		difference = psprintf("amount (" INT64_FORMAT ", not " INT64_FORMAT ")",
 							  refund->amount, call->amount);
@@ -478,10 +539,42 @@ count_returned(Order *order, const Payment *payment, const Refund *refund,
 	balance->excess = add(balance->excess, amount - counted);
 	store_balance(balance);
 	if (amount > counted)
+	{
 		payguard_alert_refund("refund_exceeds_payment", "critical", refund,
 							  payguard_json("excess", 'i', amount - counted, NULL));
+		hold_unbegun(payment);
+	}
 	if (counts_for_order(order, payment, refund))
 		change_order_refunded(order, payment, amount);
+}
+
+/*
+ * hold_unbegun: the channel gave back what refunds of ours are still to give back. Those that
+ * nobody has begun wait for a person: requeue_task() or waive_refund().
+ */
+static void
+hold_unbegun(const Payment *payment)
+{
+	Datum id = UUIDPGetDatum(payment->payment_id);
+	Refund *refunds;
+	int n = payguard_store_list(&payguard_refunds, &refunds_of_payment, &id,
+								(void **) &refunds);
+
+	for (int i = 0; i < n; i++)
+	{
+		Task task;
+
+		if (refunds[i].status != REFUND_PENDING || has_begun(&refunds[i]) ||
+			!payguard_task_find("refund", NULL, &refunds[i], &task))
+			continue;
+		task.dead_at = GetCurrentTimestamp();
+		task.last_error = payguard_text("the channel has given the money back itself");
+		payguard_store_update(&payguard_tasks,
+							  FIELD(TASK_F_DEAD_AT) | FIELD(TASK_F_LAST_ERROR), &task);
+		payguard_alert_task("dead_task", "critical", &task,
+							payguard_json("kind", 't', task.kind, "error", 't',
+										  task.last_error, NULL));
+	}
 }
 
 /*
@@ -620,7 +713,7 @@ payguard_report_refund(PG_FUNCTION_ARGS)
 	Order order;
 	Applied applied;
 
-	payguard_request_begin("report_refund()");
+	payguard_evidence_begin("report_refund()");
 	if (!payguard_store_find(&payguard_refunds, REFUND_BY_ID, &like, &refund))
 	{
 		payguard_notification_keep(NULL, NULL, NULL, refund_id, &report, "unmatched");
@@ -863,7 +956,7 @@ payguard_record_reversal(PG_FUNCTION_ARGS)
 		!payguard_text_is(kind, "bank_return"))
 		payguard_arg_bad("kind", "It is not known.",
 						 "Use refund, chargeback or bank_return.");
-	payguard_request_begin("record_reversal()");
+	payguard_evidence_begin("record_reversal()");
 	if (payguard_refund_find_reversed(channel, txn_id, &payment))
 		payguard_payment_lock(payment.payment_id, &order, &payment);
 	/* once more: while we waited, it may have become a second name of another */
@@ -901,6 +994,21 @@ payguard_refund_find_reversed(text *channel, text *txn_id, Payment *payment)
 	return payment->status == PAYMENT_SUCCEEDED || payment->status == PAYMENT_SURPLUS;
 }
 
+typedef struct Insertion
+{
+	Order *order;
+	const Payment *payment;
+	Refund *refund;
+} Insertion;
+
+static void
+run_insert_refund(void *argument)
+{
+	Insertion *i = argument;
+
+	insert_refund(i->order, i->payment, i->refund);
+}
+
 /*
  * payguard_refund_reverse records what a channel gave back on its own: the report's transaction
  * is the reversal's id, its code the kind. The caller holds the order's lock.
@@ -929,7 +1037,13 @@ payguard_refund_reverse(Order *order, const Payment *payment, const Report *repo
 		.reversal_kind = report->reversal_kind,
 		.channel_refund_id = report->txn_id,
 	};
-	insert_refund(order, payment, refund);
+	if (!payguard_store_try(run_insert_refund, &(Insertion){order, payment, refund}))
+	{
+		/* taken in this very moment, for another payment */
+		payguard_store_refresh();
+		payguard_refund_reverse(order, payment, report, refund, applied);
+		return;
+	}
 	applied->changed = true;
 	if (!payguard_text_is(report->reversal_kind, "refund"))
 		payguard_alert_refund(payguard_str(report->reversal_kind), "critical", refund,

@@ -32,6 +32,7 @@
 #include "utils/memutils.h"
 #include "utils/rel.h"
 #include "utils/relcache.h"
+#include "utils/resowner.h"
 #include "utils/snapmgr.h"
 
 #include "compat.h"
@@ -297,6 +298,45 @@ payguard_store_execute(const Statement *statement, Datum *values, const char *nu
 			 SPI_result_code_string(result));
 	MemoryContextSwitchTo(caller);
 	return (int) SPI_processed;
+}
+
+/*
+ * payguard_store_try writes in a subtransaction; false: a unique key was taken, and nothing of
+ * it has been written.
+ */
+bool
+payguard_store_try(void (*write)(void *), void *argument)
+{
+	MemoryContext caller = CurrentMemoryContext;
+	ResourceOwner owner = CurrentResourceOwner;
+	volatile bool written = true;
+
+	BeginInternalSubTransaction(NULL);
+	MemoryContextSwitchTo(caller);
+	/* the store pops and pushes it, which must be done at one level */
+	PushActiveSnapshot(GetTransactionSnapshot());
+	PG_TRY();
+	{
+		write(argument);
+		PopActiveSnapshot();
+		ReleaseCurrentSubTransaction();
+	}
+	PG_CATCH();
+	{
+		ErrorData *error;
+
+		MemoryContextSwitchTo(caller);
+		error = CopyErrorData();
+		FlushErrorState();
+		RollbackAndReleaseCurrentSubTransaction();
+		if (error->sqlerrcode != ERRCODE_UNIQUE_VIOLATION)
+			ReThrowError(error);
+		written = false;
+	}
+	PG_END_TRY();
+	MemoryContextSwitchTo(caller);
+	CurrentResourceOwner = owner;
+	return written;
 }
 
 /*
@@ -735,6 +775,7 @@ static void
 append_update(StringInfo sql, const Table *table, FieldSet fields)
 {
 	const char *separator = "";
+	int version = 0;
 	int n = 1;
 
 	for (int f = 0; f < table->nfields; f++)
@@ -744,10 +785,19 @@ append_update(StringInfo sql, const Table *table, FieldSet fields)
 	for (int f = 0; f < table->nfields; f++)
 		if (fields & FIELD(f))
 		{
+			if (table == &payguard_orders && f == ORDER_F_VERSION)
+				version = n;
 			appendStringInfo(sql, "%s%s = $%d", separator, table->fields[f].column, n++);
 			separator = ", ";
 		}
 	append_key(sql, table, 0);
+
+	/* what a user's trigger has done to the order meanwhile must not be undone */
+	if (version > 0)
+		appendStringInfo(sql,
+						 " AND version OPERATOR(pg_catalog.=) "
+						 "($%d OPERATOR(pg_catalog.-) 1::pg_catalog.int8)",
+						 version);
 }
 
 /*
