@@ -32,6 +32,11 @@ ORDER BY 1, 2, 3;
 SET SESSION AUTHORIZATION regress_nobody;
 SELECT pg_temp.answer($$SELECT payguard.order_status('privileges-1')$$);
 SELECT pg_temp.answer($$SELECT count(*) FROM payguard.orders$$);
+-- DDL of somebody who has nothing is judged all the same, and goes on
+CREATE TEMP TABLE regress_own (a int);
+ALTER TABLE regress_own ADD b int;
+CREATE TEMP VIEW regress_own_view AS SELECT a FROM regress_own;
+DROP TABLE regress_own CASCADE;
 SET SESSION AUTHORIZATION regress_checkout;
 SELECT pg_temp.answer($$SELECT outcome FROM payguard.pay_order('privileges-1', 'privileges-1')$$);
 SELECT pg_temp.answer($$SELECT outcome FROM payguard.pay_orders('{}')$$);
