@@ -21,7 +21,7 @@ CREATE FUNCTION pg_temp.claim(id text, lease interval DEFAULT '1 hour') RETURNS 
 DECLARE
   last int := coalesce((SELECT max(n) FROM held), 0); result text;
 BEGIN
-  FOR i IN 1 .. 8 LOOP
+  FOR i IN 1 .. 12 LOOP
     INSERT INTO held (task) SELECT t FROM payguard.claim_tasks('queue', 100, lease, channels := '{queue,queue_once,queue_other}') t;
     SELECT string_agg(concat_ws(' ', (task).kind, pg_temp.named((task).payment_id), (task).tries), ', ' ORDER BY n) INTO result
     FROM held WHERE n > last AND (task).order_id = id;
@@ -172,9 +172,9 @@ SELECT kind, pg_temp.reply('queue-lost-' || kind, 'succeeded', 'queue-lost-' || 
 FROM unnest('{charge,query,close}'::text[]) kind;
 SELECT pg_temp.reply('queue-lost-refund', 'succeeded', 'queue-lost-refund', 600, 'EUR', 1), pg_temp.now_of('queue-lost-refund');
 -- held longer
-SELECT pg_temp.ready('queue-13', 'charge'), pg_temp.claim('queue-13', '200 ms');
+SELECT pg_temp.ready('queue-13', 'charge'), pg_temp.claim('queue-13', '900 ms');
 SELECT payguard.extend_lease((task).task_id, (task).lease_token, '1 hour') > clock_timestamp() + interval '50 min' AS longer FROM held WHERE (task).order_id = 'queue-13';
-SELECT pg_sleep(0.25), pg_temp.claim('queue-13'), pg_temp.reply('queue-13', 'succeeded', 'queue-13', 1000, 'EUR');
+SELECT pg_sleep(1), pg_temp.claim('queue-13'), pg_temp.reply('queue-13', 'succeeded', 'queue-13', 1000, 'EUR');
 -- with another's token: fenced
 SELECT pg_temp.ready('queue-14', 'charge'), pg_temp.claim('queue-14');
 SELECT pg_temp.answer(format('SELECT payguard.retry_task(%s, %L, %L)', (task).task_id, gen_random_uuid(), 'no route')) ~ '^PY701 lease_lost' AS retry,
