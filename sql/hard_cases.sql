@@ -48,11 +48,6 @@ SELECT outcome FROM payguard.record_payment('hard-5', 'hard', 'hard-5/t', 1000, 
 SELECT status FROM payguard.create_order('hard-5', 1000, 'EUR');
 SELECT payguard.match_notifications(1);
 SELECT * FROM pg_temp.payments('hard-5');
--- a refund that nobody has begun waits for a person when the channel has given the money back
-SELECT outcome FROM payguard.refund_order('hard-4', 'hard-4/r', 1000, 'returned');
-SELECT outcome FROM payguard.record_reversal('hard', 'hard-4/cb', 'hard-4/t', 'chargeback', 1000, 'EUR');
-SELECT count(*) AS refunds_to_make FROM payguard.claim_tasks('w', 10, kinds := '{refund}', channels := '{hard}');
-SELECT kind, last_error FROM payguard.dead_tasks WHERE order_id = 'hard-4';
 -- a correction of what was received decides whether all of it is back
 SELECT pg_temp.attempt('hard-6') AS p \gset
 SELECT outcome FROM payguard.report_payment(:'p', 'succeeded', 'hard-6/t');

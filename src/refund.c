@@ -31,7 +31,6 @@ typedef struct RefundCall
 
 static void correct_unbegun(const Payment *payment);
 static void correct_order_status(Order *order, const Payment *payment);
-static void hold_unbegun(const Payment *payment);
 static void read_refund_call(FunctionCallInfo fcinfo, RefundCall *call);
 static bool replay_refund(const RefundCall *call, const Payment *payment,
 						  const text *order_id, Refund *refund);
@@ -539,42 +538,10 @@ count_returned(Order *order, const Payment *payment, const Refund *refund,
 	balance->excess = add(balance->excess, amount - counted);
 	store_balance(balance);
 	if (amount > counted)
-	{
 		payguard_alert_refund("refund_exceeds_payment", "critical", refund,
 							  payguard_json("excess", 'i', amount - counted, NULL));
-		hold_unbegun(payment);
-	}
 	if (counts_for_order(order, payment, refund))
 		change_order_refunded(order, payment, amount);
-}
-
-/*
- * hold_unbegun: the channel gave back what refunds of ours are still to give back. Those that
- * nobody has begun wait for a person: requeue_task() or waive_refund().
- */
-static void
-hold_unbegun(const Payment *payment)
-{
-	Datum id = UUIDPGetDatum(payment->payment_id);
-	Refund *refunds;
-	int n = payguard_store_list(&payguard_refunds, &refunds_of_payment, &id,
-								(void **) &refunds);
-
-	for (int i = 0; i < n; i++)
-	{
-		Task task;
-
-		if (refunds[i].status != REFUND_PENDING || has_begun(&refunds[i]) ||
-			!payguard_task_find("refund", NULL, &refunds[i], &task))
-			continue;
-		task.dead_at = GetCurrentTimestamp();
-		task.last_error = payguard_text("the channel has given the money back itself");
-		payguard_store_update(&payguard_tasks,
-							  FIELD(TASK_F_DEAD_AT) | FIELD(TASK_F_LAST_ERROR), &task);
-		payguard_alert_task("dead_task", "critical", &task,
-							payguard_json("kind", 't', task.kind, "error", 't',
-										  task.last_error, NULL));
-	}
 }
 
 /*
