@@ -1,7 +1,7 @@
 -- Evidence under awkward circumstances: nothing is lost, and nothing waits for ever.
 \getenv abs_srcdir PG_ABS_SRCDIR
 SET client_min_messages = warning;
-SELECT name FROM payguard.register_channel('hard', first_query_after := '10 ms');
+SELECT name FROM payguard.register_channel('hard');
 CREATE FUNCTION pg_temp.attempt(o text, kind text DEFAULT 'start') RETURNS uuid LANGUAGE plpgsql AS $$
 BEGIN
   PERFORM payguard.create_order(o, 1000, 'EUR');
