@@ -16,7 +16,7 @@ SELECT outcome, order_status, replayed FROM payguard.report_payment(pg_temp.id('
 -- it can be refunded like any payment
 SELECT outcome, status, amount FROM payguard.refund_order('surplus-1', 'surplus-1/refund', 400, 'a discount');
 -- expired orders too
-SELECT pg_temp.say(pg_temp.make('surplus-2', 'failed, expired'), 'succeeded');
+SELECT pg_temp.say(pg_temp.make('surplus-2', 'failed, expired'), 'succeeded', 'surplus-2', 1000, 'EUR');
 SELECT outcome, order_status FROM payguard.accept_surplus(pg_temp.id('surplus-2', 'this'), 'fine');
 -- what must not be accepted, and nothing is written
 SELECT pg_temp.make('surplus-paid', 'surplus, paid') IS NOT NULL, pg_temp.make('surplus-other', 'surplus, unpaid') IS NOT NULL,

@@ -897,7 +897,7 @@ PG_FUNCTION_INFO_V1(payguard_accept_surplus);
  * accept_surplus(payment_id, note) → payment_result
  *
  * Surplus money pays its order after all. Errors: 22004, 22023; PY402; PY105 where it is not
- * surplus or its refund has begun; PY101, PY103; PY501, PY502.
+ * surplus, its amount is not verified, or its refund has begun; PY101, PY103; PY501, PY502.
  */
 Datum
 payguard_accept_surplus(PG_FUNCTION_ARGS)
@@ -915,7 +915,14 @@ payguard_accept_surplus(PG_FUNCTION_ARGS)
 		 order.status == ORDER_PAYING) &&
 		!payguard_refuse_unpayable(&order, GetCurrentTimestamp(), &refusal))
 		payguard_raise(&refusal);
-	if (!payguard_text_equal(payment.received_currency, order.currency))
+	if (!payment.amount_verified)
+		payguard_refuse(&refusal, ERR_ILLEGAL_TRANSITION,
+						psprintf("the amount of payment \"%s\" is not verified",
+								 payguard_uuid_str(payment_id)),
+						"The channel has reported the money and not its amount.",
+						"Wait for the channel's answer, or name the amount with "
+						"payguard.settle_payment().");
+	else if (!payguard_text_equal(payment.received_currency, order.currency))
 		payguard_refuse(&refusal, ERR_CURRENCY_MISMATCH,
 						psprintf("order \"%s\" is in another currency",
 								 payguard_str(order.order_id)),
