@@ -39,16 +39,6 @@ static struct
 	TimestampTz look_again_at; /* when to look from the beginning again */
 } position = {NULL, DT_NOBEGIN, 0, DT_NOBEGIN};
 
-/* One answer of a worker. */
-typedef struct Answer
-{
-	int64 task_id;
-	pg_uuid_t *token;
-	Report report;
-	text *order_id; /* NULL: the task is not known */
-	PaymentResult result;
-} Answer;
-
 static const RowQuery expired_leases = {"leased_until " LE " $1 ORDER BY leased_until "
 										"LIMIT $2",
 										{TIMESTAMPTZOID, INT8OID, InvalidOid}};
@@ -75,7 +65,8 @@ static const Statement lease_due = {
 	" ORDER BY due.run_at, due.task_id",
 	{TIMESTAMPTZOID, INT8OID, TIMESTAMPTZOID, INT8OID, INTERVALOID, TEXTOID, TEXTARRAYOID,
 	 TEXTARRAYOID, InvalidOid},
-	NULL};
+	NULL,
+	CMD_UNKNOWN};
 
 static const Statement take_leased = {
 	"WITH taken AS ("
@@ -90,7 +81,8 @@ static const Statement take_leased = {
 	" LEFT JOIN payguard.refunds r ON r.refund_id " EQ " t.refund_id"
 	" ORDER BY t.run_at, t.task_id",
 	{INT8ARRAYOID, InvalidOid},
-	"tasks"};
+	"tasks",
+	CMD_UPDATE};
 
 static void expire_leases(TimestampTz now);
 static void lose(Order *order, const Task *task);
@@ -113,7 +105,6 @@ static void keep_asking(const Task *task);
 static void answer_unknown(Answer *answer);
 static bool find_subject(int64 task_id, Task *task, FinishedTask *finished);
 static bool holds(const Answer *answer, Lease *lease);
-static int by_order(const void *a, const void *b);
 static void lock_leased(FunctionCallInfo fcinfo, Order *order, Task *task, Lease *lease);
 static bool give_up_charge(Order *order, const Task *task);
 static void task_must_exist(int64 task_id, Task *task);
@@ -418,48 +409,23 @@ read_answer(Datum *values, bool *nulls, Answer *answer)
 }
 
 /*
- * answer_all deals with answers one by one, with all their orders locked before, in order.
+ * answer_all locks the orders of all answers, in the order of their ids, and deals with what
+ * can be dealt with together; then with the others one by one, in the order asked.
  */
 static void
 answer_all(Answer *answers, int n)
 {
-	Answer **sorted = palloc(sizeof(Answer *) * Max(n, 1));
+	bool *answered = palloc0(sizeof(bool) * Max(n, 1));
 
+	payguard_batch_answer(answers, n, answered);
 	for (int i = 0; i < n; i++)
 	{
-		Task task;
-		FinishedTask finished;
-
-		sorted[i] = &answers[i];
-		if (find_subject(answers[i].task_id, &task, &finished))
-			answers[i].order_id = task.order_id;
-	}
-	qsort(sorted, n, sizeof(Answer *), by_order);
-	for (int i = 0; i < n; i++)
-	{
-		Order order;
-
-		if (sorted[i]->order_id &&
-			(i == 0 || !payguard_text_equal(sorted[i]->order_id, sorted[i - 1]->order_id)))
-			payguard_order_lock(sorted[i]->order_id, &order);
-	}
-	for (int i = 0; i < n; i++)
-	{
+		if (answered[i])
+			continue;
 		payguard_store_refresh();
 		answer_one(&answers[i]);
 	}
-	pfree(sorted);
-}
-
-static int
-by_order(const void *a, const void *b)
-{
-	const Answer *left = *(Answer *const *) a;
-	const Answer *right = *(Answer *const *) b;
-
-	if (left->order_id == NULL || right->order_id == NULL)
-		return (left->order_id != NULL) - (right->order_id != NULL);
-	return payguard_text_compare(left->order_id, right->order_id);
+	pfree(answered);
 }
 
 /*
