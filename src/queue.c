@@ -43,7 +43,11 @@ static const RowQuery expired_leases = {"leased_until " LE " $1 ORDER BY leased_
 										"LIMIT $2",
 										{TIMESTAMPTZOID, INT8OID, InvalidOid}};
 
-/* $1, $2 where to go on, $3 now, $4 how many, $5 lease, $6 worker, $7 kinds, $8 channels */
+/*
+ * The leased tasks, and the last one that was due, with its time. A claim has one token.
+ *
+ * $1, $2 where to go on, $3 now, $4 how many, $5 lease, $6 worker, $7 kinds, $8 channels
+ */
 static const Statement lease_due = {
 	"WITH due AS MATERIALIZED ("
 	" SELECT t.task_id, t.order_id, t.run_at FROM payguard.tasks t"
@@ -55,14 +59,13 @@ static const Statement lease_due = {
 	" ORDER BY t.run_at, t.task_id LIMIT $4 FOR UPDATE OF t SKIP LOCKED),"
 	" leased AS ("
 	" INSERT INTO payguard.leases (order_id, task_id, lease_token, leased_until, worker)"
-	" SELECT due.order_id, due.task_id, pg_catalog.gen_random_uuid(),"
+	" SELECT due.order_id, due.task_id, (SELECT pg_catalog.gen_random_uuid()),"
 	" $3 OPERATOR(pg_catalog.+) $5, $6 FROM due"
 	/* in one global order: claims that meet at the tasks of two orders do not deadlock */
 	" ORDER BY due.order_id USING OPERATOR(pg_catalog.<), due.run_at, due.task_id"
 	" ON CONFLICT (order_id) DO NOTHING RETURNING task_id) "
-	"SELECT due.task_id, due.run_at, leased.task_id IS NOT NULL"
-	" FROM due LEFT JOIN leased ON leased.task_id " EQ " due.task_id"
-	" ORDER BY due.run_at, due.task_id",
+	"SELECT task_id, NULL::pg_catalog.timestamptz FROM leased "
+	"UNION ALL (SELECT task_id, run_at FROM due ORDER BY run_at DESC, task_id DESC LIMIT 1)",
 	{TIMESTAMPTZOID, INT8OID, TIMESTAMPTZOID, INT8OID, INTERVALOID, TEXTOID, TEXTARRAYOID,
 	 TEXTARRAYOID, InvalidOid},
 	NULL,
@@ -155,11 +158,16 @@ payguard_claim_tasks(PG_FUNCTION_ARGS)
 	for (int i = 0; i < n; i++)
 	{
 		bool isnull;
+		int64 task_id = DatumGetInt64(payguard_store_result(i, 0, &isnull));
+		TimestampTz run_at = DatumGetTimestampTz(payguard_store_result(i, 1, &isnull));
 
-		position.task_id = DatumGetInt64(payguard_store_result(i, 0, &isnull));
-		position.run_at = DatumGetTimestampTz(payguard_store_result(i, 1, &isnull));
-		if (DatumGetBool(payguard_store_result(i, 2, &isnull)))
-			leased[nleased++] = Int64GetDatum(position.task_id);
+		if (isnull)
+			leased[nleased++] = Int64GetDatum(task_id);
+		else
+		{
+			position.task_id = task_id;
+			position.run_at = run_at;
+		}
 	}
 	if (from == DT_NOBEGIN)
 	{

@@ -18,6 +18,7 @@
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
 #include "funcapi.h"
+#include "jit/jit.h"
 #include "lib/stringinfo.h"
 #include "miscadmin.h"
 #include "optimizer/cost.h"
@@ -629,6 +630,9 @@ run_plan(SPIPlanPtr plan, Datum *values, const char *nulls, bool read_only,
 	bool saved_seqscan = enable_seqscan;
 	bool saved_hashjoin = enable_hashjoin;
 	bool saved_mergejoin = enable_mergejoin;
+	bool saved_material = enable_material;
+	bool saved_sort = enable_sort;
+	bool saved_jit = jit_enabled;
 	volatile int result = 0;
 
 	if (announced)
@@ -637,10 +641,16 @@ run_plan(SPIPlanPtr plan, Datum *values, const char *nulls, bool read_only,
 		expected.operation = operation;
 	}
 
-	/* A plan made while a table is almost empty must still be good when it is full. */
+	/*
+	 * A plan made while a table is almost empty must still be good when it is full: rows are
+	 * found by an index, in the index's order, whatever their number is.
+	 */
 	enable_seqscan = false;
 	enable_hashjoin = false;
 	enable_mergejoin = false;
+	enable_material = false;
+	enable_sort = false;
+	jit_enabled = false;
 	PG_TRY();
 	{
 		result = SPI_execute_plan(plan, values, nulls, read_only, 0);
@@ -650,6 +660,9 @@ run_plan(SPIPlanPtr plan, Datum *values, const char *nulls, bool read_only,
 		enable_seqscan = saved_seqscan;
 		enable_hashjoin = saved_hashjoin;
 		enable_mergejoin = saved_mergejoin;
+		enable_material = saved_material;
+		enable_sort = saved_sort;
+		jit_enabled = saved_jit;
 		expected.relation = saved_relation;
 		expected.operation = saved_operation;
 	}
