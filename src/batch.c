@@ -45,7 +45,7 @@ typedef struct Case
 
 typedef struct Batch
 {
-	Case *items;
+	Case *cases;
 	int n;
 	TimestampTz now;
 	List *channels; /* of Channel */
@@ -62,14 +62,16 @@ static const RowQuery tasks_by_id = {"task_id " EQ " ANY ($1) ORDER BY task_id",
 static const RowQuery tasks_of_payments = {
 	"payment_id " EQ " ANY ($1) AND refund_id IS NULL ORDER BY payment_id",
 	{UUIDARRAYOID, InvalidOid}};
-static const RowQuery payments_by_txn = {
-	"channel " EQ " ANY ($1) AND channel_txn_id " EQ " ANY ($2) "
-	"AND channel_txn_id IS NOT NULL",
-	{TEXTARRAYOID, TEXTARRAYOID, InvalidOid}};
-static const RowQuery waiting_by_txn = {
-	"channel " EQ " ANY ($1) AND channel_txn_id " EQ " ANY ($2) "
-	"AND result " EQ " 'unmatched'",
-	{TEXTARRAYOID, TEXTARRAYOID, InvalidOid}};
+/* OFFSET 0 keeps each look-up one by the whole key, whatever the planner thinks of the tables. */
+static const Statement known_txns = {
+	"SELECT a.txn FROM ROWS FROM (pg_catalog.unnest($2)) a (txn)"
+	" WHERE EXISTS (SELECT FROM ONLY payguard.payments p WHERE p.channel " EQ " $1"
+	" AND p.channel_txn_id " EQ " a.txn AND p.channel_txn_id IS NOT NULL OFFSET 0)"
+	" OR EXISTS (SELECT FROM ONLY payguard.notifications m WHERE m.channel " EQ " $1"
+	" AND m.channel_txn_id " EQ " a.txn AND m.result " EQ " 'unmatched' OFFSET 0)",
+	{TEXTOID, TEXTARRAYOID, InvalidOid},
+	NULL,
+	CMD_UNKNOWN};
 
 static const Statement put_off = {
 	"UPDATE ONLY payguard.tasks t SET run_at = a.run_at, dead_at = NULL"
@@ -99,7 +101,7 @@ static const Statement give_up_leases = {
 	"leases",
 	CMD_DELETE};
 
-static void read_items(Batch *batch, Answer *answers, int n);
+static void read_cases(Batch *batch, Answer *answers, int n);
 static text *order_of_finished(int64 task_id);
 static void lock_orders(Batch *batch, Order **orders, int *norders);
 static bool has_user_triggers(void);
@@ -108,6 +110,7 @@ static void read_leases(Batch *batch);
 static void read_payments(Batch *batch);
 static void read_tasks(Batch *batch);
 static void read_txns(Batch *batch);
+static void read_txns_of(Batch *batch, const Channel *channel);
 static void set_course(Case *item, TimestampTz now);
 static void end_payment(Case *item);
 static void write_waits(Batch *batch);
@@ -131,11 +134,11 @@ static int task_by_payment(const void *a, const void *b);
 void
 payguard_batch_answer(Answer *answers, int n, bool *answered)
 {
-	Batch batch = {.items = palloc0(sizeof(Case) * Max(n, 1))};
+	Batch batch = {.cases = palloc0(sizeof(Case) * Max(n, 1))};
 	Order *orders;
 	int norders;
 
-	read_items(&batch, answers, n);
+	read_cases(&batch, answers, n);
 	lock_orders(&batch, &orders, &norders);
 	payguard_store_refresh();
 	if (has_user_triggers())
@@ -144,7 +147,7 @@ payguard_batch_answer(Answer *answers, int n, bool *answered)
 	batch.now = GetCurrentTimestamp();
 	keep_single(&batch);
 	for (int i = 0; i < batch.n; i++)
-		batch.items[i].order = bsearch(&(Order){.order_id = batch.items[i].answer->order_id},
+		batch.cases[i].order = bsearch(&(Order){.order_id = batch.cases[i].answer->order_id},
 									   orders, norders, sizeof(Order), order_by_id);
 	read_leases(&batch);
 	read_payments(&batch);
@@ -152,7 +155,7 @@ payguard_batch_answer(Answer *answers, int n, bool *answered)
 	read_txns(&batch);
 	for (int i = 0; i < batch.n; i++)
 	{
-		Case *item = &batch.items[i];
+		Case *item = &batch.cases[i];
 
 		set_course(item, batch.now);
 		if (item->course == COURSE_END)
@@ -166,11 +169,11 @@ payguard_batch_answer(Answer *answers, int n, bool *answered)
 }
 
 /*
- * read_items finds out which order each answer is about. Finished tasks, and those that are
+ * read_cases finds out which order each answer is about. Finished tasks, and those that are
  * not known, have no item.
  */
 static void
-read_items(Batch *batch, Answer *answers, int n)
+read_cases(Batch *batch, Answer *answers, int n)
 {
 	Datum *ids = palloc(sizeof(Datum) * Max(n, 1));
 	Datum array;
@@ -192,7 +195,7 @@ read_items(Batch *batch, Answer *answers, int n)
 			answers[i].order_id = task->order_id;
 		if (answers[i].order_id == NULL)
 			continue;
-		batch->items[batch->n++] = (Case){.answer = &answers[i], .task = task};
+		batch->cases[batch->n++] = (Case){.answer = &answers[i], .task = task};
 	}
 }
 
@@ -214,7 +217,7 @@ lock_orders(Batch *batch, Order **orders, int *norders)
 	Datum array;
 
 	for (int i = 0; i < batch->n; i++)
-		ids[i] = PointerGetDatum(batch->items[i].answer->order_id);
+		ids[i] = PointerGetDatum(batch->cases[i].answer->order_id);
 	array = array_of(ids, batch->n, TEXTOID);
 	*norders = payguard_store_lock_list(&payguard_orders, &orders_by_id, &array,
 										(void **) orders);
@@ -238,19 +241,19 @@ has_user_triggers(void)
 static void
 keep_single(Batch *batch)
 {
-	Case *items = batch->items;
+	Case *cases = batch->cases;
 	int kept = 0;
 
-	qsort(items, batch->n, sizeof(Case), case_by_txn);
+	qsort(cases, batch->n, sizeof(Case), case_by_txn);
 	for (int i = 1; i < batch->n; i++)
-		if (items[i].answer->report.txn_id && items[i - 1].answer->report.txn_id &&
-			case_by_txn(&items[i - 1], &items[i]) == 0)
-			items[i - 1].shared_txn = items[i].shared_txn = true;
-	qsort(items, batch->n, sizeof(Case), case_by_order);
+		if (cases[i].answer->report.txn_id && cases[i - 1].answer->report.txn_id &&
+			case_by_txn(&cases[i - 1], &cases[i]) == 0)
+			cases[i - 1].shared_txn = cases[i].shared_txn = true;
+	qsort(cases, batch->n, sizeof(Case), case_by_order);
 	for (int i = 0; i < batch->n; i++)
-		if (items[i].task && (i == 0 || case_by_order(&items[i - 1], &items[i]) != 0) &&
-			(i == batch->n - 1 || case_by_order(&items[i], &items[i + 1]) != 0))
-			items[kept++] = items[i];
+		if (cases[i].task && (i == 0 || case_by_order(&cases[i - 1], &cases[i]) != 0) &&
+			(i == batch->n - 1 || case_by_order(&cases[i], &cases[i + 1]) != 0))
+			cases[kept++] = cases[i];
 	batch->n = kept;
 }
 
@@ -263,15 +266,15 @@ read_leases(Batch *batch)
 	int n;
 
 	for (int i = 0; i < batch->n; i++)
-		ids[i] = PointerGetDatum(batch->items[i].answer->order_id);
+		ids[i] = PointerGetDatum(batch->cases[i].answer->order_id);
 	array = array_of(ids, batch->n, TEXTOID);
 	n = payguard_store_list(&payguard_leases, &leases_of_orders, &array,
 							(void **) &leases);
 	for (int i = 0; i < batch->n; i++)
 	{
-		Lease like = {.order_id = batch->items[i].answer->order_id};
+		Lease like = {.order_id = batch->cases[i].answer->order_id};
 
-		batch->items[i].lease = bsearch(&like, leases, n, sizeof(Lease), lease_by_order);
+		batch->cases[i].lease = bsearch(&like, leases, n, sizeof(Lease), lease_by_order);
 	}
 }
 
@@ -287,13 +290,13 @@ read_payments(Batch *batch)
 	int n;
 
 	for (int i = 0; i < batch->n; i++)
-		ids[i] = UUIDPGetDatum(batch->items[i].task->payment_id);
+		ids[i] = UUIDPGetDatum(batch->cases[i].task->payment_id);
 	array = array_of(ids, batch->n, UUIDOID);
 	n = payguard_store_list(&payguard_payments, &payments_by_id, &array,
 							(void **) &payments);
 	for (int i = 0; i < batch->n; i++)
 	{
-		Case *item = &batch->items[i];
+		Case *item = &batch->cases[i];
 		Payment like = {.payment_id = item->task->payment_id};
 		ListCell *cell;
 
@@ -324,12 +327,12 @@ read_tasks(Batch *batch)
 	int n;
 
 	for (int i = 0; i < batch->n; i++)
-		ids[i] = UUIDPGetDatum(batch->items[i].task->payment_id);
+		ids[i] = UUIDPGetDatum(batch->cases[i].task->payment_id);
 	array = array_of(ids, batch->n, UUIDOID);
 	n = payguard_store_list(&payguard_tasks, &tasks_of_payments, &array, (void **) &tasks);
 	for (int i = 0; i < batch->n; i++)
 	{
-		Case *item = &batch->items[i];
+		Case *item = &batch->cases[i];
 		int64 task_id = item->task->task_id;
 		Task *first = bsearch(item->task, tasks, n, sizeof(Task), task_by_payment);
 		int found = 0;
@@ -354,39 +357,35 @@ read_tasks(Batch *batch)
 static void
 read_txns(Batch *batch)
 {
-	Datum *txns = palloc(sizeof(Datum) * Max(batch->n, 1));
-	Datum *names = palloc(sizeof(Datum) * Max(list_length(batch->channels), 1));
-	Datum values[2];
-	Payment *payments;
-	Notification *waiting;
 	ListCell *cell;
-	int nnames = 0;
+
+	foreach(cell, batch->channels)
+		read_txns_of(batch, lfirst(cell));
+}
+
+static void
+read_txns_of(Batch *batch, const Channel *channel)
+{
+	Datum *txns = palloc(sizeof(Datum) * Max(batch->n, 1));
+	Datum values[2] = {PointerGetDatum(channel->name)};
 	int ntxns = 0;
-	int npayments;
-	int nwaiting;
+	int nknown;
 
 	for (int i = 0; i < batch->n; i++)
-		if (batch->items[i].answer->report.txn_id)
-			txns[ntxns++] = PointerGetDatum(batch->items[i].answer->report.txn_id);
+		if (batch->cases[i].channel == channel && batch->cases[i].answer->report.txn_id)
+			txns[ntxns++] = PointerGetDatum(batch->cases[i].answer->report.txn_id);
 	if (ntxns == 0)
 		return;
-	foreach(cell, batch->channels)
-		names[nnames++] = PointerGetDatum(((Channel *) lfirst(cell))->name);
-	values[0] = array_of(names, nnames, TEXTOID);
 	values[1] = array_of(txns, ntxns, TEXTOID);
-	npayments = payguard_store_list(&payguard_payments, &payments_by_txn, values,
-									(void **) &payments);
-	nwaiting = payguard_store_list(&payguard_notifications, &waiting_by_txn, values,
-								   (void **) &waiting);
-	for (int i = 0; i < batch->n; i++)
+	nknown = payguard_store_execute(&known_txns, values, NULL);
+	for (int k = 0; k < nknown; k++)
 	{
-		Case *item = &batch->items[i];
-		const text *txn_id = item->answer->report.txn_id;
+		bool isnull;
+		text *known = DatumGetTextPP(payguard_store_result(k, 0, &isnull));
 
-		for (int j = 0; j < npayments && !item->known_txn; j++)
-			item->known_txn = payguard_text_equal(payments[j].channel_txn_id, txn_id);
-		for (int j = 0; j < nwaiting && !item->known_txn; j++)
-			item->known_txn = payguard_text_equal(waiting[j].channel_txn_id, txn_id);
+		for (int i = 0; i < batch->n; i++)
+			if (payguard_text_equal(batch->cases[i].answer->report.txn_id, known))
+				batch->cases[i].known_txn = true;
 	}
 }
 
@@ -518,8 +517,8 @@ give_up(Batch *batch)
 	int n = 0;
 
 	for (int i = 0; i < batch->n; i++)
-		if (batch->items[i].course != COURSE_OTHER)
-			ids[n++] = PointerGetDatum(batch->items[i].answer->order_id);
+		if (batch->cases[i].course != COURSE_OTHER)
+			ids[n++] = PointerGetDatum(batch->cases[i].answer->order_id);
 	array = array_of(ids, n, TEXTOID);
 	execute(&give_up_leases, &array, n, &payguard_leases);
 }
@@ -531,8 +530,8 @@ choose(Batch *batch, Course course, Case **chosen)
 
 	*chosen = palloc(sizeof(Case) * Max(batch->n, 1));
 	for (int i = 0; i < batch->n; i++)
-		if (batch->items[i].course == course)
-			(*chosen)[n++] = batch->items[i];
+		if (batch->cases[i].course == course)
+			(*chosen)[n++] = batch->cases[i];
 	return n;
 }
 
