@@ -1,7 +1,9 @@
 # The queue beside its peers, on one throwaway server; sourced by test/run bench-queue.
 #
 # PAYGUARD_SHORT=1 tries it with small numbers. The table is printed, with versions and date.
-prepare $BUILD_PACKAGES postgresql-$PGMAJOR-pgq3 nodejs npm
+node=""
+command -v npm >/dev/null || node="nodejs npm"
+prepare $BUILD_PACKAGES postgresql-$PGMAJOR-pgq3 $node
 as_user mkdir -p "$WORK/node"
 say "Fetching pg-boss and graphile-worker"
 (cd "$WORK/node" && as_user env npm_config_cache="$WORK/npm" npm install --ignore-scripts --no-audit \
