@@ -95,7 +95,7 @@ static void changed_by_trigger(const Table *table, const char *column)
 static uint64 run(const Table *table, int operation, uint64 variant, Datum *values,
 				  const char *nulls);
 static int run_plan(SPIPlanPtr plan, Datum *values, const char *nulls, bool read_only,
-					const char *announced, CmdType operation);
+					bool many, const char *announced, CmdType operation);
 static PlanEntry *get_entry(const Table *table, int operation, uint64 variant);
 static SPIPlanPtr get_plan(const Table *table, int operation, uint64 variant);
 static SPIPlanPtr make_plan(const Table *table, int operation, uint64 variant);
@@ -313,7 +313,7 @@ payguard_store_execute(const Statement *statement, Datum *values, const char *nu
 			elog(ERROR, "payguard: cannot prepare \"%s\": %s", statement->sql,
 				 SPI_result_code_string(SPI_result));
 	}
-	result = run_plan(entry->plan, values, nulls, false, statement->changes,
+	result = run_plan(entry->plan, values, nulls, false, true, statement->changes,
 					  statement->operation);
 	if (result < 0)
 		elog(ERROR, "payguard: SPI_execute_plan failed: %s",
@@ -600,14 +600,15 @@ run(const Table *table, int operation, uint64 variant, Datum *values, const char
 	switch (operation & ~RETURNING)
 	{
 		case OP_UPDATE:
-			result = run_plan(plan, values, nulls, false, table->name, CMD_UPDATE);
+			result = run_plan(plan, values, nulls, false, false, table->name, CMD_UPDATE);
 			break;
 		case OP_DELETE:
-			result = run_plan(plan, values, nulls, false, table->name, CMD_DELETE);
+			result = run_plan(plan, values, nulls, false, false, table->name, CMD_DELETE);
 			break;
 		default:
 			result = run_plan(plan, values, nulls,
-							  operation == OP_FIND || operation == OP_LIST, NULL,
+							  operation == OP_FIND || operation == OP_LIST,
+							  operation == OP_LIST || operation == OP_LOCK_LIST, NULL,
 							  CMD_UNKNOWN);
 			break;
 	}
@@ -620,19 +621,18 @@ run(const Table *table, int operation, uint64 variant, Datum *values, const char
 
 /*
  * run_plan executes a plan, announced to protect.c where it updates or deletes.
+ *
+ * many: it may be about many rows. The settings hold for what users' triggers run, too, so that
+ * a statement on one row, which needs only one of them, sets only that one.
  */
 static int
-run_plan(SPIPlanPtr plan, Datum *values, const char *nulls, bool read_only,
+run_plan(SPIPlanPtr plan, Datum *values, const char *nulls, bool read_only, bool many,
 		 const char *announced, CmdType operation)
 {
 	const char *saved_relation = expected.relation;
 	CmdType saved_operation = expected.operation;
-	bool saved_seqscan = enable_seqscan;
-	bool saved_hashjoin = enable_hashjoin;
-	bool saved_mergejoin = enable_mergejoin;
-	bool saved_material = enable_material;
-	bool saved_sort = enable_sort;
-	bool saved_jit = jit_enabled;
+	bool saved[] = {enable_seqscan, enable_hashjoin, enable_mergejoin,
+					enable_material, enable_sort,	 jit_enabled};
 	volatile int result = 0;
 
 	if (announced)
@@ -646,23 +646,21 @@ run_plan(SPIPlanPtr plan, Datum *values, const char *nulls, bool read_only,
 	 * found by an index, in the index's order, whatever their number is.
 	 */
 	enable_seqscan = false;
-	enable_hashjoin = false;
-	enable_mergejoin = false;
-	enable_material = false;
-	enable_sort = false;
-	jit_enabled = false;
+	if (many)
+		enable_hashjoin = enable_mergejoin = enable_material = enable_sort = jit_enabled =
+			false;
 	PG_TRY();
 	{
 		result = SPI_execute_plan(plan, values, nulls, read_only, 0);
 	}
 	PG_FINALLY();
 	{
-		enable_seqscan = saved_seqscan;
-		enable_hashjoin = saved_hashjoin;
-		enable_mergejoin = saved_mergejoin;
-		enable_material = saved_material;
-		enable_sort = saved_sort;
-		jit_enabled = saved_jit;
+		enable_seqscan = saved[0];
+		enable_hashjoin = saved[1];
+		enable_mergejoin = saved[2];
+		enable_material = saved[3];
+		enable_sort = saved[4];
+		jit_enabled = saved[5];
 		expected.relation = saved_relation;
 		expected.operation = saved_operation;
 	}

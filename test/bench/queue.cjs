@@ -57,6 +57,12 @@ class Payguard {
       await prepared(this.client, 'request', `SELECT payguard.request_payment($1, $2, 'shop', details => $3)`,
         [`o${i}`, `k${i}`, payload(i)]);
   }
+  async afterEnqueue() {
+    do {
+      this.charges = await this.claim(1000, ['charge']);
+      await this.succeed();
+    } while (this.charges.length);
+  }
   // Queries that are due, as start_payment() makes them.
   async fill(n, channel = 'shop') {
     const from = await this.orders(n);
@@ -157,6 +163,7 @@ class Boss {
   }
   async beforeEnqueue() {}
   async enqueue(n) { for (let i = 0; i < n; i++) await this.boss.send('q', payload(++this.n)); }
+  async afterEnqueue(n) { await this.consume(n); }
   async fill(n) { return this.backlog(n); }
   async backlog(n) {
     for (let i = 0; i < n; i += 10000)
@@ -198,6 +205,7 @@ class Graphile {
   }
   async beforeEnqueue() {}
   async enqueue(n) { for (let i = 0; i < n; i++) await this.utils.addJob('mark', payload(++this.n)); }
+  async afterEnqueue(n) { await this.consume(n); }
   async fill(n) { return this.backlog(n); }
   async backlog(n) {
     for (let i = 0; i < n; i += 10000)
@@ -356,11 +364,7 @@ async function main() {
     for (const s of inTurns(clean, round)) {
       await s.beforeEnqueue(SINGLE);
       await timed('enqueue', s, SINGLE, () => s.enqueue(SINGLE));
-      if (s.afterEnqueue) await s.afterEnqueue();
-      else if (s instanceof Payguard) {
-        // the charges are put aside, so that only queries are due
-        for (;;) if ((await s.claim(1000, ['charge'])).length === 0) break;
-      } else await s.consume(SINGLE);
+      await s.afterEnqueue(SINGLE);
     }
     for (const s of inTurns(clean, round)) {
       await (s instanceof Pgq ? s.fill(SINGLE, 1) : s.fill(SINGLE));
