@@ -112,6 +112,7 @@ static void read_tasks(Batch *batch);
 static void read_txns(Batch *batch);
 static void read_txns_of(Batch *batch, const Channel *channel);
 static void set_course(Case *item, TimestampTz now);
+static void end_payments(void *argument);
 static void end_payment(Case *item);
 static void write_waits(Batch *batch);
 static void write_ends(Batch *batch);
@@ -136,6 +137,7 @@ payguard_batch_answer(Answer *answers, int n, bool *answered)
 {
 	Batch batch = {.cases = palloc0(sizeof(Case) * Max(n, 1))};
 	Order *orders;
+	Case *ends;
 	int norders;
 
 	read_cases(&batch, answers, n);
@@ -154,15 +156,19 @@ payguard_batch_answer(Answer *answers, int n, bool *answered)
 	read_tasks(&batch);
 	read_txns(&batch);
 	for (int i = 0; i < batch.n; i++)
-	{
-		Case *item = &batch.cases[i];
+		set_course(&batch.cases[i], batch.now);
 
-		set_course(item, batch.now);
-		if (item->course == COURSE_END)
-			end_payment(item);
-		if (item->course != COURSE_OTHER)
-			answered[item->answer - answers] = true;
+	/* where a transaction is taken by another order's payment meanwhile, none has ended */
+	if (choose(&batch, COURSE_END, &ends) > 0 && !payguard_store_try(end_payments, &batch))
+	{
+		payguard_store_refresh();
+		for (int i = 0; i < batch.n; i++)
+			if (batch.cases[i].course == COURSE_END)
+				batch.cases[i].course = COURSE_OTHER;
 	}
+	for (int i = 0; i < batch.n; i++)
+		if (batch.cases[i].course != COURSE_OTHER)
+			answered[batch.cases[i].answer - answers] = true;
 	write_waits(&batch);
 	write_ends(&batch);
 	give_up(&batch);
@@ -417,7 +423,7 @@ set_course(Case *item, TimestampTz now)
 											  ? PAYMENT_PENDING
 											  : PAYMENT_UNKNOWN) &&
 				payguard_task_next_query(item->channel, item->task->tries, now) >
-					item->task->run_at)
+					Max(item->task->run_at, now))
 				item->course = COURSE_WAIT;
 			break;
 		case CHANNEL_SUCCEEDED:
@@ -440,6 +446,16 @@ set_course(Case *item, TimestampTz now)
 	}
 }
 
+static void
+end_payments(void *argument)
+{
+	Batch *batch = argument;
+
+	for (int i = 0; i < batch->n; i++)
+		if (batch->cases[i].course == COURSE_END)
+			end_payment(&batch->cases[i]);
+}
+
 /*
  * end_payment applies an answer that ends a payment. Its task is ended with the others'.
  */
@@ -453,11 +469,7 @@ end_payment(Case *item)
 							 &applied);
 	payguard_result_of(item->payment, item->order, false, &item->answer->result);
 	item->answer->result.version = item->order->version;
-	if (applied.contradicts)
-	{
-		item->answer->result.outcome = "recorded";
-		item->answer->result.message = applied.contradicts;
-	}
+	Assert(!applied.contradicts && !payguard_payment_is_live(item->payment->status));
 }
 
 static void

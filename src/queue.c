@@ -39,9 +39,22 @@ static struct
 	TimestampTz look_again_at; /* when to look from the beginning again */
 } position = {NULL, DT_NOBEGIN, 0, DT_NOBEGIN};
 
-static const RowQuery expired_leases = {"leased_until " LE " $1 ORDER BY leased_until "
-										"LIMIT $2",
-										{TIMESTAMPTZOID, INT8OID, InvalidOid}};
+/* Up to when this backend has looked for expired leases. */
+static struct
+{
+	TimestampTz until;
+	TimestampTz look_again_at; /* when to look from the beginning again */
+} leases_seen = {DT_NOBEGIN, DT_NOBEGIN};
+
+static const RowQuery expired_leases = {
+	"leased_until " LE " $1 AND leased_until OPERATOR(pg_catalog.>) $3 "
+	"ORDER BY leased_until LIMIT $2",
+	{TIMESTAMPTZOID, INT8OID, TIMESTAMPTZOID, InvalidOid}};
+
+/*
+ * OFFSET 0, here and below, keeps a look-up one by the whole key, whatever the planner thinks of
+ * a table that is empty most of the time.
+ */
 
 /*
  * The leased tasks, and the last one that was due, with its time. A claim has one token.
@@ -55,7 +68,8 @@ static const Statement lease_due = {
 	" AND t.run_at " LE " $3 AND t.dead_at IS NULL"
 	" AND ($7 IS NULL OR t.kind " EQ " ANY ($7))"
 	" AND ($8 IS NULL OR t.channel " EQ " ANY ($8))"
-	" AND NOT EXISTS (SELECT FROM payguard.leases l WHERE l.order_id " EQ " t.order_id)"
+	" AND NOT EXISTS (SELECT FROM ONLY payguard.leases l WHERE l.order_id " EQ " t.order_id"
+	" OFFSET 0)"
 	" ORDER BY t.run_at, t.task_id LIMIT $4 FOR UPDATE OF t SKIP LOCKED),"
 	" leased AS ("
 	" INSERT INTO payguard.leases (order_id, task_id, lease_token, leased_until, worker)"
@@ -79,9 +93,13 @@ static const Statement take_leased = {
 	" t.payment_id, t.refund_id, t.channel, COALESCE(r.amount, p.amount),"
 	" COALESCE(r.currency, p.currency), p.channel_txn_id, r.channel_refund_id, p.expires_at,"
 	" COALESCE(r.details, p.details)"
-	" FROM taken t JOIN payguard.leases l ON l.order_id " EQ " t.order_id"
-	" JOIN payguard.payments p ON p.payment_id " EQ " t.payment_id"
-	" LEFT JOIN payguard.refunds r ON r.refund_id " EQ " t.refund_id"
+	" FROM taken t"
+	" CROSS JOIN LATERAL (SELECT lease_token, leased_until FROM ONLY payguard.leases"
+	" WHERE order_id " EQ " t.order_id OFFSET 0) l"
+	" CROSS JOIN LATERAL (SELECT amount, currency, channel_txn_id, expires_at, details"
+	" FROM ONLY payguard.payments WHERE payment_id " EQ " t.payment_id OFFSET 0) p"
+	" LEFT JOIN LATERAL (SELECT amount, currency, channel_refund_id, details"
+	" FROM ONLY payguard.refunds WHERE refund_id " EQ " t.refund_id OFFSET 0) r ON true"
 	" ORDER BY t.run_at, t.task_id",
 	{INT8ARRAYOID, InvalidOid},
 	"tasks",
@@ -270,15 +288,25 @@ check_kind(const text *kind)
 }
 
 /*
- * expire_leases takes leases away whose time is over, of orders that nobody is working on.
+ * expire_leases takes leases away whose time is over, of orders that nobody is working on. What
+ * is left of leases that were given up can be many dead rows: so it looks, as claims do, at what
+ * has expired since the last time, and at all at most a twentieth of the time.
  */
 static void
 expire_leases(TimestampTz now)
 {
-	Datum values[2] = {TimestampTzGetDatum(now), Int64GetDatum(EXPIRED_AT_ONCE)};
+	bool all = now >= leases_seen.look_again_at || leases_seen.until > now ||
+			   leases_seen.look_again_at - now > 5 * USECS_PER_SEC;
+	Datum values[3] = {TimestampTzGetDatum(now), Int64GetDatum(EXPIRED_AT_ONCE),
+					   TimestampTzGetDatum(all ? DT_NOBEGIN : leases_seen.until)};
 	Lease *expired;
 	int n = payguard_store_list(&payguard_leases, &expired_leases, values,
 								(void **) &expired);
+
+	if (all)
+		leases_seen.look_again_at =
+			now + Min(20 * (GetCurrentTimestamp() - now), 5 * USECS_PER_SEC);
+	leases_seen.until = n < EXPIRED_AT_ONCE ? now : expired[n - 1].leased_until;
 
 	for (int i = 0; i < n; i++)
 	{
