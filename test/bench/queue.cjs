@@ -1,6 +1,9 @@
 // The queue of payguard beside pg-boss, graphile-worker and PgQ: one server, one client program,
-// one connection each, a database for each, taken in turns. Each system is used by the calls
-// that its documentation gives to a worker. Rates are tasks a second.
+// a database for each, taken in turns. Each system is used by the calls that its documentation
+// gives to a worker. One at a time: one connection, graphile-worker's runner apart, which has a
+// pool. In batches: two workers with a connection each for payguard and pg-boss, the runner with
+// 100 jobs at once for graphile-worker, one consumer for PgQ, which has no more. Rates are tasks
+// a second.
 'use strict';
 const { Pool, Client } = require('pg');
 const PgBoss = require('pg-boss');
@@ -37,12 +40,14 @@ class Payguard {
   static title = 'payguard';
   async open(name) {
     this.client = await database(name);
+    this.second = new Client({ database: name });
+    await this.second.connect();
     this.n = 0; // orders so far
     await this.client.query('CREATE EXTENSION payguard');
     await this.client.query(
       `SELECT payguard.register_channel('shop', first_query_after => '1 day', max_query_interval => '1 day')`);
     await this.client.query(
-      `SELECT payguard.register_channel('soon', first_query_after => '1 s', max_query_interval => '1 s')`);
+      `SELECT payguard.register_channel('soon', first_query_after => '30 s', max_query_interval => '30 s')`);
   }
   async orders(n) {
     await this.client.query(
@@ -64,19 +69,20 @@ class Payguard {
     } while (this.charges.length);
   }
   // Queries that are due, as start_payment() makes them.
-  async fill(n, channel = 'shop') {
+  async fill(n) {
     const from = await this.orders(n);
     await this.client.query(
-      `SELECT count(payguard.start_payment('o' || i, 'k' || i, $3, details =>
+      `SELECT count(payguard.start_payment('o' || i, 'k' || i, 'shop', details =>
          jsonb_build_object('order_id', 'o' || i, 'amount', 1000))) FROM generate_series($1::int, $2::int) i`,
-      [from + 1, from + n, channel]);
+      [from + 1, from + n]);
     await this.client.query(
       `SELECT count(payguard.query_payment(payment_id)) FROM payguard.payments
        WHERE idempotency_key IN (SELECT 'k' || i FROM generate_series($1::int, $2::int) i)`, [from + 1, from + n]);
   }
   // Many of them, by the rows that those calls leave.
-  async backlog(n) {
+  async backlog(n, channel = 'shop') {
     const values = [this.n + 1, this.n + n];
+    const rows = [...values, channel];
     this.n += n;
     await this.client.query(
       `INSERT INTO payguard.orders (order_id, amount, currency, status, version, refunded_amount, created_at, updated_at)
@@ -84,16 +90,16 @@ class Payguard {
     await this.client.query(
       `INSERT INTO payguard.payments (payment_id, order_id, idempotency_key, channel, amount, currency,
          amount_verified, status, order_version, request_kind, created_at, details)
-       SELECT ('0197' || lpad(to_hex(i), 8, '0') || '70008000000000000000')::uuid, 'o' || i, 'k' || i, 'shop', 1000, 'EUR',
+       SELECT ('0197' || lpad(to_hex(i), 8, '0') || '70008000000000000000')::uuid, 'o' || i, 'k' || i, $3, 1000, 'EUR',
          false, 'pending', 2, 'start', now(), jsonb_build_object('order_id', 'o' || i, 'amount', 1000)
-       FROM generate_series($1::int, $2::int) i`, values);
+       FROM generate_series($1::int, $2::int) i`, rows);
     await this.client.query(
-      `INSERT INTO payguard.tasks (kind, order_id, payment_id, channel, run_at, tries, sent, created_at)
-       SELECT 'query', 'o' || i, ('0197' || lpad(to_hex(i), 8, '0') || '70008000000000000000')::uuid, 'shop',
-         clock_timestamp() - interval '1 hour', 0, false, now() FROM generate_series($1::int, $2::int) i`, values);
+      `INSERT INTO payguard.tasks (kind, order_id, payment_id, channel, run_at, tries, sent, again, created_at)
+       SELECT 'query', 'o' || i, ('0197' || lpad(to_hex(i), 8, '0') || '70008000000000000000')::uuid, $3,
+         clock_timestamp() - interval '1 hour', 0, false, false, now() FROM generate_series($1::int, $2::int) i`, rows);
   }
-  async claim(n, kinds) {
-    const { rows } = await prepared(this.client, 'claim',
+  async claim(n, kinds, client = this.client) {
+    const { rows } = await prepared(client, 'claim',
       `SELECT task_id, lease_token, order_id, amount, details FROM payguard.claim_tasks('w', $1, kinds => $2)`, [n, kinds]);
     return rows;
   }
@@ -104,21 +110,25 @@ class Payguard {
         [task.task_id, task.lease_token]);
     }
   }
-  async once(max) {
-    const tasks = await this.claim(max, ['query']);
+  async once(max, client = this.client) {
+    const tasks = await this.claim(max, ['query'], client);
     if (tasks.length)
-      await prepared(this.client, 'complete all',
+      await prepared(client, 'complete all',
         `SELECT outcome FROM payguard.complete_tasks(ARRAY(
            SELECT ROW(t, l, 'pending', NULL, NULL, NULL, NULL, NULL)::payguard.task_answer
            FROM unnest($1::bigint[], $2::uuid[]) a (t, l)))`,
         [tasks.map((t) => t.task_id), tasks.map((t) => t.lease_token)]);
     return tasks.length;
   }
-  async batches(n) { for (let done = 0; done < n;) done += await this.once(BATCH); }
+  async batches(n) {
+    let done = 0;
+    const worker = async (client) => { while (done < n) done += await this.once(BATCH, client); };
+    await Promise.all([worker(this.client), worker(this.second)]);
+  }
   async consume(n) { for (let done = 0; done < n;) done += await this.once(1000); }
-  // An answered query comes back by itself: that is its enqueueing.
-  async beforeLoop() { await this.fill(SHORT ? 20000 : 100000, 'soon'); }
-  async cycle() { return this.once(BATCH); }
+  // An answered query comes back by itself, here after 30 s: that is its enqueueing.
+  async beforeLoop() { await this.backlog(SHORT ? 200000 : 600000, 'soon'); }
+  async cycle() { const n = await Promise.all([this.once(BATCH), this.once(BATCH, this.second)]); return n[0] + n[1]; }
   // Charges that are answered "succeeded", and as many orders paid by pay_orders().
   async beforeSuccess(n) {
     const from = await this.orders(n);
@@ -155,7 +165,7 @@ class Boss {
   static title = 'pg-boss';
   async open(name) {
     this.client = await database(name);
-    this.boss = new PgBoss({ database: name, host: process.env.PGHOST, user: 'postgres', max: 1, schedule: false, supervise: false });
+    this.boss = new PgBoss({ database: name, host: process.env.PGHOST, user: 'postgres', max: 2, schedule: false, supervise: false });
     this.boss.on('error', (e) => { throw e; });
     await this.boss.start();
     await this.boss.createQueue('q');
@@ -180,13 +190,20 @@ class Boss {
     if (jobs.length) await this.boss.complete('q', jobs.map((j) => j.id));
     return jobs.length;
   }
-  async batches(n) { for (let done = 0; done < n;) done += await this.once(BATCH); }
+  async batches(n) {
+    let done = 0;
+    const worker = async () => { while (done < n) done += await this.once(BATCH); };
+    await Promise.all([worker(), worker()]);
+  }
   // Dead rows, as its completion leaves them.
   async consume(n) { await this.client.query(
     `UPDATE pgboss.job SET state = 'completed', completed_on = now() WHERE id IN
      (SELECT id FROM pgboss.job WHERE name = 'q' AND state = 'created' ORDER BY created_on LIMIT $1)`, [n]); }
   async beforeLoop() {}
-  async cycle() { await this.backlog(BATCH); return this.once(BATCH); }
+  async cycle() {
+    const n = await Promise.all([1, 2].map(async () => { await this.backlog(BATCH); return this.once(BATCH); }));
+    return n[0] + n[1];
+  }
   async version() { return require('pg-boss/package.json').version; }
 }
 
