@@ -26,7 +26,7 @@ static const RowQuery unverified_surplus = {
 
 static bool changes_nothing(const Payment *payment, const Report *report);
 static void follow_once(Order *order, Payment *payment, const Channel *channel,
-						const Report *report, const Decision *decision,
+						const Report *report, const Decision *decision, const Known *known,
 						Applied *applied);
 static bool is_no_answer(const Report *report);
 static bool has_open_amount(const Payment *payment);
@@ -50,7 +50,8 @@ static void contradict(const Payment *payment, const Report *report, const char 
 					   const char *why, Applied *applied);
 static void supersede_other(Order *order);
 static void follow(Order *order, Payment *payment, const Channel *channel,
-				   const Report *report, const Decision *decision, Applied *applied);
+				   const Report *report, const Decision *decision, const Known *known,
+				   Applied *applied);
 static FieldSet take_money(Payment *payment, const Report *report);
 static FieldSet note_failure(Payment *payment, const Report *report);
 static FieldSet note_txn(Payment *payment, const Report *report);
@@ -78,6 +79,18 @@ void
 payguard_evidence_apply(Order *order, Payment *payment, const Report *reported,
 						Applied *applied)
 {
+	payguard_evidence_answer(order, payment, reported, NULL, applied);
+}
+
+/*
+ * payguard_evidence_answer is payguard_evidence_apply for a worker's answer about a live
+ * payment, where the caller has looked up before what is looked up here otherwise. A transaction
+ * that is taken in this very moment is error 23505 then, for the caller to catch.
+ */
+void
+payguard_evidence_answer(Order *order, Payment *payment, const Report *reported,
+						 const Known *known, Applied *applied)
+{
 	Report report = *reported;
 	Channel channel;
 	Facts facts;
@@ -89,14 +102,18 @@ payguard_evidence_apply(Order *order, Payment *payment, const Report *reported,
 		apply_to_dismissed(order, payment, &report, applied);
 		return;
 	}
-	payguard_channel_of(payment, &channel);
+	if (known)
+		channel = *known->channel;
+	else
+		payguard_channel_of(payment, &channel);
 	if (report.status == CHANNEL_NOT_FOUND && not_found_is_final(payment, &channel))
 	{
 		report.status = CHANNEL_CLOSED;
 		if (report.code == NULL)
 			report.code = payguard_text("not_found");
 	}
-	if (txn_is_another_payment(order, payment, &report, applied))
+	if (!(known && known->new_txn) &&
+		txn_is_another_payment(order, payment, &report, applied))
 		return;
 
 	read_facts(order, payment, &channel, &report, &facts);
@@ -109,7 +126,7 @@ payguard_evidence_apply(Order *order, Payment *payment, const Report *reported,
 		contradict(payment, &report, "contradiction",
 				   "The channel has reported before that it took the money.", applied);
 	else
-		follow_once(order, payment, &channel, &report, &decision, applied);
+		follow_once(order, payment, &channel, &report, &decision, known, applied);
 	if (decision.query || (is_no_answer(&report) && has_open_amount(payment)))
 		payguard_task_query(payment, &channel);
 }
@@ -121,6 +138,7 @@ typedef struct Following
 	const Channel *channel;
 	const Report *report;
 	const Decision *decision;
+	const Known *known;
 	Applied *applied;
 } Following;
 
@@ -129,7 +147,8 @@ run_follow(void *argument)
 {
 	Following *f = argument;
 
-	follow(f->order, f->payment, f->channel, f->report, f->decision, f->applied);
+	follow(f->order, f->payment, f->channel, f->report, f->decision, f->known,
+		   f->applied);
 }
 
 /*
@@ -138,13 +157,13 @@ run_follow(void *argument)
  */
 static void
 follow_once(Order *order, Payment *payment, const Channel *channel, const Report *report,
-			const Decision *decision, Applied *applied)
+			const Decision *decision, const Known *known, Applied *applied)
 {
 	Order order_before = *order;
 	Payment payment_before = *payment;
-	Following f = {order, payment, channel, report, decision, applied};
+	Following f = {order, payment, channel, report, decision, known, applied};
 
-	if (report->txn_id == NULL ||
+	if (known || report->txn_id == NULL ||
 		payguard_text_equal(report->txn_id, payment->channel_txn_id))
 	{
 		run_follow(&f);
@@ -249,7 +268,7 @@ payguard_record_apply(Order *order, const Channel *channel, const Report *report
  */
 static void
 follow(Order *order, Payment *payment, const Channel *channel, const Report *report,
-	   const Decision *decision, Applied *applied)
+	   const Decision *decision, const Known *known, Applied *applied)
 {
 	bool moves = decision->payment != payment->status;
 	bool was_open = payguard_payment_is_live(payment->status) ||
@@ -287,7 +306,8 @@ follow(Order *order, Payment *payment, const Channel *channel, const Report *rep
 	if (decision->order != order->status)
 		become(order, payment, decision->order);
 
-	if (moves && !payguard_payment_is_live(decision->payment))
+	if (moves && !payguard_payment_is_live(decision->payment) &&
+		!(known && known->only_task))
 		payguard_payment_end_tasks(payment);
 	if (moves && payment->received_amount != NO_AMOUNT && !payment->amount_verified)
 		payguard_task_query(payment, channel);
@@ -299,7 +319,7 @@ follow(Order *order, Payment *payment, const Channel *channel, const Report *rep
 		payguard_alert_payment(decision->alert,
 							   severe(decision->alert) ? "critical" : "warning", payment,
 							   report_details(report));
-	if (also & FIELD(PAYMENT_F_CHANNEL_TXN_ID))
+	if ((also & FIELD(PAYMENT_F_CHANNEL_TXN_ID)) && !(known && known->new_txn))
 		payguard_notification_match_txn(order, payment);
 }
 

@@ -531,6 +531,24 @@ typedef struct Applied
 	const char *contradicts; /* why it could not be applied: it is stored and alerted */
 } Applied;
 
+/* What the caller of payguard_evidence_answer() has looked up before, for many answers. */
+typedef struct Known
+{
+	const Channel *channel; /* of the payment */
+	bool only_task; /* the payment has no open task but the answered one, which the caller ends */
+	bool new_txn; /* no payment and no message that waits has the report's transaction */
+} Known;
+
+/* One answer of a worker. */
+typedef struct Answer
+{
+	int64 task_id;
+	pg_uuid_t *token;
+	Report report;
+	text *order_id; /* NULL: the task is not known */
+	PaymentResult result;
+} Answer;
+
 /* table.c */
 extern const Table payguard_orders;
 extern const Table payguard_payments;
@@ -647,6 +665,8 @@ extern bool payguard_task_remove(const char *kind, const Payment *payment,
 extern void payguard_task_finish(const Task *task, pg_uuid_t *lease_token,
 								 const char *outcome);
 extern void payguard_task_query(const Payment *payment, const Channel *channel);
+extern TimestampTz payguard_task_next_query(const Channel *channel, int64 tries,
+											TimestampTz now);
 
 /* alert.c */
 extern void payguard_alert_open(const char *kind, const char *severity, const text *cause,
@@ -664,9 +684,15 @@ extern void payguard_alert_resolve(const char *kind, const text *cause, text *no
 extern pg_uuid_t *payguard_evidence_same_charge(const Payment *payment);
 extern void payguard_evidence_apply(Order *order, Payment *payment, const Report *report,
 									Applied *applied);
+extern void payguard_evidence_answer(Order *order, Payment *payment,
+									 const Report *reported, const Known *known,
+									 Applied *applied);
 extern void payguard_record_apply(Order *order, const Channel *channel,
 								  const Report *report, Payment *payment,
 								  Applied *applied);
+
+/* batch.c */
+extern void payguard_batch_answer(Answer *answers, int n, bool *answered);
 
 /* notification.c */
 extern void payguard_notification_keep(const text *channel, const text *order_id,
