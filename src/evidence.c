@@ -644,7 +644,8 @@ fill_in(Order *order, Payment *payment, const Report *report, Applied *applied)
 		payment->amount_verified = true;
 		payment->received_amount = report->amount;
 		also |= FIELD(PAYMENT_F_AMOUNT_VERIFIED) | FIELD(PAYMENT_F_RECEIVED_AMOUNT);
-		payguard_task_remove("query", payment, NULL);
+		if (!has_open_amount(payment))
+			payguard_task_remove("query", payment, NULL);
 	}
 	if (other_currency)
 	{
