@@ -66,6 +66,10 @@ SELECT outcome, payment_status FROM payguard.complete_task(:t, :'k', 'succeeded'
 SELECT task_id = :t AS same, kind, tries FROM payguard.tasks WHERE order_id = 'hard-9';
 SELECT payguard.requeue_task(:t) = :t AS due;
 SELECT lease_token AS k FROM payguard.claim_tasks('w', 1, channels := '{hard}', kinds := '{query}') WHERE task_id = :t \gset
+SELECT outcome, payment_status FROM payguard.complete_task(:t, :'k', 'failed');  -- nor does an answer that contradicts end it
+SELECT task_id = :t AS same, kind, tries FROM payguard.tasks WHERE order_id = 'hard-9';
+SELECT payguard.requeue_task(:t) = :t AS due;
+SELECT lease_token AS k FROM payguard.claim_tasks('w', 1, channels := '{hard}', kinds := '{query}') WHERE task_id = :t \gset
 SELECT outcome FROM payguard.report_payment(:'p', 'succeeded', 'hard-9/b', 700, 'EUR');
 SELECT outcome FROM payguard.complete_task(:t, :'k', 'succeeded', 'hard-9/a', 1000, 'EUR');
 SELECT * FROM pg_temp.payments('hard-9');

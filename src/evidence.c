@@ -81,7 +81,7 @@ payguard_evidence_apply(Order *order, Payment *payment, const Report *reported,
 	Report report = *reported;
 	Channel channel;
 	Facts facts;
-	Decision decision;
+	Decision decision = {0};
 
 	*applied = (Applied){0};
 	if (payguard_evidence_same_charge(payment) != NULL)
@@ -96,21 +96,22 @@ payguard_evidence_apply(Order *order, Payment *payment, const Report *reported,
 		if (report.code == NULL)
 			report.code = payguard_text("not_found");
 	}
-	if (txn_is_another_payment(order, payment, &report, applied))
-		return;
-
-	read_facts(order, payment, &channel, &report, &facts);
-	decision = payguard_decide(&facts);
-	if (decision.second_charge)
-		record_second_charge(order, payment, &report, applied);
-	else if (decision.fill_in)
-		fill_in(order, payment, &report, applied);
-	else if (decision.alert && strcmp(decision.alert, "contradiction") == 0)
-		contradict(payment, &report, "contradiction",
-				   "The channel has reported before that it took the money.", applied);
-	else
-		follow_once(order, payment, &channel, &report, &decision, applied);
-	if (decision.query || (is_no_answer(&report) && has_open_amount(payment)))
+	if (!txn_is_another_payment(order, payment, &report, applied))
+	{
+		read_facts(order, payment, &channel, &report, &facts);
+		decision = payguard_decide(&facts);
+		if (decision.second_charge)
+			record_second_charge(order, payment, &report, applied);
+		else if (decision.fill_in)
+			fill_in(order, payment, &report, applied);
+		else if (decision.alert && strcmp(decision.alert, "contradiction") == 0)
+			contradict(payment, &report, "contradiction",
+					   "The channel has reported before that it took the money.", applied);
+		else
+			follow_once(order, payment, &channel, &report, &decision, applied);
+	}
+	if (decision.query ||
+		((is_no_answer(&report) || applied->contradicts) && has_open_amount(payment)))
 		payguard_task_query(payment, &channel);
 }
 

@@ -109,7 +109,7 @@ static void acknowledge(const Answer *answer, const Lease *lease, const char *ou
 static void charge_again(const Order *order, const Payment *payment);
 static bool may_charge(const Order *order, const Payment *payment);
 static bool goes_on(const Task *task);
-static void keep_asking(const Task *task, bool unanswered);
+static void keep_asking(const Task *task);
 static void answer_unknown(Answer *answer);
 static bool find_subject(int64 task_id, Task *task, FinishedTask *finished);
 static bool holds(const Answer *answer, Lease *lease);
@@ -520,7 +520,7 @@ answer_one(Answer *answer)
 	{
 		payguard_store_delete(&payguard_leases, &lease);
 		acknowledge(answer, &lease, answer->result.outcome);
-		keep_asking(&task, applied.contradicts != NULL);
+		keep_asking(&task);
 	}
 	answer->result.replayed = repeated || (!applied.changed && !applied.contradicts && !held);
 	if (repeated)
@@ -659,7 +659,7 @@ acknowledge(const Answer *answer, const Lease *lease, const char *outcome)
  * something has to be due for it.
  */
 static void
-keep_asking(const Task *task, bool unanswered)
+keep_asking(const Task *task)
 {
 	Payment payment;
 	Refund refund_like = {.refund_id = task->refund_id};
@@ -681,9 +681,7 @@ keep_asking(const Task *task, bool unanswered)
 				payguard_time_plus(GetCurrentTimestamp(), channel.first_query_after));
 	}
 	else if ((payguard_payment_is_live(payment.status) ||
-			  payment.status == PAYMENT_SUPERSEDED ||
-			  (unanswered && payment.status == PAYMENT_SUCCEEDED &&
-			   !payment.amount_verified)) &&
+			  payment.status == PAYMENT_SUPERSEDED) &&
 			 !payguard_task_find("charge", &payment, NULL, &due) &&
 			 !payguard_task_find("close", &payment, NULL, &due) &&
 			 !payguard_task_find("query", &payment, NULL, &due))
