@@ -56,6 +56,24 @@ SELECT refund_id AS r FROM payguard.refunds WHERE order_id = 'hard-6' \gset
 SELECT outcome FROM payguard.report_refund(:'r', 'succeeded');
 SELECT outcome FROM payguard.report_payment(:'p', 'succeeded', 'hard-6/t', 600, 'EUR');
 SELECT status, refunded_amount FROM payguard.orders WHERE order_id = 'hard-6';
+-- a second charge that tells no amount, while a worker asks about the first: the query goes on
+SELECT pg_temp.attempt('hard-9') AS p \gset
+SELECT outcome FROM payguard.report_payment(:'p', 'succeeded', 'hard-9/a');
+SELECT payguard.requeue_task(task_id) = task_id AS due FROM payguard.tasks WHERE order_id = 'hard-9' AND kind = 'query';
+SELECT task_id AS t, lease_token AS k FROM payguard.claim_tasks('w', 1, channels := '{hard}', kinds := '{query}') WHERE order_id = 'hard-9' \gset
+SELECT outcome FROM payguard.report_payment(:'p', 'succeeded', 'hard-9/b');
+SELECT outcome, payment_status FROM payguard.complete_task(:t, :'k', 'succeeded', 'hard-9/a', 1000, 'EUR');
+SELECT task_id = :t AS same, kind, tries FROM payguard.tasks WHERE order_id = 'hard-9';
+SELECT payguard.requeue_task(:t) = :t AS due;
+SELECT lease_token AS k FROM payguard.claim_tasks('w', 1, channels := '{hard}', kinds := '{query}') WHERE task_id = :t \gset
+SELECT outcome, payment_status FROM payguard.complete_task(:t, :'k', 'failed');  -- nor does an answer that contradicts end it
+SELECT task_id = :t AS same, kind, tries FROM payguard.tasks WHERE order_id = 'hard-9';
+SELECT payguard.requeue_task(:t) = :t AS due;
+SELECT lease_token AS k FROM payguard.claim_tasks('w', 1, channels := '{hard}', kinds := '{query}') WHERE task_id = :t \gset
+SELECT outcome FROM payguard.report_payment(:'p', 'succeeded', 'hard-9/b', 700, 'EUR');
+SELECT outcome FROM payguard.complete_task(:t, :'k', 'succeeded', 'hard-9/a', 1000, 'EUR');
+SELECT * FROM pg_temp.payments('hard-9');
+SELECT count(*) AS tasks FROM payguard.tasks WHERE order_id = 'hard-9';
 -- no setting, neither of a channel nor of a session, gets evidence refused
 SELECT payguard.register_channel('hard', max_query_interval := '300000 years');  -- fails
 CREATE ROLE regress_hard;

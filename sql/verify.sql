@@ -34,6 +34,15 @@ CREATE FUNCTION pg_temp.a_payment(id text, new_status text, via text DEFAULT 'in
   INSERT INTO payguard.events (at, order_id, payment_id, kind, actor)
   SELECT now(), id, payment_id, 'by.hand', 'me' FROM payguard.payments WHERE order_id = id
 $$;
+-- a_refund: of the payment of order "verify-1"; balance: received, refunding, refunded
+CREATE FUNCTION pg_temp.a_refund(new_status text, back bigint DEFAULT NULL, balance bigint[] DEFAULT NULL) RETURNS void LANGUAGE sql AS $$
+  INSERT INTO payguard.refunds SELECT '01890000-0000-7000-8000-00000000000f', payment_id, order_id, NULL, channel, 60, 'EUR', back, new_status, 'request', NULL,
+    'by hand', NULL, NULL, NULL, 'me', NULL, now(), NULL FROM payguard.payments WHERE order_id = 'verify-1';
+  INSERT INTO payguard.events (at, order_id, payment_id, refund_id, kind, actor)
+  SELECT now(), order_id, payment_id, refund_id, 'by.hand', 'me' FROM payguard.refunds WHERE order_id = 'verify-1';
+  INSERT INTO payguard.refund_balances SELECT payment_id, balance[1], balance[2], balance[3], 0
+  FROM payguard.payments WHERE order_id = 'verify-1' AND balance IS NOT NULL
+$$;
 SELECT title, found.* FROM (VALUES
   ('a status of no machine', $$SELECT pg_temp.an_order('x', 'settled')$$),
   ('paid from nothing', $$SELECT pg_temp.an_order('x', 'paid')$$),
@@ -75,6 +84,25 @@ SELECT title, found.* FROM (VALUES
     FROM payguard.payments WHERE order_id = 'verify-1'$$),
   ('payment of an order with a malformed id', $$INSERT INTO payguard.payments SELECT payment_id, E'x\x01', NULL, channel, 1, 'EUR', NULL, NULL,
     true, 'failed', NULL, NULL, NULL, NULL, 1, 'pay', NULL, now(), NULL, now() FROM (SELECT '01890000-0000-7000-8000-000000000001'::uuid, channel FROM payguard.payments WHERE order_id = 'verify-1') p (payment_id, channel)$$),
+  ('two payments that count', $$SET LOCAL payguard.allow_unsafe_ddl = on; DROP INDEX payguard.payments_that_count; SELECT pg_temp.a_payment('verify-1', 'pending')$$),
+  ('one key twice', $$SET LOCAL payguard.allow_unsafe_ddl = on; DROP INDEX payguard.payments_idempotency_key; INSERT INTO payguard.payments SELECT overlay(payment_id::text PLACING '9' FROM 1)::uuid,
+    order_id, idempotency_key, channel, 1, 'EUR', NULL, NULL, true, 'failed', NULL, NULL, NULL, NULL, 1, 'pay', NULL, now(), NULL, now()
+    FROM payguard.payments WHERE order_id = 'verify-1'; INSERT INTO payguard.events (at, order_id, payment_id, kind, actor)
+    SELECT now(), order_id, payment_id, 'by.hand', 'me' FROM payguard.payments WHERE order_id = 'verify-1'$$),
+  ('surplus without a refund', $$SELECT pg_temp.a_payment('verify-2', 'surplus')$$),
+  ('failed with money', $$SELECT pg_temp.a_payment('verify-2', 'failed')$$),
+  ('superseded, nothing due', $$SELECT pg_temp.a_payment('verify-2', 'superseded', received => NULL, done => NULL)$$),
+  ('message never alerted', $$INSERT INTO payguard.notifications (channel, event_id, body, result, received_at) VALUES ('internal', 'x', '', 'unmatched', now())$$),
+  ('contradiction never alerted', $$INSERT INTO payguard.notifications (channel, event_id, body, result, received_at) VALUES ('internal', 'x', '', 'contradicting', now())$$),
+  ('refund, nothing due', $$SELECT pg_temp.a_refund('pending', NULL, '{100,60,0}')$$),
+  ('refund in no state', $$SELECT pg_temp.a_refund('lost', NULL, '{100,0,0}')$$),
+  ('refund without a balance', $$SELECT pg_temp.a_refund('awaiting_approval')$$),
+  ('refund that the balance does not know', $$SELECT pg_temp.a_refund('awaiting_approval', NULL, '{100,0,0}')$$),
+  ('refund that the order does not know', $$SELECT pg_temp.a_refund('succeeded', 60, '{100,0,60}')$$),
+  ('refund that brought nothing', $$SELECT pg_temp.a_refund('succeeded', NULL, '{100,0,0}')$$),
+  ('balance with another amount', $$SELECT pg_temp.a_refund('awaiting_approval', NULL, '{1000,60,0}')$$),
+  ('more back than received', $$SET LOCAL payguard.allow_unsafe_ddl = on; ALTER TABLE payguard.refund_balances DROP CONSTRAINT refund_exceeds_payment;
+    SELECT pg_temp.a_refund('awaiting_approval', NULL, '{50,60,0}')$$),
   ('the last version there is', $$INSERT INTO payguard.events (at, order_id, kind, from_status, to_status, version, actor)
     SELECT now(), 'verify-2', 'by.hand', 'unpaid', 'unpaid', v, 'me' FROM (VALUES (9223372036854775807), (2)) v (v)$$),
   ('backslashes', $$SET LOCAL standard_conforming_strings = off; SELECT pg_temp.an_order(E'x\x01', 'unpaid')$$),

@@ -94,7 +94,7 @@ payguard_evidence_answer(Order *order, Payment *payment, const Report *reported,
 	Report report = *reported;
 	Channel channel;
 	Facts facts;
-	Decision decision;
+	Decision decision = {0};
 
 	*applied = (Applied){0};
 	if (payguard_evidence_same_charge(payment) != NULL)
@@ -112,22 +112,23 @@ payguard_evidence_answer(Order *order, Payment *payment, const Report *reported,
 		if (report.code == NULL)
 			report.code = payguard_text("not_found");
 	}
-	if (!(known && known->new_txn) &&
-		txn_is_another_payment(order, payment, &report, applied))
-		return;
-
-	read_facts(order, payment, &channel, &report, &facts);
-	decision = payguard_decide(&facts);
-	if (decision.second_charge)
-		record_second_charge(order, payment, &report, applied);
-	else if (decision.fill_in)
-		fill_in(order, payment, &report, applied);
-	else if (decision.alert && strcmp(decision.alert, "contradiction") == 0)
-		contradict(payment, &report, "contradiction",
-				   "The channel has reported before that it took the money.", applied);
-	else
-		follow_once(order, payment, &channel, &report, &decision, known, applied);
-	if (decision.query || (is_no_answer(&report) && has_open_amount(payment)))
+	if ((known && known->new_txn) ||
+		!txn_is_another_payment(order, payment, &report, applied))
+	{
+		read_facts(order, payment, &channel, &report, &facts);
+		decision = payguard_decide(&facts);
+		if (decision.second_charge)
+			record_second_charge(order, payment, &report, applied);
+		else if (decision.fill_in)
+			fill_in(order, payment, &report, applied);
+		else if (decision.alert && strcmp(decision.alert, "contradiction") == 0)
+			contradict(payment, &report, "contradiction",
+					   "The channel has reported before that it took the money.", applied);
+		else
+			follow_once(order, payment, &channel, &report, &decision, known, applied);
+	}
+	if (decision.query ||
+		((is_no_answer(&report) || applied->contradicts) && has_open_amount(payment)))
 		payguard_task_query(payment, &channel);
 }
 
@@ -664,7 +665,8 @@ fill_in(Order *order, Payment *payment, const Report *report, Applied *applied)
 		payment->amount_verified = true;
 		payment->received_amount = report->amount;
 		also |= FIELD(PAYMENT_F_AMOUNT_VERIFIED) | FIELD(PAYMENT_F_RECEIVED_AMOUNT);
-		payguard_task_remove("query", payment, NULL);
+		if (!has_open_amount(payment))
+			payguard_task_remove("query", payment, NULL);
 	}
 	if (other_currency)
 	{

@@ -343,6 +343,7 @@ typedef struct Lease
 	pg_uuid_t *lease_token;
 	TimestampTz leased_until;
 	text *worker;
+	TimestampTz run_at; /* of the task when it was claimed */
 } Lease;
 
 enum
@@ -352,6 +353,7 @@ enum
 	LEASE_F_LEASE_TOKEN,
 	LEASE_F_LEASED_UNTIL,
 	LEASE_F_WORKER,
+	LEASE_F_RUN_AT,
 	N_LEASE_FIELDS
 };
 

@@ -72,9 +72,9 @@ static const Statement lease_due = {
 	" OFFSET 0)"
 	" ORDER BY t.run_at, t.task_id LIMIT $4 FOR UPDATE OF t SKIP LOCKED),"
 	" leased AS ("
-	" INSERT INTO payguard.leases (order_id, task_id, lease_token, leased_until, worker)"
-	" SELECT due.order_id, due.task_id, (SELECT pg_catalog.gen_random_uuid()),"
-	" $3 OPERATOR(pg_catalog.+) $5, $6 FROM due"
+	" INSERT INTO payguard.leases (order_id, task_id, lease_token, leased_until, worker, run_at)"
+	" SELECT due.order_id, due.task_id, pg_catalog.gen_random_uuid(),"
+	" $3 OPERATOR(pg_catalog.+) $5, $6, due.run_at FROM due"
 	/* in one global order: claims that meet at the tasks of two orders do not deadlock */
 	" ORDER BY due.order_id USING OPERATOR(pg_catalog.<), due.run_at, due.task_id"
 	" ON CONFLICT (order_id) DO NOTHING RETURNING task_id) "
@@ -118,11 +118,11 @@ static void answer_payment(Answer *answer, const Task *task, Order *order,
 						   Applied *applied);
 static void answer_refund(Answer *answer, const Task *task, Order *order,
 						  Applied *applied);
-static void acknowledge(const Answer *answer, const Task *task, const char *outcome);
+static void acknowledge(const Answer *answer, const Lease *lease, const char *outcome);
 static void charge_again(const Order *order, const Payment *payment);
 static bool may_charge(const Order *order, const Payment *payment);
 static bool goes_on(const Task *task);
-static void keep_asking(const Task *task, bool unanswered);
+static void keep_asking(const Task *task);
 static void answer_unknown(Answer *answer);
 static bool find_subject(int64 task_id, Task *task, FinishedTask *finished);
 static bool holds(const Answer *answer, Lease *lease);
@@ -521,8 +521,8 @@ answer_one(Answer *answer)
 	if (held)
 	{
 		payguard_store_delete(&payguard_leases, &lease);
-		acknowledge(answer, &task, answer->result.outcome);
-		keep_asking(&task, applied.contradicts != NULL);
+		acknowledge(answer, &lease, answer->result.outcome);
+		keep_asking(&task);
 	}
 	answer->result.replayed = repeated || (!applied.changed && !applied.contradicts && !held);
 	if (repeated)
@@ -617,11 +617,12 @@ answer_refund(Answer *answer, const Task *task, Order *order, Applied *applied)
 }
 
 /*
- * acknowledge ends a task that was answered. One that the answer has made due again (a query
- * that was answered "pending") goes on; its waiting time has been set.
+ * acknowledge ends a task that was answered. One that has become due again since it was claimed
+ * goes on, with the waiting time that was set then: a query that was answered "pending", or one
+ * that something else asks for which came while the worker waited for the channel.
  */
 static void
-acknowledge(const Answer *answer, const Task *task, const char *outcome)
+acknowledge(const Answer *answer, const Lease *lease, const char *outcome)
 {
 	Task like = {.task_id = answer->task_id};
 	Task now;
@@ -644,7 +645,7 @@ acknowledge(const Answer *answer, const Task *task, const char *outcome)
 		}
 		return;
 	}
-	if (now.run_at > task->run_at)
+	if (now.run_at != lease->run_at)
 		return;
 	if (goes_on(&now))
 	{
@@ -660,7 +661,7 @@ acknowledge(const Answer *answer, const Task *task, const char *outcome)
  * something has to be due for it.
  */
 static void
-keep_asking(const Task *task, bool unanswered)
+keep_asking(const Task *task)
 {
 	Payment payment;
 	Refund refund_like = {.refund_id = task->refund_id};
@@ -682,9 +683,7 @@ keep_asking(const Task *task, bool unanswered)
 				payguard_time_plus(GetCurrentTimestamp(), channel.first_query_after));
 	}
 	else if ((payguard_payment_is_live(payment.status) ||
-			  payment.status == PAYMENT_SUPERSEDED ||
-			  (unanswered && payment.status == PAYMENT_SUCCEEDED &&
-			   !payment.amount_verified)) &&
+			  payment.status == PAYMENT_SUPERSEDED) &&
 			 !payguard_task_find("charge", &payment, NULL, &due) &&
 			 !payguard_task_find("close", &payment, NULL, &due) &&
 			 !payguard_task_find("query", &payment, NULL, &due))

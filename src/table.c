@@ -174,6 +174,7 @@ static const Field lease_fields[N_LEASE_FIELDS] = {
 	[LEASE_F_LEASE_TOKEN] = COLUMN(Lease, lease_token, FIELD_UUID),
 	[LEASE_F_LEASED_UNTIL] = COLUMN(Lease, leased_until, FIELD_TIME),
 	[LEASE_F_WORKER] = COLUMN(Lease, worker, FIELD_TEXT),
+	[LEASE_F_RUN_AT] = COLUMN(Lease, run_at, FIELD_TIME),
 };
 
 static const Key lease_keys[] = {

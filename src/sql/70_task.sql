@@ -33,10 +33,12 @@ CREATE TABLE payguard.leases (
   task_id      bigint NOT NULL,
   lease_token  uuid NOT NULL,
   leased_until timestamptz NOT NULL,
-  worker       text COLLATE "C" NOT NULL
+  worker       text COLLATE "C" NOT NULL,
+  run_at       timestamptz NOT NULL
 ) WITH (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_threshold = 1000);
 CREATE INDEX leases_leased_until ON payguard.leases (leased_until);
 COMMENT ON TABLE payguard.leases IS 'Tasks that workers hold';
+COMMENT ON COLUMN payguard.leases.run_at IS 'When the task was due: one that has become due again since is not ended by the answer';
 
 -- Tasks that were claimed and are gone: what a late or repeated answer is about.
 CREATE TABLE payguard.finished_tasks (

@@ -75,6 +75,12 @@ AS $$
   LEFT JOIN payguard.refund_balances b USING (payment_id)
   WHERE (r.refunding, r.returned) IS DISTINCT FROM (b.refunding, b.refunded::numeric + b.excess)
   UNION ALL
+  SELECT 'I6', 'payment ' || p.payment_id,
+         'its balance says ' || b.received || ' received, the payment ' || coalesce(p.received_amount, 0)
+  FROM payguard.refund_balances b JOIN payguard.payments p USING (payment_id)
+  -- what goes back already is not taken away by a correction of what was received
+  WHERE b.received <> greatest(p.received_amount, 0, b.refunding::numeric + b.refunded)
+  UNION ALL
   SELECT 'I6', 'payment ' || payment_id, 'more goes back than was received'
   FROM payguard.refund_balances WHERE refunding::numeric + refunded > received
   UNION ALL
