@@ -422,8 +422,7 @@ set_course(Case *item, TimestampTz now)
 				item->payment->status == (report->status == CHANNEL_PENDING
 											  ? PAYMENT_PENDING
 											  : PAYMENT_UNKNOWN) &&
-				payguard_task_next_query(item->channel, item->task->tries, now) >
-					Max(item->task->run_at, now))
+				payguard_task_next_query(item->channel, item->task->tries, now) > now)
 				item->course = COURSE_WAIT;
 			break;
 		case CHANNEL_SUCCEEDED:

@@ -57,7 +57,7 @@ static const RowQuery expired_leases = {
  */
 
 /*
- * The leased tasks, and the last one that was due, with its time. A claim has one token.
+ * The leased tasks, and the last one that was due, with its time.
  *
  * $1, $2 where to go on, $3 now, $4 how many, $5 lease, $6 worker, $7 kinds, $8 channels
  */
