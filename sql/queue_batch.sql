@@ -42,9 +42,9 @@ BEGIN
     ELSE
       PERFORM payguard.start_payment(id, id || '/this', 'batch_' || side);
     END IF;
-    IF i % 40 = 0 THEN
+    IF i % 4 = 0 THEN
       PERFORM payguard.record_notification('batch_' || side, convert_to('waits ' || i || ' ' || seed, 'UTF8'), channel_status := 'succeeded',
-        channel_txn_id := concat('w', seed, '-', i / 40), amount := 1000, currency := 'EUR');
+        channel_txn_id := concat('w', seed, '-', i), amount := 1000, currency := 'EUR');
     END IF;
   END LOOP;
 END
@@ -96,7 +96,7 @@ CREATE FUNCTION pg_temp.answers(seed int, round int, side text) RETURNS TABLE (n
           pg_temp.pick(key || 'status', 'succeeded', 'succeeded', 'succeeded', 'failed', 'closed', 'pending', 'pending', 'pending', 'unknown', 'unknown', 'not_found') AS status,
           CASE pg_temp.pick(key || 'txn', 'own', 'own', 'own', 'own', 'other', 'shared', 'waits', 'none', 'none', 'none')
             WHEN 'own' THEN concat('t', seed, '-', i) WHEN 'other' THEN concat('t', seed, '-', round, '-', i)
-            WHEN 'shared' THEN concat('s', seed, '-', round, '-', i % 30) WHEN 'waits' THEN concat('w', seed, '-', i % 3 + 1) END AS txn
+            WHEN 'shared' THEN concat('s', seed, '-', round, '-', i % 30) WHEN 'waits' THEN concat('w', seed, '-', i) END AS txn
         FROM held h CROSS JOIN generate_series(1, 2) again CROSS JOIN LATERAL (SELECT right(id, 3)::int) o (i)
           CROSS JOIN LATERAL (SELECT concat_ws('/', seed, round, i, h.round, h.n, h.kind, again)) k (key)
         WHERE h.side = answers.side AND h.id LIKE 'batch-' || side || '-' || seed || '-%'

@@ -503,12 +503,12 @@ answer_one(Answer *answer)
 	bool held;
 	bool repeated;
 
-	if (!find_subject(answer->task_id, &task, &finished))
+	if (!find_subject(answer->task_id, &task, &finished) ||
+		!payguard_order_find(task.order_id, &order))
 	{
 		answer_unknown(answer);
 		return;
 	}
-	payguard_order_find(task.order_id, &order);
 	lease.order_id = task.order_id;
 	held = holds(answer, &lease);
 	repeated = finished.task_id != NO_ID && finished.lease_token &&
