@@ -74,6 +74,20 @@ SELECT outcome FROM payguard.report_payment(:'p', 'succeeded', 'hard-9/b', 700, 
 SELECT outcome FROM payguard.complete_task(:t, :'k', 'succeeded', 'hard-9/a', 1000, 'EUR');
 SELECT * FROM pg_temp.payments('hard-9');
 SELECT count(*) AS tasks FROM payguard.tasks WHERE order_id = 'hard-9';
+-- a refund made by hand, its amount named later by the channel: corrected once, then a contradiction
+SELECT pg_temp.attempt('hard-10') AS p \gset
+SELECT outcome FROM payguard.report_payment(:'p', 'succeeded', 'hard-10/t', 1000, 'EUR');
+SELECT outcome FROM payguard.refund_order('hard-10', 'hard-10/r', reason := 'all of it');
+SELECT refund_id AS r FROM payguard.refunds WHERE order_id = 'hard-10' \gset
+SELECT outcome FROM payguard.settle_refund(:'r', 'succeeded', 'at the console');
+SELECT status, refunded_amount FROM payguard.orders WHERE order_id = 'hard-10';
+SELECT outcome, replayed FROM payguard.report_refund(:'r', 'succeeded', 'hard-10/back', 900, 'EUR');
+SELECT status, refunded_amount FROM payguard.orders WHERE order_id = 'hard-10';
+SELECT outcome, replayed FROM payguard.report_refund(:'r', 'succeeded', 'hard-10/back', 900, 'EUR');
+SELECT outcome FROM payguard.report_refund(:'r', 'succeeded', 'hard-10/back', 800, 'EUR');
+SELECT returned_amount, amount_verified, channel_refund_id FROM payguard.refunds WHERE refund_id = :'r';
+SELECT received, refunding, refunded, excess FROM payguard.refund_balances WHERE payment_id = :'p';
+SELECT kind, severity FROM payguard.alerts WHERE refund_id = :'r' AND resolved_at IS NULL;
 -- no setting, neither of a channel nor of a session, gets evidence refused
 SELECT payguard.register_channel('hard', max_query_interval := '300000 years');  -- fails
 CREATE ROLE regress_hard;

@@ -36,7 +36,7 @@ CREATE FUNCTION pg_temp.a_payment(id text, new_status text, via text DEFAULT 'in
 $$;
 -- a_refund: of the payment of order "verify-1"; balance: received, refunding, refunded
 CREATE FUNCTION pg_temp.a_refund(new_status text, back bigint DEFAULT NULL, balance bigint[] DEFAULT NULL) RETURNS void LANGUAGE sql AS $$
-  INSERT INTO payguard.refunds SELECT '01890000-0000-7000-8000-00000000000f', payment_id, order_id, NULL, channel, 60, 'EUR', back, new_status, 'request', NULL,
+  INSERT INTO payguard.refunds SELECT '01890000-0000-7000-8000-00000000000f', payment_id, order_id, NULL, channel, 60, 'EUR', back, true, new_status, 'request', NULL,
     'by hand', NULL, NULL, NULL, 'me', NULL, now(), NULL FROM payguard.payments WHERE order_id = 'verify-1';
   INSERT INTO payguard.events (at, order_id, payment_id, refund_id, kind, actor)
   SELECT now(), order_id, payment_id, refund_id, 'by.hand', 'me' FROM payguard.refunds WHERE order_id = 'verify-1';

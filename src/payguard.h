@@ -220,6 +220,7 @@ typedef struct Refund
 	int64 amount; /* as asked */
 	text *currency;
 	int64 returned_amount; /* as the channel reported */
+	bool amount_verified;
 	RefundStatus status;
 	text *origin;		 /* request, surplus, channel */
 	text *reversal_kind; /* of origin channel: refund, chargeback, bank_return */
@@ -243,6 +244,7 @@ enum
 	REFUND_F_AMOUNT,
 	REFUND_F_CURRENCY,
 	REFUND_F_RETURNED_AMOUNT,
+	REFUND_F_AMOUNT_VERIFIED,
 	REFUND_F_STATUS,
 	REFUND_F_ORIGIN,
 	REFUND_F_REVERSAL_KIND,

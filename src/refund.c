@@ -59,6 +59,10 @@ static void contradict(const Refund *refund, const Report *report, const char *a
 					   const char *why, Applied *applied);
 static void note_returned(Order *order, const Payment *payment, Refund *refund,
 						  const Report *report, Applied *applied);
+static void check_returned(Order *order, const Payment *payment, const Refund *refund,
+						   const Report *report);
+static void fill_in(Order *order, const Payment *payment, Refund *refund,
+					const Report *report, Applied *applied);
 static void note_not_returned(Order *order, const Payment *payment, Refund *refund,
 							  const Report *report, Applied *applied);
 static void note_open(Refund *refund, const Report *report, Applied *applied);
@@ -492,6 +496,7 @@ insert_refund(Order *order, const Payment *payment, Refund *refund)
 	}
 	else
 		refund->returned_amount = NO_AMOUNT;
+	refund->amount_verified = refund->status == REFUND_SUCCEEDED;
 	payguard_machine_move(&payguard_refund_machine, REFUND_NONE, refund->status);
 	if (!refund->idempotency_key)
 		payguard_store_insert(&payguard_refunds, refund);
@@ -752,28 +757,20 @@ note_returned(Order *order, const Payment *payment, Refund *refund, const Report
 
 	if (from == REFUND_SUCCEEDED)
 	{
-		if (report->amount != NO_AMOUNT && report->amount != refund->returned_amount)
-			contradict(refund, report, "refund_mismatch",
-					   "The channel has reported another amount before.", applied);
-		else if (report->txn_id && refund->channel_refund_id == NULL)
-		{
-			refund->channel_refund_id = report->txn_id;
-			refund_change(refund, REFUND_SUCCEEDED, FIELD(REFUND_F_CHANNEL_REFUND_ID),
-						  report_details(report));
-			applied->changed = true;
-		}
+		fill_in(order, payment, refund, report, applied);
 		return;
 	}
 	refund->returned_amount = amount;
+	refund->amount_verified = report->amount != NO_AMOUNT;
 	refund->completed_at = GetCurrentTimestamp();
 	refund->failure_code = NULL;
 	refund->failure_message = NULL;
 	if (report->txn_id)
 		refund->channel_refund_id = report->txn_id;
 	refund_change(refund, REFUND_SUCCEEDED,
-				  FIELD(REFUND_F_RETURNED_AMOUNT) | FIELD(REFUND_F_COMPLETED_AT) |
-					  FIELD(REFUND_F_CHANNEL_REFUND_ID) | FIELD(REFUND_F_FAILURE_CODE) |
-					  FIELD(REFUND_F_FAILURE_MESSAGE),
+				  FIELD(REFUND_F_RETURNED_AMOUNT) | FIELD(REFUND_F_AMOUNT_VERIFIED) |
+					  FIELD(REFUND_F_COMPLETED_AT) | FIELD(REFUND_F_CHANNEL_REFUND_ID) |
+					  FIELD(REFUND_F_FAILURE_CODE) | FIELD(REFUND_F_FAILURE_MESSAGE),
 				  report_details(report));
 	end_tasks(refund);
 	applied->changed = true;
@@ -790,12 +787,70 @@ note_returned(Order *order, const Payment *payment, Refund *refund, const Report
 	if (from == REFUND_AWAITING_APPROVAL || from == REFUND_WAIVED)
 		payguard_alert_refund("refund_not_approved", "critical", refund,
 							  report_details(report));
-	if (amount != refund->amount ||
+	check_returned(order, payment, refund, report);
+}
+
+/*
+ * check_returned: other money went back than was asked for. An operator hears of it, and
+ * decides about the rest of surplus money.
+ */
+static void
+check_returned(Order *order, const Payment *payment, const Refund *refund,
+			   const Report *report)
+{
+	if (refund->returned_amount != refund->amount ||
 		(report->currency && !payguard_text_equal(report->currency, refund->currency)))
 		payguard_alert_refund("refund_mismatch", "critical", refund,
 							  report_details(report));
-	if (payment->status == PAYMENT_SURPLUS && amount < refund->amount)
+	if (payment->status == PAYMENT_SURPLUS && refund->returned_amount < refund->amount)
 		payguard_refund_surplus(order, payment, REFUND_AWAITING_APPROVAL);
+}
+
+/*
+ * fill_in adds what was missing of money that is back: the channel's id, the amount. Another
+ * amount than was taken for granted is corrected; another than was reported before is a
+ * contradiction.
+ */
+static void
+fill_in(Order *order, const Payment *payment, Refund *refund, const Report *report,
+		Applied *applied)
+{
+	bool corrected =
+		report->amount != NO_AMOUNT && report->amount != refund->returned_amount;
+	FieldSet also = 0;
+
+	if (corrected && refund->amount_verified)
+	{
+		contradict(refund, report, "refund_mismatch",
+				   "The channel has reported another amount before.", applied);
+		return;
+	}
+	if (report->txn_id && refund->channel_refund_id == NULL)
+	{
+		refund->channel_refund_id = report->txn_id;
+		also |= FIELD(REFUND_F_CHANNEL_REFUND_ID);
+	}
+	if (report->amount != NO_AMOUNT && !refund->amount_verified)
+	{
+		refund->amount_verified = true;
+		also |= FIELD(REFUND_F_AMOUNT_VERIFIED);
+	}
+	if (corrected)
+	{
+		RefundBalance balance;
+
+		lock_balance(payment, &balance);
+		uncount_returned(order, payment, refund, &balance);
+		refund->returned_amount = report->amount;
+		also |= FIELD(REFUND_F_RETURNED_AMOUNT);
+		count_returned(order, payment, refund, &balance, refund->returned_amount);
+	}
+	if (also == 0)
+		return;
+	refund_change(refund, REFUND_SUCCEEDED, also, report_details(report));
+	applied->changed = true;
+	if (corrected)
+		check_returned(order, payment, refund, report);
 }
 
 /*
@@ -827,14 +882,16 @@ note_not_returned(Order *order, const Payment *payment, Refund *refund,
 		store_balance(&balance);
 	}
 	refund->returned_amount = NO_AMOUNT;
+	refund->amount_verified = false;
 	refund->completed_at = GetCurrentTimestamp();
 	refund->failure_code =
 		report->code ? report->code
 					 : payguard_text(payguard_channel_status_name(report->status));
 	refund->failure_message = report->message;
 	refund_change(refund, REFUND_FAILED,
-				  FIELD(REFUND_F_RETURNED_AMOUNT) | FIELD(REFUND_F_COMPLETED_AT) |
-					  FIELD(REFUND_F_FAILURE_CODE) | FIELD(REFUND_F_FAILURE_MESSAGE),
+				  FIELD(REFUND_F_RETURNED_AMOUNT) | FIELD(REFUND_F_AMOUNT_VERIFIED) |
+					  FIELD(REFUND_F_COMPLETED_AT) | FIELD(REFUND_F_FAILURE_CODE) |
+					  FIELD(REFUND_F_FAILURE_MESSAGE),
 				  report_details(report));
 	end_tasks(refund);
 	applied->changed = true;

@@ -114,6 +114,7 @@ static const Field refund_fields[N_REFUND_FIELDS] = {
 	[REFUND_F_AMOUNT] = COLUMN(Refund, amount, FIELD_AMOUNT),
 	[REFUND_F_CURRENCY] = COLUMN(Refund, currency, FIELD_TEXT),
 	[REFUND_F_RETURNED_AMOUNT] = COLUMN(Refund, returned_amount, FIELD_AMOUNT),
+	[REFUND_F_AMOUNT_VERIFIED] = COLUMN(Refund, amount_verified, FIELD_BOOL),
 	[REFUND_F_STATUS] = STATUS(Refund, status, payguard_refund_machine),
 	[REFUND_F_ORIGIN] = COLUMN(Refund, origin, FIELD_TEXT),
 	[REFUND_F_REVERSAL_KIND] = COLUMN(Refund, reversal_kind, FIELD_TEXT),

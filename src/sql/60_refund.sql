@@ -8,6 +8,7 @@ CREATE TABLE payguard.refunds (
   amount            bigint NOT NULL,
   currency          text COLLATE "C" NOT NULL,
   returned_amount   bigint,
+  amount_verified   boolean NOT NULL,
   status            text COLLATE "C" NOT NULL,
   origin            text COLLATE "C" NOT NULL,
   reversal_kind     text COLLATE "C",
@@ -22,7 +23,8 @@ CREATE TABLE payguard.refunds (
 );
 COMMENT ON TABLE payguard.refunds IS 'Movements of money back to the customer';
 COMMENT ON COLUMN payguard.refunds.amount IS 'As asked, in the currency''s minor unit';
-COMMENT ON COLUMN payguard.refunds.returned_amount IS 'As the channel reported';
+COMMENT ON COLUMN payguard.refunds.returned_amount IS 'As the channel reported; as asked where it named no amount';
+COMMENT ON COLUMN payguard.refunds.amount_verified IS 'The channel has named the amount that went back';
 COMMENT ON COLUMN payguard.refunds.origin IS 'request, surplus, or channel (the channel gave it back on its own)';
 COMMENT ON COLUMN payguard.refunds.reversal_kind IS 'Of a channel''s own: refund, chargeback or bank_return';
 CREATE UNIQUE INDEX refunds_idempotency_key ON payguard.refunds (idempotency_key)
