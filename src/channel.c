@@ -7,6 +7,7 @@
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
 #include "utils/lsyscache.h"
+#include "utils/varlena.h"
 
 #include "payguard.h"
 
@@ -16,6 +17,7 @@ static Interval *parse_interval(const char *value);
 static Interval *interval_argument(Datum value, bool isnull, const char *name);
 static void check_late_success(const text *late_success);
 static text *find_driver(const text *name);
+static bool is_function_name(const text *name);
 
 /*
  * payguard_channel_find reads a channel's settings; false: there is none of that name.
@@ -201,18 +203,34 @@ static text *
 find_driver(const text *name)
 {
 	LOCAL_FCINFO(fcinfo, 1);
-	Oid driver;
+	Oid driver = InvalidOid;
 
 	if (name == NULL)
 		return NULL;
 	InitFunctionCallInfoData(*fcinfo, NULL, 1, InvalidOid, NULL, NULL);
 	fcinfo->args[0].value = PointerGetDatum(name);
 	fcinfo->args[0].isnull = false;
-	driver = DatumGetObjectId(to_regproc(fcinfo));
-	if (fcinfo->isnull)
+	if (is_function_name(name))
+		driver = DatumGetObjectId(to_regproc(fcinfo));
+	if (!OidIsValid(driver))
 		payguard_arg_bad("driver",
 						 psprintf("There is no one function \"%s\".", payguard_str(name)),
 						 "Give the schema-qualified name of the driver function.");
 	return payguard_text(quote_qualified_identifier(
 		get_namespace_name(get_func_namespace(driver)), get_func_name(driver)));
+}
+
+/*
+ * is_function_name tells whether to_regproc() takes a text for a name in every version: 15
+ * raises an error of its own for bad syntax, and newer ones take a number or "-" for an OID.
+ */
+static bool
+is_function_name(const text *name)
+{
+	char *copy = text_to_cstring(name);
+	List *names;
+
+	if (strspn(copy, "-0123456789") == strlen(copy))
+		return false;
+	return SplitIdentifierString(copy, '.', &names) && list_length(names) <= 2;
 }

@@ -17,6 +17,7 @@
 #include "nodes/nodes.h"
 #include "utils/tuplestore.h"
 
+#include "compat.h"
 #include "machine.h"
 
 #define NO_AMOUNT INT64CONST(-1) /* amounts are >= 0 */
