@@ -66,7 +66,7 @@ typedef struct Table
 } Table;
 
 /* A query for several rows; a constant, whose address names the saved plan. */
-#define MAX_QUERY_PARAMETERS 4
+#define MAX_QUERY_PARAMETERS 6
 typedef struct RowQuery
 {
 	const char *where; /* the text behind WHERE, qualified, with $1 ... */
@@ -104,6 +104,7 @@ extern void payguard_store_refresh(void);
 extern void payguard_store_end(StoreMode mode);
 
 extern bool payguard_store_find(const Table *table, int key, const void *like, void *row);
+extern bool payguard_store_is_empty(const Table *table);
 extern int payguard_store_list(const Table *table, const RowQuery *query, Datum *values,
 							   void **rows);
 extern int payguard_store_lock_list(const Table *table, const RowQuery *query,
