@@ -99,6 +99,16 @@ typedef enum StoreMode
 	STORE_WRITE, /* reads with a snapshot of its own that sees all done so far */
 } StoreMode;
 
+typedef enum StoreSetting
+{
+	STORE_AUTO, /* payguard chooses */
+	STORE_SPI,
+	STORE_HEAP /* store_heap.c, as far as it goes */
+} StoreSetting;
+
+/* payguard.store, a StoreSetting */
+extern int payguard_store_setting;
+
 extern void payguard_store_begin(StoreMode mode);
 extern void payguard_store_refresh(void);
 extern void payguard_store_end(StoreMode mode);
@@ -128,5 +138,21 @@ extern bool payguard_store_has_user_triggers(const Table *table);
 extern bool payguard_store_expects(const char *relation, CmdType operation);
 extern Datum payguard_store_row_datum(const Table *table, const void *row,
 									  TupleDesc desc);
+
+/* For the stores alone. */
+extern bool payguard_field_get(const Field *field, const void *row, Datum *value);
+extern void payguard_field_set(const Field *field, void *row, Datum value, bool isnull);
+extern Oid payguard_field_type(const Field *field);
+
+/* store_heap.c; false: it does not apply, and SPI is to do it */
+extern bool payguard_heap_find(const Table *table, int key, const void *like, void *row,
+							   bool *found);
+extern bool payguard_heap_lock(const Table *table, int key, const void *like, void *row,
+							   bool *found);
+extern bool payguard_heap_insert(const Table *table, const void *row);
+extern bool payguard_heap_insert_new(const Table *table, int key, const void *row,
+									 bool *inserted);
+extern bool payguard_heap_update(const Table *table, FieldSet changed, const void *row,
+								 bool *updated);
 
 #endif

@@ -16,7 +16,7 @@ from common import HOT, SCRIPTS, Server, say, table
 
 ORDERS = int(sys.argv[1]) if len(sys.argv) > 1 else 100000
 SHORT, LONG = 100, 500
-STORES = ["spi"]
+STORES = ["spi", "heap"]
 
 
 class Counter:
