@@ -749,6 +749,7 @@ extern void payguard_request_begin(const char *function);
 extern void payguard_evidence_begin(const char *function);
 extern bool payguard_order_find(const text *order_id, Order *order);
 extern bool payguard_order_lock(const text *order_id, Order *order);
+extern bool payguard_order_lock_found(Order *order);
 extern void payguard_order_change(Order *order, OrderStatus to, FieldSet also,
 								  const char *kind, const Payment *payment,
 								  Jsonb *details);
@@ -757,6 +758,8 @@ extern bool payguard_refuse_not_found(const text *order_id, Refusal *refusal);
 extern bool payguard_refuse_version(const Order *order, int64 expected, Refusal *refusal);
 extern bool payguard_refuse_unpayable(const Order *order, TimestampTz now,
 									  Refusal *refusal);
+extern bool payguard_refuse_unpayable_briefly(const Order *order, TimestampTz now,
+											  Refusal *refusal);
 extern TupleDesc payguard_result_desc(FunctionCallInfo fcinfo);
 extern Datum payguard_row_result(FunctionCallInfo fcinfo, const Table *table,
 								 const void *row);

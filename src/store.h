@@ -15,6 +15,7 @@
 #include "access/tupdesc.h"
 #include "datatype/timestamp.h"
 #include "nodes/nodes.h"
+#include "storage/itemptr.h"
 #include "utils/tuplestore.h"
 
 #include "compat.h"
@@ -86,7 +87,9 @@ typedef struct Statement
 /* What every row struct begins with. */
 typedef struct RowHeader
 {
-	TransactionId xmin; /* who wrote this version of the row; invalid in a row not stored */
+	TransactionId xmin;	 /* who wrote this version of the row; invalid in a row not stored */
+	ItemPointerData tid; /* where store_heap.c found or locked it; invalid: it did not */
+	uint64 snapshot;	 /* payguard_store_snapshot at that time */
 } RowHeader;
 
 /* A set of fields, as 1 << field. */
@@ -140,6 +143,7 @@ extern Datum payguard_store_row_datum(const Table *table, const void *row,
 									  TupleDesc desc);
 
 /* For the stores alone. */
+extern uint64 payguard_store_snapshot;
 extern bool payguard_field_get(const Field *field, const void *row, Datum *value);
 extern void payguard_field_set(const Field *field, void *row, Datum value, bool isnull);
 extern Oid payguard_field_type(const Field *field);

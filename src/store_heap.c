@@ -127,10 +127,12 @@ static Oid guard_function(void);
 static RegProcedure equality(const Field *field);
 static bool find_row(HeapTable *known, Relation relation, int key, const void *like,
 					 Snapshot snapshot, TupleTableSlot *slot);
+static bool is_known_place(const void *row);
 static bool lock_row(HeapTable *known, Relation relation, int key, const void *like,
 					 TupleTableSlot *slot);
 static bool has_key(const HeapTable *known, int key, const void *like,
 					TupleTableSlot *slot);
+static bool is_same(const Field *field, Datum a, Datum b);
 static void read_slot(const HeapTable *known, TupleTableSlot *slot, void *row);
 static bool begin_write(Access *access, const Table *table, bool insert, FieldSet changed);
 static Bitmapset *changed_columns(const HeapTable *known, FieldSet fields);
@@ -140,6 +142,7 @@ static TupleTableSlot *new_row(Access *access, const void *row);
 static bool insert_speculatively(Access *access, TupleTableSlot *slot, List *arbiters);
 static void check_visible(Access *access, ItemPointer tid);
 static bool update_row(Access *access, FieldSet changed, const void *row);
+static bool find_again(Access *access, const void *row, TupleTableSlot *slot);
 static bool is_row_meant(const HeapTable *known, const void *row, FieldSet changed,
 						 TupleTableSlot *old);
 static void changed_row(Access *access, FieldSet changed, const void *row,
@@ -185,7 +188,8 @@ payguard_heap_lock(const Table *table, int key, const void *like, void *row, boo
 	HeapTable *known;
 	TupleTableSlot *slot;
 
-	if (!serves(table) || XactReadOnly)
+	*found = true;
+	if (!serves(table) || XactReadOnly || IsInParallelMode())
 		return false;
 	known = open_table(table, RowShareLock, &relation);
 	if (known == NULL)
@@ -198,8 +202,12 @@ payguard_heap_lock(const Table *table, int key, const void *like, void *row, boo
 	CommandCounterIncrement();
 	PushActiveSnapshot(GetTransactionSnapshot());
 	slot = table_slot_create(relation, NULL);
-	*found = find_row(known, relation, key, like, GetActiveSnapshot(), slot) &&
-			 lock_row(known, relation, key, like, slot);
+	if (is_known_place(like))
+		slot->tts_tid = ((const RowHeader *) like)->tid;
+	else
+		*found = find_row(known, relation, key, like, GetActiveSnapshot(), slot);
+	if (*found)
+		*found = lock_row(known, relation, key, like, slot);
 	if (*found)
 		read_slot(known, slot, row);
 	ExecDropSingleTupleTableSlot(slot);
@@ -678,8 +686,22 @@ find_row(HeapTable *known, Relation relation, int key, const void *like,
 }
 
 /*
- * lock_row locks the newest version of the row in the slot, which it reads; false: the row is
- * gone. As nodeLockRows.c does it.
+ * is_known_place tells whether a row that was found still stands where it did: that version of
+ * it, or what has become of it. (In SERIALIZABLE it is read again, since reading is what may
+ * fail there.)
+ */
+static bool
+is_known_place(const void *row)
+{
+	const RowHeader *header = row;
+
+	return ItemPointerIsValid(&header->tid) &&
+		   header->snapshot == payguard_store_snapshot && !IsolationIsSerializable();
+}
+
+/*
+ * lock_row locks the newest version of the row whose tid is in the slot, and reads it; false:
+ * the row is gone. As nodeLockRows.c does it.
  */
 static bool
 lock_row(HeapTable *known, Relation relation, int key, const void *like,
@@ -731,11 +753,29 @@ has_key(const HeapTable *known, int key, const void *like, TupleTableSlot *slot)
 		Datum wanted;
 
 		if (isnull || !payguard_field_get(field, like, &wanted) ||
-			!DatumGetBool(OidFunctionCall2Coll(equality(field), C_COLLATION_OID, value,
-											   wanted)))
+			!is_same(field, value, wanted))
 			return false;
 	}
 	return true;
+}
+
+/*
+ * is_same compares two values of a field of a key.
+ */
+static bool
+is_same(const Field *field, Datum a, Datum b)
+{
+	switch (field->type)
+	{
+		case FIELD_TEXT:
+			return payguard_text_equal(DatumGetTextPP(a), DatumGetTextPP(b));
+		case FIELD_UUID:
+			return memcmp(DatumGetUUIDP(a), DatumGetUUIDP(b), UUID_LEN) == 0;
+		case FIELD_ID:
+			return DatumGetInt64(a) == DatumGetInt64(b);
+		default:
+			elog(ERROR, "payguard: column \"%s\" is no key", field->column);
+	}
 }
 
 /*
@@ -744,6 +784,7 @@ has_key(const HeapTable *known, int key, const void *like, TupleTableSlot *slot)
 static void
 read_slot(const HeapTable *known, TupleTableSlot *slot, void *row)
 {
+	RowHeader *header = row;
 	bool isnull;
 
 	slot_getallattrs(slot);
@@ -755,8 +796,10 @@ read_slot(const HeapTable *known, TupleTableSlot *slot, void *row)
 		payguard_field_set(&known->table->fields[f], row, slot->tts_values[column],
 						   slot->tts_isnull[column]);
 	}
-	((RowHeader *) row)->xmin = DatumGetTransactionId(
+	header->xmin = DatumGetTransactionId(
 		slot_getsysattr(slot, MinTransactionIdAttributeNumber, &isnull));
+	header->tid = slot->tts_tid;
+	header->snapshot = payguard_store_snapshot;
 }
 
 /*
@@ -976,7 +1019,8 @@ update_row(Access *access, FieldSet changed, const void *row)
 	List *recheck = NIL;
 
 	CheckCmdReplicaIdentity(relation, CMD_UPDATE);
-	if (!find_row(known, relation, 0, row, estate->es_snapshot, old))
+	if (!find_again(access, row, old) &&
+		!find_row(known, relation, 0, row, estate->es_snapshot, old))
 		return false;
 	for (;;)
 	{
@@ -1018,6 +1062,21 @@ update_row(Access *access, FieldSet changed, const void *row)
 		if (!has_key(known, 0, row, old))
 			return false;
 	}
+}
+
+/*
+ * find_again reads a row where it was found or locked before; false: that version of it is not
+ * the one to be seen any more.
+ */
+static bool
+find_again(Access *access, const void *row, TupleTableSlot *slot)
+{
+	ItemPointerData tid = ((const RowHeader *) row)->tid;
+
+	return ItemPointerIsValid(&tid) &&
+		   table_tuple_fetch_row_version(access->relation, &tid,
+										 access->estate->es_snapshot, slot) &&
+		   has_key(access->known, 0, row, slot);
 }
 
 /*

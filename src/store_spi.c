@@ -75,6 +75,12 @@ typedef struct PlanEntry
 
 static HTAB *plans = NULL;
 
+/*
+ * The number of the snapshot that rows are found with. As long as it is the same, so is the
+ * snapshot, and no version of a row that it shows can be taken away.
+ */
+uint64 payguard_store_snapshot = 0;
+
 /* The statement that protect.c must let through. */
 static struct
 {
@@ -125,6 +131,7 @@ payguard_store_begin(StoreMode mode)
 {
 	MemoryContext caller = CurrentMemoryContext;
 
+	payguard_store_snapshot++;
 	if (mode == STORE_WRITE)
 	{
 		CommandCounterIncrement();
@@ -142,6 +149,7 @@ payguard_store_begin(StoreMode mode)
 void
 payguard_store_refresh(void)
 {
+	payguard_store_snapshot++;
 	CommandCounterIncrement();
 	PopActiveSnapshot();
 	PushActiveSnapshot(GetTransactionSnapshot());
@@ -155,6 +163,7 @@ payguard_store_end(StoreMode mode)
 {
 	MemoryContext caller = CurrentMemoryContext;
 
+	payguard_store_snapshot++;
 	SPI_finish();
 	if (mode == STORE_WRITE)
 		PopActiveSnapshot();
@@ -231,6 +240,8 @@ list_rows(const Table *table, Operation operation, const RowQuery *query, Datum 
  * payguard_store_lock reads and locks the newest version of a row, waiting for other
  * transactions as long as lock_timeout allows; false where there is none. In REPEATABLE READ
  * and SERIALIZABLE it raises 40001 where the newest version is not the visible one.
+ *
+ * like: where it is a row that was found, the store may know where it stands.
  */
 bool
 payguard_store_lock(const Table *table, int key, const void *like, void *row)
