@@ -93,7 +93,7 @@ SELECT id, pg_temp.resolve(k, id, a) FROM (VALUES
   (24, 'missing_locally', 'R-here', 'accept'), (25, 'missing_locally', 'R-chargeback', 'accept'), (26, 'missing_at_channel', 'T-there-grace', 'waive'),
   (27, 'missing_locally', 'R-here-grace', 'accept')) r (n, k, id, a) ORDER BY n;
 SELECT (payguard.resolve_finding(alert_id, 'waive', 'the statement of yesterday')).outcome FROM payguard.alerts WHERE kind = 'settlement_missing_at_channel' AND resolved_at IS NULL ORDER BY alert_id;
-SELECT pg_temp.answer(format('SELECT payguard.resolve_finding(%s, %L, %L)', alert_id, 'waive', 'x')) FROM payguard.alerts WHERE kind = 'settlement_amount_mismatch' AND order_id = 'settle-amount';
+SELECT regexp_replace(pg_temp.answer(format('SELECT payguard.resolve_finding(%s, %L, %L)', alert_id, 'waive', 'x')), 'finding \d+', 'finding <n>') AS again FROM payguard.alerts WHERE kind = 'settlement_amount_mismatch' AND order_id = 'settle-amount';
 -- what has become of it
 RESET SESSION AUTHORIZATION;
 SELECT o.order_id, o.status, o.refunded_amount AS back, string_agg(concat_ws(' ', p.status, p.channel_txn_id, p.received_amount, p.received_currency, r.status, r.amount, r.returned_amount), ', ' ORDER BY p.channel_txn_id COLLATE "C", r.created_at, r.amount) AS payments
