@@ -866,6 +866,8 @@ extern void payguard_refund_reverse(Order *order, const Payment *payment,
 									Applied *applied);
 extern void payguard_refund_report(Order *order, const Report *report, Refund *refund,
 								   Applied *applied);
+extern void payguard_refund_rest(Order *order, const Payment *payment, text *key,
+								 text *reason);
 extern bool payguard_refund_find_reversed(text *channel, text *txn_id, Payment *payment);
 
 /* channel.c */
