@@ -780,6 +780,7 @@ extern void payguard_payment_change(const Order *order, Payment *payment,
 extern void payguard_payment_must_exist(const pg_uuid_t *payment_id, Payment *payment);
 extern void payguard_payment_lock(const pg_uuid_t *payment_id, Order *order,
 								  Payment *payment);
+extern bool payguard_payment_reread(const pg_uuid_t *payment_id, Payment *payment);
 extern bool payguard_payment_withdraw_charge(const Payment *payment);
 extern void payguard_payment_end_tasks(const Payment *payment);
 extern void payguard_payment_close(Order *order, Payment *payment);
