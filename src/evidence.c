@@ -304,6 +304,7 @@ payguard_record_apply(Order *order, const Channel *channel, const Report *report
 			? !payguard_store_try(run_supersede_and_record, &r)
 			: !insert_recorded(order, channel->name, report, decision.payment, NULL, payment))
 	{
+		payguard_store_refresh();
 		payguard_record_apply(order, channel, report, payment, applied);
 		return;
 	}

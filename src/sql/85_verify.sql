@@ -98,7 +98,8 @@ AS $$
   FROM payguard.notifications n
   WHERE n.result = 'contradicting' AND NOT EXISTS (
     SELECT FROM payguard.alerts a
-    WHERE a.payment_id = n.payment_id OR a.refund_id = n.refund_id OR a.cause = n.event_id)
+    -- the alert may be about the charge that the message's payment is a second name of
+    WHERE a.order_id = n.order_id OR a.cause = n.event_id)
   -- I5: versions ascend by one, the status follows the graph
   UNION ALL
   SELECT 'I5', 'order ' || order_id,

@@ -353,8 +353,8 @@ def broken_promises(tables):
             wrong.append(f"I6 payment {b['payment_id']}: more goes back than came: {b}")
     for n in tables.notifications:
         if n["result"] in ("unmatched", "contradicting") and not any(
-                a["cause"] == n["event_id"] or (n["payment_id"] and a["payment_id"] == n["payment_id"]) or
-                (n["refund_id"] and a["refund_id"] == n["refund_id"]) for a in tables.alerts):
+                a["cause"] == n["event_id"] or (n["order_id"] and a["order_id"] == n["order_id"])
+                for a in tables.alerts):
             wrong.append(f"I9 message {n['event_id']} is {n['result']} and nobody was told")
     for o in tables.orders:
         p = payments.get(o["payment_id"])
