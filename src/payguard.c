@@ -13,7 +13,8 @@ PG_MODULE_MAGIC;
 extern PGDLLEXPORT void _PG_init(void);
 
 /*
- * _PG_init defines the settings. payguard needs no shared_preload_libraries.
+ * _PG_init defines the settings and sets up the counters. payguard works without
+ * shared_preload_libraries; only what is refused and replayed is not counted then.
  */
 void
 _PG_init(void)
@@ -34,4 +35,5 @@ _PG_init(void)
 							 &payguard_notify_tasks, false, PGC_USERSET, 0, NULL, NULL,
 							 NULL);
 	MarkGUCPrefixReserved("payguard");
+	payguard_counters_init();
 }

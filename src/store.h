@@ -72,13 +72,15 @@ typedef struct RowQuery
 	Oid types[MAX_QUERY_PARAMETERS]; /* of the parameters, ended by InvalidOid */
 } RowQuery;
 
-/* A statement on many rows of one table, which it may update; a constant, as RowQuery. */
+/* A statement on many rows of one table, which it may update or delete from; a constant, as
+ * RowQuery. */
 #define MAX_STATEMENT_PARAMETERS 8
 typedef struct Statement
 {
 	const char *sql; /* qualified, with $1 ... */
 	Oid types[MAX_STATEMENT_PARAMETERS + 1]; /* of the parameters, ended by InvalidOid */
 	const char *updates;					 /* the table that it updates, or NULL */
+	const char *deletes;					 /* the table that it deletes from, or NULL */
 } Statement;
 
 /* What every row struct begins with. */
@@ -119,6 +121,7 @@ extern bool payguard_store_try(void (*write)(void *), void *argument);
 extern Datum payguard_store_result(int row, int column, bool *isnull);
 extern void payguard_store_put_results(Tuplestorestate *store, TupleDesc desc);
 extern void payguard_store_make_durable(const void *row);
+extern void payguard_store_make_all_durable(void);
 extern bool payguard_store_expects(const char *relation, CmdType operation);
 extern Datum payguard_store_row_datum(const Table *table, const void *row,
 									  TupleDesc desc);

@@ -291,8 +291,9 @@ payguard_store_execute(const Statement *statement, Datum *values, const char *nu
 			elog(ERROR, "payguard: cannot prepare \"%s\": %s", statement->sql,
 				 SPI_result_code_string(SPI_result));
 	}
-	result = run_plan(entry->plan, values, nulls, false, statement->updates,
-					  statement->updates ? CMD_UPDATE : CMD_UNKNOWN);
+	result = run_plan(entry->plan, values, nulls, false,
+					  statement->updates ? statement->updates : statement->deletes,
+					  statement->updates ? CMD_UPDATE : CMD_DELETE);
 	if (result < 0)
 		elog(ERROR, "payguard: SPI_execute_plan failed: %s",
 			 SPI_result_code_string(result));
@@ -394,6 +395,21 @@ payguard_store_make_durable(const void *row)
 	 */
 	if (synchronous_commit > SYNCHRONOUS_COMMIT_LOCAL_FLUSH && SyncRepRequested())
 		wait_for_standby(Max(commit, GetFlushRecPtr(NULL)));
+}
+
+/*
+ * payguard_store_make_all_durable does the same for everything that can be seen now.
+ */
+void
+payguard_store_make_all_durable(void)
+{
+	XLogRecPtr now = GetXLogInsertRecPtr();
+
+	if (synchronous_commit == SYNCHRONOUS_COMMIT_OFF)
+		return;
+	XLogFlush(now);
+	if (synchronous_commit > SYNCHRONOUS_COMMIT_LOCAL_FLUSH && SyncRepRequested())
+		wait_for_standby(now);
 }
 
 /*

@@ -12,7 +12,7 @@ SET search_path = pg_catalog, pg_temp
 AS $$
   VALUES ('orders'), ('channels'), ('payments'), ('events'), ('notifications'), ('deadlines'),
     ('refunds'), ('refund_balances'), ('tasks'), ('leases'),
-    ('finished_tasks'), ('alerts')
+    ('finished_tasks'), ('alerts'), ('counter_samples'), ('consumers'), ('totals'), ('maintenance')
 $$;
 COMMENT ON FUNCTION payguard.own_tables() IS 'The names of payguard''s tables';
 
@@ -89,6 +89,9 @@ AS $$
       ('notifications_pkey', 'CREATE UNIQUE INDEX notifications_pkey ON payguard.notifications USING btree (channel, event_id)'),
       ('tasks_of_payment', 'CREATE UNIQUE INDEX tasks_of_payment ON payguard.tasks USING btree (payment_id, kind) WHERE (refund_id IS NULL)'),
       ('tasks_of_refund', 'CREATE UNIQUE INDEX tasks_of_refund ON payguard.tasks USING btree (refund_id, kind) WHERE (refund_id IS NOT NULL)'),
+      ('consumers_pkey', 'CREATE UNIQUE INDEX consumers_pkey ON payguard.consumers USING btree (consumer)'),
+      ('totals_pkey', 'CREATE UNIQUE INDEX totals_pkey ON payguard.totals USING btree (bucket, subject, channel, currency, status)'),
+      ('maintenance_pkey', 'CREATE UNIQUE INDEX maintenance_pkey ON payguard.maintenance USING btree (duty)'),
       ('alerts_open', 'CREATE UNIQUE INDEX alerts_open ON payguard.alerts USING btree (kind, cause) WHERE (resolved_at IS NULL)')
   )
   SELECT 'table ' || name, 'is missing' FROM own WHERE oid IS NULL
