@@ -226,7 +226,7 @@ static const Statement add_totals = {
 	"  UNION ALL SELECT 'orders', '', '', e.to_status, e.at FROM e"
 	"   WHERE e.version IS NOT NULL AND e.from_status IS DISTINCT FROM e.to_status"
 	"  UNION ALL SELECT 'payments', p.channel, p.currency,"
-	"    CASE e.kind WHEN 'order.paying' THEN 'pending' WHEN 'order.paid' THEN 'succeeded'"
+	"    CASE e.kind WHEN 'order.paying' THEN 'started' WHEN 'order.paid' THEN 'succeeded'"
 	"    ELSE e.to_status END, e.at"
 	"   FROM e JOIN payguard.payments p ON p.payment_id = e.payment_id"
 	"   WHERE e.refund_id IS NULL AND (e.kind = 'order.paying'"

@@ -25,7 +25,7 @@ CREATE TABLE payguard.totals (
 COMMENT ON TABLE payguard.totals IS
   'How often orders, payments and refunds entered a state: maintain() adds each event once';
 COMMENT ON COLUMN payguard.totals.bucket IS 'Five minutes, kept for 35 days; -infinity: since ever';
-COMMENT ON COLUMN payguard.totals.subject IS 'orders, payments, refunds; events, whose status is their kind';
+COMMENT ON COLUMN payguard.totals.subject IS 'orders, payments, refunds; events, whose status is their kind. A payment that was begun has entered started';
 
 CREATE TABLE payguard.maintenance (
   duty    text COLLATE "C" PRIMARY KEY,
@@ -185,7 +185,7 @@ BEGIN
       WHERE t.bucket >= payguard.bucket_of(now_is - 2 * period) AND t.subject = 'payments'
     ), summed AS (
       SELECT c.split,
-             coalesce(sum(c.n) FILTER (WHERE c.recent AND c.status = 'pending'), 0) AS started,
+             coalesce(sum(c.n) FILTER (WHERE c.recent AND c.status = 'started'), 0) AS started,
              coalesce(sum(c.n) FILTER (WHERE c.recent AND c.status = 'succeeded'), 0) AS good,
              coalesce(sum(c.n) FILTER (WHERE c.recent AND c.status = 'failed'), 0) AS bad,
              coalesce(sum(c.n) FILTER (WHERE c.recent AND c.status = 'surplus'), 0) AS twice,
