@@ -204,7 +204,7 @@ payguard_read_events(PG_FUNCTION_ARGS)
 	n = read_window(&position, max, rsinfo);
 	if (n == 0 && open_next(consumer, &position))
 		n = read_window(&position, max, rsinfo);
-	/* what a reader does about an event must not outlive it */
+	/* what a reader does about an event must not outlive it; the position was locked later */
 	if (n > 0)
 		payguard_store_make_all_durable();
 	payguard_store_end(STORE_WRITE);

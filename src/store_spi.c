@@ -398,18 +398,17 @@ payguard_store_make_durable(const void *row)
 }
 
 /*
- * payguard_store_make_all_durable does the same for everything that can be seen now.
+ * payguard_store_make_all_durable does the same for everything that was committed before this
+ * transaction's last write.
  */
 void
 payguard_store_make_all_durable(void)
 {
-	XLogRecPtr now = GetXLogInsertRecPtr();
-
-	if (synchronous_commit == SYNCHRONOUS_COMMIT_OFF)
+	if (synchronous_commit == SYNCHRONOUS_COMMIT_OFF || XLogRecPtrIsInvalid(XactLastRecEnd))
 		return;
-	XLogFlush(now);
+	XLogFlush(XactLastRecEnd);
 	if (synchronous_commit > SYNCHRONOUS_COMMIT_LOCAL_FLUSH && SyncRepRequested())
-		wait_for_standby(now);
+		wait_for_standby(XactLastRecEnd);
 }
 
 /*
