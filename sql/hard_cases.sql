@@ -25,14 +25,14 @@ SELECT outcome, replayed FROM payguard.report_payment(:'s', 'succeeded', 'hard-1
 SELECT * FROM pg_temp.payments('hard-1');
 -- the attempt's own money is recorded before the worker's answer: one charge, one payment
 SELECT pg_temp.attempt('hard-2', 'request') IS NOT NULL AS requested;
-SELECT task_id AS t, lease_token AS k FROM payguard.claim_tasks('w', 1, channels := '{hard}') \gset
+SELECT task_id AS t, lease_token AS k FROM payguard.claim_tasks('w', 1, kinds := '{charge}', channels := '{hard}') \gset
 SELECT outcome, order_status FROM payguard.record_payment('hard-2', 'hard', 'hard-2/t', 1000, 'EUR');
 SELECT outcome FROM payguard.complete_task(:t, :'k', 'succeeded', 'hard-2/t', 1000, 'EUR');
 SELECT * FROM pg_temp.payments('hard-2');
 SELECT count(*) AS tasks FROM payguard.tasks WHERE order_id = 'hard-2';
 -- an answer that names another order's transaction: kept, and the channel is asked again
 SELECT pg_temp.attempt('hard-3', 'request') IS NOT NULL AS requested;
-SELECT task_id AS t, lease_token AS k FROM payguard.claim_tasks('w', 1, channels := '{hard}') \gset
+SELECT task_id AS t, lease_token AS k FROM payguard.claim_tasks('w', 1, kinds := '{charge}', channels := '{hard}') \gset
 SELECT outcome FROM payguard.complete_task(:t, :'k', 'pending', 'hard-2/t');
 SELECT kind FROM payguard.tasks WHERE order_id = 'hard-3';
 -- a message that could not be read is read when it comes again

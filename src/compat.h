@@ -10,9 +10,15 @@
 #include "access/transam.h"
 #include "replication/walsender_private.h"
 #include "utils/acl.h"
+#include "utils/jsonb.h"
 
 #if PG_VERSION_NUM < 150000
 #error "payguard needs PostgreSQL 15 or newer"
+#endif
+
+/* 18 has pg_noreturn instead, in front of a declaration. */
+#ifndef pg_attribute_noreturn
+#define pg_attribute_noreturn() __attribute__((noreturn))
 #endif
 
 #if PG_VERSION_NUM >= 160000
@@ -22,6 +28,19 @@
 #else
 #define payguard_may_execute(function, role)                                             \
 	(pg_proc_aclcheck((function), (role), ACL_EXECUTE) == ACLCHECK_OK)
+#endif
+
+/* A jsonb value in the making; "result" is there after its end was pushed. */
+#if PG_VERSION_NUM >= 190000
+typedef JsonbInState JsonBuilder;
+#define payguard_push_json(builder, token, value) pushJsonbValue((builder), (token), (value))
+#else
+typedef struct JsonBuilder
+{
+	JsonbParseState *parseState;
+	JsonbValue *result;
+} JsonBuilder;
+#define payguard_push_json(builder, token, value)                                        	((builder)->result = pushJsonbValue(&(builder)->parseState, (token), (value)))
 #endif
 
 /* The oldest transaction whose outcome can still be looked up. */

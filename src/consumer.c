@@ -65,7 +65,7 @@ static const Statement add_consumer = {
 	" ON CONFLICT (consumer) DO NOTHING",
 	{TEXTOID, INT8OID, InvalidOid},
 	NULL,
-	NULL};
+	CMD_UNKNOWN};
 
 static const Statement lock_consumer = {
 	"SELECT window_id, low_event, high_event, last_event, late_xids, open_xids,"
@@ -73,14 +73,14 @@ static const Statement lock_consumer = {
 	" WHERE consumer " OP("=") " $1 FOR UPDATE",
 	{TEXTOID, INT8OID, InvalidOid},
 	NULL,
-	NULL};
+	CMD_UNKNOWN};
 
 static const Statement last_visible_event = {
 	"SELECT e.event_id FROM payguard.events e WHERE e.xid " OP("<>") " $1"
 	" ORDER BY e.event_id DESC LIMIT 1",
 	{XID8OID, InvalidOid},
 	NULL,
-	NULL};
+	CMD_UNKNOWN};
 
 /*
  * $1 consumer, $2 high_event, $3 the first xid that no transaction had when high_event was
@@ -118,7 +118,7 @@ static const Statement open_window = {
 	" RETURNING u.window_id, u.low_event, u.high_event, u.last_event, u.late_xids, u.open_xids",
 	{TEXTOID, INT8OID, XID8OID, XID8OID, InvalidOid},
 	"consumers",
-	NULL};
+	CMD_UPDATE};
 
 /* $1 consumer, $2 system identifier */
 static const Statement start_anew = {
@@ -131,7 +131,7 @@ static const Statement start_anew = {
 	" RETURNING c.window_id, c.low_event, c.high_event, c.last_event, c.late_xids, c.open_xids",
 	{TEXTOID, INT8OID, InvalidOid},
 	"consumers",
-	NULL};
+	CMD_UPDATE};
 
 /* $1 window_id, $2 behind which event, $3 up to which, $4 of these transactions, $5 how many */
 static const Statement late_events = {
@@ -140,7 +140,7 @@ static const Statement late_events = {
 	" AND e.xid " OP("=") " ANY ($4) ORDER BY e.event_id LIMIT $5",
 	{INT8OID, INT8OID, INT8OID, XID8ARRAYOID, INT8OID, InvalidOid},
 	NULL,
-	NULL};
+	CMD_UNKNOWN};
 
 /* $4: not of these transactions */
 static const Statement events_between = {
@@ -149,20 +149,20 @@ static const Statement events_between = {
 	" AND e.xid " OP("<>") " ALL ($4) ORDER BY e.event_id LIMIT $5",
 	{INT8OID, INT8OID, INT8OID, XID8ARRAYOID, INT8OID, InvalidOid},
 	NULL,
-	NULL};
+	CMD_UNKNOWN};
 
 static const Statement move_consumer = {
 	"UPDATE ONLY payguard.consumers SET last_event = $2,"
 	" committed_at = pg_catalog.clock_timestamp() WHERE consumer " OP("=") " $1",
 	{TEXTOID, INT8OID, InvalidOid},
 	"consumers",
-	NULL};
+	CMD_UPDATE};
 
 static const Statement delete_consumer = {
 	"DELETE FROM ONLY payguard.consumers WHERE consumer " OP("=") " $1 RETURNING 1",
 	{TEXTOID, InvalidOid},
-	NULL,
-	"consumers"};
+	"consumers",
+	CMD_DELETE};
 
 static bool lock_position(const text *consumer, Position *position, bool *same_cluster);
 static void read_position(Position *position);

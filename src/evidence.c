@@ -26,8 +26,10 @@ static const RowQuery unverified_surplus = {
 
 static bool changes_nothing(const Payment *payment, const Report *report);
 static void follow_once(Order *order, Payment *payment, const Channel *channel,
-						const Report *report, const Decision *decision,
+						const Report *report, const Decision *decision, const Known *known,
 						Applied *applied);
+static Decision decide_or_hold(const Order *order, const Report *report, Facts *facts);
+static RefundStatus refund_status(const Decision *decision, const Report *report);
 static bool is_no_answer(const Report *report);
 static bool has_open_amount(const Payment *payment);
 static bool txn_is_another_payment(Order *order, Payment *payment, const Report *report,
@@ -50,7 +52,8 @@ static void contradict(const Payment *payment, const Report *report, const char 
 					   const char *why, Applied *applied);
 static void supersede_other(Order *order);
 static void follow(Order *order, Payment *payment, const Channel *channel,
-				   const Report *report, const Decision *decision, Applied *applied);
+				   const Report *report, const Decision *decision, const Known *known,
+				   Applied *applied);
 static FieldSet take_money(Payment *payment, const Report *report);
 static FieldSet note_failure(Payment *payment, const Report *report);
 static FieldSet note_txn(Payment *payment, const Report *report);
@@ -78,6 +81,18 @@ void
 payguard_evidence_apply(Order *order, Payment *payment, const Report *reported,
 						Applied *applied)
 {
+	payguard_evidence_answer(order, payment, reported, NULL, applied);
+}
+
+/*
+ * payguard_evidence_answer is payguard_evidence_apply for a worker's answer about a live
+ * payment, where the caller has looked up before what is looked up here otherwise. A transaction
+ * that is taken in this very moment is error 23505 then, for the caller to catch.
+ */
+void
+payguard_evidence_answer(Order *order, Payment *payment, const Report *reported,
+						 const Known *known, Applied *applied)
+{
 	Report report = *reported;
 	Channel channel;
 	Facts facts;
@@ -89,17 +104,21 @@ payguard_evidence_apply(Order *order, Payment *payment, const Report *reported,
 		apply_to_dismissed(order, payment, &report, applied);
 		return;
 	}
-	payguard_channel_of(payment, &channel);
+	if (known)
+		channel = *known->channel;
+	else
+		payguard_channel_of(payment, &channel);
 	if (report.status == CHANNEL_NOT_FOUND && not_found_is_final(payment, &channel))
 	{
 		report.status = CHANNEL_CLOSED;
 		if (report.code == NULL)
 			report.code = payguard_text("not_found");
 	}
-	if (!txn_is_another_payment(order, payment, &report, applied))
+	if ((known && known->new_txn) ||
+		!txn_is_another_payment(order, payment, &report, applied))
 	{
 		read_facts(order, payment, &channel, &report, &facts);
-		decision = payguard_decide(&facts);
+		decision = decide_or_hold(order, &report, &facts);
 		if (decision.second_charge)
 			record_second_charge(order, payment, &report, applied);
 		else if (decision.fill_in)
@@ -108,11 +127,37 @@ payguard_evidence_apply(Order *order, Payment *payment, const Report *reported,
 			contradict(payment, &report, "contradiction",
 					   "The channel has reported before that it took the money.", applied);
 		else
-			follow_once(order, payment, &channel, &report, &decision, applied);
+			follow_once(order, payment, &channel, &report, &decision, known, applied);
 	}
 	if (decision.query ||
 		((is_no_answer(&report) || applied->contradicts) && has_open_amount(payment)))
 		payguard_task_query(payment, &channel);
+}
+
+/*
+ * decide_or_hold decides. Late money does not pay an order by itself that needs an approval, or
+ * that an operator wants to give back; a live attempt was allowed when it was started.
+ */
+static Decision
+decide_or_hold(const Order *order, const Report *report, Facts *facts)
+{
+	Decision decision = payguard_decide(facts);
+
+	if (decision.payment != PAYMENT_SUCCEEDED ||
+		(facts->payment != PAYMENT_NONE && facts->payment != PAYMENT_FAILED) ||
+		!(report->give_back || payguard_policy_holds(order)))
+		return decision;
+	facts->late_success = LATE_HOLD;
+	return payguard_decide(facts);
+}
+
+/*
+ * refund_status returns the state in which surplus money's refund begins.
+ */
+static RefundStatus
+refund_status(const Decision *decision, const Report *report)
+{
+	return decision->hold && !report->give_back ? REFUND_AWAITING_APPROVAL : REFUND_PENDING;
 }
 
 typedef struct Following
@@ -122,6 +167,7 @@ typedef struct Following
 	const Channel *channel;
 	const Report *report;
 	const Decision *decision;
+	const Known *known;
 	Applied *applied;
 } Following;
 
@@ -130,7 +176,8 @@ run_follow(void *argument)
 {
 	Following *f = argument;
 
-	follow(f->order, f->payment, f->channel, f->report, f->decision, f->applied);
+	follow(f->order, f->payment, f->channel, f->report, f->decision, f->known,
+		   f->applied);
 }
 
 /*
@@ -139,13 +186,13 @@ run_follow(void *argument)
  */
 static void
 follow_once(Order *order, Payment *payment, const Channel *channel, const Report *report,
-			const Decision *decision, Applied *applied)
+			const Decision *decision, const Known *known, Applied *applied)
 {
 	Order order_before = *order;
 	Payment payment_before = *payment;
-	Following f = {order, payment, channel, report, decision, applied};
+	Following f = {order, payment, channel, report, decision, known, applied};
 
-	if (report->txn_id == NULL ||
+	if (known || report->txn_id == NULL ||
 		payguard_text_equal(report->txn_id, payment->channel_txn_id))
 	{
 		run_follow(&f);
@@ -213,7 +260,7 @@ payguard_record_apply(Order *order, const Channel *channel, const Report *report
 		.late_success = LATE_ACCEPT,
 		.money_fits = money_fits(order, &asked, report),
 	};
-	Decision decision = payguard_decide(&facts);
+	Decision decision;
 
 	*applied = (Applied){0};
 	if (payguard_store_find(&payguard_payments, PAYMENT_BY_CHANNEL_TXN, &like, payment))
@@ -226,6 +273,7 @@ payguard_record_apply(Order *order, const Channel *channel, const Report *report
 			payguard_evidence_apply(order, payment, report, applied);
 		return;
 	}
+	decision = decide_or_hold(order, report, &facts);
 	if (decision.supersede)
 		supersede_other(order);
 	if (!insert_recorded(order, channel->name, report, decision.payment, NULL, payment))
@@ -237,7 +285,7 @@ payguard_record_apply(Order *order, const Channel *channel, const Report *report
 	if (decision.order != order->status)
 		become(order, payment, decision.order);
 	if (decision.refund)
-		payguard_refund_surplus(order, payment, REFUND_PENDING);
+		payguard_refund_surplus(order, payment, refund_status(&decision, report));
 	if (decision.alert)
 		payguard_alert_payment(decision.alert,
 							   severe(decision.alert) ? "critical" : "warning", payment,
@@ -250,7 +298,7 @@ payguard_record_apply(Order *order, const Channel *channel, const Report *report
  */
 static void
 follow(Order *order, Payment *payment, const Channel *channel, const Report *report,
-	   const Decision *decision, Applied *applied)
+	   const Decision *decision, const Known *known, Applied *applied)
 {
 	bool moves = decision->payment != payment->status;
 	bool was_open = payguard_payment_is_live(payment->status) ||
@@ -288,19 +336,20 @@ follow(Order *order, Payment *payment, const Channel *channel, const Report *rep
 	if (decision->order != order->status)
 		become(order, payment, decision->order);
 
-	if (moves && !payguard_payment_is_live(decision->payment))
+	if (moves && !payguard_payment_is_live(decision->payment) &&
+		!(known && known->only_task))
 		payguard_payment_end_tasks(payment);
 	if (moves && payment->received_amount != NO_AMOUNT && !payment->amount_verified)
 		payguard_task_query(payment, channel);
 	if (decision->close)
 		close_again(payment, channel);
 	if (decision->refund)
-		payguard_refund_surplus(order, payment, REFUND_PENDING);
+		payguard_refund_surplus(order, payment, refund_status(decision, report));
 	if (decision->alert)
 		payguard_alert_payment(decision->alert,
 							   severe(decision->alert) ? "critical" : "warning", payment,
 							   report_details(report));
-	if (also & FIELD(PAYMENT_F_CHANNEL_TXN_ID))
+	if ((also & FIELD(PAYMENT_F_CHANNEL_TXN_ID)) && !(known && known->new_txn))
 		payguard_notification_match_txn(order, payment);
 }
 
@@ -629,7 +678,7 @@ fill_in(Order *order, Payment *payment, const Report *report, Applied *applied)
 	bool corrected = other_amount || other_currency;
 	FieldSet also = note_txn(payment, report);
 
-	if (corrected && payment->amount_verified)
+	if (corrected && payment->amount_verified && !report->corrects)
 	{
 		contradict(payment, report, "contradiction",
 				   "The channel has reported another amount before.", applied);
@@ -640,7 +689,7 @@ fill_in(Order *order, Payment *payment, const Report *report, Applied *applied)
 		payment->channel_time = report->channel_time;
 		also |= FIELD(PAYMENT_F_CHANNEL_TIME);
 	}
-	if (report->amount != NO_AMOUNT && !payment->amount_verified)
+	if (report->amount != NO_AMOUNT && (!payment->amount_verified || other_amount))
 	{
 		payment->amount_verified = true;
 		payment->received_amount = report->amount;
@@ -685,7 +734,8 @@ record_second_charge(Order *order, Payment *payment, const Report *report,
 		txn_is_another_payment(order, payment, report, applied);
 		return;
 	}
-	payguard_refund_surplus(order, &second, REFUND_AWAITING_APPROVAL);
+	payguard_refund_surplus(order, &second,
+							report->give_back ? REFUND_PENDING : REFUND_AWAITING_APPROVAL);
 	payguard_alert_payment("second_charge", "critical", &second, report_details(report));
 	applied->changed = true;
 }
@@ -941,6 +991,8 @@ payguard_accept_surplus(PG_FUNCTION_ARGS)
 								 payguard_money(payment.received_amount,
 												payment.received_currency)),
 						"Refund the payment, or change the order first.");
+	else if (!payguard_policy_judge(&order, order.version, true, NULL, &refusal))
+		;
 	else if (!payguard_refund_waive_unbegun(&payment, note))
 		payguard_refuse(&refusal, ERR_ILLEGAL_TRANSITION,
 						psprintf("the refund of payment \"%s\" has begun",

@@ -36,7 +36,7 @@ static int64 count_window(int max);
 		" UPDATE ONLY payguard.alerts SET resolved_at = clock_timestamp(),"              \
 		" resolved_by = 'maintain', note = '" why "'"                                    \
 		" WHERE alert_id = ANY (ARRAY(SELECT alert_id FROM gone)) RETURNING 1",          \
-			{INT8OID, InvalidOid}, "alerts", NULL                                        \
+			{INT8OID, InvalidOid}, "alerts", CMD_UPDATE                                        \
 	}
 
 /* A cause is there, and an alert is opened where none is open. $1: how many at most. */
@@ -46,7 +46,7 @@ static int64 count_window(int max);
 		") SELECT '" kind "', clock_timestamp(), " values " FROM " from                  \
 		" ORDER BY 3 LIMIT $1"                                                           \
 		" ON CONFLICT (kind, cause) WHERE resolved_at IS NULL DO NOTHING RETURNING 1",   \
-			{INT8OID, InvalidOid}, NULL, NULL                                            \
+			{INT8OID, InvalidOid}, NULL, CMD_UNKNOWN                                            \
 	}
 
 #define NOT_YET(kind, cause)                                                             \
@@ -195,25 +195,25 @@ static const Statement notify_alerts = {
 	" AND (SELECT count(*) FROM told) >= 0 RETURNING 1",
 	{INT8OID, InvalidOid},
 	"alerts",
-	NULL};
+	CMD_UPDATE};
 
 static const Statement totals_are_free = {
 	"SELECT FROM payguard.consumers WHERE consumer = $1 FOR UPDATE SKIP LOCKED",
 	{TEXTOID, InvalidOid},
 	NULL,
-	NULL};
+	CMD_UNKNOWN};
 
 static const Statement totals_have_begun = {
 	"SELECT FROM payguard.consumers WHERE consumer = $1",
 	{TEXTOID, InvalidOid},
 	NULL,
-	NULL};
+	CMD_UNKNOWN};
 
 static const Statement next_events = {
 	"SELECT r.window_id, r.event_id FROM payguard.read_events($1, $2) r",
 	{TEXTOID, INT4OID, InvalidOid},
 	NULL,
-	NULL};
+	CMD_UNKNOWN};
 
 /*
  * A payment's states are counted as it enters them. What pay_order() paid never was anything
@@ -243,7 +243,7 @@ static const Statement add_totals = {
 	" ON CONFLICT (bucket, subject, channel, currency, status) DO UPDATE SET n = t.n + excluded.n",
 	{INT8ARRAYOID, InvalidOid},
 	"totals",
-	NULL};
+	CMD_UPDATE};
 
 static const Statement sample = {
 	"INSERT INTO payguard.counter_samples (sampled_at, counter, reason, value, since)"
@@ -252,7 +252,7 @@ static const Statement sample = {
 	" ON CONFLICT DO NOTHING RETURNING 1",
 	{INT8OID, InvalidOid},
 	NULL,
-	NULL};
+	CMD_UNKNOWN};
 
 static const Statement forget_samples = {
 	"WITH old AS MATERIALIZED (SELECT s.sampled_at, s.counter, s.reason"
@@ -263,8 +263,8 @@ static const Statement forget_samples = {
 	" WHERE (s.sampled_at, s.counter, s.reason) = (old.sampled_at, old.counter, old.reason)"
 	" RETURNING 1",
 	{INT8OID, InvalidOid},
-	NULL,
-	"counter_samples"};
+	"counter_samples",
+	CMD_DELETE};
 
 static const Statement forget_totals = {
 	"WITH old AS MATERIALIZED (SELECT t.bucket, t.subject, t.channel, t.currency, t.status"
@@ -275,8 +275,8 @@ static const Statement forget_totals = {
 	" WHERE (t.bucket, t.subject, t.channel, t.currency, t.status)"
 	" = (old.bucket, old.subject, old.channel, old.currency, old.status) RETURNING 1",
 	{INT8OID, InvalidOid},
-	NULL,
-	"totals"};
+	"totals",
+	CMD_DELETE};
 
 /* They were claimed in about the order of their ids: the first ones are looked at. */
 static const Statement forget_tasks = {
@@ -286,8 +286,8 @@ static const Statement forget_tasks = {
 	" DELETE FROM ONLY payguard.finished_tasks"
 	" WHERE task_id = ANY (ARRAY(SELECT task_id FROM old)) RETURNING 1",
 	{INT8OID, InvalidOid},
-	NULL,
-	"finished_tasks"};
+	"finished_tasks",
+	CMD_DELETE};
 
 static const Statement *const forgetting[] = {&forget_samples, &forget_totals,
 											  &forget_tasks};
@@ -297,7 +297,7 @@ static const Statement add_duty = {
 	" ON CONFLICT DO NOTHING",
 	{TEXTOID, InvalidOid},
 	NULL,
-	NULL};
+	CMD_UNKNOWN};
 
 static const Statement update_duty = {
 	"WITH free AS MATERIALIZED (SELECT duty FROM payguard.maintenance WHERE duty = $1"
@@ -306,7 +306,7 @@ static const Statement update_duty = {
 	" WHERE duty = (SELECT duty FROM free)",
 	{TEXTOID, TEXTOID, InvalidOid},
 	"maintenance",
-	NULL};
+	CMD_UPDATE};
 
 PG_FUNCTION_INFO_V1(payguard_raise_alerts);
 

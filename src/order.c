@@ -8,6 +8,7 @@
  */
 #include "postgres.h"
 
+#include "access/htup_details.h"
 #include "catalog/pg_type.h"
 #include "funcapi.h"
 #include "miscadmin.h"
@@ -24,9 +25,10 @@ static bool is_closing(const Order *order);
 static void close_order(Order *order, OrderStatus as, Jsonb *details);
 static void refuse_request(const Order *order, const Refusal *refusal)
 	pg_attribute_noreturn();
+static void end_approval(const Order *order);
 static bool needs_support(const Order *order);
 static bool is_returned(const Order *order);
-static void describe_status(const Order *order, const Payment *live, bool support,
+static void describe_status(const Order *order, const Payment *live, bool held, bool support,
 							bool returned, Datum *values, bool *nulls);
 
 /*
@@ -100,6 +102,23 @@ payguard_order_change(Order *order, OrderStatus to, FieldSet also, const char *k
 						 payguard_machine_name(&payguard_order_machine, from),
 						 payguard_machine_name(&payguard_order_machine, to), true,
 						 details);
+	if (to != from)
+		end_approval(order);
+}
+
+/*
+ * end_approval: nobody needs to decide about an order that has ended any more. What was decided
+ * stays.
+ */
+static void
+end_approval(const Order *order)
+{
+	Approval approval;
+
+	if (order->status != ORDER_UNPAID && order->status != ORDER_PAYING &&
+		payguard_approval_of_order(order, true, &approval) &&
+		payguard_text_is(approval.status, "open"))
+		payguard_approval_end(order->order_id, NULL, NO_ID);
 }
 
 /*
@@ -263,6 +282,7 @@ payguard_create_order(PG_FUNCTION_ARGS)
 											   't', asked.currency, "customer_id", 't',
 											   asked.customer_id, "expires_at", 'd',
 											   asked.expires_at, NULL));
+			payguard_approval_renew(&asked);
 			payguard_store_end(STORE_WRITE);
 			return payguard_row_result(fcinfo, &payguard_orders, &asked);
 		}
@@ -391,6 +411,7 @@ payguard_update_order(PG_FUNCTION_ARGS)
 	if (changed & FIELD(ORDER_F_EXPIRES_AT))
 		set_deadline(&order);
 	if (changed != 0)
+	{
 		payguard_order_change(
 			&order, ORDER_UNPAID, changed, "order.updated", NULL,
 			payguard_json("amount", 'i',
@@ -400,6 +421,8 @@ payguard_update_order(PG_FUNCTION_ARGS)
 						  "expires_at", 'd',
 						  changed & FIELD(ORDER_F_EXPIRES_AT) ? expires_at : NO_TIME,
 						  NULL));
+		payguard_approval_renew(&order);
+	}
 	payguard_store_end(STORE_WRITE);
 	return payguard_row_result(fcinfo, &payguard_orders, &order);
 }
@@ -577,6 +600,7 @@ payguard_order_status(PG_FUNCTION_ARGS)
 	Order order;
 	Payment live;
 	bool is_live;
+	bool held;
 	bool support;
 	bool returned;
 	Refusal refusal;
@@ -588,11 +612,12 @@ payguard_order_status(PG_FUNCTION_ARGS)
 		payguard_raise(&refusal);
 	}
 	is_live = order.status == ORDER_PAYING && payguard_payment_that_counts(order_id, &live);
+	held = order.status == ORDER_UNPAID && payguard_policy_holds(&order);
 	support = needs_support(&order);
 	returned = is_returned(&order);
 	payguard_store_end(STORE_READ);
 
-	describe_status(&order, is_live ? &live : NULL, support, returned, values, nulls);
+	describe_status(&order, is_live ? &live : NULL, held, support, returned, values, nulls);
 	return HeapTupleGetDatum(
 		heap_form_tuple(payguard_result_desc(fcinfo), values, nulls));
 }
@@ -654,7 +679,7 @@ typedef struct Advice
 } Advice;
 
 static Advice
-advise(const Order *order, const Payment *live)
+advise(const Order *order, const Payment *live, bool held)
 {
 	switch (order->status)
 	{
@@ -662,6 +687,9 @@ advise(const Order *order, const Payment *live)
 			if (payguard_order_is_past_deadline(order, GetCurrentTimestamp()))
 				return (Advice){"closed", "The time to pay this order is over.", false,
 								true};
+			if (held)
+				return (Advice){"wait", "This order is being checked before it can be paid.",
+								false, true};
 			return (Advice){"pay", "This order is waiting for payment.", true, true};
 		case ORDER_PAYING:
 			if (order->closing_as == ORDER_NONE && live &&
@@ -692,10 +720,10 @@ advise(const Order *order, const Payment *live)
  * describe_status fills in the columns of order_status_result.
  */
 static void
-describe_status(const Order *order, const Payment *live, bool support, bool returned,
-				Datum *values, bool *nulls)
+describe_status(const Order *order, const Payment *live, bool held, bool support,
+				bool returned, Datum *values, bool *nulls)
 {
-	Advice advice = advise(order, live);
+	Advice advice = advise(order, live, held);
 	bool wait = strcmp(advice.code, "wait") == 0;
 	bool resume = strcmp(advice.code, "resume") == 0;
 	int i = 0;

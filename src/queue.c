@@ -39,21 +39,28 @@ static struct
 	TimestampTz look_again_at; /* when to look from the beginning again */
 } position = {NULL, DT_NOBEGIN, 0, DT_NOBEGIN};
 
-/* One answer of a worker. */
-typedef struct Answer
+/* Up to when this backend has looked for expired leases. */
+static struct
 {
-	int64 task_id;
-	pg_uuid_t *token;
-	Report report;
-	text *order_id; /* NULL: the task is not known */
-	PaymentResult result;
-} Answer;
+	TimestampTz until;
+	TimestampTz look_again_at; /* when to look from the beginning again */
+} leases_seen = {DT_NOBEGIN, DT_NOBEGIN};
 
-static const RowQuery expired_leases = {"leased_until " LE " $1 ORDER BY leased_until "
-										"LIMIT $2",
-										{TIMESTAMPTZOID, INT8OID, InvalidOid}};
+static const RowQuery expired_leases = {
+	"leased_until " LE " $1 AND leased_until OPERATOR(pg_catalog.>) $3 "
+	"ORDER BY leased_until LIMIT $2",
+	{TIMESTAMPTZOID, INT8OID, TIMESTAMPTZOID, InvalidOid}};
 
-/* $1, $2 where to go on, $3 now, $4 how many, $5 lease, $6 worker, $7 kinds, $8 channels */
+/*
+ * OFFSET 0, here and below, keeps a look-up one by the whole key, whatever the planner thinks of
+ * a table that is empty most of the time.
+ */
+
+/*
+ * The leased tasks, and the last one that was due, with its time.
+ *
+ * $1, $2 where to go on, $3 now, $4 how many, $5 lease, $6 worker, $7 kinds, $8 channels
+ */
 static const Statement lease_due = {
 	"WITH due AS MATERIALIZED ("
 	" SELECT t.task_id, t.order_id, t.run_at FROM payguard.tasks t"
@@ -61,7 +68,8 @@ static const Statement lease_due = {
 	" AND t.run_at " LE " $3 AND t.dead_at IS NULL"
 	" AND ($7 IS NULL OR t.kind " EQ " ANY ($7))"
 	" AND ($8 IS NULL OR t.channel " EQ " ANY ($8))"
-	" AND NOT EXISTS (SELECT FROM payguard.leases l WHERE l.order_id " EQ " t.order_id)"
+	" AND NOT EXISTS (SELECT FROM ONLY payguard.leases l WHERE l.order_id " EQ " t.order_id"
+	" OFFSET 0)"
 	" ORDER BY t.run_at, t.task_id LIMIT $4 FOR UPDATE OF t SKIP LOCKED),"
 	" leased AS ("
 	" INSERT INTO payguard.leases (order_id, task_id, lease_token, leased_until, worker, run_at)"
@@ -70,12 +78,12 @@ static const Statement lease_due = {
 	/* in one global order: claims that meet at the tasks of two orders do not deadlock */
 	" ORDER BY due.order_id USING OPERATOR(pg_catalog.<), due.run_at, due.task_id"
 	" ON CONFLICT (order_id) DO NOTHING RETURNING task_id) "
-	"SELECT due.task_id, due.run_at, leased.task_id IS NOT NULL"
-	" FROM due LEFT JOIN leased ON leased.task_id " EQ " due.task_id"
-	" ORDER BY due.run_at, due.task_id",
+	"SELECT task_id, NULL::pg_catalog.timestamptz FROM leased "
+	"UNION ALL (SELECT task_id, run_at FROM due ORDER BY run_at DESC, task_id DESC LIMIT 1)",
 	{TIMESTAMPTZOID, INT8OID, TIMESTAMPTZOID, INT8OID, INTERVALOID, TEXTOID, TEXTARRAYOID,
 	 TEXTARRAYOID, InvalidOid},
-	NULL};
+	NULL,
+	CMD_UNKNOWN};
 
 static const Statement take_leased = {
 	"WITH taken AS ("
@@ -85,12 +93,17 @@ static const Statement take_leased = {
 	" t.payment_id, t.refund_id, t.channel, COALESCE(r.amount, p.amount),"
 	" COALESCE(r.currency, p.currency), p.channel_txn_id, r.channel_refund_id, p.expires_at,"
 	" COALESCE(r.details, p.details)"
-	" FROM taken t JOIN payguard.leases l ON l.order_id " EQ " t.order_id"
-	" JOIN payguard.payments p ON p.payment_id " EQ " t.payment_id"
-	" LEFT JOIN payguard.refunds r ON r.refund_id " EQ " t.refund_id"
+	" FROM taken t"
+	" CROSS JOIN LATERAL (SELECT lease_token, leased_until FROM ONLY payguard.leases"
+	" WHERE order_id " EQ " t.order_id OFFSET 0) l"
+	" CROSS JOIN LATERAL (SELECT amount, currency, channel_txn_id, expires_at, details"
+	" FROM ONLY payguard.payments WHERE payment_id " EQ " t.payment_id OFFSET 0) p"
+	" LEFT JOIN LATERAL (SELECT amount, currency, channel_refund_id, details"
+	" FROM ONLY payguard.refunds WHERE refund_id " EQ " t.refund_id OFFSET 0) r ON true"
 	" ORDER BY t.run_at, t.task_id",
 	{INT8ARRAYOID, InvalidOid},
-	"tasks"};
+	"tasks",
+	CMD_UPDATE};
 
 static int expire_leases(TimestampTz now, int max);
 static void lose(Order *order, const Task *task);
@@ -113,7 +126,6 @@ static void keep_asking(const Task *task);
 static void answer_unknown(Answer *answer);
 static bool find_subject(int64 task_id, Task *task, FinishedTask *finished);
 static bool holds(const Answer *answer, Lease *lease);
-static int by_order(const void *a, const void *b);
 static void lock_leased(FunctionCallInfo fcinfo, Order *order, Task *task, Lease *lease);
 static bool give_up_charge(Order *order, const Task *task);
 static void task_must_exist(int64 task_id, Task *task);
@@ -164,11 +176,16 @@ payguard_claim_tasks(PG_FUNCTION_ARGS)
 	for (int i = 0; i < n; i++)
 	{
 		bool isnull;
+		int64 task_id = DatumGetInt64(payguard_store_result(i, 0, &isnull));
+		TimestampTz run_at = DatumGetTimestampTz(payguard_store_result(i, 1, &isnull));
 
-		position.task_id = DatumGetInt64(payguard_store_result(i, 0, &isnull));
-		position.run_at = DatumGetTimestampTz(payguard_store_result(i, 1, &isnull));
-		if (DatumGetBool(payguard_store_result(i, 2, &isnull)))
-			leased[nleased++] = Int64GetDatum(position.task_id);
+		if (isnull)
+			leased[nleased++] = Int64GetDatum(task_id);
+		else
+		{
+			position.task_id = task_id;
+			position.run_at = run_at;
+		}
 	}
 	if (from == DT_NOBEGIN)
 	{
@@ -289,16 +306,26 @@ payguard_expire_leases(PG_FUNCTION_ARGS)
 }
 
 /*
- * expire_leases takes leases away whose time is over, of orders that nobody is working on.
+ * expire_leases takes leases away whose time is over, of orders that nobody is working on. What
+ * is left of leases that were given up can be many dead rows: so it looks, as claims do, at what
+ * has expired since the last time, and at all at most a twentieth of the time.
  */
 static int
 expire_leases(TimestampTz now, int max)
 {
-	Datum values[2] = {TimestampTzGetDatum(now), Int64GetDatum(max)};
+	bool all = now >= leases_seen.look_again_at || leases_seen.until > now ||
+			   leases_seen.look_again_at - now > 5 * USECS_PER_SEC;
+	Datum values[3] = {TimestampTzGetDatum(now), Int64GetDatum(max),
+					   TimestampTzGetDatum(all ? DT_NOBEGIN : leases_seen.until)};
 	Lease *expired;
 	int done = 0;
 	int n = payguard_store_list(&payguard_leases, &expired_leases, values,
 								(void **) &expired);
+
+	if (all)
+		leases_seen.look_again_at =
+			now + Min(20 * (GetCurrentTimestamp() - now), 5 * USECS_PER_SEC);
+	leases_seen.until = n < max ? now : expired[n - 1].leased_until;
 
 	for (int i = 0; i < n; i++)
 	{
@@ -439,48 +466,23 @@ read_answer(Datum *values, bool *nulls, Answer *answer)
 }
 
 /*
- * answer_all deals with answers one by one, with all their orders locked before, in order.
+ * answer_all locks the orders of all answers, in the order of their ids, and deals with what
+ * can be dealt with together; then with the others one by one, in the order asked.
  */
 static void
 answer_all(Answer *answers, int n)
 {
-	Answer **sorted = palloc(sizeof(Answer *) * Max(n, 1));
+	bool *answered = palloc0(sizeof(bool) * Max(n, 1));
 
+	payguard_batch_answer(answers, n, answered);
 	for (int i = 0; i < n; i++)
 	{
-		Task task;
-		FinishedTask finished;
-
-		sorted[i] = &answers[i];
-		if (find_subject(answers[i].task_id, &task, &finished))
-			answers[i].order_id = task.order_id;
-	}
-	qsort(sorted, n, sizeof(Answer *), by_order);
-	for (int i = 0; i < n; i++)
-	{
-		Order order;
-
-		if (sorted[i]->order_id &&
-			(i == 0 || !payguard_text_equal(sorted[i]->order_id, sorted[i - 1]->order_id)))
-			payguard_order_lock(sorted[i]->order_id, &order);
-	}
-	for (int i = 0; i < n; i++)
-	{
+		if (answered[i])
+			continue;
 		payguard_store_refresh();
 		answer_one(&answers[i]);
 	}
-	pfree(sorted);
-}
-
-static int
-by_order(const void *a, const void *b)
-{
-	const Answer *left = *(Answer *const *) a;
-	const Answer *right = *(Answer *const *) b;
-
-	if (left->order_id == NULL || right->order_id == NULL)
-		return (left->order_id != NULL) - (right->order_id != NULL);
-	return payguard_text_compare(left->order_id, right->order_id);
+	pfree(answered);
 }
 
 /*
@@ -522,12 +524,12 @@ answer_one(Answer *answer)
 	bool held;
 	bool repeated;
 
-	if (!find_subject(answer->task_id, &task, &finished))
+	if (!find_subject(answer->task_id, &task, &finished) ||
+		!payguard_order_find(task.order_id, &order))
 	{
 		answer_unknown(answer);
 		return;
 	}
-	payguard_order_find(task.order_id, &order);
 	lease.order_id = task.order_id;
 	held = holds(answer, &lease);
 	repeated = finished.task_id != NO_ID && finished.lease_token &&

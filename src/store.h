@@ -17,6 +17,7 @@
 #include "nodes/nodes.h"
 #include "utils/tuplestore.h"
 
+#include "compat.h"
 #include "machine.h"
 
 #define NO_AMOUNT INT64CONST(-1) /* amounts are >= 0 */
@@ -65,22 +66,21 @@ typedef struct Table
 } Table;
 
 /* A query for several rows; a constant, whose address names the saved plan. */
-#define MAX_QUERY_PARAMETERS 4
+#define MAX_QUERY_PARAMETERS 6
 typedef struct RowQuery
 {
 	const char *where; /* the text behind WHERE, qualified, with $1 ... */
 	Oid types[MAX_QUERY_PARAMETERS]; /* of the parameters, ended by InvalidOid */
 } RowQuery;
 
-/* A statement on many rows of one table, which it may update or delete from; a constant, as
- * RowQuery. */
+/* A statement on many rows of one table, which it may change; a constant, as RowQuery. */
 #define MAX_STATEMENT_PARAMETERS 8
 typedef struct Statement
 {
 	const char *sql; /* qualified, with $1 ... */
 	Oid types[MAX_STATEMENT_PARAMETERS + 1]; /* of the parameters, ended by InvalidOid */
-	const char *updates;					 /* the table that it updates, or NULL */
-	const char *deletes;					 /* the table that it deletes from, or NULL */
+	const char *changes; /* the table that it updates or deletes from, or NULL */
+	CmdType operation;	 /* CMD_UPDATE or CMD_DELETE, of that table */
 } Statement;
 
 /* What every row struct begins with. */
@@ -104,8 +104,11 @@ extern void payguard_store_refresh(void);
 extern void payguard_store_end(StoreMode mode);
 
 extern bool payguard_store_find(const Table *table, int key, const void *like, void *row);
+extern bool payguard_store_is_empty(const Table *table);
 extern int payguard_store_list(const Table *table, const RowQuery *query, Datum *values,
 							   void **rows);
+extern int payguard_store_lock_list(const Table *table, const RowQuery *query,
+									Datum *values, void **rows);
 extern bool payguard_store_lock(const Table *table, int key, const void *like, void *row);
 extern bool payguard_store_lock_free(const Table *table, int key, const void *like,
 									 void *row);
@@ -122,6 +125,7 @@ extern Datum payguard_store_result(int row, int column, bool *isnull);
 extern void payguard_store_put_results(Tuplestorestate *store, TupleDesc desc);
 extern void payguard_store_make_durable(const void *row);
 extern void payguard_store_make_all_durable(void);
+extern bool payguard_store_has_user_triggers(const Table *table);
 extern bool payguard_store_expects(const char *relation, CmdType operation);
 extern Datum payguard_store_row_datum(const Table *table, const void *row,
 									  TupleDesc desc);

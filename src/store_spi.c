@@ -11,6 +11,7 @@
  */
 #include "postgres.h"
 
+#include "access/table.h"
 #include "access/transam.h"
 #include "access/xact.h"
 #include "access/xlog.h"
@@ -18,12 +19,14 @@
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
 #include "funcapi.h"
+#include "jit/jit.h"
 #include "lib/stringinfo.h"
 #include "miscadmin.h"
 #include "optimizer/cost.h"
 #include "replication/syncrep.h"
 #include "replication/walsender.h"
 #include "replication/walsender_private.h"
+#include "storage/bufmgr.h"
 #include "storage/lwlock.h"
 #include "utils/builtins.h"
 #include "utils/datum.h"
@@ -44,6 +47,7 @@ typedef enum Operation
 {
 	OP_FIND,
 	OP_LIST,
+	OP_LOCK_LIST,
 	OP_LOCK,
 	OP_LOCK_FREE,
 	OP_INSERT,
@@ -60,7 +64,7 @@ typedef struct PlanKey
 {
 	const Table *table;
 	uint64 operation; /* an Operation, perhaps with RETURNING; wide, to leave no padding */
-	uint64 variant;	  /* OP_UPDATE: the fields; OP_LIST: a RowQuery; otherwise a key's index */
+	uint64 variant;	  /* OP_UPDATE: the fields; of a list: a RowQuery; otherwise a key's index */
 } PlanKey;
 
 typedef struct PlanEntry
@@ -80,6 +84,8 @@ static struct
 
 static void wait_for_standby(XLogRecPtr lsn);
 static bool standby_has(XLogRecPtr lsn);
+static int list_rows(const Table *table, Operation operation, const RowQuery *query,
+					 Datum *values, void **rows);
 static bool select_row(const Table *table, Operation operation, int key, const void *like,
 					   void *row);
 static void read_row(const Table *table, HeapTuple tuple, TupleDesc desc, void *row);
@@ -91,7 +97,7 @@ static void changed_by_trigger(const Table *table, const char *column)
 static uint64 run(const Table *table, int operation, uint64 variant, Datum *values,
 				  const char *nulls);
 static int run_plan(SPIPlanPtr plan, Datum *values, const char *nulls, bool read_only,
-					const char *announced, CmdType operation);
+					bool many, const char *announced, CmdType operation);
 static PlanEntry *get_entry(const Table *table, int operation, uint64 variant);
 static SPIPlanPtr get_plan(const Table *table, int operation, uint64 variant);
 static SPIPlanPtr make_plan(const Table *table, int operation, uint64 variant);
@@ -169,13 +175,48 @@ payguard_store_find(const Table *table, int key, const void *like, void *row)
 }
 
 /*
+ * payguard_store_is_empty tells whether a table certainly has no rows: its file has no page. That
+ * holds whatever snapshot one has, and costs next to nothing: it is for tables that most databases
+ * do not use.
+ */
+bool
+payguard_store_is_empty(const Table *table)
+{
+	Oid oid = get_relname_relid(table->name, get_namespace_oid(PAYGUARD_SCHEMA, false));
+	/* the lock keeps a VACUUM FULL from putting another file in its place */
+	Relation relation = table_open(oid, AccessShareLock);
+	bool empty = RelationGetNumberOfBlocks(relation) == 0;
+
+	table_close(relation, NoLock);
+	return empty;
+}
+
+/*
  * payguard_store_list reads the rows that a query names, with the snapshot of
  * payguard_store_find(), and returns their number; rows: an array of the table's structs.
  */
 int
 payguard_store_list(const Table *table, const RowQuery *query, Datum *values, void **rows)
 {
-	int n = (int) run(table, OP_LIST, (uint64) (uintptr_t) query, values, NULL);
+	return list_rows(table, OP_LIST, query, values, rows);
+}
+
+/*
+ * payguard_store_lock_list is payguard_store_list, which also locks the rows, in the order that
+ * the query asks for, as payguard_store_lock() does.
+ */
+int
+payguard_store_lock_list(const Table *table, const RowQuery *query, Datum *values,
+						 void **rows)
+{
+	return list_rows(table, OP_LOCK_LIST, query, values, rows);
+}
+
+static int
+list_rows(const Table *table, Operation operation, const RowQuery *query, Datum *values,
+		  void **rows)
+{
+	int n = (int) run(table, operation, (uint64) (uintptr_t) query, values, NULL);
 	char *row = palloc0(Max(n, 1) * table->row_size);
 
 	*rows = row;
@@ -286,14 +327,13 @@ payguard_store_execute(const Statement *statement, Datum *values, const char *nu
 
 		for (; OidIsValid(statement->types[n]); n++)
 			types[n] = statement->types[n];
-		entry->plan = SPI_prepare(statement->sql, n, types);
+		entry->plan = SPI_prepare_cursor(statement->sql, n, types, CURSOR_OPT_GENERIC_PLAN);
 		if (entry->plan == NULL || SPI_keepplan(entry->plan) != 0)
 			elog(ERROR, "payguard: cannot prepare \"%s\": %s", statement->sql,
 				 SPI_result_code_string(SPI_result));
 	}
-	result = run_plan(entry->plan, values, nulls, false,
-					  statement->updates ? statement->updates : statement->deletes,
-					  statement->updates ? CMD_UPDATE : CMD_DELETE);
+	result = run_plan(entry->plan, values, nulls, false, true, statement->changes,
+					  statement->operation);
 	if (result < 0)
 		elog(ERROR, "payguard: SPI_execute_plan failed: %s",
 			 SPI_result_code_string(result));
@@ -462,6 +502,24 @@ payguard_store_expects(const char *relation, CmdType operation)
 	return mine;
 }
 
+/*
+ * payguard_store_has_user_triggers tells whether anybody but us has put a trigger on a table:
+ * then what it sees must be what one call after another does.
+ */
+bool
+payguard_store_has_user_triggers(const Table *table)
+{
+	Oid oid = get_relname_relid(table->name, get_namespace_oid(PAYGUARD_SCHEMA, false));
+	Relation relation = RelationIdGetRelation(oid);
+	bool has;
+
+	if (!RelationIsValid(relation))
+		elog(ERROR, "payguard: table \"%s\" does not exist", table->name);
+	has = relation->trigdesc == NULL || relation->trigdesc->numtriggers > 1;
+	RelationClose(relation);
+	return has;
+}
+
 static bool
 select_row(const Table *table, Operation operation, int key, const void *like, void *row)
 {
@@ -575,14 +633,15 @@ run(const Table *table, int operation, uint64 variant, Datum *values, const char
 	switch (operation & ~RETURNING)
 	{
 		case OP_UPDATE:
-			result = run_plan(plan, values, nulls, false, table->name, CMD_UPDATE);
+			result = run_plan(plan, values, nulls, false, false, table->name, CMD_UPDATE);
 			break;
 		case OP_DELETE:
-			result = run_plan(plan, values, nulls, false, table->name, CMD_DELETE);
+			result = run_plan(plan, values, nulls, false, false, table->name, CMD_DELETE);
 			break;
 		default:
 			result = run_plan(plan, values, nulls,
-							  operation == OP_FIND || operation == OP_LIST, NULL,
+							  operation == OP_FIND || operation == OP_LIST,
+							  operation == OP_LIST || operation == OP_LOCK_LIST, NULL,
 							  CMD_UNKNOWN);
 			break;
 	}
@@ -595,14 +654,18 @@ run(const Table *table, int operation, uint64 variant, Datum *values, const char
 
 /*
  * run_plan executes a plan, announced to protect.c where it updates or deletes.
+ *
+ * many: it may be about many rows. The settings hold for what users' triggers run, too, so that
+ * a statement on one row, which needs only one of them, sets only that one.
  */
 static int
-run_plan(SPIPlanPtr plan, Datum *values, const char *nulls, bool read_only,
+run_plan(SPIPlanPtr plan, Datum *values, const char *nulls, bool read_only, bool many,
 		 const char *announced, CmdType operation)
 {
 	const char *saved_relation = expected.relation;
 	CmdType saved_operation = expected.operation;
-	bool saved_seqscan = enable_seqscan;
+	bool saved[] = {enable_seqscan, enable_hashjoin, enable_mergejoin,
+					enable_material, enable_sort,	 jit_enabled};
 	volatile int result = 0;
 
 	if (announced)
@@ -611,15 +674,26 @@ run_plan(SPIPlanPtr plan, Datum *values, const char *nulls, bool read_only,
 		expected.operation = operation;
 	}
 
-	/* A plan made while a table is almost empty must still be good when it is full. */
+	/*
+	 * A plan made while a table is almost empty must still be good when it is full: rows are
+	 * found by an index, in the index's order, whatever their number is.
+	 */
 	enable_seqscan = false;
+	if (many)
+		enable_hashjoin = enable_mergejoin = enable_material = enable_sort = jit_enabled =
+			false;
 	PG_TRY();
 	{
 		result = SPI_execute_plan(plan, values, nulls, read_only, 0);
 	}
 	PG_FINALLY();
 	{
-		enable_seqscan = saved_seqscan;
+		enable_seqscan = saved[0];
+		enable_hashjoin = saved[1];
+		enable_mergejoin = saved[2];
+		enable_material = saved[3];
+		enable_sort = saved[4];
+		jit_enabled = saved[5];
 		expected.relation = saved_relation;
 		expected.operation = saved_operation;
 	}
@@ -685,6 +759,7 @@ make_plan(const Table *table, int operation_and_returning, uint64 variant)
 		case OP_LOCK:
 		case OP_LOCK_FREE:
 		case OP_LIST:
+		case OP_LOCK_LIST:
 			append_select(&sql, table, operation, variant);
 			break;
 		case OP_INSERT:
@@ -709,7 +784,7 @@ make_plan(const Table *table, int operation_and_returning, uint64 variant)
 		append_columns(&sql, table, ~UINT64CONST(0));
 	}
 
-	plan = SPI_prepare(sql.data, n, types);
+	plan = SPI_prepare_cursor(sql.data, n, types, CURSOR_OPT_GENERIC_PLAN);
 	if (plan == NULL || SPI_keepplan(plan) != 0)
 		elog(ERROR, "payguard: cannot prepare \"%s\": %s", sql.data,
 			 SPI_result_code_string(SPI_result));
@@ -727,7 +802,7 @@ parameter_types(const Table *table, Operation operation, uint64 variant, Oid *ty
 	FieldSet fields = parameters(table, operation, variant);
 	int n = 0;
 
-	if (operation == OP_LIST)
+	if (operation == OP_LIST || operation == OP_LOCK_LIST)
 	{
 		const RowQuery *query = (const RowQuery *) (uintptr_t) variant;
 
@@ -751,12 +826,12 @@ append_select(StringInfo sql, const Table *table, Operation operation, uint64 va
 	appendStringInfoString(sql, "SELECT ");
 	append_columns(sql, table, ~UINT64CONST(0));
 	appendStringInfo(sql, ", xmin FROM ONLY " PAYGUARD_SCHEMA ".%s", table->name);
-	if (operation == OP_LIST)
+	if (operation == OP_LIST || operation == OP_LOCK_LIST)
 		appendStringInfo(sql, " WHERE %s",
 						 ((const RowQuery *) (uintptr_t) variant)->where);
 	else
 		append_key(sql, table, (int) variant);
-	if (operation == OP_LOCK)
+	if (operation == OP_LOCK || operation == OP_LOCK_LIST)
 		appendStringInfoString(sql, " FOR NO KEY UPDATE");
 	if (operation == OP_LOCK_FREE)
 		appendStringInfoString(sql, " FOR NO KEY UPDATE SKIP LOCKED");
@@ -875,6 +950,7 @@ parameters(const Table *table, Operation operation, uint64 variant)
 		case OP_DELETE:
 			return key_fields(table, 0);
 		case OP_LIST:
+		case OP_LOCK_LIST:
 		case OP_STATEMENT:
 			return 0;
 	}

@@ -135,14 +135,34 @@ void
 payguard_task_query(const Payment *payment, const Channel *channel)
 {
 	TimestampTz now = GetCurrentTimestamp();
-	int64 longest = payguard_time_plus(now, channel->max_query_interval) - now;
-	int64 wait = payguard_time_plus(now, channel->first_query_after) - now;
 	Task task;
 
-	if (payguard_task_find("query", payment, NULL, &task))
-		for (int64 tries = task.tries; tries > 0 && wait < longest; tries--)
-			wait *= 2;
-	payguard_task_schedule("query", payment, NULL, now + Min(wait, longest));
+	if (!payguard_task_find("query", payment, NULL, &task))
+	{
+		payguard_task_schedule("query", payment, NULL,
+							   payguard_task_next_query(channel, 0, now));
+		return;
+	}
+	task.run_at = payguard_task_next_query(channel, task.tries, now);
+	notify(task.run_at);
+	resolve_dead(&task);
+	task.dead_at = NO_TIME;
+	payguard_store_update(&payguard_tasks, FIELD(TASK_F_RUN_AT) | FIELD(TASK_F_DEAD_AT),
+						  &task);
+}
+
+/*
+ * payguard_task_next_query returns when to ask a channel again after that many tries.
+ */
+TimestampTz
+payguard_task_next_query(const Channel *channel, int64 tries, TimestampTz now)
+{
+	int64 longest = payguard_time_plus(now, channel->max_query_interval) - now;
+	int64 wait = payguard_time_plus(now, channel->first_query_after) - now;
+
+	for (; tries > 0 && wait < longest; tries--)
+		wait *= 2;
+	return now + Min(wait, longest);
 }
 
 /*

@@ -102,9 +102,7 @@ CREATE FUNCTION payguard.claim_tasks(worker text, max_tasks integer DEFAULT 10,
   lease interval DEFAULT '30 s', kinds text[] DEFAULT NULL, channels text[] DEFAULT NULL)
 RETURNS SETOF payguard.task
 AS 'MODULE_PATHNAME', 'payguard_claim_tasks'
-LANGUAGE C VOLATILE SECURITY DEFINER
--- the index in its order, whatever the statistics say: other plans read all that is due each time
-SET enable_sort = off SET enable_bitmapscan = off SET enable_seqscan = off SET jit = off;
+LANGUAGE C VOLATILE SECURITY DEFINER;
 COMMENT ON FUNCTION payguard.claim_tasks(text, integer, interval, text[], text[]) IS
   'Due tasks for a worker, held until their lease is over; one of each order at a time';
 

@@ -12,7 +12,8 @@ SET search_path = pg_catalog, pg_temp
 AS $$
   VALUES ('orders'), ('channels'), ('payments'), ('events'), ('notifications'), ('deadlines'),
     ('refunds'), ('refund_balances'), ('tasks'), ('leases'),
-    ('finished_tasks'), ('alerts'), ('counter_samples'), ('consumers'), ('totals'), ('maintenance')
+    ('finished_tasks'), ('alerts'), ('policies'), ('customers'), ('approvals'),
+    ('counter_samples'), ('consumers'), ('totals'), ('maintenance')
 $$;
 COMMENT ON FUNCTION payguard.own_tables() IS 'The names of payguard''s tables';
 
@@ -36,6 +37,7 @@ $$;
 SELECT pg_catalog.pg_extension_config_dump('payguard.events_event_id_seq', '');
 SELECT pg_catalog.pg_extension_config_dump('payguard.tasks_task_id_seq', '');
 SELECT pg_catalog.pg_extension_config_dump('payguard.alerts_alert_id_seq', '');
+SELECT pg_catalog.pg_extension_config_dump('payguard.approvals_approval_id_seq', '');
 
 -- Their columns, as this script made them: broken_guards() compares. An upgrade that adds a
 -- column makes the function anew.
@@ -92,6 +94,11 @@ AS $$
       ('consumers_pkey', 'CREATE UNIQUE INDEX consumers_pkey ON payguard.consumers USING btree (consumer)'),
       ('totals_pkey', 'CREATE UNIQUE INDEX totals_pkey ON payguard.totals USING btree (bucket, subject, channel, currency, status)'),
       ('maintenance_pkey', 'CREATE UNIQUE INDEX maintenance_pkey ON payguard.maintenance USING btree (duty)'),
+      ('policies_pkey', 'CREATE UNIQUE INDEX policies_pkey ON payguard.policies USING btree (currency, min_amount)'),
+      ('customers_pkey', 'CREATE UNIQUE INDEX customers_pkey ON payguard.customers USING btree (customer_id)'),
+      ('approvals_of_order', 'CREATE UNIQUE INDEX approvals_of_order ON payguard.approvals USING btree (order_id) WHERE ((subject = ''order''::text) AND (status <> ''void''::text))'),
+      ('approvals_of_refund', 'CREATE UNIQUE INDEX approvals_of_refund ON payguard.approvals USING btree (refund_id) WHERE ((subject = ''refund''::text) AND (status <> ''void''::text))'),
+      ('approvals_of_finding', 'CREATE UNIQUE INDEX approvals_of_finding ON payguard.approvals USING btree (alert_id) WHERE ((subject = ''finding''::text) AND (status <> ''void''::text))'),
       ('alerts_open', 'CREATE UNIQUE INDEX alerts_open ON payguard.alerts USING btree (kind, cause) WHERE (resolved_at IS NULL)')
   )
   SELECT 'table ' || name, 'is missing' FROM own WHERE oid IS NULL

@@ -38,7 +38,12 @@ AS $$
     ('channel',  false, 'payguard.stop_driver_timer()'),
     ('channel',  false, 'payguard.run_tasks(integer,interval)'),
     ('operator', true,  'payguard.register_channel(text,boolean,text,interval,interval,interval,interval,text,boolean)'),
+    ('operator', false, 'payguard.set_policy(text,bigint,boolean,boolean,boolean,interval,text)'),
     ('operator', false, 'payguard.order_timeline(text)'),
+    ('operator', false, 'payguard.approve_order(text,text,bigint)'),
+    ('operator', false, 'payguard.reject_order(text,text,bigint)'),
+    ('operator', false, 'payguard.approve_refund(uuid,text)'),
+    ('operator', false, 'payguard.reject_refund(uuid,text)'),
     ('operator', false, 'payguard.refund_order(text,text,bigint,text,jsonb)'),
     ('operator', false, 'payguard.refund_payment(uuid,text,bigint,text,jsonb)'),
     ('operator', false, 'payguard.retry_refund(uuid,text)'),
@@ -74,7 +79,7 @@ AS $$
     ('delegate', true,  'payguard.current_actor()')
 $$;
 COMMENT ON FUNCTION payguard.access_functions() IS
-  'The functions of each access; an operator may also read alerts, dead_tasks and metrics, a consumer the outbox, an auditor all tables';
+  'The functions of each access; an operator may also read alerts, dead_tasks, approvals, policies and metrics, a consumer the outbox, an auditor all tables';
 
 CREATE FUNCTION payguard.role_access(OUT role name, OUT access text) RETURNS SETOF record
 LANGUAGE sql STABLE
@@ -101,7 +106,7 @@ BEGIN
     EXECUTE format('GRANT EXECUTE ON ROUTINE %s TO %I', f::regprocedure, role);
   END LOOP;
   IF access IN ('operator', 'auditor') THEN
-    EXECUTE format('GRANT SELECT ON payguard.alerts, payguard.dead_tasks, payguard.metrics, payguard.stat_counters TO %I', role);
+    EXECUTE format('GRANT SELECT ON payguard.alerts, payguard.dead_tasks, payguard.approvals, payguard.policies, payguard.metrics, payguard.stat_counters TO %I', role);
   END IF;
   IF access IN ('consumer', 'auditor') THEN
     EXECUTE format('GRANT SELECT ON payguard.outbox TO %I', role);

@@ -1,0 +1,622 @@
+/*
+ * batch.c
+ *		Answers of workers, many at once: what is read and written together for all of them.
+ *
+ * Most answers are one of two: "still pending" to a query, which changes nothing but the time
+ * of the next query; and the end of a live payment whose worker holds its only task. Both are
+ * known from rows that one statement reads for all answers, and end in rows that one statement
+ * writes for all. Whatever is not certain from these rows is left to queue.c, one by one.
+ *
+ * Locking: the orders of all answers, in the order of their ids. Under an order's lock its leases and payments
+ * do not change, nor do its tasks while one of them is leased. Tasks are written before leases
+ * are given up: a claim that holds a task's lock may be waiting for the lease.
+ */
+#include "postgres.h"
+
+#include "catalog/pg_type.h"
+#include "utils/array.h"
+#include "utils/lsyscache.h"
+
+#include "payguard.h"
+
+#define EQ "OPERATOR(pg_catalog.=)"
+
+typedef enum Course
+{
+	COURSE_OTHER, /* one by one */
+	COURSE_WAIT,  /* the query is put off */
+	COURSE_END	  /* the payment ends, and its only task with it */
+} Course;
+
+/* What is known of one answer. */
+typedef struct Case
+{
+	Answer *answer;
+	Course course;
+	Order *order;
+	Lease *lease;
+	Payment *payment;
+	Task *task;
+	Channel *channel;
+	bool only_task;
+	bool shared_txn; /* another answer names the same transaction */
+	bool known_txn;	 /* a payment or a message that waits has it */
+} Case;
+
+typedef struct Batch
+{
+	Case *cases;
+	int n;
+	TimestampTz now;
+	List *channels; /* of Channel */
+} Batch;
+
+static const RowQuery orders_by_id = {"order_id " EQ " ANY ($1) ORDER BY order_id",
+									  {TEXTARRAYOID, InvalidOid}};
+static const RowQuery leases_of_orders = {"order_id " EQ " ANY ($1) ORDER BY order_id",
+										  {TEXTARRAYOID, InvalidOid}};
+static const RowQuery payments_by_id = {"payment_id " EQ " ANY ($1) ORDER BY payment_id",
+										{UUIDARRAYOID, InvalidOid}};
+static const RowQuery tasks_by_id = {"task_id " EQ " ANY ($1) ORDER BY task_id",
+									 {INT8ARRAYOID, InvalidOid}};
+static const RowQuery tasks_of_payments = {
+	"payment_id " EQ " ANY ($1) AND refund_id IS NULL ORDER BY payment_id",
+	{UUIDARRAYOID, InvalidOid}};
+/* OFFSET 0 keeps each look-up one by the whole key, whatever the planner thinks of the tables. */
+static const Statement known_txns = {
+	"SELECT a.txn FROM ROWS FROM (pg_catalog.unnest($2)) a (txn)"
+	" WHERE EXISTS (SELECT FROM ONLY payguard.payments p WHERE p.channel " EQ " $1"
+	" AND p.channel_txn_id " EQ " a.txn AND p.channel_txn_id IS NOT NULL OFFSET 0)"
+	" OR EXISTS (SELECT FROM ONLY payguard.notifications m WHERE m.channel " EQ " $1"
+	" AND m.channel_txn_id " EQ " a.txn AND m.result " EQ " 'unmatched' OFFSET 0)",
+	{TEXTOID, TEXTARRAYOID, InvalidOid},
+	NULL,
+	CMD_UNKNOWN};
+
+static const Statement put_off = {
+	"UPDATE ONLY payguard.tasks t SET run_at = a.run_at, dead_at = NULL"
+	" FROM ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2)) a (task_id, run_at)"
+	" WHERE t.task_id " EQ " a.task_id",
+	{INT8ARRAYOID, TIMESTAMPTZARRAYOID, InvalidOid},
+	"tasks",
+	CMD_UPDATE};
+static const Statement end_tasks = {
+	"DELETE FROM ONLY payguard.tasks WHERE task_id " EQ " ANY ($1)",
+	{INT8ARRAYOID, InvalidOid},
+	"tasks",
+	CMD_DELETE};
+static const Statement note_finished = {
+	"INSERT INTO payguard.finished_tasks"
+	" (task_id, kind, order_id, payment_id, lease_token, outcome, finished_at)"
+	" SELECT a.*, $7 FROM ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2),"
+	" pg_catalog.unnest($3), pg_catalog.unnest($4), pg_catalog.unnest($5),"
+	" pg_catalog.unnest($6)) a",
+	{INT8ARRAYOID, TEXTARRAYOID, TEXTARRAYOID, UUIDARRAYOID, UUIDARRAYOID, TEXTARRAYOID,
+	 TIMESTAMPTZOID, InvalidOid},
+	NULL,
+	CMD_UNKNOWN};
+static const Statement give_up_leases = {
+	"DELETE FROM ONLY payguard.leases WHERE order_id " EQ " ANY ($1)",
+	{TEXTARRAYOID, InvalidOid},
+	"leases",
+	CMD_DELETE};
+
+static void read_cases(Batch *batch, Answer *answers, int n);
+static text *order_of_finished(int64 task_id);
+static void lock_orders(Batch *batch, Order **orders, int *norders);
+static bool has_user_triggers(void);
+static void keep_single(Batch *batch);
+static void read_leases(Batch *batch);
+static void read_payments(Batch *batch);
+static void read_tasks(Batch *batch);
+static void read_txns(Batch *batch);
+static void read_txns_of(Batch *batch, const Channel *channel);
+static void set_course(Case *item, TimestampTz now);
+static void end_payments(void *argument);
+static void end_payment(Case *item);
+static void write_waits(Batch *batch);
+static void write_ends(Batch *batch);
+static void give_up(Batch *batch);
+static int choose(Batch *batch, Course course, Case **chosen);
+static void execute(const Statement *statement, Datum *values, int n, const Table *table);
+static Datum array_of(Datum *values, int n, Oid type);
+static int case_by_order(const void *a, const void *b);
+static int case_by_txn(const void *a, const void *b);
+static int order_by_id(const void *a, const void *b);
+static int lease_by_order(const void *a, const void *b);
+static int payment_by_id(const void *a, const void *b);
+static int task_by_id(const void *a, const void *b);
+static int task_by_payment(const void *a, const void *b);
+
+/*
+ * payguard_batch_answer locks the orders of all answers, in the order of their ids, and deals
+ * with the answers that are certain: `answered` says which.
+ */
+void
+payguard_batch_answer(Answer *answers, int n, bool *answered)
+{
+	Batch batch = {.cases = palloc0(sizeof(Case) * Max(n, 1))};
+	Order *orders;
+	Case *ends;
+	int norders;
+
+	read_cases(&batch, answers, n);
+	lock_orders(&batch, &orders, &norders);
+	payguard_store_refresh();
+	if (has_user_triggers())
+		return;
+
+	batch.now = GetCurrentTimestamp();
+	keep_single(&batch);
+	for (int i = 0; i < batch.n; i++)
+		batch.cases[i].order = bsearch(&(Order){.order_id = batch.cases[i].answer->order_id},
+									   orders, norders, sizeof(Order), order_by_id);
+	read_leases(&batch);
+	read_payments(&batch);
+	read_tasks(&batch);
+	read_txns(&batch);
+	for (int i = 0; i < batch.n; i++)
+		set_course(&batch.cases[i], batch.now);
+
+	/* where a transaction is taken by another order's payment meanwhile, none has ended */
+	if (choose(&batch, COURSE_END, &ends) > 0 && !payguard_store_try(end_payments, &batch))
+	{
+		payguard_store_refresh();
+		for (int i = 0; i < batch.n; i++)
+			if (batch.cases[i].course == COURSE_END)
+				batch.cases[i].course = COURSE_OTHER;
+	}
+	for (int i = 0; i < batch.n; i++)
+		if (batch.cases[i].course != COURSE_OTHER)
+			answered[batch.cases[i].answer - answers] = true;
+	write_waits(&batch);
+	write_ends(&batch);
+	give_up(&batch);
+}
+
+/*
+ * read_cases finds out which order each answer is about. Finished tasks, and those that are
+ * not known, have no item.
+ */
+static void
+read_cases(Batch *batch, Answer *answers, int n)
+{
+	Datum *ids = palloc(sizeof(Datum) * Max(n, 1));
+	Datum array;
+	Task *tasks;
+	int ntasks;
+
+	for (int i = 0; i < n; i++)
+		ids[i] = Int64GetDatum(answers[i].task_id);
+	array = array_of(ids, n, INT8OID);
+	ntasks = payguard_store_list(&payguard_tasks, &tasks_by_id, &array, (void **) &tasks);
+	for (int i = 0; i < n; i++)
+	{
+		Task like = {.task_id = answers[i].task_id};
+		Task *task = bsearch(&like, tasks, ntasks, sizeof(Task), task_by_id);
+
+		if (task == NULL)
+			answers[i].order_id = order_of_finished(answers[i].task_id);
+		else
+			answers[i].order_id = task->order_id;
+		if (answers[i].order_id == NULL)
+			continue;
+		batch->cases[batch->n++] = (Case){.answer = &answers[i], .task = task};
+	}
+}
+
+static text *
+order_of_finished(int64 task_id)
+{
+	FinishedTask like = {.task_id = task_id};
+	FinishedTask finished;
+
+	return payguard_store_find(&payguard_finished_tasks, FINISHED_BY_ID, &like, &finished)
+			   ? finished.order_id
+			   : NULL;
+}
+
+static void
+lock_orders(Batch *batch, Order **orders, int *norders)
+{
+	Datum *ids = palloc(sizeof(Datum) * Max(batch->n, 1));
+	Datum array;
+
+	for (int i = 0; i < batch->n; i++)
+		ids[i] = PointerGetDatum(batch->cases[i].answer->order_id);
+	array = array_of(ids, batch->n, TEXTOID);
+	*norders = payguard_store_lock_list(&payguard_orders, &orders_by_id, &array,
+										(void **) orders);
+}
+
+static bool
+has_user_triggers(void)
+{
+	return payguard_store_has_user_triggers(&payguard_orders) ||
+		   payguard_store_has_user_triggers(&payguard_payments) ||
+		   payguard_store_has_user_triggers(&payguard_events) ||
+		   payguard_store_has_user_triggers(&payguard_tasks) ||
+		   payguard_store_has_user_triggers(&payguard_leases) ||
+		   payguard_store_has_user_triggers(&payguard_finished_tasks);
+}
+
+/*
+ * keep_single leaves out the orders that are answered twice, where the second answer is about
+ * what the first has made, and finished tasks.
+ */
+static void
+keep_single(Batch *batch)
+{
+	Case *cases = batch->cases;
+	int kept = 0;
+
+	qsort(cases, batch->n, sizeof(Case), case_by_txn);
+	for (int i = 1; i < batch->n; i++)
+		if (cases[i].answer->report.txn_id && cases[i - 1].answer->report.txn_id &&
+			case_by_txn(&cases[i - 1], &cases[i]) == 0)
+			cases[i - 1].shared_txn = cases[i].shared_txn = true;
+	qsort(cases, batch->n, sizeof(Case), case_by_order);
+	for (int i = 0; i < batch->n; i++)
+		if (cases[i].task && (i == 0 || case_by_order(&cases[i - 1], &cases[i]) != 0) &&
+			(i == batch->n - 1 || case_by_order(&cases[i], &cases[i + 1]) != 0))
+			cases[kept++] = cases[i];
+	batch->n = kept;
+}
+
+static void
+read_leases(Batch *batch)
+{
+	Datum *ids = palloc(sizeof(Datum) * Max(batch->n, 1));
+	Datum array;
+	Lease *leases;
+	int n;
+
+	for (int i = 0; i < batch->n; i++)
+		ids[i] = PointerGetDatum(batch->cases[i].answer->order_id);
+	array = array_of(ids, batch->n, TEXTOID);
+	n = payguard_store_list(&payguard_leases, &leases_of_orders, &array,
+							(void **) &leases);
+	for (int i = 0; i < batch->n; i++)
+	{
+		Lease like = {.order_id = batch->cases[i].answer->order_id};
+
+		batch->cases[i].lease = bsearch(&like, leases, n, sizeof(Lease), lease_by_order);
+	}
+}
+
+/*
+ * read_payments reads the payments, and each channel once.
+ */
+static void
+read_payments(Batch *batch)
+{
+	Datum *ids = palloc(sizeof(Datum) * Max(batch->n, 1));
+	Datum array;
+	Payment *payments;
+	int n;
+
+	for (int i = 0; i < batch->n; i++)
+		ids[i] = UUIDPGetDatum(batch->cases[i].task->payment_id);
+	array = array_of(ids, batch->n, UUIDOID);
+	n = payguard_store_list(&payguard_payments, &payments_by_id, &array,
+							(void **) &payments);
+	for (int i = 0; i < batch->n; i++)
+	{
+		Case *item = &batch->cases[i];
+		Payment like = {.payment_id = item->task->payment_id};
+		ListCell *cell;
+
+		item->payment = bsearch(&like, payments, n, sizeof(Payment), payment_by_id);
+		if (item->payment == NULL)
+			continue;
+		foreach(cell, batch->channels)
+			if (payguard_text_equal(((Channel *) lfirst(cell))->name, item->payment->channel))
+				item->channel = lfirst(cell);
+		if (item->channel == NULL)
+		{
+			item->channel = palloc(sizeof(Channel));
+			payguard_channel_of(item->payment, item->channel);
+			batch->channels = lappend(batch->channels, item->channel);
+		}
+	}
+}
+
+/*
+ * read_tasks reads the answered tasks anew, and what other tasks their payments have.
+ */
+static void
+read_tasks(Batch *batch)
+{
+	Datum *ids = palloc(sizeof(Datum) * Max(batch->n, 1));
+	Datum array;
+	Task *tasks;
+	int n;
+
+	for (int i = 0; i < batch->n; i++)
+		ids[i] = UUIDPGetDatum(batch->cases[i].task->payment_id);
+	array = array_of(ids, batch->n, UUIDOID);
+	n = payguard_store_list(&payguard_tasks, &tasks_of_payments, &array, (void **) &tasks);
+	for (int i = 0; i < batch->n; i++)
+	{
+		Case *item = &batch->cases[i];
+		int64 task_id = item->task->task_id;
+		Task *first = bsearch(item->task, tasks, n, sizeof(Task), task_by_payment);
+		int found = 0;
+
+		item->task = NULL;
+		while (first && first > tasks && task_by_payment(first - 1, first) == 0)
+			first--;
+		for (Task *task = first;
+			 task && task < tasks + n && task_by_payment(task, first) == 0; task++)
+		{
+			found++;
+			if (task->task_id == task_id)
+				item->task = task;
+		}
+		item->only_task = found == 1;
+	}
+}
+
+/*
+ * read_txns finds out which of the transactions that the answers name are known.
+ */
+static void
+read_txns(Batch *batch)
+{
+	ListCell *cell;
+
+	foreach(cell, batch->channels)
+		read_txns_of(batch, lfirst(cell));
+}
+
+static void
+read_txns_of(Batch *batch, const Channel *channel)
+{
+	Datum *txns = palloc(sizeof(Datum) * Max(batch->n, 1));
+	Datum values[2] = {PointerGetDatum(channel->name)};
+	int ntxns = 0;
+	int nknown;
+
+	for (int i = 0; i < batch->n; i++)
+		if (batch->cases[i].channel == channel && batch->cases[i].answer->report.txn_id)
+			txns[ntxns++] = PointerGetDatum(batch->cases[i].answer->report.txn_id);
+	if (ntxns == 0)
+		return;
+	values[1] = array_of(txns, ntxns, TEXTOID);
+	nknown = payguard_store_execute(&known_txns, values, NULL);
+	for (int k = 0; k < nknown; k++)
+	{
+		bool isnull;
+		text *known = DatumGetTextPP(payguard_store_result(k, 0, &isnull));
+
+		for (int i = 0; i < batch->n; i++)
+			if (payguard_text_equal(batch->cases[i].answer->report.txn_id, known))
+				batch->cases[i].known_txn = true;
+	}
+}
+
+/*
+ * set_course decides which answers are certain.
+ */
+static void
+set_course(Case *item, TimestampTz now)
+{
+	const Answer *answer = item->answer;
+	const Report *report = &answer->report;
+	bool same_txn;
+	bool held = item->order && item->lease && item->task && item->payment &&
+				item->lease->task_id == answer->task_id &&
+				memcmp(item->lease->lease_token, answer->token, UUID_LEN) == 0 &&
+				item->lease->leased_until > now && item->task->dead_at == NO_TIME;
+
+	item->course = COURSE_OTHER;
+	if (!held || !payguard_payment_is_live(item->payment->status))
+		return;
+	same_txn = report->txn_id == NULL ||
+			   payguard_text_equal(report->txn_id, item->payment->channel_txn_id);
+	switch (report->status)
+	{
+		case CHANNEL_PENDING:
+		case CHANNEL_UNKNOWN:
+			if (same_txn && payguard_text_is(item->task->kind, "query") &&
+				item->payment->status == (report->status == CHANNEL_PENDING
+											  ? PAYMENT_PENDING
+											  : PAYMENT_UNKNOWN) &&
+				payguard_task_next_query(item->channel, item->task->tries, now) > now)
+				item->course = COURSE_WAIT;
+			break;
+		case CHANNEL_SUCCEEDED:
+		case CHANNEL_FAILED:
+		case CHANNEL_CLOSED:
+			/* without an amount a query would follow */
+			if ((report->status != CHANNEL_SUCCEEDED || report->amount != NO_AMOUNT) &&
+				(same_txn || (!item->shared_txn && !item->known_txn)) && item->only_task)
+				item->course = COURSE_END;
+			break;
+		case CHANNEL_NOT_FOUND:
+		case CHANNEL_NONE:
+		case N_CHANNEL_STATUS:
+			break;
+	}
+	if (item->course == COURSE_WAIT)
+	{
+		payguard_result_of(item->payment, item->order, false, &item->answer->result);
+		item->answer->result.version = item->order->version;
+	}
+}
+
+static void
+end_payments(void *argument)
+{
+	Batch *batch = argument;
+
+	for (int i = 0; i < batch->n; i++)
+		if (batch->cases[i].course == COURSE_END)
+			end_payment(&batch->cases[i]);
+}
+
+/*
+ * end_payment applies an answer that ends a payment. Its task is ended with the others'.
+ */
+static void
+end_payment(Case *item)
+{
+	Known known = {.channel = item->channel, .only_task = true, .new_txn = true};
+	Applied applied;
+
+	payguard_evidence_answer(item->order, item->payment, &item->answer->report, &known,
+							 &applied);
+	payguard_result_of(item->payment, item->order, false, &item->answer->result);
+	item->answer->result.version = item->order->version;
+	Assert(!applied.contradicts && !payguard_payment_is_live(item->payment->status));
+}
+
+static void
+write_waits(Batch *batch)
+{
+	Case *chosen;
+	int n = choose(batch, COURSE_WAIT, &chosen);
+	Datum *ids = palloc(sizeof(Datum) * Max(n, 1));
+	Datum *times = palloc(sizeof(Datum) * Max(n, 1));
+	Datum values[2];
+
+	for (int i = 0; i < n; i++)
+	{
+		ids[i] = Int64GetDatum(chosen[i].task->task_id);
+		times[i] = TimestampTzGetDatum(payguard_task_next_query(
+			chosen[i].channel, chosen[i].task->tries, batch->now));
+	}
+	values[0] = array_of(ids, n, INT8OID);
+	values[1] = array_of(times, n, TIMESTAMPTZOID);
+	execute(&put_off, values, n, &payguard_tasks);
+}
+
+static void
+write_ends(Batch *batch)
+{
+	Case *chosen;
+	int n = choose(batch, COURSE_END, &chosen);
+	Datum *columns[6];
+	static const Oid types[6] = {INT8OID, TEXTOID, TEXTOID, UUIDOID, UUIDOID, TEXTOID};
+	Datum values[7];
+
+	for (int c = 0; c < 6; c++)
+		columns[c] = palloc(sizeof(Datum) * Max(n, 1));
+	for (int i = 0; i < n; i++)
+	{
+		const Answer *answer = chosen[i].answer;
+
+		columns[0][i] = Int64GetDatum(answer->task_id);
+		columns[1][i] = PointerGetDatum(chosen[i].task->kind);
+		columns[2][i] = PointerGetDatum(answer->order_id);
+		columns[3][i] = UUIDPGetDatum(chosen[i].payment->payment_id);
+		columns[4][i] = UUIDPGetDatum(answer->token);
+		columns[5][i] = PointerGetDatum(payguard_text(answer->result.outcome));
+	}
+	for (int c = 0; c < 6; c++)
+		values[c] = array_of(columns[c], n, types[c]);
+	values[6] = TimestampTzGetDatum(batch->now);
+	execute(&end_tasks, values, n, &payguard_tasks);
+	execute(&note_finished, values, n, &payguard_finished_tasks);
+}
+
+static void
+give_up(Batch *batch)
+{
+	Datum *ids = palloc(sizeof(Datum) * Max(batch->n, 1));
+	Datum array;
+	int n = 0;
+
+	for (int i = 0; i < batch->n; i++)
+		if (batch->cases[i].course != COURSE_OTHER)
+			ids[n++] = PointerGetDatum(batch->cases[i].answer->order_id);
+	array = array_of(ids, n, TEXTOID);
+	execute(&give_up_leases, &array, n, &payguard_leases);
+}
+
+static int
+choose(Batch *batch, Course course, Case **chosen)
+{
+	int n = 0;
+
+	*chosen = palloc(sizeof(Case) * Max(batch->n, 1));
+	for (int i = 0; i < batch->n; i++)
+		if (batch->cases[i].course == course)
+			(*chosen)[n++] = batch->cases[i];
+	return n;
+}
+
+/*
+ * execute runs a statement that writes n rows, neither more nor less.
+ */
+static void
+execute(const Statement *statement, Datum *values, int n, const Table *table)
+{
+	if (n > 0 && payguard_store_execute(statement, values, NULL) != n)
+		payguard_store_suppressed(table);
+}
+
+static Datum
+array_of(Datum *values, int n, Oid type)
+{
+	int16 length;
+	bool by_value;
+	char align;
+
+	get_typlenbyvalalign(type, &length, &by_value, &align);
+	return PointerGetDatum(construct_array(values, n, type, length, by_value, align));
+}
+
+static int
+case_by_order(const void *a, const void *b)
+{
+	return payguard_text_compare(((const Case *) a)->answer->order_id,
+								 ((const Case *) b)->answer->order_id);
+}
+
+static int
+case_by_txn(const void *a, const void *b)
+{
+	const text *left = ((const Case *) a)->answer->report.txn_id;
+	const text *right = ((const Case *) b)->answer->report.txn_id;
+
+	if (left == NULL || right == NULL)
+		return (left != NULL) - (right != NULL);
+	return payguard_text_compare(left, right);
+}
+
+static int
+order_by_id(const void *a, const void *b)
+{
+	return payguard_text_compare(((const Order *) a)->order_id,
+								 ((const Order *) b)->order_id);
+}
+
+static int
+lease_by_order(const void *a, const void *b)
+{
+	return payguard_text_compare(((const Lease *) a)->order_id,
+								 ((const Lease *) b)->order_id);
+}
+
+static int
+payment_by_id(const void *a, const void *b)
+{
+	return memcmp(((const Payment *) a)->payment_id, ((const Payment *) b)->payment_id,
+				  UUID_LEN);
+}
+
+static int
+task_by_id(const void *a, const void *b)
+{
+	int64 left = ((const Task *) a)->task_id;
+	int64 right = ((const Task *) b)->task_id;
+
+	return left < right ? -1 : left > right;
+}
+
+static int
+task_by_payment(const void *a, const void *b)
+{
+	return memcmp(((const Task *) a)->payment_id, ((const Task *) b)->payment_id, UUID_LEN);
+}
