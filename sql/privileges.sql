@@ -8,8 +8,9 @@ CREATE ROLE regress_checkout;
 CREATE ROLE regress_cashier;
 CREATE ROLE regress_operator;
 CREATE ROLE regress_auditor;
+CREATE ROLE regress_consumer;
 CREATE ROLE regress_delegate;
-SELECT payguard.grant_access(('regress_' || access)::name, access) FROM unnest('{channel,checkout,cashier,operator,auditor,delegate}'::text[]) access;
+SELECT payguard.grant_access(('regress_' || access)::name, access) FROM unnest('{channel,checkout,cashier,operator,consumer,auditor,delegate}'::text[]) access;
 SELECT * FROM payguard.role_access() WHERE role::text LIKE 'regress\_%' ORDER BY 1;
 SELECT (payguard.create_order('privileges-1', 1, 'EUR')).version;
 -- nothing for PUBLIC: functions, tables, sequences, the schema
@@ -152,4 +153,4 @@ SELECT p.oid::regprocedure FROM pg_proc p JOIN pg_language l ON l.oid = p.prolan
 WHERE p.pronamespace = 'payguard'::regnamespace AND l.lanname <> 'c' AND NOT coalesce(p.proconfig @> '{"search_path=pg_catalog, pg_temp"}', false);
 DROP SCHEMA regress_hostile CASCADE;
 SELECT payguard.revoke_access(role, access) FROM payguard.role_access() WHERE role::text LIKE 'regress\_%';
-DROP ROLE regress_nobody, regress_channel, regress_checkout, regress_cashier, regress_operator, regress_auditor, regress_delegate;
+DROP ROLE regress_nobody, regress_channel, regress_checkout, regress_cashier, regress_operator, regress_consumer, regress_auditor, regress_delegate;

@@ -567,6 +567,8 @@ notification_result(FunctionCallInfo fcinfo, const Notification *notification,
 		state = payguard_payment_outcome(&payment, &about);
 	payguard_store_end(STORE_WRITE);
 
+	if (replayed)
+		payguard_count_replay();
 	values[i++] = CStringGetTextDatum(what);
 	values[i++] = CStringGetTextDatum(state);
 	nulls[i] = notification->order_id == NULL;

@@ -463,9 +463,11 @@ typedef struct Alert
 	TimestampTz opened_at;
 	TimestampTz acknowledged_at;
 	text *acknowledged_by;
+	text *acknowledged_note;
 	TimestampTz resolved_at;
 	text *resolved_by;
 	text *note;
+	TimestampTz notified_at; /* maintain() has sent its NOTIFY */
 } Alert;
 
 enum
@@ -482,9 +484,11 @@ enum
 	ALERT_F_OPENED_AT,
 	ALERT_F_ACKNOWLEDGED_AT,
 	ALERT_F_ACKNOWLEDGED_BY,
+	ALERT_F_ACKNOWLEDGED_NOTE,
 	ALERT_F_RESOLVED_AT,
 	ALERT_F_RESOLVED_BY,
 	ALERT_F_NOTE,
+	ALERT_F_NOTIFIED_AT,
 	N_ALERT_FIELDS
 };
 
@@ -717,6 +721,14 @@ extern int payguard_arg_max(Datum value, bool isnull, const char *name);
 extern void payguard_arg_bad(const char *name, const char *problem, const char *hint)
 	pg_attribute_noreturn();
 extern void payguard_arg_missing(const char *name) pg_attribute_noreturn();
+
+/* consumer.c */
+extern void payguard_consumer_move(const text *consumer, int64 event_id);
+
+/* counters.c */
+extern void payguard_counters_init(void);
+extern void payguard_count_replay(void);
+extern void payguard_count_refusal(ErrorId id);
 
 /* text.c */
 extern text *payguard_text(const char *string);

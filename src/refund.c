@@ -1457,6 +1457,8 @@ refund_result(FunctionCallInfo fcinfo, const Refund *refund, bool replayed,
 		known ? payguard_machine_name(&payguard_refund_machine, refund->status) : NULL;
 	int i = 0;
 
+	if (replayed)
+		payguard_count_replay();
 	values[i++] = PointerGetDatum(payguard_text(recorded ? "recorded" : status));
 	nulls[i] = refund->refund_id == NULL;
 	values[i++] = UUIDPGetDatum(refund->refund_id);

@@ -473,6 +473,20 @@ payguard_store_make_durable(const void *row)
 }
 
 /*
+ * payguard_store_make_all_durable does the same for everything that was committed before this
+ * transaction's last write.
+ */
+void
+payguard_store_make_all_durable(void)
+{
+	if (synchronous_commit == SYNCHRONOUS_COMMIT_OFF || XLogRecPtrIsInvalid(XactLastRecEnd))
+		return;
+	XLogFlush(XactLastRecEnd);
+	if (synchronous_commit > SYNCHRONOUS_COMMIT_LOCAL_FLUSH && SyncRepRequested())
+		wait_for_standby(XactLastRecEnd);
+}
+
+/*
  * wait_for_standby waits as a commit does, with one difference: whoever cancels the wait gets
  * an error. A commit is done by then; an answer can still be withheld.
  */

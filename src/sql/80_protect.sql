@@ -13,7 +13,7 @@ AS $$
   VALUES ('orders'), ('channels'), ('payments'), ('events'), ('notifications'), ('deadlines'),
     ('refunds'), ('refund_balances'), ('tasks'), ('leases'),
     ('finished_tasks'), ('alerts'), ('policies'), ('customers'), ('approvals'),
-    ('settlement_lines')
+     ('settlement_lines'), ('counter_samples'), ('consumers'), ('totals'), ('maintenance')
 $$;
 COMMENT ON FUNCTION payguard.own_tables() IS 'The names of payguard''s tables';
 
@@ -92,6 +92,9 @@ AS $$
       ('notifications_pkey', 'CREATE UNIQUE INDEX notifications_pkey ON payguard.notifications USING btree (channel, event_id)'),
       ('tasks_of_payment', 'CREATE UNIQUE INDEX tasks_of_payment ON payguard.tasks USING btree (payment_id, kind) WHERE (refund_id IS NULL)'),
       ('tasks_of_refund', 'CREATE UNIQUE INDEX tasks_of_refund ON payguard.tasks USING btree (refund_id, kind) WHERE (refund_id IS NOT NULL)'),
+      ('consumers_pkey', 'CREATE UNIQUE INDEX consumers_pkey ON payguard.consumers USING btree (consumer)'),
+      ('totals_pkey', 'CREATE UNIQUE INDEX totals_pkey ON payguard.totals USING btree (bucket, subject, channel, currency, status)'),
+      ('maintenance_pkey', 'CREATE UNIQUE INDEX maintenance_pkey ON payguard.maintenance USING btree (duty)'),
       ('policies_pkey', 'CREATE UNIQUE INDEX policies_pkey ON payguard.policies USING btree (currency, min_amount)'),
       ('customers_pkey', 'CREATE UNIQUE INDEX customers_pkey ON payguard.customers USING btree (customer_id)'),
       ('approvals_of_order', 'CREATE UNIQUE INDEX approvals_of_order ON payguard.approvals USING btree (order_id) WHERE ((subject = ''order''::text) AND (status <> ''void''::text))'),

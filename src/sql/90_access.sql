@@ -59,16 +59,29 @@ AS $$
     ('operator', false, 'payguard.expire_orders(integer)'),
     ('operator', false, 'payguard.match_notifications(integer)'),
     ('operator', false, 'payguard.order_status(text)'),
+    ('operator', false, 'payguard.maintain(integer)'),
+    ('operator', false, 'payguard.acknowledge_alert(bigint,text)'),
+    ('operator', false, 'payguard.resolve_alert(bigint,text)'),
+    ('operator', false, 'payguard.drop_consumer(text)'),
+    ('operator', false, 'payguard.reset_counters()'),
+    ('operator', false, 'payguard.payment_rates(interval,text)'),
+    ('operator', false, 'payguard.read_counters()'),
+    ('operator', false, 'payguard.consumer_lags()'),
+    ('consumer', true,  'payguard.read_events(text,integer)'),
+    ('consumer', false, 'payguard.commit_events(text,bigint,bigint)'),
     ('auditor',  true,  'payguard.verify()'),
     ('auditor',  false, 'payguard.broken_guards()'),
     ('auditor',  false, 'payguard.state_transitions()'),
     ('auditor',  false, 'payguard.decisions()'),
     ('auditor',  false, 'payguard.order_status(text)'),
     ('auditor',  false, 'payguard.order_timeline(text)'),
+    ('auditor',  false, 'payguard.payment_rates(interval,text)'),
+    ('auditor',  false, 'payguard.read_counters()'),
+    ('auditor',  false, 'payguard.consumer_lags()'),
     ('delegate', true,  'payguard.current_actor()')
 $$;
 COMMENT ON FUNCTION payguard.access_functions() IS
-  'The functions of each access; an operator may also read alerts, dead_tasks, approvals, policies and settlement_lines, into which he may load statements; an auditor all tables';
+  'The functions of each access; an operator may also read alerts, dead_tasks, approvals, policies, metrics and settlement_lines, into which he may load statements, a consumer the outbox, an auditor all tables';
 
 CREATE FUNCTION payguard.role_access(OUT role name, OUT access text) RETURNS SETOF record
 LANGUAGE sql STABLE
@@ -95,7 +108,10 @@ BEGIN
     EXECUTE format('GRANT EXECUTE ON ROUTINE %s TO %I', f::regprocedure, role);
   END LOOP;
   IF access IN ('operator', 'auditor') THEN
-    EXECUTE format('GRANT SELECT ON payguard.alerts, payguard.dead_tasks, payguard.approvals, payguard.policies TO %I', role);
+    EXECUTE format('GRANT SELECT ON payguard.alerts, payguard.dead_tasks, payguard.approvals, payguard.policies, payguard.metrics, payguard.stat_counters TO %I', role);
+  END IF;
+  IF access IN ('consumer', 'auditor') THEN
+    EXECUTE format('GRANT SELECT ON payguard.outbox TO %I', role);
   END IF;
   IF access = 'operator' THEN
     -- all but what the database fills in
@@ -149,7 +165,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION payguard.grant_access(name, text) IS
-  'Gives a role an access: checkout, cashier, channel, operator, auditor or delegate';
+  'Gives a role an access: checkout, cashier, channel, operator, consumer, auditor or delegate';
 
 CREATE FUNCTION payguard.revoke_access(role name, access text) RETURNS void
 LANGUAGE plpgsql
