@@ -58,10 +58,19 @@ AS $$
     ('auditor',  false, 'payguard.decisions()'),
     ('auditor',  false, 'payguard.order_status(text)'),
     ('auditor',  false, 'payguard.order_timeline(text)'),
+    ('auditor',  false, 'payguard.guard_problems()'),
+    ('auditor',  false, 'payguard.lost_guards()'),
+    ('auditor',  false, 'payguard.guard_bad_rows(regclass)'),
+    ('auditor',  false, 'payguard.guard_triggers()'),
+    ('auditor',  false, 'payguard.guard_settings(oid)'),
+    ('owner',    true,  'payguard.guard_table(regclass,text,jsonb,text,text[],text[],text[],text[],text,text[],text[],boolean)'),
+    ('owner',    false, 'payguard.unguard_table(regclass)'),
+    ('owner',    false, 'payguard.guard_triggers()'),
+    ('owner',    false, 'payguard.guard_settings(oid)'),
     ('delegate', true,  'payguard.current_actor()')
 $$;
 COMMENT ON FUNCTION payguard.access_functions() IS
-  'The functions of each access; an operator may also read alerts and dead_tasks, an auditor all tables';
+  'The functions of each access; an operator may also read alerts and dead_tasks, an owner guards, an auditor all tables';
 
 CREATE FUNCTION payguard.role_access(OUT role name, OUT access text) RETURNS SETOF record
 LANGUAGE sql STABLE
@@ -89,6 +98,9 @@ BEGIN
   END LOOP;
   IF access IN ('operator', 'auditor') THEN
     EXECUTE format('GRANT SELECT ON payguard.alerts, payguard.dead_tasks TO %I', role);
+  END IF;
+  IF access IN ('owner', 'auditor') THEN
+    EXECUTE format('GRANT SELECT ON payguard.guards TO %I', role);
   END IF;
   IF access = 'auditor' THEN
     FOR f IN SELECT payguard.own_tables() LOOP
@@ -136,7 +148,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION payguard.grant_access(name, text) IS
-  'Gives a role an access: checkout, cashier, channel, operator, auditor or delegate';
+  'Gives a role an access: checkout, cashier, channel, operator, auditor, owner (of tables to guard) or delegate';
 
 CREATE FUNCTION payguard.revoke_access(role name, access text) RETURNS void
 LANGUAGE plpgsql
