@@ -37,6 +37,7 @@
 #include "nodes/nodeFuncs.h"
 #include "nodes/parsenodes.h"
 #include "optimizer/optimizer.h"
+#include "parser/parse_func.h"
 #include "storage/lmgr.h"
 #include "storage/procarray.h"
 #include "utils/builtins.h"
@@ -93,6 +94,7 @@ static KnownGuard *know(const GuardTrigger *trigger);
 static KnownGuard *find_known(Oid relation);
 static bool is_undone(const KnownGuard *guard);
 static void check_alter(const AlterTableStmt *statement);
+static void check_create_trigger(const CreateTrigStmt *statement);
 static void check_lost(const KnownGuard *guard);
 static void refuse(const char *detail) pg_attribute_noreturn();
 static void check_kept(const KnownGuard *guard, const GuardTrigger *now);
@@ -254,6 +256,51 @@ payguard_guard_ddl_start(Node *statement)
 	remember(!again);
 	if (IsA(statement, AlterTableStmt))
 		check_alter((AlterTableStmt *) statement);
+	if (IsA(statement, CreateTrigStmt))
+		check_create_trigger((CreateTrigStmt *) statement);
+}
+
+/*
+ * check_create_trigger leaves the making of guards to guard_table(), and to a superuser who
+ * restores a dump. PUBLIC may execute the trigger functions, since whoever adds a partition to
+ * a guarded table must be able to.
+ */
+static void
+check_create_trigger(const CreateTrigStmt *statement)
+{
+	Oid function = LookupFuncName(statement->funcname, 0, NULL, true);
+
+	if (OidIsValid(function) && !superuser() &&
+		(function == trigger_function(false) || function == trigger_function(true)))
+		payguard_refuse_ddl("This trigger is a guard's.",
+							"Put a guard on a table by payguard.guard_table().");
+}
+
+/*
+ * payguard_guard_check_made raises 22023 or 22P02 where the guard that CREATE TRIGGER has made
+ * does not fit its table: what comes after may rely on its settings.
+ */
+void
+payguard_guard_check_made(Node *statement)
+{
+	Oid oid;
+	GuardTrigger *guard;
+	Relation relation;
+	const char *problem;
+
+	if (!IsA(statement, CreateTrigStmt))
+		return;
+	oid = RangeVarGetRelid(((CreateTrigStmt *) statement)->relation, NoLock, true);
+	guard = OidIsValid(oid) ? payguard_guard_trigger_of(oid, false) : NULL;
+	if (guard == NULL)
+		return;
+	relation = table_open(oid, AccessShareLock);
+	if (payguard_guard_parse(guard->settings, RelationGetDescr(relation), &problem) ==
+		NULL)
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("the guard does not fit relation \"%s\"", guard->table),
+						errdetail("%s", problem)));
+	table_close(relation, NoLock);
 }
 
 /*

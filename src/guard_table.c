@@ -65,6 +65,7 @@ static List *partition_columns(Relation relation);
 static Relation open_table(Oid table, bool guarding);
 static void check_table(Relation relation);
 static void check_owner(Oid table);
+static void check_below_no_guard(Relation relation);
 static void check_partitions(List *tables, const char *status);
 static void check_rows(List *tables, const char *settings);
 static BadRows *read_rows(Oid table, const char *settings);
@@ -151,8 +152,7 @@ payguard_unguard_table(PG_FUNCTION_ARGS)
 {
 	Relation relation;
 	List *tables;
-	GuardTrigger *guard;
-	ListCell *cell;
+	bool found;
 	Oid table;
 
 	if (PG_ARGISNULL(0))
@@ -161,23 +161,14 @@ payguard_unguard_table(PG_FUNCTION_ARGS)
 	PreventCommandIfReadOnly("unguard_table()");
 	PreventCommandIfParallelMode("unguard_table()");
 	relation = open_table(table, false);
-	guard = payguard_guard_trigger_of(table, false);
-	if (guard && OidIsValid(guard->parent))
-		ereport(ERROR,
-				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
-				 errmsg("the guard on \"%s\" belongs to its partitioned table",
-						RelationGetRelationName(relation)),
-				 errdetail("Nothing has been changed."), errhint("Take it off there.")));
+	check_below_no_guard(relation);
+	found = payguard_guard_trigger_of(table, false) != NULL;
 	tables = find_all_inheritors(table, ShareRowExclusiveLock, NULL);
 	table_close(relation, NoLock);
 	payguard_request_begin("unguard_table()");
 	take_off(tables);
-	foreach (cell, tables)
-		payguard_guard_forget(lfirst_oid(cell));
-	payguard_guard_event("guard.removed", get_namespace_name(get_rel_namespace(table)),
-						 get_rel_name(table), NULL);
 	payguard_store_end(STORE_WRITE);
-	PG_RETURN_BOOL(guard != NULL);
+	PG_RETURN_BOOL(found);
 }
 
 PG_FUNCTION_INFO_V1(payguard_guard_settings);
@@ -426,7 +417,11 @@ check_owner(Oid table)
 {
 	char kind = get_rel_relkind(table);
 
-	if (kind != '\0' && !payguard_owns_relation(table, GetUserId()))
+	if (kind == '\0')
+		ereport(ERROR, (errcode(ERRCODE_UNDEFINED_TABLE),
+						errmsg("relation with OID %u does not exist", table),
+						errdetail("Nothing has been changed.")));
+	if (!payguard_owns_relation(table, GetUserId()))
 		aclcheck_error(ACLCHECK_NOT_OWNER, get_relkind_objtype(kind),
 					   get_rel_name(table));
 }
@@ -464,6 +459,29 @@ check_table(Relation relation)
 							errhint("To change a guard call payguard.unguard_table() and "
 									"payguard.guard_table() in one transaction.")));
 		check_owner(lfirst_oid(cell));
+	}
+}
+
+/*
+ * check_below_no_guard refuses to take the guard off a table below another that is guarded.
+ */
+static void
+check_below_no_guard(Relation relation)
+{
+	ListCell *cell;
+
+	foreach (cell, payguard_guard_triggers(false))
+	{
+		GuardTrigger *guard = lfirst(cell);
+
+		if (guard->relation != RelationGetRelid(relation) &&
+			list_member_oid(find_all_inheritors(guard->relation, NoLock, NULL),
+							RelationGetRelid(relation)))
+			ereport(ERROR, (errcode(ERRCODE_WRONG_OBJECT_TYPE),
+							errmsg("the guard on \"%s\" belongs to \"%s\"",
+								   RelationGetRelationName(relation), guard->table),
+							errdetail("Nothing has been changed."),
+							errhint("Take it off there.")));
 	}
 }
 
@@ -733,16 +751,18 @@ once_columns(Relation relation, const Guard *guard)
 static char *
 once_condition(Relation relation, const Guard *guard)
 {
-	StringInfoData condition;
-	const char *comma = "";
+	Form_pg_attribute status = TupleDescAttr(RelationGetDescr(relation), guard->status - 1);
+	const char *column = quote_identifier(NameStr(status->attname));
 	const char *type =
 		guard->is_enum ? format_type_be_qualified(guard->status_type) : "pg_catalog.text";
+	StringInfoData condition;
+	const char *comma = "";
 
 	initStringInfo(&condition);
-	appendStringInfo(
-		&condition, "%s OPERATOR(pg_catalog.=) ANY (ARRAY[",
-		quote_identifier(NameStr(
-			TupleDescAttr(RelationGetDescr(relation), guard->status - 1)->attname)));
+	/* a domain has no operators of its own */
+	if (get_typtype(status->atttypid) == TYPTYPE_DOMAIN)
+		column = psprintf("CAST(%s AS %s)", column, type);
+	appendStringInfo(&condition, "%s OPERATOR(pg_catalog.=) ANY (ARRAY[", column);
 	for (int i = 0; i < guard->nstates; i++)
 		if (guard->states[i].success)
 		{
@@ -797,7 +817,8 @@ payguard_guard_cover_truncate(Oid relation)
 }
 
 /*
- * take_off drops our triggers on the tables, whatever they are called by now.
+ * take_off drops our triggers on the tables, whatever they are called by now. The first table
+ * leaves an event in any case: verify() no longer misses a guard that was lost before.
  */
 static void
 take_off(List *tables)
@@ -805,20 +826,28 @@ take_off(List *tables)
 	ListCell *cell;
 
 	foreach (cell, tables)
+	{
+		Oid table = lfirst_oid(cell);
+		bool had_guard = cell == list_head(tables);
+
 		for (int truncate = 0; truncate <= 1; truncate++)
 		{
 			GuardTrigger *trigger;
 
-			while ((trigger = payguard_guard_trigger_of(lfirst_oid(cell), truncate)) !=
-					   NULL &&
+			while ((trigger = payguard_guard_trigger_of(table, truncate)) != NULL &&
 				   !OidIsValid(trigger->parent))
 			{
-				run(trigger->relation,
-					psprintf("DROP TRIGGER %s ON %s", quote_identifier(trigger->name),
-							 qualified(trigger->relation)));
-				CommandCounterIncrement();
+				run(table, psprintf("DROP TRIGGER %s ON %s",
+									quote_identifier(trigger->name), qualified(table)));
+				had_guard = had_guard || !truncate;
 			}
 		}
+		payguard_guard_forget(table);
+		if (had_guard)
+			payguard_guard_event("guard.removed",
+								 get_namespace_name(get_rel_namespace(table)),
+								 get_rel_name(table), NULL);
+	}
 }
 
 /*

@@ -177,7 +177,10 @@ payguard_check_ddl_end(PG_FUNCTION_ARGS)
 						errmsg("check_ddl_end() was not called as an event trigger")));
 	trigger = (EventTriggerData *) fcinfo->context;
 	if (payguard_allow_unsafe_ddl || creating_extension ||
-		OidIsValid(payguard_guard_changing()) || !may_break_a_guard(trigger->parsetree))
+		OidIsValid(payguard_guard_changing()))
+		PG_RETURN_NULL();
+	payguard_guard_check_made(trigger->parsetree);
+	if (!may_break_a_guard(trigger->parsetree))
 		PG_RETURN_NULL();
 	payguard_guard_ddl_end(trigger->parsetree);
 	allowed = is_before_known() ? before.broken : NIL;

@@ -75,7 +75,7 @@ CREATE FUNCTION payguard.lost_guards() RETURNS TABLE (guard text, problem text)
 LANGUAGE sql STABLE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 AS $$
-  WITH told AS (
+  WITH RECURSIVE told AS (
     SELECT e.event_id, e.kind, e.details, e.details->>'schema' AS schema, e.details->>'table' AS name
     FROM payguard.events e WHERE e.kind IN ('guard.added', 'guard.renamed', 'guard.removed')
   ), latest AS (
@@ -87,19 +87,25 @@ AS $$
     JOIN pg_namespace n ON n.nspname = l.schema
     JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = l.name AND c.relkind IN ('r', 'p', 'f')
     WHERE l.kind <> 'guard.removed'
+  ), history (oid, schema, name, event_id, kind, details) AS (
+    -- what was told of each guarded table, under the names that it had before too
+    SELECT x.oid, t.schema, t.name, t.event_id, t.kind, t.details
+    FROM expected x JOIN told t ON t.schema = x.schema AND t.name = x.name WHERE x.guarded
+    UNION
+    SELECT h.oid, t.schema, t.name, t.event_id, t.kind, t.details
+    FROM history h JOIN told t
+      ON t.schema = h.details->>'was_schema' AND t.name = h.details->>'was_table' AND t.event_id < h.event_id
   )
   SELECT format('table %I.%I', schema, name), 'had a guard, which is gone'
   FROM expected WHERE NOT guarded
   UNION ALL
   SELECT DISTINCT format('table %I.%I', x.schema, x.name),
-         format('has a new column %I, which its guard does not know', e.details->>'was_column')
-  FROM expected x JOIN told e ON e.schema = x.schema AND e.name = x.name
-  JOIN pg_attribute a ON a.attrelid = x.oid AND a.attname = e.details->>'was_column' AND NOT a.attisdropped
-  WHERE x.guarded AND e.kind = 'guard.renamed'
-    AND e.event_id > (SELECT max(b.event_id) FROM told b
-                      WHERE b.kind = 'guard.added' AND b.schema = x.schema AND b.name = x.name)
-    AND NOT EXISTS (SELECT FROM told r WHERE r.kind = 'guard.renamed' AND r.event_id > e.event_id
-                    AND r.schema = x.schema AND r.name = x.name
-                    AND r.details->>'column' = e.details->>'was_column')
+         format('has another column %I, which its guard does not know', a.attname)
+  FROM expected x JOIN history h ON h.oid = x.oid
+  JOIN pg_attribute a ON a.attrelid = x.oid AND a.attname = h.details->>'was_column' AND NOT a.attisdropped
+  WHERE h.event_id > (SELECT max(b.event_id) FROM history b WHERE b.oid = h.oid AND b.kind = 'guard.added')
+    -- unless the guarded column got its name back
+    AND NOT EXISTS (SELECT FROM history r WHERE r.oid = h.oid AND r.event_id > h.event_id
+                    AND r.details->>'column' = h.details->>'was_column')
 $$;
 COMMENT ON FUNCTION payguard.lost_guards() IS 'Guards that are gone although nobody took them off; part of verify()';
