@@ -55,6 +55,18 @@ payguard_alert_refund(const char *kind, const char *severity, const Refund *refu
 }
 
 /*
+ * payguard_alert_order opens an alert whose cause is an order.
+ */
+void
+payguard_alert_order(const char *kind, const char *severity, const Order *order,
+					 Jsonb *details)
+{
+	Payment none = {.order_id = order->order_id};
+
+	payguard_alert_open(kind, severity, order->order_id, &none, NULL, details);
+}
+
+/*
  * payguard_alert_task opens an alert whose cause is a task.
  */
 void

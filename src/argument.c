@@ -202,6 +202,26 @@ payguard_arg_channel_status(Datum value, bool isnull, const char *name)
 }
 
 /*
+ * payguard_arg_interval_or_null reads an optional interval, of 0 to 10 years.
+ */
+Interval *
+payguard_arg_interval_or_null(Datum value, bool isnull, const char *name)
+{
+	Interval *zero = palloc0(sizeof(Interval));
+	Interval *longest = palloc0(sizeof(Interval));
+
+	if (isnull)
+		return NULL;
+	longest->month = 10 * MONTHS_PER_YEAR;
+	if (DatumGetBool(DirectFunctionCall2(interval_lt, value, IntervalPGetDatum(zero))))
+		payguard_arg_bad(name, "It is negative.", "Give an interval of 0 or more.");
+	if (DatumGetBool(
+			DirectFunctionCall2(interval_lt, IntervalPGetDatum(longest), value)))
+		payguard_arg_bad(name, "It is longer than 10 years.", "Give a shorter interval.");
+	return DatumGetIntervalP(value);
+}
+
+/*
  * payguard_arg_lease reads an interval that must be longer than nothing, and not so long that
  * its end would be no time any more.
  */

@@ -7,15 +7,16 @@
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
 #include "utils/lsyscache.h"
+#include "utils/varlena.h"
 
 #include "payguard.h"
 
 static bool insert_channel(const Channel *asked, Channel *channel);
 static void update_channel(const Channel *asked, Channel *channel);
 static Interval *parse_interval(const char *value);
-static Interval *interval_argument(Datum value, bool isnull, const char *name);
 static void check_late_success(const text *late_success);
 static text *find_driver(const text *name);
+static bool is_function_name(const text *name);
 
 /*
  * payguard_channel_find reads a channel's settings; false: there is none of that name.
@@ -70,10 +71,10 @@ payguard_register_channel(PG_FUNCTION_ARGS)
 		.name = payguard_arg_id(ARG(0), "name"),
 		.internal = !PG_ARGISNULL(1) && PG_GETARG_BOOL(1),
 		.driver = payguard_arg_id_or_null(ARG(2), "driver"),
-		.first_query_after = interval_argument(ARG(3), "first_query_after"),
-		.max_query_interval = interval_argument(ARG(4), "max_query_interval"),
-		.alert_after = interval_argument(ARG(5), "alert_after"),
-		.not_found_is_final_after = interval_argument(ARG(6), "not_found_is_final_after"),
+		.first_query_after = payguard_arg_interval_or_null(ARG(3), "first_query_after"),
+		.max_query_interval = payguard_arg_interval_or_null(ARG(4), "max_query_interval"),
+		.alert_after = payguard_arg_interval_or_null(ARG(5), "alert_after"),
+		.not_found_is_final_after = payguard_arg_interval_or_null(ARG(6), "not_found_is_final_after"),
 		.late_success = payguard_arg_id_or_null(ARG(7), "late_success"),
 		.idempotent_charge = PG_ARGISNULL(8) || PG_GETARG_BOOL(8),
 	};
@@ -164,24 +165,6 @@ parse_interval(const char *value)
 												 Int32GetDatum(-1)));
 }
 
-/*
- * interval_argument reads an optional interval, which must not be negative.
- */
-static Interval *
-interval_argument(Datum value, bool isnull, const char *name)
-{
-	Interval *zero = palloc0(sizeof(Interval));
-
-	if (isnull)
-		return NULL;
-	if (DatumGetBool(DirectFunctionCall2(interval_lt, value, IntervalPGetDatum(zero))))
-		payguard_arg_bad(name, "It is negative.", "Give an interval of 0 or more.");
-	if (DatumGetBool(DirectFunctionCall2(
-			interval_gt, value, IntervalPGetDatum(parse_interval("10 years")))))
-		payguard_arg_bad(name, "It is longer than 10 years.", "Give a shorter interval.");
-	return DatumGetIntervalP(value);
-}
-
 static void
 check_late_success(const text *late_success)
 {
@@ -201,18 +184,34 @@ static text *
 find_driver(const text *name)
 {
 	LOCAL_FCINFO(fcinfo, 1);
-	Oid driver;
+	Oid driver = InvalidOid;
 
 	if (name == NULL)
 		return NULL;
 	InitFunctionCallInfoData(*fcinfo, NULL, 1, InvalidOid, NULL, NULL);
 	fcinfo->args[0].value = PointerGetDatum(name);
 	fcinfo->args[0].isnull = false;
-	driver = DatumGetObjectId(to_regproc(fcinfo));
-	if (fcinfo->isnull)
+	if (is_function_name(name))
+		driver = DatumGetObjectId(to_regproc(fcinfo));
+	if (!OidIsValid(driver))
 		payguard_arg_bad("driver",
 						 psprintf("There is no one function \"%s\".", payguard_str(name)),
 						 "Give the schema-qualified name of the driver function.");
 	return payguard_text(quote_qualified_identifier(
 		get_namespace_name(get_func_namespace(driver)), get_func_name(driver)));
+}
+
+/*
+ * is_function_name tells whether to_regproc() takes a text for a name in every version: 15
+ * raises an error of its own for bad syntax, and newer ones take a number or "-" for an OID.
+ */
+static bool
+is_function_name(const text *name)
+{
+	char *copy = text_to_cstring(name);
+	List *names;
+
+	if (strspn(copy, "-0123456789") == strlen(copy))
+		return false;
+	return SplitIdentifierString(copy, '.', &names) && list_length(names) <= 2;
 }

@@ -7,12 +7,21 @@
 
 #include "postgres.h"
 
+#include "access/genam.h"
+#include "access/tableam.h"
 #include "access/transam.h"
+#include "executor/executor.h"
 #include "replication/walsender_private.h"
 #include "utils/acl.h"
+#include "utils/jsonb.h"
 
 #if PG_VERSION_NUM < 150000
 #error "payguard needs PostgreSQL 15 or newer"
+#endif
+
+/* 18 has pg_noreturn instead, in front of a declaration. */
+#ifndef pg_attribute_noreturn
+#define pg_attribute_noreturn() __attribute__((noreturn))
 #endif
 
 #if PG_VERSION_NUM >= 160000
@@ -22,6 +31,19 @@
 #else
 #define payguard_may_execute(function, role)                                             \
 	(pg_proc_aclcheck((function), (role), ACL_EXECUTE) == ACLCHECK_OK)
+#endif
+
+/* A jsonb value in the making; "result" is there after its end was pushed. */
+#if PG_VERSION_NUM >= 190000
+typedef JsonbInState JsonBuilder;
+#define payguard_push_json(builder, token, value) pushJsonbValue((builder), (token), (value))
+#else
+typedef struct JsonBuilder
+{
+	JsonbParseState *parseState;
+	JsonbValue *result;
+} JsonBuilder;
+#define payguard_push_json(builder, token, value)                                        	((builder)->result = pushJsonbValue(&(builder)->parseState, (token), (value)))
 #endif
 
 /* The oldest transaction whose outcome can still be looked up. */
@@ -38,5 +60,54 @@
 #else
 #define payguard_sync_standbys_defined() (WalSndCtl->sync_standbys_defined)
 #endif
+
+/* An update says which indexes need the new version of a row. */
+#if PG_VERSION_NUM >= 160000
+typedef TU_UpdateIndexes PayguardUpdateIndexes;
+#define payguard_any_index(indexes) ((indexes) != TU_None)
+#define payguard_insert_index_tuples(result, slot, estate, update, noerror, conflict,    \
+									 arbiters)                                           \
+	ExecInsertIndexTuples(result, slot, estate, update, noerror, conflict, arbiters, false)
+#else
+typedef bool PayguardUpdateIndexes;
+#define payguard_any_index(indexes) (indexes)
+#define payguard_insert_index_tuples(result, slot, estate, update, noerror, conflict,    \
+									 arbiters)                                           \
+	ExecInsertIndexTuples(result, slot, estate, update, noerror, conflict, arbiters)
+#endif
+
+#if PG_VERSION_NUM >= 180000
+#define payguard_index_beginscan(table, index, snapshot, nkeys)                          \
+	index_beginscan(table, index, snapshot, NULL, nkeys, 0)
+#define payguard_check_index_constraints(result, slot, estate, conflict, arbiters)       \
+	ExecCheckIndexConstraints(result, slot, estate, conflict, NULL, arbiters)
+#else
+#define payguard_index_beginscan(table, index, snapshot, nkeys)                          \
+	index_beginscan(table, index, snapshot, nkeys, 0)
+#define payguard_check_index_constraints(result, slot, estate, conflict, arbiters)       \
+	ExecCheckIndexConstraints(result, slot, estate, conflict, arbiters)
+#endif
+
+/* Gives an executor's state a range table of one table, of which these columns are updated. */
+static inline void
+payguard_init_range_table(EState *estate, RangeTblEntry *range, Bitmapset *updated)
+{
+#if PG_VERSION_NUM >= 160000
+	RTEPermissionInfo *permissions = makeNode(RTEPermissionInfo);
+
+	permissions->relid = range->relid;
+	permissions->updatedCols = updated;
+	range->perminfoindex = 1;
+#if PG_VERSION_NUM >= 180000
+	ExecInitRangeTable(estate, list_make1(range), list_make1(permissions),
+					   bms_make_singleton(1));
+#else
+	ExecInitRangeTable(estate, list_make1(range), list_make1(permissions));
+#endif
+#else
+	range->updatedCols = updated;
+	ExecInitRangeTable(estate, list_make1(range));
+#endif
+}
 
 #endif

@@ -20,6 +20,7 @@ static Decision decide_superseded(const Facts *facts);
 static Decision decide_late(const Facts *facts);
 static Decision decide_received(const Facts *facts);
 static Decision take_as_surplus(const Facts *facts, const char *alert);
+static Decision hold_as_surplus(const Facts *facts);
 static OrderStatus without_money(const Facts *facts);
 
 static const char *const channel_status_names[N_CHANNEL_STATUS] = {
@@ -32,6 +33,7 @@ static const char *const late_success_names[N_LATE_SUCCESS] = {
 	[LATE_ACCEPT] = "accept",
 	[LATE_ACCEPT_EXPIRED] = "accept_expired",
 	[LATE_REFUND] = "refund",
+	[LATE_HOLD] = "hold",
 };
 
 /*
@@ -189,6 +191,8 @@ decide_late(const Facts *facts)
 			decision.alert = attempted ? "late_success" : NULL;
 			break;
 		case ORDER_EXPIRED:
+			if (facts->late_success == LATE_HOLD)
+				break;
 			if (!attempted || facts->late_success != LATE_ACCEPT_EXPIRED)
 				return take_as_surplus(facts, "surplus_payment");
 			decision.alert = "late_success";
@@ -201,6 +205,8 @@ decide_late(const Facts *facts)
 		case N_ORDER_STATUS:
 			elog(ERROR, "payguard: %d is no status of an order", (int) facts->order);
 	}
+	if (facts->late_success == LATE_HOLD)
+		return hold_as_surplus(facts);
 	decision.payment = PAYMENT_SUCCEEDED;
 	decision.order = ORDER_PAID;
 	return decision;
@@ -249,6 +255,18 @@ take_as_surplus(const Facts *facts, const char *alert)
 	decision.payment = PAYMENT_SURPLUS;
 	decision.refund = true;
 	decision.alert = alert;
+	return decision;
+}
+
+/*
+ * hold_as_surplus: the money might pay the order, but a person has to say so first.
+ */
+static Decision
+hold_as_surplus(const Facts *facts)
+{
+	Decision decision = take_as_surplus(facts, "surplus_payment");
+
+	decision.hold = true;
 	return decision;
 }
 
@@ -331,7 +349,7 @@ payguard_late_success(const char *name)
 
 PG_FUNCTION_INFO_V1(payguard_decisions);
 
-#define N_DECISION_COLUMNS 16
+#define N_DECISION_COLUMNS 17
 
 static Datum
 status_or_null(const Machine *machine, int status, bool *isnull)
@@ -365,6 +383,7 @@ put_decision(ReturnSetInfo *rsinfo, const Facts *facts)
 	i++;
 	values[i++] = BoolGetDatum(decision.supersede);
 	values[i++] = BoolGetDatum(decision.refund);
+	values[i++] = BoolGetDatum(decision.hold);
 	values[i++] = BoolGetDatum(decision.second_charge);
 	values[i++] = BoolGetDatum(decision.fill_in);
 	values[i++] = BoolGetDatum(decision.query);

@@ -26,6 +26,7 @@ typedef enum LateSuccess
 	LATE_ACCEPT,		 /* it pays an order that is still to be paid */
 	LATE_ACCEPT_EXPIRED, /* and one that has expired */
 	LATE_REFUND,		 /* it is always surplus */
+	LATE_HOLD,			 /* no setting: the order waits for an approval, and the money for it */
 	N_LATE_SUCCESS
 } LateSuccess;
 
@@ -48,6 +49,7 @@ typedef struct Decision
 	OrderStatus order;	   /* what the order becomes, or stays */
 	bool supersede;		   /* the order's other live attempt is superseded and closed */
 	bool refund;		   /* the payment's money goes back */
+	bool hold;			   /* but not before somebody has decided so */
 	bool second_charge;	   /* a surplus payment is recorded for the other transaction */
 	bool fill_in;		   /* facts that were missing are added */
 	bool query;			   /* the channel is to be asked again */

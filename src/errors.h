@@ -9,6 +9,8 @@
 #ifndef PAYGUARD_ERRORS_H
 #define PAYGUARD_ERRORS_H
 
+#include "compat.h"
+
 #define PAYGUARD_ERRORS(X)                                                               \
 	X(ORDER_ALREADY_PAID, "PY101", "order_already_paid", "orders", "status")             \
 	X(ORDER_CLOSED, "PY102", "order_closed", "orders", "status")                         \

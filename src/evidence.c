@@ -28,6 +28,8 @@ static bool changes_nothing(const Payment *payment, const Report *report);
 static void follow_once(Order *order, Payment *payment, const Channel *channel,
 						const Report *report, const Decision *decision, const Known *known,
 						Applied *applied);
+static Decision decide_or_hold(const Order *order, const Report *report, Facts *facts);
+static RefundStatus refund_status(const Decision *decision, const Report *report);
 static bool is_no_answer(const Report *report);
 static bool has_open_amount(const Payment *payment);
 static bool txn_is_another_payment(Order *order, Payment *payment, const Report *report,
@@ -116,7 +118,7 @@ payguard_evidence_answer(Order *order, Payment *payment, const Report *reported,
 		!txn_is_another_payment(order, payment, &report, applied))
 	{
 		read_facts(order, payment, &channel, &report, &facts);
-		decision = payguard_decide(&facts);
+		decision = decide_or_hold(order, &report, &facts);
 		if (decision.second_charge)
 			record_second_charge(order, payment, &report, applied);
 		else if (decision.fill_in)
@@ -130,6 +132,32 @@ payguard_evidence_answer(Order *order, Payment *payment, const Report *reported,
 	if (decision.query ||
 		((is_no_answer(&report) || applied->contradicts) && has_open_amount(payment)))
 		payguard_task_query(payment, &channel);
+}
+
+/*
+ * decide_or_hold decides. Late money does not pay an order by itself that needs an approval, or
+ * that an operator wants to give back; a live attempt was allowed when it was started.
+ */
+static Decision
+decide_or_hold(const Order *order, const Report *report, Facts *facts)
+{
+	Decision decision = payguard_decide(facts);
+
+	if (decision.payment != PAYMENT_SUCCEEDED ||
+		(facts->payment != PAYMENT_NONE && facts->payment != PAYMENT_FAILED) ||
+		!(report->give_back || payguard_policy_holds(order)))
+		return decision;
+	facts->late_success = LATE_HOLD;
+	return payguard_decide(facts);
+}
+
+/*
+ * refund_status returns the state in which surplus money's refund begins.
+ */
+static RefundStatus
+refund_status(const Decision *decision, const Report *report)
+{
+	return decision->hold && !report->give_back ? REFUND_AWAITING_APPROVAL : REFUND_PENDING;
 }
 
 typedef struct Following
@@ -232,7 +260,7 @@ payguard_record_apply(Order *order, const Channel *channel, const Report *report
 		.late_success = LATE_ACCEPT,
 		.money_fits = money_fits(order, &asked, report),
 	};
-	Decision decision = payguard_decide(&facts);
+	Decision decision;
 
 	*applied = (Applied){0};
 	if (payguard_store_find(&payguard_payments, PAYMENT_BY_CHANNEL_TXN, &like, payment))
@@ -245,6 +273,7 @@ payguard_record_apply(Order *order, const Channel *channel, const Report *report
 			payguard_evidence_apply(order, payment, report, applied);
 		return;
 	}
+	decision = decide_or_hold(order, report, &facts);
 	if (decision.supersede)
 		supersede_other(order);
 	if (!insert_recorded(order, channel->name, report, decision.payment, NULL, payment))
@@ -256,7 +285,7 @@ payguard_record_apply(Order *order, const Channel *channel, const Report *report
 	if (decision.order != order->status)
 		become(order, payment, decision.order);
 	if (decision.refund)
-		payguard_refund_surplus(order, payment, REFUND_PENDING);
+		payguard_refund_surplus(order, payment, refund_status(&decision, report));
 	if (decision.alert)
 		payguard_alert_payment(decision.alert,
 							   severe(decision.alert) ? "critical" : "warning", payment,
@@ -315,7 +344,7 @@ follow(Order *order, Payment *payment, const Channel *channel, const Report *rep
 	if (decision->close)
 		close_again(payment, channel);
 	if (decision->refund)
-		payguard_refund_surplus(order, payment, REFUND_PENDING);
+		payguard_refund_surplus(order, payment, refund_status(decision, report));
 	if (decision->alert)
 		payguard_alert_payment(decision->alert,
 							   severe(decision->alert) ? "critical" : "warning", payment,
@@ -649,7 +678,7 @@ fill_in(Order *order, Payment *payment, const Report *report, Applied *applied)
 	bool corrected = other_amount || other_currency;
 	FieldSet also = note_txn(payment, report);
 
-	if (corrected && payment->amount_verified)
+	if (corrected && payment->amount_verified && !report->corrects)
 	{
 		contradict(payment, report, "contradiction",
 				   "The channel has reported another amount before.", applied);
@@ -660,7 +689,7 @@ fill_in(Order *order, Payment *payment, const Report *report, Applied *applied)
 		payment->channel_time = report->channel_time;
 		also |= FIELD(PAYMENT_F_CHANNEL_TIME);
 	}
-	if (report->amount != NO_AMOUNT && !payment->amount_verified)
+	if (report->amount != NO_AMOUNT && (!payment->amount_verified || other_amount))
 	{
 		payment->amount_verified = true;
 		payment->received_amount = report->amount;
@@ -705,7 +734,8 @@ record_second_charge(Order *order, Payment *payment, const Report *report,
 		txn_is_another_payment(order, payment, report, applied);
 		return;
 	}
-	payguard_refund_surplus(order, &second, REFUND_AWAITING_APPROVAL);
+	payguard_refund_surplus(order, &second,
+							report->give_back ? REFUND_PENDING : REFUND_AWAITING_APPROVAL);
 	payguard_alert_payment("second_charge", "critical", &second, report_details(report));
 	applied->changed = true;
 }
@@ -961,6 +991,8 @@ payguard_accept_surplus(PG_FUNCTION_ARGS)
 								 payguard_money(payment.received_amount,
 												payment.received_currency)),
 						"Refund the payment, or change the order first.");
+	else if (!payguard_policy_judge(&order, order.version, true, NULL, &refusal))
+		;
 	else if (!payguard_refund_waive_unbegun(&payment, note))
 		payguard_refuse(&refusal, ERR_ILLEGAL_TRANSITION,
 						psprintf("the refund of payment \"%s\" has begun",

@@ -8,6 +8,7 @@
  */
 #include "postgres.h"
 
+#include "access/htup_details.h"
 #include "catalog/pg_type.h"
 #include "funcapi.h"
 #include "miscadmin.h"
@@ -22,11 +23,14 @@ static void check_deadline(TimestampTz expires_at);
 static void set_deadline(const Order *order);
 static bool is_closing(const Order *order);
 static void close_order(Order *order, OrderStatus as, Jsonb *details);
+static bool refuse_unpayable(const Order *order, TimestampTz now, bool brief,
+							 Refusal *refusal);
 static void refuse_request(const Order *order, const Refusal *refusal)
 	pg_attribute_noreturn();
+static void end_approval(const Order *order);
 static bool needs_support(const Order *order);
 static bool is_returned(const Order *order);
-static void describe_status(const Order *order, const Payment *live, bool support,
+static void describe_status(const Order *order, const Payment *live, bool held, bool support,
 							bool returned, Datum *values, bool *nulls);
 
 /*
@@ -77,6 +81,18 @@ payguard_order_lock(const text *order_id, Order *order)
 }
 
 /*
+ * payguard_order_lock_found is payguard_order_lock for an order that was read before, which may
+ * spare the search.
+ */
+bool
+payguard_order_lock_found(Order *order)
+{
+	Order like = *order;
+
+	return payguard_store_lock(&payguard_orders, ORDER_BY_ID, &like, order);
+}
+
+/*
  * payguard_order_change is the one place where an order changes: status, version and event
  * together. The caller holds the row's lock, and has set the fields named in `also`.
  *
@@ -100,6 +116,23 @@ payguard_order_change(Order *order, OrderStatus to, FieldSet also, const char *k
 						 payguard_machine_name(&payguard_order_machine, from),
 						 payguard_machine_name(&payguard_order_machine, to), true,
 						 details);
+	if (to != from)
+		end_approval(order);
+}
+
+/*
+ * end_approval: nobody needs to decide about an order that has ended any more. What was decided
+ * stays.
+ */
+static void
+end_approval(const Order *order)
+{
+	Approval approval;
+
+	if (order->status != ORDER_UNPAID && order->status != ORDER_PAYING &&
+		payguard_approval_of_order(order, true, &approval) &&
+		payguard_text_is(approval.status, "open"))
+		payguard_approval_end(order->order_id, NULL, NO_ID);
 }
 
 /*
@@ -146,6 +179,22 @@ payguard_refuse_version(const Order *order, int64 expected, Refusal *refusal)
 bool
 payguard_refuse_unpayable(const Order *order, TimestampTz now, Refusal *refusal)
 {
+	return refuse_unpayable(order, now, false, refusal);
+}
+
+/*
+ * payguard_refuse_unpayable_briefly is the same for an answer that shows no detail: the payment
+ * that is in the way is not looked up.
+ */
+bool
+payguard_refuse_unpayable_briefly(const Order *order, TimestampTz now, Refusal *refusal)
+{
+	return refuse_unpayable(order, now, true, refusal);
+}
+
+static bool
+refuse_unpayable(const Order *order, TimestampTz now, bool brief, Refusal *refusal)
+{
 	const char *id = payguard_str(order->order_id);
 	const char *detail = "Its payment is not to be found.";
 	Payment payment;
@@ -154,7 +203,8 @@ payguard_refuse_unpayable(const Order *order, TimestampTz now, Refusal *refusal)
 	{
 		case ORDER_PAID:
 		case ORDER_REFUNDED:
-			if (order->payment_id && payguard_payment_find(order->payment_id, &payment))
+			if (!brief && order->payment_id &&
+				payguard_payment_find(order->payment_id, &payment))
 				detail = psprintf(
 					"Payment \"%s\" through channel \"%s\" paid it at %s%s.",
 					payguard_uuid_str(payment.payment_id), payguard_str(payment.channel),
@@ -174,7 +224,7 @@ payguard_refuse_unpayable(const Order *order, TimestampTz now, Refusal *refusal)
 						 payguard_time_str(order->updated_at)),
 				"Create a new order.");
 		case ORDER_PAYING:
-			if (payguard_payment_that_counts(order->order_id, &payment))
+			if (!brief && payguard_payment_that_counts(order->order_id, &payment))
 				detail = psprintf(
 					"Payment \"%s\" through channel \"%s\" is %s since %s.",
 					payguard_uuid_str(payment.payment_id), payguard_str(payment.channel),
@@ -263,6 +313,7 @@ payguard_create_order(PG_FUNCTION_ARGS)
 											   't', asked.currency, "customer_id", 't',
 											   asked.customer_id, "expires_at", 'd',
 											   asked.expires_at, NULL));
+			payguard_approval_renew(&asked);
 			payguard_store_end(STORE_WRITE);
 			return payguard_row_result(fcinfo, &payguard_orders, &asked);
 		}
@@ -391,6 +442,7 @@ payguard_update_order(PG_FUNCTION_ARGS)
 	if (changed & FIELD(ORDER_F_EXPIRES_AT))
 		set_deadline(&order);
 	if (changed != 0)
+	{
 		payguard_order_change(
 			&order, ORDER_UNPAID, changed, "order.updated", NULL,
 			payguard_json("amount", 'i',
@@ -400,6 +452,8 @@ payguard_update_order(PG_FUNCTION_ARGS)
 						  "expires_at", 'd',
 						  changed & FIELD(ORDER_F_EXPIRES_AT) ? expires_at : NO_TIME,
 						  NULL));
+		payguard_approval_renew(&order);
+	}
 	payguard_store_end(STORE_WRITE);
 	return payguard_row_result(fcinfo, &payguard_orders, &order);
 }
@@ -577,6 +631,7 @@ payguard_order_status(PG_FUNCTION_ARGS)
 	Order order;
 	Payment live;
 	bool is_live;
+	bool held;
 	bool support;
 	bool returned;
 	Refusal refusal;
@@ -588,11 +643,12 @@ payguard_order_status(PG_FUNCTION_ARGS)
 		payguard_raise(&refusal);
 	}
 	is_live = order.status == ORDER_PAYING && payguard_payment_that_counts(order_id, &live);
+	held = order.status == ORDER_UNPAID && payguard_policy_holds(&order);
 	support = needs_support(&order);
 	returned = is_returned(&order);
 	payguard_store_end(STORE_READ);
 
-	describe_status(&order, is_live ? &live : NULL, support, returned, values, nulls);
+	describe_status(&order, is_live ? &live : NULL, held, support, returned, values, nulls);
 	return HeapTupleGetDatum(
 		heap_form_tuple(payguard_result_desc(fcinfo), values, nulls));
 }
@@ -654,7 +710,7 @@ typedef struct Advice
 } Advice;
 
 static Advice
-advise(const Order *order, const Payment *live)
+advise(const Order *order, const Payment *live, bool held)
 {
 	switch (order->status)
 	{
@@ -662,6 +718,9 @@ advise(const Order *order, const Payment *live)
 			if (payguard_order_is_past_deadline(order, GetCurrentTimestamp()))
 				return (Advice){"closed", "The time to pay this order is over.", false,
 								true};
+			if (held)
+				return (Advice){"wait", "This order is being checked before it can be paid.",
+								false, true};
 			return (Advice){"pay", "This order is waiting for payment.", true, true};
 		case ORDER_PAYING:
 			if (order->closing_as == ORDER_NONE && live &&
@@ -692,10 +751,10 @@ advise(const Order *order, const Payment *live)
  * describe_status fills in the columns of order_status_result.
  */
 static void
-describe_status(const Order *order, const Payment *live, bool support, bool returned,
-				Datum *values, bool *nulls)
+describe_status(const Order *order, const Payment *live, bool held, bool support,
+				bool returned, Datum *values, bool *nulls)
 {
-	Advice advice = advise(order, live);
+	Advice advice = advise(order, live, held);
 	bool wait = strcmp(advice.code, "wait") == 0;
 	bool resume = strcmp(advice.code, "resume") == 0;
 	int i = 0;

@@ -17,6 +17,7 @@
 #include "utils/timestamp.h"
 #include "utils/uuid.h"
 
+#include "compat.h"
 #include "decide.h"
 #include "errors.h"
 #include "machine.h"
@@ -513,6 +514,123 @@ enum
 	DEADLINE_BY_ORDER
 };
 
+/* What orders and refunds of a currency need from an amount on. */
+typedef struct Policy
+{
+	RowHeader header;
+	text *currency;
+	int64 min_amount;
+	bool approve_payment;
+	bool approve_refund;
+	bool require_version;
+	Interval *duplicate_window; /* NULL: it does not look for duplicates */
+	text *on_duplicate;
+	TimestampTz updated_at;
+} Policy;
+
+enum
+{
+	POLICY_F_CURRENCY,
+	POLICY_F_MIN_AMOUNT,
+	POLICY_F_APPROVE_PAYMENT,
+	POLICY_F_APPROVE_REFUND,
+	POLICY_F_REQUIRE_VERSION,
+	POLICY_F_DUPLICATE_WINDOW,
+	POLICY_F_ON_DUPLICATE,
+	POLICY_F_UPDATED_AT,
+	N_POLICY_FIELDS
+};
+
+enum
+{
+	POLICY_OF_AMOUNT
+};
+
+/* What to do about a suspected duplicate, in the order in which it is looked for. */
+typedef enum OnDuplicate
+{
+	DUPLICATE_REFUSE,
+	DUPLICATE_HOLD,
+	DUPLICATE_FLAG,
+	N_ON_DUPLICATE
+} OnDuplicate;
+
+/* What all policies together ask for an amount. */
+typedef struct Asked
+{
+	bool approve_payment;
+	bool approve_refund;
+	bool require_version;
+	TimestampTz since[N_ON_DUPLICATE]; /* duplicates count from then on; NO_TIME: they do not */
+} Asked;
+
+/* Where payments of one customer wait for each other. */
+typedef struct Customer
+{
+	RowHeader header;
+	text *customer_id;
+	text *order_id;
+	TimestampTz paid_at;
+} Customer;
+
+enum
+{
+	CUSTOMER_F_CUSTOMER_ID,
+	CUSTOMER_F_ORDER_ID,
+	CUSTOMER_F_PAID_AT,
+	N_CUSTOMER_FIELDS
+};
+
+enum
+{
+	CUSTOMER_BY_ID
+};
+
+/* A second opinion that was asked for. */
+typedef struct Approval
+{
+	RowHeader header;
+	int64 approval_id;
+	text *subject; /* order, refund, finding */
+	text *order_id;
+	pg_uuid_t *refund_id;
+	int64 alert_id;
+	int64 amount;
+	text *currency;
+	text *status; /* open, approved, rejected, void */
+	text *requested_by;
+	TimestampTz requested_at;
+	text *decided_by;
+	TimestampTz decided_at;
+	text *note;
+} Approval;
+
+enum
+{
+	APPROVAL_F_APPROVAL_ID,
+	APPROVAL_F_SUBJECT,
+	APPROVAL_F_ORDER_ID,
+	APPROVAL_F_REFUND_ID,
+	APPROVAL_F_ALERT_ID,
+	APPROVAL_F_AMOUNT,
+	APPROVAL_F_CURRENCY,
+	APPROVAL_F_STATUS,
+	APPROVAL_F_REQUESTED_BY,
+	APPROVAL_F_REQUESTED_AT,
+	APPROVAL_F_DECIDED_BY,
+	APPROVAL_F_DECIDED_AT,
+	APPROVAL_F_NOTE,
+	N_APPROVAL_FIELDS
+};
+
+enum
+{
+	APPROVAL_BY_ID,
+	APPROVAL_OF_ORDER,
+	APPROVAL_OF_REFUND,
+	APPROVAL_OF_FINDING
+};
+
 /* What a channel says of a payment or a refund. */
 typedef struct Report
 {
@@ -526,6 +644,8 @@ typedef struct Report
 	text *note; /* the operator's, where one gives his word for the channel */
 	text *reversal_kind; /* money that the channel gave back on its own ... */
 	text *reversal_of;	 /* ... of this transaction; txn_id is the reversal's */
+	bool corrects;	/* an operator believes it more than what was reported before */
+	bool give_back; /* an operator wants the money to go back: it pays no order */
 } Report;
 
 /* What became of a piece of evidence. */
@@ -566,6 +686,9 @@ extern const Table payguard_finished_tasks;
 extern const Table payguard_notifications;
 extern const Table payguard_alerts;
 extern const Table payguard_deadlines;
+extern const Table payguard_policies;
+extern const Table payguard_customers;
+extern const Table payguard_approvals;
 
 /* argument.c */
 #define ARG(n) PG_GETARG_DATUM(n), PG_ARGISNULL(n)
@@ -585,6 +708,8 @@ extern TimestampTz payguard_arg_deadline_or_null(Datum value, bool isnull,
 extern pg_uuid_t *payguard_arg_uuid(Datum value, bool isnull, const char *name);
 extern ChannelStatus payguard_arg_channel_status(Datum value, bool isnull,
 												 const char *name);
+extern Interval *payguard_arg_interval_or_null(Datum value, bool isnull,
+												const char *name);
 extern Interval *payguard_arg_lease(Datum value, bool isnull, const char *name);
 extern Datum *payguard_arg_rows(ArrayType *array, const char *name, int *n);
 extern void payguard_arg_row(Datum row, int n, Datum *values, bool *nulls);
@@ -624,6 +749,7 @@ extern void payguard_request_begin(const char *function);
 extern void payguard_evidence_begin(const char *function);
 extern bool payguard_order_find(const text *order_id, Order *order);
 extern bool payguard_order_lock(const text *order_id, Order *order);
+extern bool payguard_order_lock_found(Order *order);
 extern void payguard_order_change(Order *order, OrderStatus to, FieldSet also,
 								  const char *kind, const Payment *payment,
 								  Jsonb *details);
@@ -632,6 +758,8 @@ extern bool payguard_refuse_not_found(const text *order_id, Refusal *refusal);
 extern bool payguard_refuse_version(const Order *order, int64 expected, Refusal *refusal);
 extern bool payguard_refuse_unpayable(const Order *order, TimestampTz now,
 									  Refusal *refusal);
+extern bool payguard_refuse_unpayable_briefly(const Order *order, TimestampTz now,
+											  Refusal *refusal);
 extern TupleDesc payguard_result_desc(FunctionCallInfo fcinfo);
 extern Datum payguard_row_result(FunctionCallInfo fcinfo, const Table *table,
 								 const void *row);
@@ -685,6 +813,29 @@ extern void payguard_alert_task(const char *kind, const char *severity, const Ta
 								Jsonb *details);
 extern void payguard_alert_resolve(const char *kind, const text *cause, text *note);
 
+extern void payguard_alert_order(const char *kind, const char *severity,
+								 const Order *order, Jsonb *details);
+
+/* policy.c */
+extern bool payguard_policy_asks(const text *currency, int64 amount, Asked *asked);
+extern bool payguard_policy_looks_for_duplicates(const Order *order);
+extern bool payguard_policy_judge(const Order *order, int64 expected_version, bool locked,
+								  Order *duplicate, Refusal *refusal);
+extern bool payguard_policy_holds(const Order *order);
+extern void payguard_policy_lock_customer(text *customer_id, const text *order_id);
+extern void payguard_policy_note_customer(const Order *order);
+
+/* approval.c */
+extern bool payguard_approval_of_order(const Order *order, bool lock, Approval *approval);
+extern bool payguard_approval_of_refund(const Refund *refund, Approval *approval);
+extern bool payguard_approval_of_finding(int64 alert_id, Approval *approval);
+extern void payguard_approval_ask(const Approval *asked);
+extern void payguard_approval_ask_refund(const Refund *refund, bool alert);
+extern void payguard_approval_renew(const Order *order);
+extern void payguard_approval_end(const text *order_id, const pg_uuid_t *refund_id,
+								  int64 alert_id);
+extern bool payguard_approval_decide(Approval *approval, bool approve, text *note);
+
 /* evidence.c */
 extern pg_uuid_t *payguard_evidence_same_charge(const Payment *payment);
 extern void payguard_evidence_apply(Order *order, Payment *payment, const Report *report,
@@ -716,6 +867,8 @@ extern void payguard_refund_reverse(Order *order, const Payment *payment,
 									Applied *applied);
 extern void payguard_refund_report(Order *order, const Report *report, Refund *refund,
 								   Applied *applied);
+extern void payguard_refund_rest(Order *order, const Payment *payment, text *key,
+								 text *reason);
 extern bool payguard_refund_find_reversed(text *channel, text *txn_id, Payment *payment);
 
 /* channel.c */

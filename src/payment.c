@@ -6,7 +6,8 @@
  *
  *	1. probe: every key and order is read with one snapshot, without a lock; a replay or a
  *	   refusal is answered from there, and writes nothing;
- *	2. lock: the orders that may be paid are locked, in the order of their ids;
+ *	2. lock: the orders that may be paid are locked, in the order of their ids, and then, where
+ *	   a policy looks for duplicates, their customers;
  *	3. settle, in rounds: each call is judged again on the locked row; the payments go in first,
  *	   in the order of their keys, by an insertion that reports a key's conflict instead of
  *	   raising it; then the orders change.
@@ -32,7 +33,9 @@ typedef struct OrderEntry
 	Order order;
 	bool found;
 	bool may_pay; /* some call may pay it: it has to be locked */
+	bool locked;
 	bool changed; /* by others, between probe and lock */
+	bool watched; /* a policy looks for duplicates of it: its customer is locked, too */
 } OrderEntry;
 
 typedef enum Verdict
@@ -55,10 +58,12 @@ typedef struct PayCall
 	const char *kind;		/* payments.request_kind: pay, start, request, revoke */
 	TimestampTz expires_at; /* of an attempt, at its channel */
 	Jsonb *details;
+	bool brief; /* a refusal is returned: nobody sees its detail */
 
 	/* the batch: who must be settled before, by order and by key */
 	struct PayCall *before_order;
 	struct PayCall *before_key;
+	struct PayCall *before_customer; /* of watched orders: what it does makes duplicates */
 
 	/* the answer */
 	OrderEntry *entry;
@@ -70,6 +75,7 @@ typedef struct PayCall
 	bool passed;  /* it only waits for its key, which another call takes */
 	bool settled; /* the verdict is final */
 	Refusal refusal;
+	Order duplicate; /* what this order seems to repeat, to be flagged; order_id NULL: none */
 } PayCall;
 
 static void read_pay_arguments(FunctionCallInfo fcinfo, PayCall *call);
@@ -79,6 +85,7 @@ static void pay(PayCall *calls, int n);
 static void link_calls(PayCall *calls, int n);
 static void probe(PayCall *calls, int n);
 static void lock_orders(PayCall *calls, int n);
+static void lock_customers(PayCall *calls, int n);
 static int settle_round(PayCall *calls, int n, bool first_round);
 static bool is_next(PayCall *call);
 static void settle(PayCall *call);
@@ -94,6 +101,7 @@ static void fill_payment(PayCall *call);
 static void complete(PayCall *call);
 static int by_order(const void *a, const void *b);
 static int by_key(const void *a, const void *b);
+static int by_customer(const void *a, const void *b);
 static void set_result(const PayCall *call, PaymentResult *result);
 
 /*
@@ -244,7 +252,8 @@ PG_FUNCTION_INFO_V1(payguard_pay_order);
  *
  * Pays an order with money that is in the shop's own hands: unpaid → paid in one step. The
  * same call again returns its payment, replayed. amount: minor units; NULL: the order's.
- * Errors: 22004, 22023; PY101-PY103, PY201, PY301-PY303, PY401, PY405, PY406, PY501, PY502.
+ * Errors: 22004, 22023; PY101-PY104, PY201, PY301-PY303, PY401, PY405, PY406, PY501, PY502,
+ * PY601.
  */
 Datum
 payguard_pay_order(PG_FUNCTION_ARGS)
@@ -328,7 +337,7 @@ PG_FUNCTION_INFO_V1(payguard_try_pay_order);
 Datum
 payguard_try_pay_order(PG_FUNCTION_ARGS)
 {
-	PayCall call = {.kind = "pay"};
+	PayCall call = {.kind = "pay", .brief = true};
 	PaymentResult result;
 
 	read_pay_arguments(fcinfo, &call);
@@ -403,6 +412,7 @@ read_pay_requests(ArrayType *array, PayCall **calls, int *n)
 
 		payguard_arg_row(elements[i], lengthof(values), values, nulls);
 		call->kind = "pay";
+		call->brief = true;
 		call->order_id = payguard_arg_id(values[0], nulls[0], "order_id");
 		call->key = payguard_arg_id(values[1], nulls[1], "idempotency_key");
 		call->amount = payguard_arg_amount_or_null(values[2], nulls[2], "amount");
@@ -425,6 +435,7 @@ pay(PayCall *calls, int n)
 	link_calls(calls, n);
 	probe(calls, n);
 	lock_orders(calls, n);
+	lock_customers(calls, n);
 	for (bool first_round = true; open > 0; first_round = false)
 	{
 		int settled = settle_round(calls, n, first_round);
@@ -509,13 +520,57 @@ lock_orders(PayCall *calls, int n)
 
 		if (!entry->may_pay || (i > 0 && sorted[i - 1]->entry == entry))
 			continue;
-		entry->found = payguard_order_lock(entry->order_id, &entry->order);
+		entry->found = payguard_order_lock_found(&entry->order);
 		entry->changed = !entry->found || entry->order.version != probed;
+		entry->locked = true;
 		locked = true;
 	}
 	if (locked)
 		payguard_store_refresh();
 	pfree(sorted);
+}
+
+/*
+ * lock_customers locks, in the order of their ids, the customers whose orders a policy compares,
+ * and has their calls wait for each other: the second of two that look alike must see the first.
+ */
+static void
+lock_customers(PayCall *calls, int n)
+{
+	PayCall **watched = NULL;
+	int nwatched = 0;
+
+	for (int i = 0; i < n; i++)
+	{
+		OrderEntry *entry = calls[i].entry;
+
+		if (calls[i].before_order == NULL)
+			entry->watched = entry->locked && entry->found &&
+							 payguard_policy_looks_for_duplicates(&entry->order);
+	}
+	for (int i = 0; i < n; i++)
+	{
+		if (!calls[i].entry->watched)
+			continue;
+		if (watched == NULL)
+			watched = palloc(sizeof(PayCall *) * n);
+		watched[nwatched++] = &calls[i];
+	}
+	if (nwatched == 0)
+		return;
+	qsort(watched, nwatched, sizeof(PayCall *), by_customer);
+	for (int i = 0; i < nwatched; i++)
+	{
+		const Order *order = &watched[i]->entry->order;
+
+		if (i > 0 && payguard_text_equal(order->customer_id,
+										 watched[i - 1]->entry->order.customer_id))
+			watched[i]->before_customer = watched[i - 1];
+		else
+			payguard_policy_lock_customer(order->customer_id, order->order_id);
+	}
+	payguard_store_refresh();
+	pfree(watched);
 }
 
 /*
@@ -604,6 +659,8 @@ is_next(PayCall *call)
 		 before = before->before_order)
 		if (!before->passed)
 			return false;
+	if (call->before_customer && !call->before_customer->settled)
+		return false;
 	if (call->before_key == NULL || call->before_key->settled)
 		return true;
 	if (call->before_key->paying)
@@ -637,7 +694,7 @@ find_key(PayCall *call)
 
 /*
  * judge applies the checks in their documented order: the key, the channel, the order, its
- * state, its version, the money.
+ * state, its version, the money, the policies.
  */
 static void
 judge(PayCall *call)
@@ -654,9 +711,13 @@ judge(PayCall *call)
 	}
 	good = judge_channel(call, refusal) &&
 		   (entry->found || payguard_refuse_not_found(call->order_id, refusal)) &&
-		   payguard_refuse_unpayable(&entry->order, GetCurrentTimestamp(), refusal) &&
+		   (call->brief ? payguard_refuse_unpayable_briefly
+						: payguard_refuse_unpayable)(&entry->order, GetCurrentTimestamp(),
+													 refusal) &&
 		   payguard_refuse_version(&entry->order, call->expected_version, refusal) &&
-		   judge_money(call, &entry->order, refusal);
+		   judge_money(call, &entry->order, refusal) &&
+		   payguard_policy_judge(&entry->order, call->expected_version, entry->locked,
+								 &call->duplicate, refusal);
 	call->verdict = good ? VERDICT_OPEN : VERDICT_REFUSE;
 }
 
@@ -846,6 +907,12 @@ complete(PayCall *call)
 	Channel channel;
 
 	call->verdict = VERDICT_DONE;
+	if (call->entry->watched)
+		payguard_policy_note_customer(order);
+	if (call->duplicate.order_id)
+		payguard_alert_payment("suspected_duplicate", "warning", &call->payment,
+							   payguard_json("duplicate_of", 't', call->duplicate.order_id,
+											 NULL));
 	if (is_attempt(call))
 	{
 		payguard_order_change(order, ORDER_PAYING, 0, "order.paying", &call->payment,
@@ -889,6 +956,22 @@ by_key(const void *a, const void *b)
 	const PayCall *left = *(PayCall *const *) a;
 	const PayCall *right = *(PayCall *const *) b;
 	int order = payguard_text_compare(left->key, right->key);
+
+	if (order != 0)
+		return order;
+	return left < right ? -1 : left > right;
+}
+
+/*
+ * by_customer sorts calls by their order's customer, then as they were asked.
+ */
+static int
+by_customer(const void *a, const void *b)
+{
+	const PayCall *left = *(PayCall *const *) a;
+	const PayCall *right = *(PayCall *const *) b;
+	int order = payguard_text_compare(left->entry->order.customer_id,
+									  right->entry->order.customer_id);
 
 	if (order != 0)
 		return order;
@@ -964,7 +1047,7 @@ payguard_revoke_key(PG_FUNCTION_ARGS)
 	}
 	if (!call.key_known)
 	{
-		call.entry->found = payguard_order_lock(call.order_id, &call.entry->order);
+		call.entry->found = payguard_order_lock_found(&call.entry->order);
 		fill_payment(&call);
 		call.payment.status = payguard_machine_move(&payguard_payment_machine,
 													PAYMENT_NONE, PAYMENT_FAILED);

@@ -43,6 +43,7 @@ static void check_ceiling(const RefundBalance *balance, const Payment *payment,
 						  int64 amount);
 static void refund_change(Refund *refund, RefundStatus to, FieldSet also, Jsonb *details);
 static void insert_refund(Order *order, const Payment *payment, Refund *refund);
+static bool needs_approval(const Payment *payment, const Refund *refund);
 static void count_returned(Order *order, const Payment *payment, const Refund *refund,
 						   RefundBalance *balance, int64 amount);
 static int64 add(int64 a, int64 b);
@@ -51,6 +52,10 @@ static void uncount_returned(Order *order, const Payment *payment, const Refund 
 static void change_order_refunded(Order *order, const Payment *payment, int64 by);
 static bool counts_for_order(const Order *order, const Payment *payment,
 							 const Refund *refund);
+static void follow_approval(const Refund *refund, bool other_amount);
+static void waive(const Payment *payment, Refund *refund, text *note);
+static void go_on(Order *order, const Payment *payment, Refund *refund, text *note);
+static Datum decide_refund(FunctionCallInfo fcinfo, bool approve, const char *function);
 static void schedule(const Refund *refund, const char *kind);
 static void end_tasks(const Refund *refund);
 static bool has_begun(const Refund *refund);
@@ -396,6 +401,27 @@ request_refund(FunctionCallInfo fcinfo, const RefundCall *call, Order *order,
 }
 
 /*
+ * payguard_refund_rest refunds what is left of a payment, if anything is. The caller holds the
+ * order's lock.
+ */
+void
+payguard_refund_rest(Order *order, const Payment *payment, text *key, text *reason)
+{
+	RefundBalance balance;
+	Refund refund = {
+		.idempotency_key = key,
+		.status = REFUND_PENDING,
+		.origin = payguard_text("request"),
+		.reason = reason,
+	};
+
+	lock_balance(payment, &balance);
+	refund.amount = balance.received - balance.refunding - balance.refunded;
+	if (refund.amount > 0)
+		insert_refund(order, payment, &refund);
+}
+
+/*
  * check_ceiling raises PY504 where more would go back than is left.
  */
 static void
@@ -474,7 +500,10 @@ insert_refund(Order *order, const Payment *payment, Refund *refund)
 	Channel channel;
 	TimestampTz now = GetCurrentTimestamp();
 	bool at_once;
+	bool by_policy = refund->status == REFUND_PENDING && needs_approval(payment, refund);
 
+	if (by_policy)
+		refund->status = REFUND_AWAITING_APPROVAL;
 	payguard_channel_of(payment, &channel);
 	at_once = channel.internal && refund->status == REFUND_PENDING;
 	refund->refund_id = payguard_uuid_v7(payguard_slot_of(payment->order_id));
@@ -527,6 +556,31 @@ insert_refund(Order *order, const Payment *payment, Refund *refund)
 	}
 	if (refund->status == REFUND_PENDING)
 		schedule(refund, "refund");
+	if (refund->status == REFUND_AWAITING_APPROVAL)
+		payguard_approval_ask_refund(refund, by_policy);
+}
+
+/*
+ * needs_approval tells whether a policy asks for a second person. What else of the payment goes
+ * back is counted in: a large refund does not get by in small parts.
+ */
+static bool
+needs_approval(const Payment *payment, const Refund *refund)
+{
+	const text *currency =
+		refund->currency ? refund->currency
+						 : payment->received_currency ? payment->received_currency
+													  : payment->currency;
+	RefundBalance balance;
+	Asked asked;
+
+	if (payguard_store_is_empty(&payguard_policies))
+		return false;
+	lock_balance(payment, &balance);
+	return payguard_policy_asks(
+			   currency, add(add(balance.refunding, balance.refunded), refund->amount),
+			   &asked) &&
+		   asked.approve_refund;
 }
 
 /*
@@ -623,6 +677,26 @@ refund_change(Refund *refund, RefundStatus to, FieldSet also, Jsonb *details)
 	payguard_event_write_refund(
 		to != from ? psprintf("refund.%s", name) : "refund.updated", refund,
 		payguard_machine_name(&payguard_refund_machine, from), name, details);
+	if (from == REFUND_AWAITING_APPROVAL)
+		follow_approval(refund, (also & FIELD(REFUND_F_AMOUNT)) != 0);
+}
+
+/*
+ * follow_approval: what a refund was asked for has changed, or it does not wait any more without
+ * anybody's decision.
+ */
+static void
+follow_approval(const Refund *refund, bool other_amount)
+{
+	Approval approval;
+
+	if (!payguard_approval_of_refund(refund, &approval) ||
+		!payguard_text_is(approval.status, "open"))
+		return;
+	if (refund->status != REFUND_AWAITING_APPROVAL || other_amount)
+		payguard_approval_end(NULL, refund->refund_id, NO_ID);
+	if (refund->status == REFUND_AWAITING_APPROVAL && other_amount)
+		payguard_approval_ask_refund(refund, true);
 }
 
 /*
@@ -819,7 +893,7 @@ fill_in(Order *order, const Payment *payment, Refund *refund, const Report *repo
 		report->amount != NO_AMOUNT && report->amount != refund->returned_amount;
 	FieldSet also = 0;
 
-	if (corrected && refund->amount_verified)
+	if (corrected && refund->amount_verified && !report->corrects)
 	{
 		contradict(refund, report, "refund_mismatch",
 				   "The channel has reported another amount before.", applied);
@@ -1138,7 +1212,6 @@ payguard_waive_refund(PG_FUNCTION_ARGS)
 	Order order;
 	Payment payment;
 	Refund refund;
-	RefundBalance balance;
 
 	payguard_request_begin("waive_refund()");
 	must_exist(refund_id, &refund);
@@ -1152,20 +1225,119 @@ payguard_waive_refund(PG_FUNCTION_ARGS)
 		refuse_move(&refund, "waived",
 					"Wait for its outcome; only a refund that has not begun, or has "
 					"failed, can be waived.");
-	if (is_reserved(refund.status))
-	{
-		lock_balance(&payment, &balance);
-		balance.refunding -= refund.amount;
-		store_balance(&balance);
-	}
-	refund.completed_at = GetCurrentTimestamp();
-	refund_change(&refund, REFUND_WAIVED, FIELD(REFUND_F_COMPLETED_AT),
-				  payguard_json("note", 't', note, NULL));
-	end_tasks(&refund);
-	payguard_alert_resolve("refund_failed", payguard_text(payguard_uuid_str(refund_id)),
-						   note);
+	waive(&payment, &refund, note);
 	payguard_store_end(STORE_WRITE);
 	return refund_result(fcinfo, &refund, false, NULL);
+}
+
+/*
+ * waive ends a refund whose money stays.
+ */
+static void
+waive(const Payment *payment, Refund *refund, text *note)
+{
+	RefundBalance balance;
+
+	if (is_reserved(refund->status))
+	{
+		lock_balance(payment, &balance);
+		balance.refunding -= refund->amount;
+		store_balance(&balance);
+	}
+	refund->completed_at = GetCurrentTimestamp();
+	refund_change(refund, REFUND_WAIVED, FIELD(REFUND_F_COMPLETED_AT),
+				  payguard_json("note", 't', note, NULL));
+	end_tasks(refund);
+	payguard_alert_resolve("refund_failed",
+						   payguard_text(payguard_uuid_str(refund->refund_id)), note);
+}
+
+PG_FUNCTION_INFO_V1(payguard_approve_refund);
+
+/*
+ * approve_refund(refund_id, note) → refund_result
+ *
+ * awaiting_approval → pending, or succeeded where the channel is internal. An approved refund is
+ * returned. Errors: 22004, 22023; PY403; PY105 where it does not await approval; PY602.
+ */
+Datum
+payguard_approve_refund(PG_FUNCTION_ARGS)
+{
+	return decide_refund(fcinfo, true, "approve_refund()");
+}
+
+PG_FUNCTION_INFO_V1(payguard_reject_refund);
+
+/*
+ * reject_refund(refund_id, note) → refund_result
+ *
+ * awaiting_approval → waived. A rejected refund is returned. Errors: those of approve_refund().
+ */
+Datum
+payguard_reject_refund(PG_FUNCTION_ARGS)
+{
+	return decide_refund(fcinfo, false, "reject_refund()");
+}
+
+static Datum
+decide_refund(FunctionCallInfo fcinfo, bool approve, const char *function)
+{
+	pg_uuid_t *refund_id = payguard_arg_uuid(ARG(0), "refund_id");
+	text *note = payguard_arg_note(ARG(1), "note");
+	Order order;
+	Payment payment;
+	Refund refund;
+	Approval approval;
+	bool asked;
+	bool decided;
+
+	payguard_request_begin(function);
+	must_exist(refund_id, &refund);
+	lock_refund(refund_id, &order, &payment, &refund);
+	asked = payguard_approval_of_refund(&refund, &approval);
+	if (refund.status != REFUND_AWAITING_APPROVAL &&
+		!(asked && payguard_text_is(approval.status, approve ? "approved" : "rejected")))
+		refuse_move(&refund, approve ? "approved" : "rejected",
+					"Only a refund that awaits approval is decided.");
+	if (!asked)
+		elog(ERROR, "payguard: nobody was asked to approve refund \"%s\"",
+			 payguard_uuid_str(refund_id));
+	decided = payguard_approval_decide(&approval, approve, note);
+	if (decided && approve)
+		go_on(&order, &payment, &refund, note);
+	else if (decided)
+		waive(&payment, &refund, note);
+	payguard_store_end(STORE_WRITE);
+	return refund_result(fcinfo, &refund, !decided, NULL);
+}
+
+/*
+ * go_on makes a refund that was approved. Money of an internal channel is back at once.
+ */
+static void
+go_on(Order *order, const Payment *payment, Refund *refund, text *note)
+{
+	Jsonb *details = payguard_json("note", 't', note, NULL);
+	Channel channel;
+	RefundBalance balance;
+
+	payguard_channel_of(payment, &channel);
+	if (!channel.internal)
+	{
+		refund_change(refund, REFUND_PENDING, 0, details);
+		schedule(refund, "refund");
+		return;
+	}
+	refund->returned_amount = refund->amount;
+	refund->amount_verified = true;
+	refund->completed_at = GetCurrentTimestamp();
+	refund_change(refund, REFUND_SUCCEEDED,
+				  FIELD(REFUND_F_RETURNED_AMOUNT) | FIELD(REFUND_F_AMOUNT_VERIFIED) |
+					  FIELD(REFUND_F_COMPLETED_AT),
+				  details);
+	lock_balance(payment, &balance);
+	balance.refunding -= refund->amount;
+	count_returned(order, payment, refund, &balance, refund->amount);
 }
 
 PG_FUNCTION_INFO_V1(payguard_settle_refund);

@@ -254,6 +254,57 @@ static const Key deadline_keys[] = {
 	[DEADLINE_BY_ORDER] = {{DEADLINE_F_ORDER_ID, -1}, NULL},
 };
 
+static const Field policy_fields[N_POLICY_FIELDS] = {
+	[POLICY_F_CURRENCY] = COLUMN(Policy, currency, FIELD_TEXT),
+	[POLICY_F_MIN_AMOUNT] = COLUMN(Policy, min_amount, FIELD_AMOUNT),
+	[POLICY_F_APPROVE_PAYMENT] = COLUMN(Policy, approve_payment, FIELD_BOOL),
+	[POLICY_F_APPROVE_REFUND] = COLUMN(Policy, approve_refund, FIELD_BOOL),
+	[POLICY_F_REQUIRE_VERSION] = COLUMN(Policy, require_version, FIELD_BOOL),
+	[POLICY_F_DUPLICATE_WINDOW] = COLUMN(Policy, duplicate_window, FIELD_INTERVAL),
+	[POLICY_F_ON_DUPLICATE] = COLUMN(Policy, on_duplicate, FIELD_TEXT),
+	[POLICY_F_UPDATED_AT] = COLUMN(Policy, updated_at, FIELD_TIME),
+};
+
+static const Key policy_keys[] = {
+	[POLICY_OF_AMOUNT] = {{POLICY_F_CURRENCY, POLICY_F_MIN_AMOUNT, -1}, NULL},
+};
+
+static const Field customer_fields[N_CUSTOMER_FIELDS] = {
+	[CUSTOMER_F_CUSTOMER_ID] = COLUMN(Customer, customer_id, FIELD_TEXT),
+	[CUSTOMER_F_ORDER_ID] = COLUMN(Customer, order_id, FIELD_TEXT),
+	[CUSTOMER_F_PAID_AT] = COLUMN(Customer, paid_at, FIELD_TIME),
+};
+
+static const Key customer_keys[] = {
+	[CUSTOMER_BY_ID] = {{CUSTOMER_F_CUSTOMER_ID, -1}, NULL},
+};
+
+static const Field approval_fields[N_APPROVAL_FIELDS] = {
+	[APPROVAL_F_APPROVAL_ID] = DEFAULTED(Approval, approval_id, FIELD_ID),
+	[APPROVAL_F_SUBJECT] = COLUMN(Approval, subject, FIELD_TEXT),
+	[APPROVAL_F_ORDER_ID] = COLUMN(Approval, order_id, FIELD_TEXT),
+	[APPROVAL_F_REFUND_ID] = COLUMN(Approval, refund_id, FIELD_UUID),
+	[APPROVAL_F_ALERT_ID] = COLUMN(Approval, alert_id, FIELD_ID),
+	[APPROVAL_F_AMOUNT] = COLUMN(Approval, amount, FIELD_AMOUNT),
+	[APPROVAL_F_CURRENCY] = COLUMN(Approval, currency, FIELD_TEXT),
+	[APPROVAL_F_STATUS] = COLUMN(Approval, status, FIELD_TEXT),
+	[APPROVAL_F_REQUESTED_BY] = COLUMN(Approval, requested_by, FIELD_TEXT),
+	[APPROVAL_F_REQUESTED_AT] = COLUMN(Approval, requested_at, FIELD_TIME),
+	[APPROVAL_F_DECIDED_BY] = COLUMN(Approval, decided_by, FIELD_TEXT),
+	[APPROVAL_F_DECIDED_AT] = COLUMN(Approval, decided_at, FIELD_TIME),
+	[APPROVAL_F_NOTE] = COLUMN(Approval, note, FIELD_TEXT),
+};
+
+#define CURRENT_OF(subject)                                                              \
+	"subject OPERATOR(pg_catalog.=) '" subject "' AND status OPERATOR(pg_catalog.<>) 'void'"
+
+static const Key approval_keys[] = {
+	[APPROVAL_BY_ID] = {{APPROVAL_F_APPROVAL_ID, -1}, NULL},
+	[APPROVAL_OF_ORDER] = {{APPROVAL_F_ORDER_ID, -1}, CURRENT_OF("order")},
+	[APPROVAL_OF_REFUND] = {{APPROVAL_F_REFUND_ID, -1}, CURRENT_OF("refund")},
+	[APPROVAL_OF_FINDING] = {{APPROVAL_F_ALERT_ID, -1}, CURRENT_OF("finding")},
+};
+
 const Table payguard_orders = TABLE("orders", Order, order_fields, order_keys);
 const Table payguard_payments = TABLE("payments", Payment, payment_fields, payment_keys);
 const Table payguard_events = TABLE("events", Event, event_fields, event_keys);
@@ -270,3 +321,8 @@ const Table payguard_notifications =
 const Table payguard_alerts = TABLE("alerts", Alert, alert_fields, alert_keys);
 const Table payguard_deadlines =
 	TABLE("deadlines", Deadline, deadline_fields, deadline_keys);
+const Table payguard_policies = TABLE("policies", Policy, policy_fields, policy_keys);
+const Table payguard_customers =
+	TABLE("customers", Customer, customer_fields, customer_keys);
+const Table payguard_approvals =
+	TABLE("approvals", Approval, approval_fields, approval_keys);

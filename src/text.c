@@ -105,11 +105,11 @@ payguard_uuid_str(const pg_uuid_t *uuid)
 Jsonb *
 payguard_json(const char *key, ...)
 {
-	JsonbParseState *state = NULL;
+	JsonBuilder json = {0};
 	bool empty = true;
 	va_list args;
 
-	pushJsonbValue(&state, WJB_BEGIN_OBJECT, NULL);
+	payguard_push_json(&json, WJB_BEGIN_OBJECT, NULL);
 	va_start(args, key);
 	while (key != NULL)
 	{
@@ -120,8 +120,8 @@ payguard_json(const char *key, ...)
 		{
 			name.val.string.val = pstrdup(key);
 			name.val.string.len = strlen(key);
-			pushJsonbValue(&state, WJB_KEY, &name);
-			pushJsonbValue(&state, WJB_VALUE, value);
+			payguard_push_json(&json, WJB_KEY, &name);
+			payguard_push_json(&json, WJB_VALUE, value);
 			empty = false;
 		}
 		key = va_arg(args, const char *);
@@ -129,7 +129,8 @@ payguard_json(const char *key, ...)
 	va_end(args);
 	if (empty)
 		return NULL;
-	return JsonbValueToJsonb(pushJsonbValue(&state, WJB_END_OBJECT, NULL));
+	payguard_push_json(&json, WJB_END_OBJECT, NULL);
+	return JsonbValueToJsonb(json.result);
 }
 
 static JsonbValue *

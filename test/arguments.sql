@@ -46,7 +46,8 @@ INSERT INTO malformed VALUES
   -- a retry may come when the attempt's deadline has passed: only an infinite one is malformed
   ('time', 'infinity', $$'infinity'$$), ('time', '-infinity', $$'-infinity'$$),
   ('payment', 'version 4', $$'f47ac10b-58cc-4372-a567-0e02b2c3d479'$$), ('payment', 'no uuid', $$'x'$$),
-  ('channel name', 'built in', $$'internal'$$), ('driver', 'no function', $$'public.no_function'$$), ('driver', 'syntax', $$'a b c'$$),
+  ('channel name', 'built in', $$'internal'$$), ('driver', 'no function', $$'public.no_function'$$), ('driver', 'syntax', $$'a b c'$$), ('driver', 'dash', $$'-'$$),
+  ('driver', 'number', $$'1242'$$), ('driver', 'too many names', $$'a.b.c.d'$$),
   ('interval', 'negative', $$'-1 second'$$), ('word', 'unknown', $$'never'$$), ('word', 'empty', $$''$$);
 INSERT INTO malformed SELECT 'optional ' || kind, what, value FROM malformed WHERE what <> 'null' AND kind IN ('id', 'amount', 'currency', 'version', 'note');
 INSERT INTO malformed SELECT 'channel name', what, value FROM malformed WHERE kind = 'id';

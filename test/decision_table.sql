@@ -9,7 +9,7 @@ SELECT coalesce(payment_status, 'none') AS attempt, channel_status AS report,
   CASE WHEN other_txn THEN 'another' ELSE 'same or not named' END AS txn, late_success AS late,
   CASE WHEN payment_becomes IS NOT DISTINCT FROM payment_status THEN 'stays' ELSE payment_becomes END AS attempt_becomes,
   CASE WHEN order_becomes = order_status THEN 'stays' WHEN order_becomes = coalesce(closing_as, 'unpaid') THEN 'unpaid, or what it is to be' ELSE order_becomes END AS order_becomes,
-  coalesce(nullif(concat_ws(', ', CASE WHEN supersede THEN 'the other attempt is superseded and closed' END, CASE WHEN refund THEN 'refund' END,
+  coalesce(nullif(concat_ws(', ', CASE WHEN supersede THEN 'the other attempt is superseded and closed' END, CASE WHEN refund AND hold THEN 'refund, which waits for approval' WHEN refund THEN 'refund' END,
     CASE WHEN second_charge THEN 'a surplus payment, its refund waits for approval' END, CASE WHEN fill_in THEN 'fill in what was missing' END,
     CASE WHEN query THEN 'query' END, CASE WHEN close THEN 'close again' END, 'alert `' || alert || '`'), ''), '–') AS follows
 FROM payguard.decisions();
@@ -20,7 +20,7 @@ UNION ALL SELECT 'report', v, n FROM unnest('{succeeded,failed,closed,pending,un
 UNION ALL SELECT 'order', v, n FROM unnest('{any,unpaid,paying,"paying, to be cancelled","paying, to be expired",paid,refunded,cancelled,expired}'::text[]) WITH ORDINALITY u (v, n)
 UNION ALL SELECT 'money', v, n FROM unnest('{fits,"does not fit"}'::text[]) WITH ORDINALITY u (v, n)
 UNION ALL SELECT 'txn', v, n FROM unnest('{"same or not named",another}'::text[]) WITH ORDINALITY u (v, n)
-UNION ALL SELECT 'late', v, n FROM unnest('{accept,accept_expired,refund}'::text[]) WITH ORDINALITY u (v, n);
+UNION ALL SELECT 'late', v, n FROM unnest('{accept,accept_expired,refund,hold}'::text[]) WITH ORDINALITY u (v, n);
 CREATE TEMP TABLE joined AS SELECT ARRAY[attempt] AS attempt, ARRAY[report] AS report, ARRAY["order"] AS "order", ARRAY[money] AS money, ARRAY[txn] AS txn, ARRAY[late] AS late,
   attempt_becomes, order_becomes, follows FROM decided;
 CREATE FUNCTION pg_temp.joined_values(fact text, sets text[]) RETURNS text[] LANGUAGE sql AS $$
@@ -61,6 +61,6 @@ SELECT '| attempt | report | order | money | transaction | `late_success` | atte
 UNION ALL SELECT '|---|---|---|---|---|---|---|---|---|';
 SELECT format('| %s | %s | %s | %s | %s | %s | %s | %s | %s |', pg_temp.shown('attempt', attempt, 0), pg_temp.shown('report', report, 6),
   pg_temp.shown('order', "order", 0),
-  pg_temp.shown('money', money, 2), pg_temp.shown('txn', txn, 2), pg_temp.shown('late', late, 3), attempt_becomes, order_becomes, follows)
+  pg_temp.shown('money', money, 2), pg_temp.shown('txn', txn, 2), pg_temp.shown('late', late, 4), attempt_becomes, order_becomes, follows)
 FROM joined j
 ORDER BY pg_temp.rank('attempt', attempt), pg_temp.rank('report', report), pg_temp.rank('order', "order"), pg_temp.rank('money', money), pg_temp.rank('txn', txn), pg_temp.rank('late', late);

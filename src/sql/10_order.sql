@@ -16,6 +16,8 @@ CREATE TABLE payguard.orders (
         autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_threshold = 1000,
         autovacuum_analyze_scale_factor = 0.02, autovacuum_analyze_threshold = 1000);
 -- No index may name a column that paying changes: paying is a HOT update.
+-- A customer's orders over one amount: for policies that look for duplicates.
+CREATE INDEX orders_of_customer ON payguard.orders (customer_id, currency, amount) WHERE customer_id IS NOT NULL;
 COMMENT ON TABLE payguard.orders IS 'What is payable; changed by payguard''s functions alone';
 COMMENT ON COLUMN payguard.orders.amount IS 'In the currency''s minor unit';
 COMMENT ON COLUMN payguard.orders.closing_as IS 'What the order becomes when its attempt ends without money';

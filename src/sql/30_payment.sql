@@ -80,7 +80,7 @@ RETURNS payguard.payment_result
 AS 'MODULE_PATHNAME', 'payguard_pay_order'
 LANGUAGE C VOLATILE SECURITY DEFINER;
 COMMENT ON FUNCTION payguard.pay_order(text, text, bigint, text, bigint, text) IS
-  'Pays an order once; the same call again returns its payment, replayed. Errors: PY101, PY102, PY103, PY201, PY301, PY302, PY303, PY401, PY405, PY406, PY501, PY502';
+  'Pays an order once; the same call again returns its payment, replayed. Errors: PY101, PY102, PY103, PY104, PY201, PY301, PY302, PY303, PY401, PY405, PY406, PY501, PY502, PY601';
 
 CREATE FUNCTION payguard.try_pay_order(order_id text, idempotency_key text, amount bigint DEFAULT NULL,
   currency text DEFAULT NULL, expected_version bigint DEFAULT NULL, channel text DEFAULT 'internal')

@@ -2,7 +2,7 @@
 CREATE FUNCTION payguard.decisions(
   OUT order_status text, OUT closing_as text, OUT payment_status text, OUT channel_status text,
   OUT late_success text, OUT money_fits boolean, OUT other_txn boolean,
-  OUT order_becomes text, OUT payment_becomes text, OUT supersede boolean, OUT refund boolean,
+  OUT order_becomes text, OUT payment_becomes text, OUT supersede boolean, OUT refund boolean, OUT hold boolean,
   OUT second_charge boolean, OUT fill_in boolean, OUT query boolean, OUT close boolean, OUT alert text)
 RETURNS SETOF record
 AS 'MODULE_PATHNAME', 'payguard_decisions'

@@ -12,7 +12,8 @@ SET search_path = pg_catalog, pg_temp
 AS $$
   VALUES ('orders'), ('channels'), ('payments'), ('events'), ('notifications'), ('deadlines'),
     ('refunds'), ('refund_balances'), ('tasks'), ('leases'),
-    ('finished_tasks'), ('alerts')
+    ('finished_tasks'), ('alerts'), ('policies'), ('customers'), ('approvals'),
+    ('settlement_lines')
 $$;
 COMMENT ON FUNCTION payguard.own_tables() IS 'The names of payguard''s tables';
 
@@ -36,6 +37,8 @@ $$;
 SELECT pg_catalog.pg_extension_config_dump('payguard.events_event_id_seq', '');
 SELECT pg_catalog.pg_extension_config_dump('payguard.tasks_task_id_seq', '');
 SELECT pg_catalog.pg_extension_config_dump('payguard.alerts_alert_id_seq', '');
+SELECT pg_catalog.pg_extension_config_dump('payguard.approvals_approval_id_seq', '');
+SELECT pg_catalog.pg_extension_config_dump('payguard.settlement_lines_line_id_seq', '');
 
 -- Their columns, as this script made them: broken_guards() compares. An upgrade that adds a
 -- column makes the function anew.
@@ -89,6 +92,11 @@ AS $$
       ('notifications_pkey', 'CREATE UNIQUE INDEX notifications_pkey ON payguard.notifications USING btree (channel, event_id)'),
       ('tasks_of_payment', 'CREATE UNIQUE INDEX tasks_of_payment ON payguard.tasks USING btree (payment_id, kind) WHERE (refund_id IS NULL)'),
       ('tasks_of_refund', 'CREATE UNIQUE INDEX tasks_of_refund ON payguard.tasks USING btree (refund_id, kind) WHERE (refund_id IS NOT NULL)'),
+      ('policies_pkey', 'CREATE UNIQUE INDEX policies_pkey ON payguard.policies USING btree (currency, min_amount)'),
+      ('customers_pkey', 'CREATE UNIQUE INDEX customers_pkey ON payguard.customers USING btree (customer_id)'),
+      ('approvals_of_order', 'CREATE UNIQUE INDEX approvals_of_order ON payguard.approvals USING btree (order_id) WHERE ((subject = ''order''::text) AND (status <> ''void''::text))'),
+      ('approvals_of_refund', 'CREATE UNIQUE INDEX approvals_of_refund ON payguard.approvals USING btree (refund_id) WHERE ((subject = ''refund''::text) AND (status <> ''void''::text))'),
+      ('approvals_of_finding', 'CREATE UNIQUE INDEX approvals_of_finding ON payguard.approvals USING btree (alert_id) WHERE ((subject = ''finding''::text) AND (status <> ''void''::text))'),
       ('alerts_open', 'CREATE UNIQUE INDEX alerts_open ON payguard.alerts USING btree (kind, cause) WHERE (resolved_at IS NULL)')
   )
   SELECT 'table ' || name, 'is missing' FROM own WHERE oid IS NULL

@@ -215,6 +215,30 @@ AS $$
     UNION ALL SELECT 'it succeeded without an amount' WHERE r.status = 'succeeded' AND r.returned_amount IS NULL
   ) x (problem)
   UNION ALL
+  SELECT 'I10', 'approval ' || a.approval_id, x.problem
+  FROM payguard.approvals a
+  CROSS JOIN LATERAL (
+    SELECT 'its status ' || a.status || ' is unknown'
+    WHERE a.status NOT IN ('open', 'approved', 'rejected', 'void')
+    UNION ALL SELECT 'it was decided by who asked' WHERE a.decided_by = a.requested_by
+    UNION ALL SELECT 'it is ' || a.status || ', but nobody decided'
+      WHERE a.status IN ('approved', 'rejected') AND a.decided_by IS NULL
+    UNION ALL SELECT 'its order is ' || o.status || ', and it is open'
+      FROM payguard.orders o
+      WHERE a.subject = 'order' AND a.status = 'open' AND o.order_id = a.order_id
+        AND o.status NOT IN ('unpaid', 'paying')
+    UNION ALL SELECT 'it is approved, and its refund awaits approval'
+      FROM payguard.refunds r
+      WHERE a.subject = 'refund' AND a.status = 'approved' AND r.refund_id = a.refund_id
+        AND r.status = 'awaiting_approval'
+  ) x (problem)
+  UNION ALL
+  SELECT 'I10', 'refund ' || r.refund_id, 'it awaits approval, and nobody was asked'
+  FROM payguard.refunds r
+  WHERE r.status = 'awaiting_approval' AND NOT EXISTS (
+    SELECT FROM payguard.approvals a
+    WHERE a.subject = 'refund' AND a.refund_id = r.refund_id AND a.status = 'open')
+  UNION ALL
   SELECT 'I10', guard, problem FROM payguard.broken_guards()
 $$;
 COMMENT ON FUNCTION payguard.verify() IS

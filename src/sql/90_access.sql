@@ -37,7 +37,14 @@ AS $$
     ('channel',  false, 'payguard.call_driver(regproc,payguard.task,interval)'),
     ('channel',  false, 'payguard.run_tasks(integer,interval)'),
     ('operator', true,  'payguard.register_channel(text,boolean,text,interval,interval,interval,interval,text,boolean)'),
+    ('operator', false, 'payguard.set_policy(text,bigint,boolean,boolean,boolean,interval,text)'),
     ('operator', false, 'payguard.order_timeline(text)'),
+    ('operator', false, 'payguard.approve_order(text,text,bigint)'),
+    ('operator', false, 'payguard.reject_order(text,text,bigint)'),
+    ('operator', false, 'payguard.approve_refund(uuid,text)'),
+    ('operator', false, 'payguard.reject_refund(uuid,text)'),
+    ('operator', false, 'payguard.reconcile(text,timestamptz,timestamptz,interval)'),
+    ('operator', false, 'payguard.resolve_finding(bigint,text,text)'),
     ('operator', false, 'payguard.refund_order(text,text,bigint,text,jsonb)'),
     ('operator', false, 'payguard.refund_payment(uuid,text,bigint,text,jsonb)'),
     ('operator', false, 'payguard.retry_refund(uuid,text)'),
@@ -60,7 +67,7 @@ AS $$
     ('delegate', true,  'payguard.current_actor()')
 $$;
 COMMENT ON FUNCTION payguard.access_functions() IS
-  'The functions of each access; an operator may also read alerts and dead_tasks, an auditor all tables';
+  'The functions of each access; an operator may also read alerts, dead_tasks, approvals, policies and settlement_lines, into which he may load statements; an auditor all tables';
 
 CREATE FUNCTION payguard.role_access(OUT role name, OUT access text) RETURNS SETOF record
 LANGUAGE sql STABLE
@@ -87,7 +94,13 @@ BEGIN
     EXECUTE format('GRANT EXECUTE ON ROUTINE %s TO %I', f::regprocedure, role);
   END LOOP;
   IF access IN ('operator', 'auditor') THEN
-    EXECUTE format('GRANT SELECT ON payguard.alerts, payguard.dead_tasks TO %I', role);
+    EXECUTE format('GRANT SELECT ON payguard.alerts, payguard.dead_tasks, payguard.approvals, payguard.policies TO %I', role);
+  END IF;
+  IF access = 'operator' THEN
+    -- all but what the database fills in
+    EXECUTE format('GRANT SELECT, INSERT (channel, kind, channel_status, channel_txn_id, channel_refund_id, payment_id, '
+                   'order_id, refund_id, amount, currency, channel_time) ON payguard.settlement_lines TO %I', role);
+    EXECUTE format('GRANT USAGE ON SEQUENCE payguard.settlement_lines_line_id_seq TO %I', role);
   END IF;
   IF access = 'auditor' THEN
     FOR f IN SELECT payguard.own_tables() LOOP
@@ -150,6 +163,7 @@ BEGIN
                 WHERE r.role = revoke_access.role AND r.access <> revoke_access.access);
   EXECUTE format('REVOKE ALL ON ALL ROUTINES IN SCHEMA payguard FROM %I', role);
   EXECUTE format('REVOKE ALL ON ALL TABLES IN SCHEMA payguard FROM %I', role);
+  EXECUTE format('REVOKE ALL ON ALL SEQUENCES IN SCHEMA payguard FROM %I', role);
   EXECUTE format('REVOKE ALL ON SCHEMA payguard FROM %I', role);
   FOREACH a IN ARRAY kept LOOP
     PERFORM payguard.apply_access(role, a);

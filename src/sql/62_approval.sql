@@ -1,0 +1,90 @@
+-- Policies: what high amounts and suspected duplicates need.
+CREATE TABLE payguard.policies (
+  currency         text COLLATE "C",
+  min_amount       bigint,
+  approve_payment  boolean NOT NULL,
+  approve_refund   boolean NOT NULL,
+  require_version  boolean NOT NULL,
+  duplicate_window interval,
+  on_duplicate     text COLLATE "C",
+  updated_at       timestamptz NOT NULL,
+  PRIMARY KEY (currency, min_amount)
+);
+COMMENT ON TABLE payguard.policies IS
+  'What orders and refunds need from an amount on; all policies at or below the amount hold together; changed by set_policy()';
+COMMENT ON COLUMN payguard.policies.min_amount IS 'In the currency''s minor unit';
+COMMENT ON COLUMN payguard.policies.require_version IS 'pay_order() and start_payment() need expected_version';
+COMMENT ON COLUMN payguard.policies.on_duplicate IS
+  'What a second order of a customer over the same amount within duplicate_window meets: flag, hold or refuse';
+
+-- Calls of one customer wait for each other here where a policy looks for duplicates.
+CREATE TABLE payguard.customers (
+  customer_id text COLLATE "C" PRIMARY KEY,
+  order_id    text COLLATE "C" NOT NULL,
+  paid_at     timestamptz NOT NULL
+) WITH (fillfactor = 70);
+COMMENT ON TABLE payguard.customers IS 'Locked by payments under a policy that looks for duplicates';
+COMMENT ON COLUMN payguard.customers.order_id IS 'The order that was paid or begun last under such a policy';
+
+-- Second opinions.
+CREATE SEQUENCE payguard.approvals_approval_id_seq CACHE 1;
+CREATE TABLE payguard.approvals (
+  approval_id  bigint PRIMARY KEY DEFAULT nextval('payguard.approvals_approval_id_seq'),
+  subject      text COLLATE "C" NOT NULL,
+  order_id     text COLLATE "C",
+  refund_id    uuid,
+  alert_id     bigint,
+  amount       bigint NOT NULL,
+  currency     text COLLATE "C" NOT NULL,
+  status       text COLLATE "C" NOT NULL,
+  requested_by text COLLATE "C" NOT NULL,
+  requested_at timestamptz NOT NULL,
+  decided_by   text COLLATE "C",
+  decided_at   timestamptz,
+  note         text
+);
+ALTER SEQUENCE payguard.approvals_approval_id_seq OWNED BY payguard.approvals.approval_id;
+COMMENT ON TABLE payguard.approvals IS 'Second opinions that were asked for, bound to an amount and a currency';
+COMMENT ON COLUMN payguard.approvals.subject IS 'order, refund or finding (of a reconciliation: alert_id)';
+COMMENT ON COLUMN payguard.approvals.status IS 'open, approved, rejected, or void: asked anew, or pointless by now';
+COMMENT ON COLUMN payguard.approvals.decided_by IS 'Never who asked';
+-- One that counts for each subject.
+CREATE UNIQUE INDEX approvals_of_order ON payguard.approvals (order_id) WHERE subject = 'order' AND status <> 'void';
+CREATE UNIQUE INDEX approvals_of_refund ON payguard.approvals (refund_id) WHERE subject = 'refund' AND status <> 'void';
+CREATE UNIQUE INDEX approvals_of_finding ON payguard.approvals (alert_id) WHERE subject = 'finding' AND status <> 'void';
+
+CREATE FUNCTION payguard.set_policy(currency text, min_amount bigint,
+  approve_payment boolean DEFAULT false, approve_refund boolean DEFAULT false,
+  require_version boolean DEFAULT false, duplicate_window interval DEFAULT NULL,
+  on_duplicate text DEFAULT NULL)
+RETURNS payguard.policies
+AS 'MODULE_PATHNAME', 'payguard_set_policy'
+LANGUAGE C VOLATILE SECURITY DEFINER;
+COMMENT ON FUNCTION payguard.set_policy(text, bigint, boolean, boolean, boolean, interval, text) IS
+  'What orders and refunds of a currency need from min_amount (minor units) on; one that asks for nothing is removed';
+
+CREATE FUNCTION payguard.approve_order(order_id text, note text, expected_version bigint DEFAULT NULL)
+RETURNS payguard.approvals
+AS 'MODULE_PATHNAME', 'payguard_approve_order'
+LANGUAGE C VOLATILE SECURITY DEFINER;
+COMMENT ON FUNCTION payguard.approve_order(text, text, bigint) IS
+  'A second person allows an order to be paid. Errors: PY101, PY102, PY103, PY105, PY201, PY401, PY602';
+
+CREATE FUNCTION payguard.reject_order(order_id text, note text, expected_version bigint DEFAULT NULL)
+RETURNS payguard.approvals
+AS 'MODULE_PATHNAME', 'payguard_reject_order'
+LANGUAGE C VOLATILE SECURITY DEFINER;
+COMMENT ON FUNCTION payguard.reject_order(text, text, bigint) IS
+  'A second person does not allow an order to be paid, until it is changed. Errors: PY101, PY102, PY103, PY105, PY201, PY401, PY602';
+
+CREATE FUNCTION payguard.approve_refund(refund_id uuid, note text) RETURNS payguard.refund_result
+AS 'MODULE_PATHNAME', 'payguard_approve_refund'
+LANGUAGE C VOLATILE SECURITY DEFINER;
+COMMENT ON FUNCTION payguard.approve_refund(uuid, text) IS
+  'A second person lets a refund that awaits approval be made. Errors: PY105, PY403, PY602';
+
+CREATE FUNCTION payguard.reject_refund(refund_id uuid, note text) RETURNS payguard.refund_result
+AS 'MODULE_PATHNAME', 'payguard_reject_refund'
+LANGUAGE C VOLATILE SECURITY DEFINER;
+COMMENT ON FUNCTION payguard.reject_refund(uuid, text) IS
+  'A second person decides that a refund that awaits approval is not made: it is waived. Errors: PY105, PY403, PY602';
