@@ -4,6 +4,7 @@
 #   make install      installs them into the server that PG_CONFIG names
 #   make demo         a newcomer's walk through a real case, on a throwaway server
 #   make test         every test, on throwaway servers
+#   make dist         the archive for PGXN
 
 EXTENSION = payguard
 EXTVERSION := $(shell sed -n "s/^default_version = '\(.*\)'/\1/p" payguard.control)
@@ -15,7 +16,7 @@ HDRS = $(wildcard src/*.h)
 SQL_PARTS = 00_schema 10_order 20_channel 30_payment 40_event 50_evidence 60_refund 62_approval 65_settlement 70_task 75_driver 76_counters 77_consumer 78_maintain 80_protect 85_verify 90_access
 SQL_FILES = $(SQL_PARTS:%=src/sql/%.sql)
 DATA_built = payguard--$(EXTVERSION).sql
-EXTRA_CLEAN = payguard--*.sql results regression.diffs regression.out output_iso test/output_iso tmp_check
+EXTRA_CLEAN = payguard--*.sql META.json payguard-*.zip results regression.diffs regression.out output_iso test/output_iso tmp_check
 
 REGRESS_OPTS = --load-extension=payguard
 REGRESS = $(patsubst sql/%.sql,%,$(wildcard sql/*.sql))
@@ -44,3 +45,13 @@ $(OBJS) $(OBJS:.o=.bc): $(HDRS) $(EXTENSION).control Makefile
 payguard--$(EXTVERSION).sql: $(SQL_FILES) $(EXTENSION).control Makefile
 	{ printf '%s\n' '\echo Use "CREATE EXTENSION payguard" to load this file. \quit'; cat $(SQL_FILES); } > $@
 endif
+
+# make dist: what the PostgreSQL Extension Network takes, of the last commit.
+DIST = payguard-$(EXTVERSION)
+
+META.json: META.json.in $(EXTENSION).control
+	sed 's/@VERSION@/$(EXTVERSION)/' $< > $@
+
+.PHONY: dist
+dist: META.json
+	git archive --format=zip --prefix=$(DIST)/ --add-file=META.json -o $(DIST).zip HEAD

@@ -47,7 +47,7 @@ SELECT count(*) AS calls, count(*) FILTER (WHERE answer !~ '^(22004|22023|22003|
 FROM (SELECT pg_temp.answer(pg_temp.call(function, position, value)) AS answer FROM calls JOIN malformed m USING (kind)) a;
 SELECT DISTINCT function, argument, kind FROM calls WHERE kind NOT IN (SELECT kind FROM malformed) ORDER BY 1, 2;
 -- the rows of a batch are checked as the single calls are
-SELECT pg_temp.answer(format('SELECT count(*) FROM payguard.complete_tasks(%s)', a)) FROM unnest('{NULL,"ARRAY[NULL]::payguard.task_answer[]","ARRAY[ROW(NULL,gen_random_uuid(),''pending'',NULL,NULL,NULL,NULL,NULL)]::payguard.task_answer[]",
+SELECT pg_temp.answer(format('SELECT count(*) FROM payguard.complete_tasks(%s)', a)) FROM unnest('{"NULL","ARRAY[NULL]::payguard.task_answer[]","ARRAY[ROW(NULL,gen_random_uuid(),''pending'',NULL,NULL,NULL,NULL,NULL)]::payguard.task_answer[]",
   "ARRAY[ROW(1,NULL,''pending'',NULL,NULL,NULL,NULL,NULL)]::payguard.task_answer[]","ARRAY[ROW(1,gen_random_uuid(),''done'',NULL,NULL,NULL,NULL,NULL)]::payguard.task_answer[]",
   "ARRAY[ROW(1,gen_random_uuid(),''pending'',NULL,NULL,NULL,NULL,NULL),ROW(1,gen_random_uuid(),''pending'',NULL,-1,NULL,NULL,NULL)]::payguard.task_answer[]"}'::text[]) a;
 SELECT pg_temp.written() = :'before' AS nothing_written;

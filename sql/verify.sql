@@ -105,7 +105,8 @@ SELECT title, found.* FROM (VALUES
     SELECT pg_temp.a_refund('awaiting_approval', NULL, '{50,60,0}')$$),
   ('the last version there is', $$INSERT INTO payguard.events (at, order_id, kind, from_status, to_status, version, actor)
     SELECT now(), 'verify-2', 'by.hand', 'unpaid', 'unpaid', v, 'me' FROM (VALUES (9223372036854775807), (2)) v (v)$$),
-  ('backslashes', $$SET LOCAL standard_conforming_strings = off; SELECT pg_temp.an_order(E'x\x01', 'unpaid')$$),
+  ('backslashes', $$SELECT set_config('standard_conforming_strings', 'off', true) WHERE current_setting('server_version_num')::int < 190000;
+    SELECT pg_temp.an_order(E'x\x01', 'unpaid')$$),
   ('event beyond the sequence', $$INSERT INTO payguard.events (event_id, at, kind, actor) VALUES (9000000000000000, now(), 'by.hand', 'me')$$)
 ) c (title, commands) LEFT JOIN LATERAL pg_temp.broken(commands) found ON true;
 -- guards that a superuser took away

@@ -7,7 +7,10 @@
 
 #include "postgres.h"
 
+#include "access/genam.h"
+#include "access/tableam.h"
 #include "access/transam.h"
+#include "executor/executor.h"
 #include "replication/walsender_private.h"
 #include "utils/acl.h"
 #include "utils/jsonb.h"
@@ -57,5 +60,54 @@ typedef struct JsonBuilder
 #else
 #define payguard_sync_standbys_defined() (WalSndCtl->sync_standbys_defined)
 #endif
+
+/* An update says which indexes need the new version of a row. */
+#if PG_VERSION_NUM >= 160000
+typedef TU_UpdateIndexes PayguardUpdateIndexes;
+#define payguard_any_index(indexes) ((indexes) != TU_None)
+#define payguard_insert_index_tuples(result, slot, estate, update, noerror, conflict,    \
+									 arbiters)                                           \
+	ExecInsertIndexTuples(result, slot, estate, update, noerror, conflict, arbiters, false)
+#else
+typedef bool PayguardUpdateIndexes;
+#define payguard_any_index(indexes) (indexes)
+#define payguard_insert_index_tuples(result, slot, estate, update, noerror, conflict,    \
+									 arbiters)                                           \
+	ExecInsertIndexTuples(result, slot, estate, update, noerror, conflict, arbiters)
+#endif
+
+#if PG_VERSION_NUM >= 180000
+#define payguard_index_beginscan(table, index, snapshot, nkeys)                          \
+	index_beginscan(table, index, snapshot, NULL, nkeys, 0)
+#define payguard_check_index_constraints(result, slot, estate, conflict, arbiters)       \
+	ExecCheckIndexConstraints(result, slot, estate, conflict, NULL, arbiters)
+#else
+#define payguard_index_beginscan(table, index, snapshot, nkeys)                          \
+	index_beginscan(table, index, snapshot, nkeys, 0)
+#define payguard_check_index_constraints(result, slot, estate, conflict, arbiters)       \
+	ExecCheckIndexConstraints(result, slot, estate, conflict, arbiters)
+#endif
+
+/* Gives an executor's state a range table of one table, of which these columns are updated. */
+static inline void
+payguard_init_range_table(EState *estate, RangeTblEntry *range, Bitmapset *updated)
+{
+#if PG_VERSION_NUM >= 160000
+	RTEPermissionInfo *permissions = makeNode(RTEPermissionInfo);
+
+	permissions->relid = range->relid;
+	permissions->updatedCols = updated;
+	range->perminfoindex = 1;
+#if PG_VERSION_NUM >= 180000
+	ExecInitRangeTable(estate, list_make1(range), list_make1(permissions),
+					   bms_make_singleton(1));
+#else
+	ExecInitRangeTable(estate, list_make1(range), list_make1(permissions));
+#endif
+#else
+	range->updatedCols = updated;
+	ExecInitRangeTable(estate, list_make1(range));
+#endif
+}
 
 #endif

@@ -10,12 +10,15 @@
 #include <sys/time.h>
 
 #include "mb/pg_wchar.h"
+#include "miscadmin.h"
 #include "port/pg_crc32c.h"
 #include "utils/builtins.h"
 
 #include "payguard.h"
 
 #define SLOTS 4096 /* as many as 12 bits name */
+
+static void draw_random(void *to, size_t length);
 
 /*
  * payguard_uuid_v7 makes an id of now, 12 given bits and 62 random ones.
@@ -27,9 +30,7 @@ payguard_uuid_v7(uint16 rand_a)
 	struct timeval now;
 	uint64 ms;
 
-	if (!pg_strong_random(uuid->data, UUID_LEN))
-		ereport(ERROR, (errcode(ERRCODE_INTERNAL_ERROR),
-						errmsg("could not generate random values")));
+	draw_random(uuid->data + 8, 8);
 	gettimeofday(&now, NULL);
 	ms = (uint64) now.tv_sec * 1000 + now.tv_usec / 1000;
 	for (int i = 0; i < 6; i++)
@@ -38,6 +39,32 @@ payguard_uuid_v7(uint16 rand_a)
 	uuid->data[7] = rand_a & 0xff;
 	uuid->data[8] = 0x80 | (uuid->data[8] & 0x3f);
 	return uuid;
+}
+
+/*
+ * draw_random gives random bytes, which are made in advance for several ids: each time costs the
+ * same, for few bytes or many.
+ */
+static void
+draw_random(void *to, size_t length)
+{
+	static unsigned char pool[256];
+	static size_t left = 0;
+	static int owner = 0;
+
+	Assert(length <= sizeof(pool));
+	/* what a process had before it forked is not used twice */
+	if (left < length || owner != MyProcPid)
+	{
+		left = 0;
+		if (!pg_strong_random(pool, sizeof(pool)))
+			ereport(ERROR, (errcode(ERRCODE_INTERNAL_ERROR),
+							errmsg("could not generate random values")));
+		owner = MyProcPid;
+		left = sizeof(pool);
+	}
+	left -= length;
+	memcpy(to, pool + left, length);
 }
 
 /*
@@ -77,9 +104,7 @@ payguard_new_order_id(PG_FUNCTION_ARGS)
 {
 	uint16 random;
 
-	if (!pg_strong_random(&random, sizeof(random)))
-		ereport(ERROR, (errcode(ERRCODE_INTERNAL_ERROR),
-						errmsg("could not generate random values")));
+	draw_random(&random, sizeof(random));
 	PG_RETURN_TEXT_P(payguard_text(payguard_uuid_str(payguard_uuid_v7(random))));
 }
 

@@ -23,6 +23,8 @@ static void check_deadline(TimestampTz expires_at);
 static void set_deadline(const Order *order);
 static bool is_closing(const Order *order);
 static void close_order(Order *order, OrderStatus as, Jsonb *details);
+static bool refuse_unpayable(const Order *order, TimestampTz now, bool brief,
+							 Refusal *refusal);
 static void refuse_request(const Order *order, const Refusal *refusal)
 	pg_attribute_noreturn();
 static void end_approval(const Order *order);
@@ -74,6 +76,18 @@ bool
 payguard_order_lock(const text *order_id, Order *order)
 {
 	Order like = {.order_id = unconstify(text *, order_id)};
+
+	return payguard_store_lock(&payguard_orders, ORDER_BY_ID, &like, order);
+}
+
+/*
+ * payguard_order_lock_found is payguard_order_lock for an order that was read before, which may
+ * spare the search.
+ */
+bool
+payguard_order_lock_found(Order *order)
+{
+	Order like = *order;
 
 	return payguard_store_lock(&payguard_orders, ORDER_BY_ID, &like, order);
 }
@@ -165,6 +179,22 @@ payguard_refuse_version(const Order *order, int64 expected, Refusal *refusal)
 bool
 payguard_refuse_unpayable(const Order *order, TimestampTz now, Refusal *refusal)
 {
+	return refuse_unpayable(order, now, false, refusal);
+}
+
+/*
+ * payguard_refuse_unpayable_briefly is the same for an answer that shows no detail: the payment
+ * that is in the way is not looked up.
+ */
+bool
+payguard_refuse_unpayable_briefly(const Order *order, TimestampTz now, Refusal *refusal)
+{
+	return refuse_unpayable(order, now, true, refusal);
+}
+
+static bool
+refuse_unpayable(const Order *order, TimestampTz now, bool brief, Refusal *refusal)
+{
 	const char *id = payguard_str(order->order_id);
 	const char *detail = "Its payment is not to be found.";
 	Payment payment;
@@ -173,7 +203,8 @@ payguard_refuse_unpayable(const Order *order, TimestampTz now, Refusal *refusal)
 	{
 		case ORDER_PAID:
 		case ORDER_REFUNDED:
-			if (order->payment_id && payguard_payment_find(order->payment_id, &payment))
+			if (!brief && order->payment_id &&
+				payguard_payment_find(order->payment_id, &payment))
 				detail = psprintf(
 					"Payment \"%s\" through channel \"%s\" paid it at %s%s.",
 					payguard_uuid_str(payment.payment_id), payguard_str(payment.channel),
@@ -193,7 +224,7 @@ payguard_refuse_unpayable(const Order *order, TimestampTz now, Refusal *refusal)
 						 payguard_time_str(order->updated_at)),
 				"Create a new order.");
 		case ORDER_PAYING:
-			if (payguard_payment_that_counts(order->order_id, &payment))
+			if (!brief && payguard_payment_that_counts(order->order_id, &payment))
 				detail = psprintf(
 					"Payment \"%s\" through channel \"%s\" is %s since %s.",
 					payguard_uuid_str(payment.payment_id), payguard_str(payment.channel),

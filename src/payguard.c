@@ -12,6 +12,13 @@ PG_MODULE_MAGIC;
 
 extern PGDLLEXPORT void _PG_init(void);
 
+static const struct config_enum_entry stores[] = {
+	{"auto", STORE_AUTO, false},
+	{"spi", STORE_SPI, false},
+	{"heap", STORE_HEAP, false},
+	{NULL, 0, false},
+};
+
 /*
  * _PG_init defines the settings and sets up the counters. payguard works without
  * shared_preload_libraries; only what is refused and replayed is not counted then.
@@ -34,6 +41,11 @@ _PG_init(void)
 							 "two-phase commit.",
 							 &payguard_notify_tasks, false, PGC_USERSET, 0, NULL, NULL,
 							 NULL);
+	DefineCustomEnumVariable(
+		"payguard.store", "How payguard reads and writes orders, payments and events.",
+		"heap goes to the tables directly where nothing on them forbids it, spi runs SQL "
+		"statements; they do the same.",
+		&payguard_store_setting, STORE_AUTO, stores, PGC_SUSET, 0, NULL, NULL, NULL);
 	MarkGUCPrefixReserved("payguard");
 	payguard_counters_init();
 }

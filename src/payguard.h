@@ -761,6 +761,7 @@ extern void payguard_request_begin(const char *function);
 extern void payguard_evidence_begin(const char *function);
 extern bool payguard_order_find(const text *order_id, Order *order);
 extern bool payguard_order_lock(const text *order_id, Order *order);
+extern bool payguard_order_lock_found(Order *order);
 extern void payguard_order_change(Order *order, OrderStatus to, FieldSet also,
 								  const char *kind, const Payment *payment,
 								  Jsonb *details);
@@ -769,6 +770,8 @@ extern bool payguard_refuse_not_found(const text *order_id, Refusal *refusal);
 extern bool payguard_refuse_version(const Order *order, int64 expected, Refusal *refusal);
 extern bool payguard_refuse_unpayable(const Order *order, TimestampTz now,
 									  Refusal *refusal);
+extern bool payguard_refuse_unpayable_briefly(const Order *order, TimestampTz now,
+											  Refusal *refusal);
 extern TupleDesc payguard_result_desc(FunctionCallInfo fcinfo);
 extern Datum payguard_row_result(FunctionCallInfo fcinfo, const Table *table,
 								 const void *row);
@@ -875,6 +878,8 @@ extern void payguard_refund_reverse(Order *order, const Payment *payment,
 									Applied *applied);
 extern void payguard_refund_report(Order *order, const Report *report, Refund *refund,
 								   Applied *applied);
+extern void payguard_refund_rest(Order *order, const Payment *payment, text *key,
+								 text *reason);
 extern bool payguard_refund_find_reversed(text *channel, text *txn_id, Payment *payment);
 
 /* channel.c */

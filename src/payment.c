@@ -58,6 +58,7 @@ typedef struct PayCall
 	const char *kind;		/* payments.request_kind: pay, start, request, revoke */
 	TimestampTz expires_at; /* of an attempt, at its channel */
 	Jsonb *details;
+	bool brief; /* a refusal is returned: nobody sees its detail */
 
 	/* the batch: who must be settled before, by order and by key */
 	struct PayCall *before_order;
@@ -338,7 +339,7 @@ PG_FUNCTION_INFO_V1(payguard_try_pay_order);
 Datum
 payguard_try_pay_order(PG_FUNCTION_ARGS)
 {
-	PayCall call = {.kind = "pay"};
+	PayCall call = {.kind = "pay", .brief = true};
 	PaymentResult result;
 
 	read_pay_arguments(fcinfo, &call);
@@ -413,6 +414,7 @@ read_pay_requests(ArrayType *array, PayCall **calls, int *n)
 
 		payguard_arg_row(elements[i], lengthof(values), values, nulls);
 		call->kind = "pay";
+		call->brief = true;
 		call->order_id = payguard_arg_id(values[0], nulls[0], "order_id");
 		call->key = payguard_arg_id(values[1], nulls[1], "idempotency_key");
 		call->amount = payguard_arg_amount_or_null(values[2], nulls[2], "amount");
@@ -520,7 +522,7 @@ lock_orders(PayCall *calls, int n)
 
 		if (!entry->may_pay || (i > 0 && sorted[i - 1]->entry == entry))
 			continue;
-		entry->found = payguard_order_lock(entry->order_id, &entry->order);
+		entry->found = payguard_order_lock_found(&entry->order);
 		entry->changed = !entry->found || entry->order.version != probed;
 		entry->locked = true;
 		locked = true;
@@ -711,7 +713,9 @@ judge(PayCall *call)
 	}
 	good = judge_channel(call, refusal) &&
 		   (entry->found || payguard_refuse_not_found(call->order_id, refusal)) &&
-		   payguard_refuse_unpayable(&entry->order, GetCurrentTimestamp(), refusal) &&
+		   (call->brief ? payguard_refuse_unpayable_briefly
+						: payguard_refuse_unpayable)(&entry->order, GetCurrentTimestamp(),
+													 refusal) &&
 		   payguard_refuse_version(&entry->order, call->expected_version, refusal) &&
 		   judge_money(call, &entry->order, refusal) &&
 		   payguard_policy_judge(&entry->order, call->expected_version, entry->locked,
@@ -1046,7 +1050,7 @@ payguard_revoke_key(PG_FUNCTION_ARGS)
 	}
 	if (!call.key_known)
 	{
-		call.entry->found = payguard_order_lock(call.order_id, &call.entry->order);
+		call.entry->found = payguard_order_lock_found(&call.entry->order);
 		fill_payment(&call);
 		call.payment.status = payguard_machine_move(&payguard_payment_machine,
 													PAYMENT_NONE, PAYMENT_FAILED);

@@ -401,6 +401,27 @@ request_refund(FunctionCallInfo fcinfo, const RefundCall *call, Order *order,
 }
 
 /*
+ * payguard_refund_rest refunds what is left of a payment, if anything is. The caller holds the
+ * order's lock.
+ */
+void
+payguard_refund_rest(Order *order, const Payment *payment, text *key, text *reason)
+{
+	RefundBalance balance;
+	Refund refund = {
+		.idempotency_key = key,
+		.status = REFUND_PENDING,
+		.origin = payguard_text("request"),
+		.reason = reason,
+	};
+
+	lock_balance(payment, &balance);
+	refund.amount = balance.received - balance.refunding - balance.refunded;
+	if (refund.amount > 0)
+		insert_refund(order, payment, &refund);
+}
+
+/*
  * check_ceiling raises PY504 where more would go back than is left.
  */
 static void

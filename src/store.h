@@ -15,6 +15,7 @@
 #include "access/tupdesc.h"
 #include "datatype/timestamp.h"
 #include "nodes/nodes.h"
+#include "storage/itemptr.h"
 #include "utils/tuplestore.h"
 
 #include "compat.h"
@@ -86,7 +87,9 @@ typedef struct Statement
 /* What every row struct begins with. */
 typedef struct RowHeader
 {
-	TransactionId xmin; /* who wrote this version of the row; invalid in a row not stored */
+	TransactionId xmin;	 /* who wrote this version of the row; invalid in a row not stored */
+	ItemPointerData tid; /* where store_heap.c found or locked it; invalid: it did not */
+	uint64 snapshot;	 /* payguard_store_snapshot at that time */
 } RowHeader;
 
 /* A set of fields, as 1 << field. */
@@ -98,6 +101,16 @@ typedef enum StoreMode
 	STORE_READ,	 /* reads with the caller's snapshot; good on a standby */
 	STORE_WRITE, /* reads with a snapshot of its own that sees all done so far */
 } StoreMode;
+
+typedef enum StoreSetting
+{
+	STORE_AUTO, /* payguard chooses */
+	STORE_SPI,
+	STORE_HEAP /* store_heap.c, as far as it goes */
+} StoreSetting;
+
+/* payguard.store, a StoreSetting */
+extern int payguard_store_setting;
 
 extern void payguard_store_begin(StoreMode mode);
 extern void payguard_store_refresh(void);
@@ -129,5 +142,22 @@ extern bool payguard_store_has_user_triggers(const Table *table);
 extern bool payguard_store_expects(const char *relation, CmdType operation);
 extern Datum payguard_store_row_datum(const Table *table, const void *row,
 									  TupleDesc desc);
+
+/* For the stores alone. */
+extern uint64 payguard_store_snapshot;
+extern bool payguard_field_get(const Field *field, const void *row, Datum *value);
+extern void payguard_field_set(const Field *field, void *row, Datum value, bool isnull);
+extern Oid payguard_field_type(const Field *field);
+
+/* store_heap.c; false: it does not apply, and SPI is to do it */
+extern bool payguard_heap_find(const Table *table, int key, const void *like, void *row,
+							   bool *found);
+extern bool payguard_heap_lock(const Table *table, int key, const void *like, void *row,
+							   bool *found);
+extern bool payguard_heap_insert(const Table *table, const void *row);
+extern bool payguard_heap_insert_new(const Table *table, int key, const void *row,
+									 bool *inserted);
+extern bool payguard_heap_update(const Table *table, FieldSet changed, const void *row,
+								 bool *updated);
 
 #endif

@@ -75,6 +75,12 @@ typedef struct PlanEntry
 
 static HTAB *plans = NULL;
 
+/*
+ * The number of the snapshot that rows are found with. As long as it is the same, so is the
+ * snapshot, and no version of a row that it shows can be taken away.
+ */
+uint64 payguard_store_snapshot = 0;
+
 /* The statement that protect.c must let through. */
 static struct
 {
@@ -114,9 +120,6 @@ static FieldSet parameters(const Table *table, Operation operation, uint64 varia
 static FieldSet key_fields(const Table *table, int key);
 static int collect(const Table *table, FieldSet fields, const void *row, Datum *values,
 				   char *nulls);
-static bool field_get(const Field *field, const void *row, Datum *value);
-static void field_set(const Field *field, void *row, Datum value, bool isnull);
-static Oid field_type(const Field *field);
 
 /*
  * payguard_store_begin opens the store for one call. Rows are found with the caller's snapshot
@@ -128,6 +131,7 @@ payguard_store_begin(StoreMode mode)
 {
 	MemoryContext caller = CurrentMemoryContext;
 
+	payguard_store_snapshot++;
 	if (mode == STORE_WRITE)
 	{
 		CommandCounterIncrement();
@@ -145,6 +149,7 @@ payguard_store_begin(StoreMode mode)
 void
 payguard_store_refresh(void)
 {
+	payguard_store_snapshot++;
 	CommandCounterIncrement();
 	PopActiveSnapshot();
 	PushActiveSnapshot(GetTransactionSnapshot());
@@ -158,6 +163,7 @@ payguard_store_end(StoreMode mode)
 {
 	MemoryContext caller = CurrentMemoryContext;
 
+	payguard_store_snapshot++;
 	SPI_finish();
 	if (mode == STORE_WRITE)
 		PopActiveSnapshot();
@@ -171,6 +177,10 @@ payguard_store_end(StoreMode mode)
 bool
 payguard_store_find(const Table *table, int key, const void *like, void *row)
 {
+	bool found;
+
+	if (payguard_heap_find(table, key, like, row, &found))
+		return found;
 	return select_row(table, OP_FIND, key, like, row);
 }
 
@@ -230,10 +240,16 @@ list_rows(const Table *table, Operation operation, const RowQuery *query, Datum 
  * payguard_store_lock reads and locks the newest version of a row, waiting for other
  * transactions as long as lock_timeout allows; false where there is none. In REPEATABLE READ
  * and SERIALIZABLE it raises 40001 where the newest version is not the visible one.
+ *
+ * like: where it is a row that was found, the store may know where it stands.
  */
 bool
 payguard_store_lock(const Table *table, int key, const void *like, void *row)
 {
+	bool found;
+
+	if (payguard_heap_lock(table, key, like, row, &found))
+		return found;
 	return select_row(table, OP_LOCK, key, like, row);
 }
 
@@ -256,6 +272,8 @@ payguard_store_insert(const Table *table, const void *row)
 	Datum values[MAX_FIELDS];
 	char nulls[MAX_FIELDS];
 
+	if (payguard_heap_insert(table, row))
+		return;
 	collect(table, parameters(table, OP_INSERT, 0), row, values, nulls);
 	if (write_row(table, OP_INSERT, 0, row, values, nulls) != 1)
 		payguard_store_suppressed(table);
@@ -271,7 +289,10 @@ payguard_store_insert_new(const Table *table, int key, const void *row)
 {
 	Datum values[MAX_FIELDS];
 	char nulls[MAX_FIELDS];
+	bool inserted;
 
+	if (payguard_heap_insert_new(table, key, row, &inserted))
+		return inserted;
 	collect(table, parameters(table, OP_INSERT_NEW, key), row, values, nulls);
 	return write_row(table, OP_INSERT_NEW, key, row, values, nulls) == 1;
 }
@@ -285,7 +306,15 @@ payguard_store_update(const Table *table, FieldSet changed, const void *row)
 {
 	Datum values[MAX_FIELDS];
 	char nulls[MAX_FIELDS];
+	bool updated;
 	int n;
+
+	if (payguard_heap_update(table, changed, row, &updated))
+	{
+		if (!updated)
+			payguard_store_suppressed(table);
+		return;
+	}
 
 	/* the key comes first, then the changed fields: see make_plan() */
 	n = collect(table, key_fields(table, 0), row, values, nulls);
@@ -547,7 +576,7 @@ read_row(const Table *table, HeapTuple tuple, TupleDesc desc, void *row)
 	{
 		Datum value = SPI_getbinval(tuple, desc, f + 1, &isnull);
 
-		field_set(&table->fields[f], row, value, isnull);
+		payguard_field_set(&table->fields[f], row, value, isnull);
 	}
 	((RowHeader *) row)->xmin =
 		DatumGetTransactionId(SPI_getbinval(tuple, desc, table->nfields + 1, &isnull));
@@ -570,7 +599,7 @@ write_row(const Table *table, Operation operation, uint64 variant, const void *r
 	{
 		Form_pg_attribute column = TupleDescAttr(SPI_tuptable->tupdesc, f);
 		Datum meant;
-		bool has = field_get(&table->fields[f], row, &meant);
+		bool has = payguard_field_get(&table->fields[f], row, &meant);
 		bool isnull;
 		Datum value =
 			SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, f + 1, &isnull);
@@ -813,10 +842,10 @@ parameter_types(const Table *table, Operation operation, uint64 variant, Oid *ty
 	if (operation == OP_UPDATE)
 		for (int f = 0; f < table->nfields; f++)
 			if (key_fields(table, 0) & FIELD(f))
-				types[n++] = field_type(&table->fields[f]);
+				types[n++] = payguard_field_type(&table->fields[f]);
 	for (int f = 0; f < table->nfields; f++)
 		if (fields & FIELD(f))
-			types[n++] = field_type(&table->fields[f]);
+			types[n++] = payguard_field_type(&table->fields[f]);
 	return n;
 }
 
@@ -979,17 +1008,17 @@ collect(const Table *table, FieldSet fields, const void *row, Datum *values, cha
 	for (int f = 0; f < table->nfields; f++)
 		if (fields & FIELD(f))
 		{
-			nulls[n] = field_get(&table->fields[f], row, &values[n]) ? ' ' : 'n';
+			nulls[n] = payguard_field_get(&table->fields[f], row, &values[n]) ? ' ' : 'n';
 			n++;
 		}
 	return n;
 }
 
 /*
- * field_get reads a field of a row as a Datum; false: it is NULL.
+ * payguard_field_get reads a field of a row as a Datum; false: it is NULL.
  */
-static bool
-field_get(const Field *field, const void *row, Datum *value)
+bool
+payguard_field_get(const Field *field, const void *row, Datum *value)
 {
 	const char *at = (const char *) row + field->offset;
 
@@ -1026,10 +1055,10 @@ field_get(const Field *field, const void *row, Datum *value)
 }
 
 /*
- * field_set writes a Datum into a field of a row, copied into the current memory context.
+ * payguard_field_set writes a Datum into a field of a row, copied into the current memory context.
  */
-static void
-field_set(const Field *field, void *row, Datum value, bool isnull)
+void
+payguard_field_set(const Field *field, void *row, Datum value, bool isnull)
 {
 	char *at = (char *) row + field->offset;
 
@@ -1076,8 +1105,11 @@ field_set(const Field *field, void *row, Datum value, bool isnull)
 	elog(ERROR, "payguard: unknown field type %d", (int) field->type);
 }
 
-static Oid
-field_type(const Field *field)
+/*
+ * payguard_field_type returns the type of a field's column.
+ */
+Oid
+payguard_field_type(const Field *field)
 {
 	switch (field->type)
 	{
@@ -1121,7 +1153,7 @@ payguard_store_row_datum(const Table *table, const void *row, TupleDesc desc)
 		nulls[i] = true;
 		for (int f = 0; f < table->nfields; f++)
 			if (strcmp(table->fields[f].column, column) == 0)
-				nulls[i] = !field_get(&table->fields[f], row, &values[i]);
+				nulls[i] = !payguard_field_get(&table->fields[f], row, &values[i]);
 	}
 	return HeapTupleGetDatum(heap_form_tuple(desc, values, nulls));
 }

@@ -11,47 +11,10 @@ set -u -o pipefail
 
 TREE=$(cd "$(dirname "$0")/.." && pwd)
 . "$TREE/test/lib.sh"
+. "$TREE/test/chroot.sh"
 
-CHROOTS=${PAYGUARD_CHROOTS:-/var/cache/payguard}
-MIRROR=${PAYGUARD_MIRROR:-http://deb.debian.org/debian}
 VERSIONS=${PAYGUARD_VERSIONS:-15 17 18 19}
 LOGS=$(mktemp -d "${TMPDIR:-/tmp}/payguard-versions.XXXXXX")
-
-# suite_of VERSION: the Debian that has it.
-suite_of() {
-  case $1 in
-    15) say bookworm ;;
-    17) say trixie ;;
-    18) say forky ;;
-    19) say sid ;;
-    *) die "PostgreSQL $1 is in no Debian suite that this knows" ;;
-  esac
-}
-
-# inside FOLDER COMMAND...: runs it there, with mounts that go when it ends.
-inside() {
-  local folder=$1
-  shift
-  unshare --mount --pid --fork --kill-child sh -c '
-    mount -t proc proc "$0/proc" && mount -t tmpfs tmpfs "$0/dev/shm" && exec chroot "$0" "$@"
-  ' "$folder" env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C.UTF-8 DEBIAN_FRONTEND=noninteractive "$@"
-}
-
-# make_chroot VERSION FOLDER: a small Debian that can install this PostgreSQL.
-make_chroot() {
-  local version=$1 folder=$2 suite
-  suite=$(suite_of "$version")
-  # the script of sid knows how to make any newer suite
-  debootstrap --variant=minbase "$suite" "$folder.new" "$MIRROR" /usr/share/debootstrap/scripts/sid || return 1
-  # a mirror may be a snapshot, older than its index allows
-  say 'Acquire::Check-Valid-Until "false";' >"$folder.new/etc/apt/apt.conf.d/payguard"
-  if [ "$version" = 19 ]; then
-    say "deb $MIRROR experimental main" >"$folder.new/etc/apt/sources.list.d/experimental.list"
-    printf '%s\n' 'Package: src:postgresql-19' 'Pin: release a=experimental' 'Pin-Priority: 990' \
-      >"$folder.new/etc/apt/preferences.d/payguard"
-  fi
-  mv "$folder.new" "$folder"
-}
 
 # borrow_pgtap FOLDER: pgTAP is the same SQL for every version, and not yet packaged for 19.
 borrow_pgtap() {
@@ -77,10 +40,7 @@ run_version() {
     make_chroot "$version" "$folder" >"$LOGS/$version.debootstrap" 2>&1 ||
       { cat "$LOGS/$version.debootstrap"; return 1; }
   fi
-  rm -rf "$folder/payguard"
-  mkdir "$folder/payguard"
-  tar -C "$TREE" --exclude=.git --exclude='*.o' --exclude='*.bc' --exclude='*.so' -cf - . |
-    tar -C "$folder/payguard" -xf - || return 1
+  copy_tree "$folder/payguard" || return 1
   if [ "$version" = 19 ]; then borrow_pgtap "$folder" >"$LOGS/$version.pgtap" 2>&1 || return 1; fi
   inside "$folder" PGMAJOR="$version" TESTS="${TESTS:-}" \
     ${PAYGUARD_STORE:+PAYGUARD_STORE="$PAYGUARD_STORE"} \

@@ -1,0 +1,249 @@
+-- Reconciliation with the channels' statements.
+CREATE SEQUENCE payguard.settlement_lines_line_id_seq;
+CREATE TABLE payguard.settlement_lines (
+  line_id           bigint PRIMARY KEY DEFAULT nextval('payguard.settlement_lines_line_id_seq'),
+  channel           text COLLATE "C" NOT NULL,
+  kind              text COLLATE "C" NOT NULL DEFAULT 'payment',
+  channel_status    text COLLATE "C" NOT NULL DEFAULT 'succeeded',
+  channel_txn_id    text COLLATE "C",
+  channel_refund_id text COLLATE "C",
+  payment_id        uuid,
+  order_id          text COLLATE "C",
+  refund_id         uuid,
+  amount            bigint NOT NULL,
+  currency          text COLLATE "C" NOT NULL,
+  channel_time      timestamptz NOT NULL,
+  loaded_by         text NOT NULL DEFAULT session_user,
+  loaded_at         timestamptz NOT NULL DEFAULT now(),
+  CONSTRAINT settlement_lines_kind CHECK (kind IN ('payment', 'refund', 'chargeback', 'bank_return')),
+  CONSTRAINT settlement_lines_channel_status CHECK (channel_status IN ('succeeded', 'failed', 'closed', 'pending')),
+  CONSTRAINT settlement_lines_amount CHECK (amount >= 0),
+  CONSTRAINT settlement_lines_currency CHECK (currency ~ '^[A-Z]{3}$'),
+  CONSTRAINT settlement_lines_channel_time CHECK (isfinite(channel_time)),
+  -- what evidence would not take is not taken here either
+  CONSTRAINT settlement_lines_ids CHECK (octet_length(channel_txn_id) BETWEEN 1 AND 255
+    AND octet_length(channel_refund_id) BETWEEN 1 AND 255 AND octet_length(order_id) BETWEEN 1 AND 255
+    AND concat(channel_txn_id, channel_refund_id, order_id) !~ '[\x01-\x1f\x7f]'),
+  CONSTRAINT settlement_lines_id_of_kind CHECK (CASE kind WHEN 'payment' THEN channel_txn_id ELSE channel_refund_id END IS NOT NULL)
+);
+ALTER SEQUENCE payguard.settlement_lines_line_id_seq OWNED BY payguard.settlement_lines.line_id;
+COMMENT ON TABLE payguard.settlement_lines IS 'The channels'' statements, loaded by operators; reconcile() compares';
+COMMENT ON COLUMN payguard.settlement_lines.kind IS 'payment, refund, chargeback or bank_return';
+COMMENT ON COLUMN payguard.settlement_lines.channel_txn_id IS 'The payment''s transaction; of a refund, the one that it gives back';
+COMMENT ON COLUMN payguard.settlement_lines.payment_id IS 'The merchant''s reference, where the channel repeats it; so are order_id and refund_id';
+COMMENT ON COLUMN payguard.settlement_lines.loaded_by IS 'Filled in by the database, as line_id and loaded_at are';
+COMMENT ON COLUMN payguard.settlement_lines.amount IS 'In the currency''s minor unit';
+
+-- The differences of one channel's statement, each by its cause: the same one has the same cause.
+CREATE FUNCTION payguard.settlement_differences(of_channel text, missing_from timestamptz, missing_until timestamptz)
+RETURNS TABLE (finding text, cause text, order_id text, payment_id uuid, refund_id uuid, details jsonb)
+LANGUAGE sql STABLE
+SET search_path = pg_catalog, pg_temp
+SET jit = off
+AS $$
+  WITH line AS (
+    -- a line that was loaded twice is one line
+    SELECT l.kind, l.channel_status, l.channel_txn_id, l.channel_refund_id, l.payment_id, l.order_id,
+           l.refund_id, l.amount, l.currency, min(l.channel_time) AS channel_time
+    FROM payguard.settlement_lines l
+    WHERE l.channel = of_channel AND l.channel_status <> 'pending'
+    GROUP BY 1, 2, 3, 4, 5, 6, 7, 8, 9
+  ), payment AS (
+    SELECT p.payment_id, p.order_id, p.channel_txn_id, p.status, p.received_amount, p.received_currency,
+           p.failure_code, coalesce(p.channel_time, p.completed_at) AS at,
+           CASE p.failure_code WHEN 'same_charge' THEN (p.details ->> 'second_charge_of')::uuid END AS same_as
+    FROM payguard.payments p
+    WHERE p.channel = of_channel
+  ), other_name AS (
+    -- a charge that has two names: the payment that counts for each of them
+    WITH RECURSIVE name AS (
+      SELECT p.payment_id, p.same_as FROM payment p WHERE p.status = 'failed' AND p.same_as IS NOT NULL
+      UNION
+      SELECT n.payment_id, p.same_as FROM name n JOIN payment p ON p.payment_id = n.same_as
+      WHERE p.status = 'failed' AND p.same_as IS NOT NULL
+    )
+    SELECT n.payment_id AS name_of, p.* FROM name n JOIN payment p ON p.payment_id = n.same_as
+    WHERE NOT (p.status = 'failed' AND p.same_as IS NOT NULL)
+  ), paid_line AS (
+    SELECT l.*, t.payment_id AS of_txn, q.payment_id AS named, q.order_id AS named_order,
+           q.channel_txn_id AS named_txn, q.status AS named_status, q.failure_code AS named_code,
+           q.received_amount AS named_amount, q.received_currency AS named_currency,
+           t.order_id AS ours_order, coalesce(n.payment_id, t.payment_id) AS ours,
+           coalesce(n.status, t.status) AS ours_status, coalesce(n.received_amount, t.received_amount) AS ours_amount,
+           coalesce(n.received_currency, t.received_currency) AS ours_currency
+    FROM line l
+    LEFT JOIN payment t ON t.channel_txn_id = l.channel_txn_id
+    LEFT JOIN other_name n ON n.name_of = t.payment_id
+    LEFT JOIN payment q ON q.payment_id = l.payment_id AND t.payment_id IS DISTINCT FROM l.payment_id
+    WHERE l.kind = 'payment' AND l.channel_status = 'succeeded'
+  ), first_txn AS (
+    -- of money whose transaction we do not know: one of them is it
+    SELECT named, min(channel_txn_id) AS channel_txn_id FROM paid_line
+    WHERE ours IS NULL AND named_txn IS NULL AND named_status IN ('succeeded', 'surplus')
+    GROUP BY named
+  ), judged AS (
+    SELECT CASE
+        WHEN l.ours IS NOT NULL THEN CASE
+          WHEN l.named_order <> l.ours_order OR l.order_id <> l.ours_order
+            OR (l.payment_id <> l.of_txn AND l.named IS NULL) THEN 'txn_reused'
+          WHEN l.ours_status = 'failed' THEN 'late_success'
+          WHEN l.ours_status NOT IN ('succeeded', 'surplus') THEN 'status_mismatch'
+          WHEN l.currency <> l.ours_currency THEN 'currency_mismatch'
+          WHEN l.amount <> l.ours_amount THEN 'amount_mismatch' END
+        WHEN l.named IS NOT NULL THEN CASE
+          WHEN l.named_status = 'failed' AND l.named_code = 'same_charge' THEN 'duplicate_success'
+          WHEN l.named_status = 'failed' THEN 'late_success'
+          WHEN l.named_status NOT IN ('succeeded', 'surplus') THEN 'status_mismatch'
+          WHEN l.named_txn IS NOT NULL OR l.channel_txn_id <> f.channel_txn_id THEN 'duplicate_success'
+          WHEN l.currency <> l.named_currency THEN 'currency_mismatch'
+          WHEN l.amount <> l.named_amount THEN 'amount_mismatch' END
+        WHEN o.status IN ('paid', 'refunded') THEN 'duplicate_success'
+        WHEN l.channel_time >= missing_from AND l.channel_time < missing_until THEN 'missing_locally' END AS finding,
+      coalesce(l.ours_order, l.named_order, o.order_id) AS known_order, coalesce(l.ours, l.named) AS known_payment,
+      NULL::uuid AS known_refund, l.kind, l.channel_status, l.channel_txn_id, l.channel_refund_id, l.payment_id,
+      l.order_id, l.refund_id, l.amount, l.currency, l.channel_time,
+      coalesce(l.ours_status, l.named_status) AS known_status, coalesce(l.ours_amount, l.named_amount) AS known_amount,
+      coalesce(l.ours_currency, l.named_currency) AS known_currency, f.channel_txn_id AS first_txn
+    FROM paid_line l
+    LEFT JOIN first_txn f ON f.named = l.named
+    LEFT JOIN payguard.orders o ON o.order_id = l.order_id AND l.ours IS NULL AND l.named IS NULL
+    UNION ALL
+    -- what the channel says was not taken
+    SELECT 'status_mismatch', p.order_id, p.payment_id, NULL, l.kind, l.channel_status, l.channel_txn_id,
+      l.channel_refund_id, l.payment_id, l.order_id, l.refund_id, l.amount, l.currency, l.channel_time, p.status,
+      p.received_amount, p.received_currency, NULL
+    FROM line l
+    LEFT JOIN payment t ON t.channel_txn_id = l.channel_txn_id
+    LEFT JOIN payment q ON q.payment_id = l.payment_id AND q.channel_txn_id IS NULL
+    JOIN payment p ON p.payment_id = coalesce(t.payment_id, q.payment_id)
+    WHERE l.kind = 'payment' AND l.channel_status IN ('failed', 'closed') AND p.status <> 'failed'
+      AND NOT EXISTS (SELECT FROM line s
+                      WHERE s.kind = 'payment' AND s.channel_status = 'succeeded' AND s.channel_txn_id = l.channel_txn_id)
+    UNION ALL
+    -- money that went back
+    SELECT CASE
+        WHEN r.refund_id IS NOT NULL THEN CASE
+          WHEN l.channel_status <> 'succeeded' THEN CASE WHEN r.status IN ('succeeded', 'pending', 'unknown') THEN 'refund_mismatch' END
+          WHEN r.status <> 'succeeded' OR l.amount <> r.returned_amount OR l.currency <> r.currency
+            OR (l.channel_txn_id IS NOT NULL AND coalesce(n.payment_id, t.payment_id) IS DISTINCT FROM r.payment_id)
+            OR (l.refund_id IS NOT NULL AND l.refund_id <> r.refund_id)
+            OR (r.channel_refund_id IS NOT NULL AND l.channel_refund_id <> r.channel_refund_id) THEN 'refund_mismatch' END
+        WHEN l.channel_status = 'succeeded' AND l.channel_time >= missing_from AND l.channel_time < missing_until
+          THEN 'missing_locally' END,
+      r.order_id, r.payment_id, r.refund_id, l.kind, l.channel_status, l.channel_txn_id, l.channel_refund_id, l.payment_id,
+      l.order_id, l.refund_id, l.amount, l.currency, l.channel_time, r.status, r.returned_amount, r.currency, NULL
+    FROM line l
+    LEFT JOIN payguard.refunds x ON x.channel = of_channel AND x.channel_refund_id = l.channel_refund_id
+    LEFT JOIN payguard.refunds y ON y.refund_id = l.refund_id AND y.channel = of_channel
+    LEFT JOIN payguard.refunds r ON r.refund_id = coalesce(x.refund_id, y.refund_id)
+    LEFT JOIN payment t ON t.channel_txn_id = l.channel_txn_id
+    LEFT JOIN other_name n ON n.name_of = t.payment_id
+    WHERE l.kind <> 'payment'
+    UNION ALL
+    -- what the statement does not have
+    SELECT 'missing_at_channel', p.order_id, p.payment_id, NULL, 'payment', NULL, p.channel_txn_id, NULL, NULL, NULL, NULL,
+      NULL, NULL, NULL, p.status, p.received_amount, p.received_currency, NULL
+    FROM payment p
+    WHERE p.status IN ('succeeded', 'surplus') AND p.at >= missing_from AND p.at < missing_until
+      AND NOT EXISTS (SELECT FROM line l WHERE l.kind = 'payment' AND l.channel_txn_id = p.channel_txn_id)
+      AND NOT EXISTS (SELECT FROM line l WHERE l.kind = 'payment' AND l.payment_id = p.payment_id AND p.channel_txn_id IS NULL)
+      AND NOT EXISTS (SELECT FROM other_name n JOIN payment t ON t.payment_id = n.name_of
+                      JOIN line l ON l.kind = 'payment' AND l.channel_txn_id = t.channel_txn_id
+                      WHERE n.payment_id = p.payment_id)
+    UNION ALL
+    SELECT 'missing_at_channel', r.order_id, r.payment_id, r.refund_id, coalesce(r.reversal_kind, 'refund'), NULL, NULL,
+      r.channel_refund_id, NULL, NULL, NULL, NULL, NULL, NULL, r.status, r.returned_amount, r.currency, NULL
+    FROM payguard.refunds r
+    WHERE r.channel = of_channel AND r.status = 'succeeded' AND r.completed_at >= missing_from AND r.completed_at < missing_until
+      AND NOT EXISTS (SELECT FROM line l WHERE l.kind <> 'payment' AND l.channel_refund_id = r.channel_refund_id)
+      AND NOT EXISTS (SELECT FROM line l WHERE l.kind <> 'payment' AND l.refund_id = r.refund_id)
+  )
+  SELECT j.finding,
+         concat_ws(' ', of_channel, j.kind, coalesce(j.channel_refund_id, j.channel_txn_id, j.known_payment::text),
+                   CASE WHEN j.finding = 'missing_at_channel' THEN coalesce(j.known_refund, j.known_payment)::text
+                        ELSE concat_ws(' ', j.payment_id, j.order_id, j.refund_id, j.channel_status, j.amount, j.currency) END),
+         j.known_order, j.known_payment, j.known_refund,
+         jsonb_strip_nulls(jsonb_build_object('finding', j.finding, 'channel', of_channel, 'kind', j.kind,
+           'channel_status', j.channel_status, 'channel_txn_id', j.channel_txn_id, 'channel_refund_id', j.channel_refund_id,
+           'payment_id', j.payment_id, 'order_id', j.order_id, 'refund_id', j.refund_id, 'amount', j.amount,
+           'currency', j.currency, 'channel_time', j.channel_time, 'known_status', j.known_status,
+           'known_amount', j.known_amount, 'known_currency', j.known_currency, 'first_txn', j.first_txn))
+  FROM judged j
+  WHERE j.finding IS NOT NULL
+$$;
+COMMENT ON FUNCTION payguard.settlement_differences(text, timestamptz, timestamptz) IS
+  'The differences between a channel''s statement and the payments and refunds; a part of reconcile()';
+
+CREATE FUNCTION payguard.reconcile(channel text, period_start timestamptz DEFAULT '-infinity',
+  period_end timestamptz DEFAULT now(), grace interval DEFAULT '1 day')
+RETURNS TABLE (alert_id bigint, finding text, order_id text, payment_id uuid, refund_id uuid, details jsonb,
+               opened_at timestamptz, is_new boolean)
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+#variable_conflict use_column
+DECLARE
+  missing text := CASE WHEN reconcile.channel IS NULL THEN 'channel' WHEN reconcile.period_start IS NULL THEN 'period_start'
+                       WHEN reconcile.period_end IS NULL THEN 'period_end' WHEN reconcile.grace IS NULL THEN 'grace' END;
+  bad text;
+BEGIN
+  IF missing IS NOT NULL THEN
+    RAISE null_value_not_allowed USING MESSAGE = missing || ' must not be null',
+      DETAIL = 'Nothing has been written.', HINT = format('Give a value for %s.', missing);
+  END IF;
+  bad := CASE WHEN reconcile.period_end <= reconcile.period_start THEN 'period_end' WHEN reconcile.grace < '0 s' THEN 'grace' END;
+  IF bad IS NOT NULL THEN
+    RAISE invalid_parameter_value USING MESSAGE = 'invalid value for ' || bad,
+      DETAIL = CASE bad WHEN 'grace' THEN 'It is negative.' ELSE 'It is not after period_start.' END || ' Nothing has been written.',
+      HINT = CASE bad WHEN 'grace' THEN 'Give an interval of 0 or more.' ELSE 'Give a period that begins before it ends.' END;
+  END IF;
+  IF NOT EXISTS (SELECT FROM payguard.channels c WHERE c.name = reconcile.channel) THEN
+    RAISE EXCEPTION USING ERRCODE = 'PY405', MESSAGE = format('channel "%s" does not exist', reconcile.channel),
+      DETAIL = 'Nothing has been written.', HINT = 'Register it with payguard.register_channel(), or correct its name.',
+      SCHEMA = 'payguard', TABLE = 'channels', COLUMN = 'name', CONSTRAINT = 'channel_not_found';
+  END IF;
+  RETURN QUERY
+  WITH difference AS MATERIALIZED (
+    -- what came in the grace at the period's end is left to the next period: so it begins that much earlier
+    SELECT DISTINCT ON (d.finding, d.cause) d.*
+    FROM payguard.settlement_differences(reconcile.channel, reconcile.period_start - reconcile.grace,
+                                         reconcile.period_end - reconcile.grace) d
+  ), known AS (
+    SELECT a.*, d.finding
+    FROM difference d JOIN payguard.alerts a ON a.kind = 'settlement_' || d.finding AND a.cause = d.cause
+  ), recorded AS (
+    INSERT INTO payguard.alerts (kind, severity, cause, order_id, payment_id, refund_id, details, opened_at)
+    SELECT 'settlement_' || d.finding, 'critical', d.cause, d.order_id, d.payment_id, d.refund_id, d.details, clock_timestamp()
+    FROM difference d
+    WHERE NOT EXISTS (SELECT FROM known k WHERE k.finding = d.finding AND k.cause = d.cause)
+    ON CONFLICT (kind, cause) WHERE resolved_at IS NULL DO NOTHING
+    RETURNING *
+  )
+  SELECT r.alert_id, r.details ->> 'finding', r.order_id, r.payment_id, r.refund_id, r.details, r.opened_at, true FROM recorded r
+  UNION ALL
+  SELECT k.alert_id, k.finding, k.order_id, k.payment_id, k.refund_id, k.details, k.opened_at, false FROM known k
+  WHERE k.resolved_at IS NULL
+  ORDER BY 1;
+END
+$$;
+COMMENT ON FUNCTION payguard.reconcile(text, timestamptz, timestamptz, interval) IS
+  'Compares a channel''s statement (settlement_lines) with what is known; records and returns each difference that nobody has resolved. Errors: PY405';
+
+CREATE TYPE payguard.finding_result AS (
+  outcome    text,
+  alert_id   bigint,
+  finding    text,
+  order_id   text,
+  payment_id uuid,
+  refund_id  uuid,
+  message    text
+);
+COMMENT ON TYPE payguard.finding_result IS
+  'What resolve_finding() answers; outcome is accepted, refunded, waived or approval_required';
+
+CREATE FUNCTION payguard.resolve_finding(alert_id bigint, action text, note text)
+RETURNS payguard.finding_result
+AS 'MODULE_PATHNAME', 'payguard_resolve_finding'
+LANGUAGE C VOLATILE SECURITY DEFINER;
+COMMENT ON FUNCTION payguard.resolve_finding(bigint, text, text) IS
+  'An operator decides about a difference that reconcile() found: accept (the statement''s line is evidence), refund, waive. Errors: PY105, PY401, PY402, PY403, PY602';

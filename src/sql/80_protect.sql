@@ -13,7 +13,7 @@ AS $$
   VALUES ('orders'), ('channels'), ('payments'), ('events'), ('notifications'), ('deadlines'),
     ('refunds'), ('refund_balances'), ('tasks'), ('leases'),
     ('finished_tasks'), ('alerts'), ('policies'), ('customers'), ('approvals'),
-    ('counter_samples'), ('consumers'), ('totals'), ('maintenance')
+    ('settlement_lines'), ('counter_samples'), ('consumers'), ('totals'), ('maintenance')
 $$;
 COMMENT ON FUNCTION payguard.own_tables() IS 'The names of payguard''s tables';
 
@@ -38,6 +38,7 @@ SELECT pg_catalog.pg_extension_config_dump('payguard.events_event_id_seq', '');
 SELECT pg_catalog.pg_extension_config_dump('payguard.tasks_task_id_seq', '');
 SELECT pg_catalog.pg_extension_config_dump('payguard.alerts_alert_id_seq', '');
 SELECT pg_catalog.pg_extension_config_dump('payguard.approvals_approval_id_seq', '');
+SELECT pg_catalog.pg_extension_config_dump('payguard.settlement_lines_line_id_seq', '');
 
 -- Their columns, as this script made them: broken_guards() compares. An upgrade that adds a
 -- column makes the function anew.

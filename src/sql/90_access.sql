@@ -44,6 +44,8 @@ AS $$
     ('operator', false, 'payguard.reject_order(text,text,bigint)'),
     ('operator', false, 'payguard.approve_refund(uuid,text)'),
     ('operator', false, 'payguard.reject_refund(uuid,text)'),
+    ('operator', false, 'payguard.reconcile(text,timestamptz,timestamptz,interval)'),
+    ('operator', false, 'payguard.resolve_finding(bigint,text,text)'),
     ('operator', false, 'payguard.refund_order(text,text,bigint,text,jsonb)'),
     ('operator', false, 'payguard.refund_payment(uuid,text,bigint,text,jsonb)'),
     ('operator', false, 'payguard.retry_refund(uuid,text)'),
@@ -79,7 +81,7 @@ AS $$
     ('delegate', true,  'payguard.current_actor()')
 $$;
 COMMENT ON FUNCTION payguard.access_functions() IS
-  'The functions of each access; an operator may also read alerts, dead_tasks, approvals, policies and metrics, a consumer the outbox, an auditor all tables';
+  'The functions of each access; an operator may also read alerts, dead_tasks, approvals, policies, metrics and settlement_lines, into which he may load statements; a consumer the outbox; an auditor all tables';
 
 CREATE FUNCTION payguard.role_access(OUT role name, OUT access text) RETURNS SETOF record
 LANGUAGE sql STABLE
@@ -110,6 +112,12 @@ BEGIN
   END IF;
   IF access IN ('consumer', 'auditor') THEN
     EXECUTE format('GRANT SELECT ON payguard.outbox TO %I', role);
+  END IF;
+  IF access = 'operator' THEN
+    -- all but what the database fills in
+    EXECUTE format('GRANT SELECT, INSERT (channel, kind, channel_status, channel_txn_id, channel_refund_id, payment_id, '
+                   'order_id, refund_id, amount, currency, channel_time) ON payguard.settlement_lines TO %I', role);
+    EXECUTE format('GRANT USAGE ON SEQUENCE payguard.settlement_lines_line_id_seq TO %I', role);
   END IF;
   IF access = 'auditor' THEN
     FOR f IN SELECT payguard.own_tables() LOOP
@@ -172,6 +180,7 @@ BEGIN
                 WHERE r.role = revoke_access.role AND r.access <> revoke_access.access);
   EXECUTE format('REVOKE ALL ON ALL ROUTINES IN SCHEMA payguard FROM %I', role);
   EXECUTE format('REVOKE ALL ON ALL TABLES IN SCHEMA payguard FROM %I', role);
+  EXECUTE format('REVOKE ALL ON ALL SEQUENCES IN SCHEMA payguard FROM %I', role);
   EXECUTE format('REVOKE ALL ON SCHEMA payguard FROM %I', role);
   FOREACH a IN ARRAY kept LOOP
     PERFORM payguard.apply_access(role, a);
