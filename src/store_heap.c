@@ -232,8 +232,8 @@ payguard_heap_insert(const Table *table, const void *row)
 	slot = new_row(&access, row);
 	open_indexes(&access);
 	table_tuple_insert(access.relation, slot, access.estate->es_output_cid, 0, NULL);
-	recheck = payguard_insert_index_tuples(access.result, slot, access.estate, false, false,
-										   NULL, NIL);
+	recheck = payguard_insert_index_tuples(access.result, slot, access.estate, false, NULL,
+										   NIL);
 	if (access.fires)
 		ExecARInsertTriggers(access.estate, access.result, slot, recheck, NULL);
 	end_write(&access);
@@ -971,7 +971,7 @@ insert_speculatively(Access *access, TupleTableSlot *slot, List *arbiters)
 		token = SpeculativeInsertionLockAcquire(xid);
 		table_tuple_insert_speculative(relation, slot, estate->es_output_cid, 0, NULL,
 									   token);
-		recheck = payguard_insert_index_tuples(access->result, slot, estate, false, true,
+		recheck = payguard_insert_index_tuples(access->result, slot, estate, false,
 											   &conflict, arbiters);
 		table_tuple_complete_speculative(relation, slot, token, !conflict);
 		SpeculativeInsertionLockRelease(xid);
@@ -1033,16 +1033,15 @@ update_row(Access *access, FieldSet changed, const void *row)
 		if (!is_row_meant(known, row, changed, old))
 			return false;
 		changed_row(access, changed, row, old, new);
-		result = table_tuple_update(relation, &tid, new, estate->es_output_cid,
-									estate->es_snapshot, InvalidSnapshot, true, &failure,
-									&mode, &indexes);
+		result = payguard_tuple_update(relation, &tid, new, estate->es_output_cid,
+									   estate->es_snapshot, &failure, &mode, &indexes);
 		if (result == TM_Ok)
 		{
 			if (payguard_any_index(indexes))
 			{
 				ExecOpenIndices(access->result, false);
 				recheck = payguard_insert_index_tuples(access->result, new, estate, true,
-													   false, NULL, NIL);
+													   NULL, NIL);
 			}
 			if (access->fires)
 				ExecARUpdateTriggers(estate, access->result, NULL, NULL, &tid, NULL, new,
