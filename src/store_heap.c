@@ -281,7 +281,7 @@ payguard_heap_update(const Table *table, FieldSet changed, const void *row, bool
 static bool
 serves(const Table *table)
 {
-	return payguard_store_setting == STORE_HEAP &&
+	return payguard_store_setting != STORE_SPI &&
 		   (table == &payguard_orders || table == &payguard_payments ||
 			table == &payguard_events) &&
 		   superuser();
