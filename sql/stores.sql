@@ -1,5 +1,6 @@
 -- Two stores do the same. The one without SPI gives way where somebody has put on a table what it does not do.
 SET client_min_messages = warning;
+LOAD 'payguard';
 CREATE ROLE regress_stores;
 SELECT payguard.grant_access('regress_stores', access) FROM unnest('{checkout,cashier}'::text[]) access;
 SET SESSION AUTHORIZATION regress_stores;
