@@ -7,8 +7,8 @@
  * lock, an update, an insertion that reports a conflict instead of raising it; indexes,
  * constraints and AFTER ROW triggers (foreign keys that reference our tables are such) included.
  * Where somebody has put anything on a table that it does not do (statement triggers, transition
- * tables, BEFORE ROW triggers, row security, indexes on expressions ...) it declines, and the
- * caller goes to SPI. Each operation declines on its own, and both may serve one call: they leave
+ * tables, BEFORE ROW triggers, row security, CHECKs, indexes on expressions ...) it declines, and
+ * the caller goes to SPI. Each operation declines on its own, and both may serve one call: they leave
  * the same behind.
  *
  * Locking: that of store_spi.c. A row lock is FOR NO KEY UPDATE, which READ COMMITTED takes on the
@@ -161,6 +161,7 @@ payguard_heap_find(const Table *table, int key, const void *like, void *row, boo
 
 	if (!serves(table))
 		return false;
+	CHECK_FOR_INTERRUPTS();
 	known = open_table(table, AccessShareLock, &relation);
 	if (known == NULL)
 		return false;
@@ -409,7 +410,8 @@ has_known_columns(HeapTable *known, Relation relation)
 	const Table *table = known->table;
 
 	if (desc->natts > MAX_FIELDS || table->nfields > MAX_FIELDS ||
-		(desc->constr && desc->constr->has_generated_stored))
+		(desc->constr &&
+		 (desc->constr->has_generated_stored || desc->constr->num_check > 0)))
 		return false;
 	known->natts = desc->natts;
 	memset(known->column_of, 0, sizeof(known->column_of));
@@ -420,7 +422,7 @@ has_known_columns(HeapTable *known, Relation relation)
 
 		known->filler[a] = FILL_NULL;
 		if (attribute->attisdropped)
-			continue;
+			return false;
 		while (field < table->nfields &&
 			   strcmp(table->fields[field].column, NameStr(attribute->attname)) != 0)
 			field++;
@@ -814,6 +816,7 @@ begin_write(Access *access, const Table *table, bool insert, FieldSet changed)
 
 	if (!serves(table) || XactReadOnly || IsInParallelMode())
 		return false;
+	CHECK_FOR_INTERRUPTS();
 	known = open_table(table, RowExclusiveLock, &access->relation);
 	if (known == NULL)
 		return false;
