@@ -233,3 +233,6 @@ SELECT count(*) FROM payguard.complete_tasks('{}');
 -- nobody was paid twice
 SELECT order_id FROM payguard.payments WHERE status = 'succeeded' GROUP BY 1 HAVING count(*) > 1;
 SELECT * FROM payguard.verify();
+RESET SESSION AUTHORIZATION;
+DROP OWNED BY regress_queue;
+DROP ROLE regress_queue;

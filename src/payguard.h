@@ -737,6 +737,7 @@ extern bool payguard_text_equal(const text *a, const text *b);
 extern bool payguard_text_is(const text *a, const char *b);
 extern int payguard_text_compare(const text *a, const text *b);
 extern const char *payguard_str(const text *value);
+extern bool payguard_list_has(const List *list, const char *string);
 extern const char *payguard_money(int64 amount, const text *currency);
 extern const char *payguard_time_str(TimestampTz time);
 extern const char *payguard_uuid_str(const pg_uuid_t *uuid);
@@ -793,6 +794,7 @@ extern void payguard_payment_change(const Order *order, Payment *payment,
 extern void payguard_payment_must_exist(const pg_uuid_t *payment_id, Payment *payment);
 extern void payguard_payment_lock(const pg_uuid_t *payment_id, Order *order,
 								  Payment *payment);
+extern bool payguard_payment_reread(const pg_uuid_t *payment_id, Payment *payment);
 extern bool payguard_payment_withdraw_charge(const Payment *payment);
 extern void payguard_payment_end_tasks(const Payment *payment);
 extern void payguard_payment_close(Order *order, Payment *payment);

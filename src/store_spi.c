@@ -372,7 +372,8 @@ payguard_store_execute(const Statement *statement, Datum *values, const char *nu
 
 /*
  * payguard_store_try writes in a subtransaction; false: a unique key was taken, and nothing of
- * it has been written.
+ * it has been written. Raises 40001 where that is by a row which REPEATABLE READ or SERIALIZABLE
+ * cannot see.
  */
 bool
 payguard_store_try(void (*write)(void *), void *argument)
@@ -401,6 +402,11 @@ payguard_store_try(void (*write)(void *), void *argument)
 		RollbackAndReleaseCurrentSubTransaction();
 		if (error->sqlerrcode != ERRCODE_UNIQUE_VIOLATION)
 			ReThrowError(error);
+		/* the row that took it cannot be seen, so whoever looks for it would look for ever */
+		if (IsolationUsesXactSnapshot())
+			ereport(ERROR,
+					(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+					 errmsg("could not serialize access due to concurrent update")));
 		written = false;
 	}
 	PG_END_TRY();
