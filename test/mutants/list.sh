@@ -46,7 +46,7 @@ mutant closing_forgotten src/decide.c "regress attempts" \
   's/^\treturn facts->closing_as != ORDER_NONE \? facts->closing_as : ORDER_UNPAID;$/\treturn ORDER_UNPAID;/'
 mutant second_charge_pays_back src/evidence.c "regress surplus" \
   's|report->give_back \? REFUND_PENDING : REFUND_AWAITING_APPROVAL|REFUND_PENDING|'
-mutant not_found_is_final src/evidence.c "regress attempts" \
+mutant not_found_is_final src/evidence.c "regress charge_again" \
   's/^\tif \(report\.status == CHANNEL_NOT_FOUND \&\& not_found_is_final\(payment, \&channel\)\)$/\tif (report.status == CHANNEL_NOT_FOUND)/'
 mutant evidence_raises src/evidence.c "isolation txn_race" 's/^\tif \(payguard_store_try\(run_follow, \&f\)\)$/\trun_follow(\&f); if (f.order)/'
 mutant superseded_for_nothing src/evidence.c "isolation txn_race" \
@@ -56,7 +56,8 @@ mutant wrong_order_locked src/notification.c "isolation message_moves" \
 mutant message_twice src/notification.c "regress notifications" \
   's/^\tif \(payguard_store_find\(\&payguard_notifications, NOTIFICATION_BY_EVENT, \&notification,$/\tnotification.event_id = payguard_text(psprintf("%s %ld", payguard_str(notification.event_id), (long) notification.received_at));\n&/'
 mutant stale_payment src/attempt.c "isolation refund_correct" 's/^\tif \(!IsolationUsesXactSnapshot\(\)\)$/\tif (true)/'
-mutant no_query src/task.c "regress attempts" 's/^\tpayguard_task_schedule\("query", payment, NULL, now \+ Min\(wait, longest\)\);$//; s/^\tint64 longest = payguard_time_plus\(now, channel->max_query_interval\) - now;$/\tint64 longest pg_attribute_unused() = payguard_time_plus(now, channel->max_query_interval) - now;/'
+mutant no_query src/task.c "regress attempts" \
+  's/^\t\tpayguard_task_schedule\("query", payment, NULL,$/\t\tif (payment->payment_id == NULL)\n&/'
 
 # refunds
 mutant no_ceiling src/refund.c "regress refunds" 's/^\tif \(amount > 0 \&\& amount <= rest\)$/\tif (amount > 0)/'
