@@ -1,8 +1,10 @@
 #!/bin/bash
-# Mutants: does the stress test notice when a safeguard is missing? Each mutant is the source
-# with one safeguard taken out by a small edit; the stress test must fail on it.
+# Mutants: do the tests notice when a safeguard is missing? Each mutant of test/mutants/list.sh is
+# the source with one small edit, and the test that is named there must fail on it.
 #
-#   test/mutants.sh [NAME...]      TAP; PAYGUARD_SEED and PAYGUARD_SECONDS as in the stress test
+#   test/mutants.sh [short | NAME...]    TAP, and a table of what killed which; without a name: all
+#
+# PAYGUARD_SEED and PAYGUARD_SECONDS as in the stress test.
 
 set -u
 TOP=$(cd "$(dirname "$0")/.." && pwd)
@@ -11,63 +13,84 @@ trap clean_up EXIT
 export PAYGUARD_STOP=1 PAYGUARD_SECONDS=${PAYGUARD_SECONDS:-0.8} PAYGUARD_SEED=${PAYGUARD_SEED:-$RANDOM}
 TESTS=0 FAILED=0 TABLE=
 
-# edit FILE SED-SCRIPT: an edit of the mutant's source, which must change it.
-edit() {
-  cp "$SRC/$1" "$WORK/before"
-  as_user sed -E -i "$2" "$SRC/$1" || die "sed failed on $1"
-  if cmp -s "$WORK/before" "$SRC/$1"; then die "the edit of $1 changes nothing: $2"; fi
+# wanted NAME SHORT: whether a mutant was asked for.
+wanted() {
+  case " ${WANTED:-$1} " in
+    *" $1 "*) return 0 ;;
+    *" short "*) [ -n "$2" ] ;;
+    *) return 1 ;;
+  esac
 }
 
-no_row_lock() {
-  edit src/store_spi.c 's/" FOR NO KEY UPDATE"/""/'
-  edit src/store_heap.c 's/LockTupleNoKeyExclusive/LockTupleKeyShare/'
-}
-no_second_version() { edit src/store_heap.c 's/flags \|= TUPLE_LOCK_FLAG_FIND_LAST_VERSION/flags |= 0/'; }
-no_conflict() { edit src/store_heap.c 's/^(\t\} while \()conflict\)/\1false)/'; }
-no_unique_index() { edit src/sql/30_payment.sql 's/CREATE UNIQUE INDEX payments_that_count/CREATE INDEX payments_that_count/'; }
-neither() { no_row_lock; no_unique_index; }
-any_request() { edit src/payment.c 's/^(\tif \()(differences\.len == 0\))/\1true || \2/'; }
-no_version() { edit src/order.c 's/^\torder->version\+\+;$//'; }
-no_event() { edit src/order.c 's/^\tpayguard_event_write\(kind, order, payment,/\tif (to != ORDER_PAID) &/'; }
-no_second_look() { edit src/payment.c 's/\(!first_round \|\| call->entry->changed\)/!first_round/'; }
-no_second_judgement() { edit src/payment.c 's/\(call->key_known \|\| call->entry->may_pay\)/(call->key_known || !first_round)/'; }
-unsorted_keys() { edit src/payment.c 's/^\tqsort\(round, npay, sizeof\(PayCall \*\), by_key\);$//'; }
-
-MUTANTS="no_row_lock no_second_version no_conflict no_unique_index neither any_request no_version no_event no_second_look
-  no_second_judgement unsorted_keys"
-
-# try NAME: builds the mutant and runs the stress test on it.
-try() {
-  local name=$1 status killers
+# mutant NAME "FILE..." KILLER SED-SCRIPT [short]: builds it, and runs its killer.
+mutant() {
+  local name=$1 file killer=$3 killed="" stopped=""
+  wanted "$name" "${5:-}" || return 0
   rm -rf "$SRC"
   cp -a "$WORK/clean" "$SRC"
-  "$name"
+  for file in $2; do
+    as_user sed -E -i "$4" "$SRC/$file" || die "$name: sed failed"
+    if cmp -s "$WORK/clean/$file" "$SRC/$file"; then die "$name: the edit of $file changes nothing"; fi
+  done
   build_and_install
-  as_user env PATH="$PGBIN:$PATH" /usr/bin/python3 "$SRC/test/t/010_stress.py" >"$WORK/$name.tap" 2>&1
-  status=$?
-  killers=$(sed -n 's/^not ok [0-9]* - //p' "$WORK/$name.tap")
-  if [ "$status" != 0 ] && [ -z "$killers" ]; then killers="the test could not go on"; fi
+  case "$killer" in
+    stress) run_stress "$name" ;;
+    *) run_killer "$name" $killer ;;
+  esac
   TESTS=$((TESTS + 1))
-  if [ -n "$killers" ]; then
-    say "ok $TESTS - $name is killed"
+  if [ -n "$killed" ]; then
+    say "ok $TESTS - $name is killed by $killer"
   else
-    FAILED=$((FAILED + 1)) killers="SURVIVES"
-    say "not ok $TESTS - $name is killed"
-    sed 's/^/# /' "$WORK/$name.tap" | tail -5
+    FAILED=$((FAILED + 1)) killed="SURVIVES"
+    say "not ok $TESTS - $name is killed by $killer"
+    tail -5 "$WORK/$name.log" | sed 's/^/# /'
   fi
-  TABLE="$TABLE$(printf '# %-20s %2d  %s' "$name" "$(grep -c '^not ok' "$WORK/$name.tap")" "${killers%%$'\n'*}")
+  TABLE="$TABLE$(printf '# %-22s %-26s %s' "$name" "$killer" "$killed")
 "
 }
 
+# run_stress NAME: sets killed to the first assertion that failed.
+run_stress() {
+  as_user env PATH="$PGBIN:$PATH" /usr/bin/python3 "$SRC/test/t/010_stress.py" >"$WORK/$1.log" 2>&1 ||
+    stopped="the test could not go on"
+  killed=$(sed -n 's/^not ok [0-9]* - //p' "$WORK/$1.log" | head -1)
+  killed=${killed:-$stopped}
+}
+
+# run_killer NAME regress|isolation TEST: sets killed to what the test's first difference is.
+run_killer() {
+  local out=$WORK/out.$1 options=(--inputdir="$SRC" --dbname=mutant)
+  local program=regress/pg_regress
+  if [ "$2" = isolation ]; then
+    program=isolation/pg_isolation_regress options=(--inputdir="$SRC/test" --dbname=mutant)
+  fi
+  as_user mkdir -p "$out"
+  # a killed test leaves its roles
+  as_user "$PGBIN/psql" -qX -c 'DROP DATABASE IF EXISTS mutant WITH (FORCE)' 2>/dev/null
+  as_user "$PGBIN/psql" -qXAt -c "SELECT format('DROP ROLE %I', rolname) FROM pg_roles
+    WHERE rolname <> 'postgres' AND rolname NOT LIKE 'pg\_%'" | as_user "$PGBIN/psql" -qX -v ON_ERROR_STOP=1 ||
+    die "the roles of the last test cannot be dropped"
+  (cd "$out" && as_user env LC_MESSAGES=C PG_REGRESS_DIFF_OPTS=-U0 timeout 300 \
+    "$PGXS/src/test/$program" --bindir="$PGBIN" --host="$PGHOST" --port="$PGPORT" --user=postgres \
+    --outputdir="$out" --load-extension=payguard "${options[@]}" "$3") >"$WORK/$1.log" 2>&1 && return
+  # a mutant that cannot even be installed proves nothing about its test
+  if [ ! -s "$out/regression.diffs" ] && [ ! -e "$out/results/$3.out" ]; then return; fi
+  killed=$(grep -E '^[-+][^-+]' "$out/regression.diffs" | grep -vE '^[-+][ |(-]*$' | head -1 | cut -c1-70)
+  killed=${killed:-the test could not go on}
+}
+
+WANTED="$*"
 make_work
 copy_server
 copy_source "$TOP"
 own_work
+PGXS=$(dirname "$("$PGCONFIG" --pgxs)")/../..
 say "# PAYGUARD_SEED=$PAYGUARD_SEED"
 build_and_install
 cp -a "$SRC" "$WORK/clean"
-for mutant in ${*:-$MUTANTS}; do try "$mutant"; done
-say "# mutant               failed assertions, the first of them"
+start_server server
+. "$TOP/test/mutants/list.sh"
+say "# mutant                 its killer                 the first thing that differs"
 printf '%s' "$TABLE"
 say "1..$TESTS"
-[ "$FAILED" = 0 ]
+[ "$FAILED" = 0 ] && [ "$TESTS" != 0 ]

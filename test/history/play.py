@@ -20,7 +20,7 @@ STATUSES = ["succeeded"] * 8 + ["failed"] * 5 + ["closed"] * 2 + ["pending"] * 3
     ["not_found"] * 2
 CALLS_OF_A_FAMILY = 110
 SQL = {
-    "create_order": "SELECT * FROM payguard.create_order(%s, %s, %s, %s, to_timestamp(%s))",
+    "create_order": "SELECT * FROM payguard.create_order(%s, %s, %s, %s, pg_catalog.to_timestamp(%s))",
     "update_order": "SELECT * FROM payguard.update_order(%s, %s, %s, %s)",
     "cancel_order": "SELECT * FROM payguard.cancel_order(%s, %s)",
     "order_status": "SELECT * FROM payguard.order_status(%s)",
@@ -36,8 +36,8 @@ SQL = {
     "report_payment": "SELECT * FROM payguard.report_payment(%s, %s, %s, %s, %s, %s)",
     "settle_payment": "SELECT * FROM payguard.settle_payment(%s, %s, 'seen', %s, %s, %s)",
     "record_payment": "SELECT * FROM payguard.record_payment(%s, %s, %s, %s, %s)",
-    "record_notification": "SELECT * FROM payguard.record_notification(%s, convert_to(%s, 'UTF8'), NULL,"
-                           " %s, %s, %s, %s, %s, %s)",
+    "record_notification": "SELECT * FROM payguard.record_notification(%s, pg_catalog.convert_to(%s, 'UTF8'),"
+                           " NULL, %s, %s, %s, %s, %s, %s)",
     "accept_surplus": "SELECT * FROM payguard.accept_surplus(%s, 'it is theirs')",
     "dismiss_surplus": "SELECT * FROM payguard.dismiss_surplus(%s, %s, 'the same')",
     "refund_order": "SELECT * FROM payguard.refund_order(%s, %s, %s, 'sent back')",
@@ -285,8 +285,8 @@ class Client(threading.Thread):
 
     def look(self, family):
         """Reads what no answer tells, and lets time pass."""
-        for sql in ["SELECT payment_id, order_id FROM payguard.payments WHERE order_id = ANY (%s)",
-                    "SELECT refund_id FROM payguard.refunds WHERE order_id = ANY (%s)"]:
+        for sql in ["SELECT payment_id, order_id FROM payguard.payments WHERE order_id OPERATOR(pg_catalog.=) ANY (%s)",
+                    "SELECT refund_id FROM payguard.refunds WHERE order_id OPERATOR(pg_catalog.=) ANY (%s)"]:
             rows = self.execute(self.safe, sql, (family.orders,))
             for row in rows if isinstance(rows, list) else []:
                 self.learn(family, row)

@@ -1,0 +1,85 @@
+# The mutants: payguard with one safeguard taken out, and the test that must notice.
+#
+#   mutant NAME "FILE..." KILLER SED-SCRIPT [short]
+#
+# KILLER is "regress NAME", "isolation NAME" or "stress"; short: in make test, too. A script that
+# changes nothing is an error, so that a mutant does not go stale unnoticed.
+
+# paying
+mutant no_unique_index src/sql/30_payment.sql "regress verify" \
+  's/CREATE UNIQUE INDEX payments_that_count/CREATE INDEX payments_that_count/' short
+mutant no_row_lock "src/store_spi.c src/store_heap.c" stress \
+  's/" FOR NO KEY UPDATE"/""/; s/LockTupleNoKeyExclusive/LockTupleKeyShare/' short
+mutant no_second_version src/store_heap.c stress 's/flags \|= TUPLE_LOCK_FLAG_FIND_LAST_VERSION/flags |= 0/'
+mutant no_conflict src/store_heap.c stress 's/^(\t\} while \()conflict\)/\1false)/'
+mutant any_request src/payment.c "regress keys" 's/^\tif \(differences\.len == 0\)$/\tif (true)/'
+mutant revoked_key_pays src/payment.c "regress keys" 's/^\tif \(payguard_text_is\(payment->failure_code, "revoked"\) \&\&$/\tif (false \&\&/'
+mutant failed_key_replays src/payment.c "regress attempts" 's/^\tif \(payment->status == PAYMENT_FAILED\)$/\tif (false)/'
+mutant key_released src/payment.c "regress keys" 's/^(\tcall->key_known =)$/\1 call->kind[0] == 0 \&\&/'
+mutant no_second_look src/payment.c stress 's/\(!first_round \|\| call->entry->changed\)/!first_round/'
+mutant no_second_judgement src/payment.c stress \
+  's/\(call->key_known \|\| call->entry->may_pay\)/(call->key_known || !first_round)/'
+mutant unsorted_keys src/payment.c stress 's/^\tqsort\(round, npay, sizeof\(PayCall \*\), by_key\);$//'
+mutant any_amount src/payment.c "regress checks" 's/call->amount != NO_AMOUNT \&\& call->amount != order->amount/false/'
+mutant any_currency src/payment.c "regress checks" \
+  's/call->currency \&\& !payguard_text_equal\(call->currency, order->currency\)/false/'
+mutant any_channel_pays src/payment.c "regress checks" 's/!is_attempt\(call\) \&\& !channel\.internal/false/'
+mutant policy_skipped src/payment.c "regress approvals" \
+  's/^\t\t   payguard_policy_judge\(\&entry->order, call->expected_version, entry->locked,$/\t\t   payguard_policy_judge(\&entry->order, call->expected_version, false,/; s/^\tgood = judge_channel/\tif (call->kind[0] == 112) { call->verdict = entry->found ? VERDICT_OPEN : VERDICT_REFUSE; if (entry->found \&\& entry->order.status == ORDER_UNPAID) return; }\n\tgood = judge_channel/'
+mutant writes_in_read_only src/order.c "regress read_only" 's/^\tPreventCommandIfReadOnly\(function\);$//'
+
+# orders
+mutant no_version src/order.c "regress order_life" 's/^\torder->version\+\+;$//'
+mutant version_by_two src/order.c "regress order_life" 's/^\torder->version\+\+;$/\torder->version += 2;/'
+mutant no_event src/order.c "regress pay_once" 's/^\tpayguard_event_write\(kind, order, payment,/\tif (to != ORDER_PAID) &/' short
+mutant stale_version_accepted src/order.c "regress order_life" \
+  's/^\tif \(expected == NO_ID \|\| expected == order->version\)$/\tif (expected != 0)/'
+mutant deadline_ignored src/order.c "regress expiry" \
+  's/^\treturn order->expires_at != NO_TIME \&\& order->expires_at <= now;$/\treturn false;/'
+mutant deadline_inclusive src/order.c "regress expiry" \
+  's/^\treturn order->expires_at != NO_TIME \&\& order->expires_at <= now;$/\treturn order->expires_at != NO_TIME;/'
+
+# evidence
+mutant unknown_is_failure src/decide.c "regress decision_list" \
+  's/^\t\t\t\tdecision\.payment = PAYMENT_UNKNOWN;$/\t\t\t\tdecision.payment = PAYMENT_FAILED;/'
+mutant surplus_without_refund src/decide.c "regress surplus" 's/^\tdecision\.refund = true;$//' short
+mutant wrong_amount_pays src/evidence.c "regress surplus" \
+  's/^\treturn amount == payment->amount \&\& amount == order->amount \&\&$/\treturn amount >= 0 \&\&/'
+mutant closing_forgotten src/decide.c "regress attempts" \
+  's/^\treturn facts->closing_as != ORDER_NONE \? facts->closing_as : ORDER_UNPAID;$/\treturn ORDER_UNPAID;/'
+mutant second_charge_pays_back src/evidence.c "regress surplus" \
+  's|report->give_back \? REFUND_PENDING : REFUND_AWAITING_APPROVAL|REFUND_PENDING|'
+mutant not_found_is_final src/evidence.c "regress charge_again" \
+  's/^\tif \(report\.status == CHANNEL_NOT_FOUND \&\& not_found_is_final\(payment, \&channel\)\)$/\tif (report.status == CHANNEL_NOT_FOUND)/'
+mutant evidence_raises src/evidence.c "isolation txn_race" 's/^\tif \(payguard_store_try\(run_follow, \&f\)\)$/\trun_follow(\&f); if (f.order)/'
+mutant superseded_for_nothing src/evidence.c "isolation txn_race" \
+  's/^\t\t\t\? !payguard_store_try\(run_supersede_and_record, \&r\)$/\t\t\t? (supersede_other(order), (void) run_supersede_and_record, (void) r, !insert_recorded(order, channel->name, report, decision.payment, NULL, payment))/'
+mutant wrong_order_locked src/notification.c "isolation message_moves" \
+  's/^\t\t   payguard_text_equal\(order_of\(match\), match->order\.order_id\);$/\t\t   match->order.order_id != NULL;/'
+mutant message_twice src/notification.c "regress notifications" \
+  's/^\tif \(payguard_store_find\(\&payguard_notifications, NOTIFICATION_BY_EVENT, \&notification,$/\tnotification.event_id = payguard_text(psprintf("%s %ld", payguard_str(notification.event_id), (long) notification.received_at));\n&/'
+mutant stale_payment src/attempt.c "isolation refund_correct" 's/^\tif \(!IsolationUsesXactSnapshot\(\)\)$/\tif (true)/'
+mutant no_query src/task.c "regress attempts" \
+  's/^\t\tpayguard_task_schedule\("query", payment, NULL,$/\t\tif (payment->payment_id == NULL)\n&/'
+
+# refunds
+mutant no_ceiling src/refund.c "regress refunds" 's/^\tif \(amount > 0 \&\& amount <= rest\)$/\tif (amount > 0)/'
+mutant ceiling_by_one src/refund.c "regress refunds" 's/^\tif \(amount > 0 \&\& amount <= rest\)$/\tif (amount > 0 \&\& amount <= rest + 1)/'
+mutant ceiling_before_lock src/refund.c "isolation refund_refund" \
+  's/^\tlock_balance\(payment, \&balance\);$/\tbalance = (RefundBalance){.payment_id = payment->payment_id, .received = Max(payment->received_amount, 0)};/;'
+mutant refund_key_of_anyone src/refund.c "regress refunds" 's/^\telse if \(call->amount != NO_AMOUNT \&\& call->amount != refund->amount\)$/\telse if (false)/'
+mutant begun_refund_waived src/refund.c "regress refunds" 's/^\tif \(refund\.status != REFUND_FAILED \&\& has_begun\(\&refund\)\)$/\tif (false)/'
+mutant self_approval src/approval.c "regress approvals" 's/^\tif \(payguard_text_equal\(actor, approval->requested_by\)\)$/\tif (false)/' short
+
+# the queue
+mutant any_token src/queue.c "regress queue" 's/^\t\t   memcmp\(lease->lease_token, answer->token, UUID_LEN\) == 0 \&\&$//'
+mutant expired_lease_holds src/queue.c "isolation task_lease" 's/^\t\t   lease->leased_until > GetCurrentTimestamp\(\);$/\t\t   lease->leased_until != 0;/'
+mutant charged_again src/queue.c "regress queue" 's/^\tif \(payguard_text_is\(task->kind, "charge"\)\)$/\tif (false)/'
+mutant ack_forgotten src/task.c "regress queue" 's/^\tif \(task->tries > 0\)$/\tif (false)/'
+
+# protection
+mutant direct_writes src/protect.c "regress protection" 's/^\t\tpayguard_store_expects\(relation, operation\)\)$/\t\t(payguard_store_expects(relation, operation) || true))/'
+mutant unsafe_ddl src/sql/80_protect.sql "regress protection" 's/^ALTER EVENT TRIGGER payguard_ddl_end ENABLE ALWAYS;$/ALTER EVENT TRIGGER payguard_ddl_end DISABLE;/'
+mutant anyone_acts_for_others src/event.c "regress privileges" 's/^\tif \(!payguard_may_execute\(delegate_function\(\), GetSessionUserId\(\)\)\)$/\tif (false)/'
+mutant public_may_execute src/sql/90_access.sql "regress privileges" 's/^REVOKE ALL ON ALL ROUTINES IN SCHEMA payguard FROM PUBLIC;$//'
+mutant no_slot src/id.c "regress slots" 's/^\tuuid->data\[7\] = rand_a \& 0xff;$/\tuuid->data[7] = 0;/'

@@ -1,0 +1,168 @@
+#!/usr/bin/python3
+"""Failover under load: the primary is killed with kill -9, its synchronous standby takes over, and the
+clients repeat what was not answered with the same keys: nothing is lost, and nothing is paid twice.
+
+The last cycle is the control: the same with an asynchronous standby that lags. What is lost there
+is counted, and has to be more than nothing: otherwise the test would show nothing.
+
+PAYGUARD_CYCLES (3), PAYGUARD_SEED.
+"""
+import os
+import random
+import signal
+import sys
+import time
+
+import psycopg2
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.dont_write_bytecode = True
+sys.path[:0] = [os.path.join(HERE, "..", "crash"), os.path.join(HERE, "..", "sim")]
+from cluster import Cluster  # noqa: E402
+from load import Load, check  # noqa: E402
+
+SETTINGS = """
+max_prepared_transactions = 1000
+wal_keep_size = '256MB'
+wal_sender_timeout = 0
+wal_receiver_timeout = 0
+synchronous_standby_names = ''
+"""
+
+
+class Server:
+    """One of the pair: a data folder under the cluster's, on a port of its own."""
+
+    def __init__(self, cluster, number):
+        self.cluster, self.number = cluster, number
+        self.data = os.path.join(cluster.folder, f"data{number}")
+        self.log = os.path.join(cluster.folder, f"log{number}")
+        self.port = 6000 + number
+
+    def connect(self):
+        connection = psycopg2.connect(host=self.cluster.folder, port=self.port, user="postgres",
+                                      dbname="postgres")
+        connection.autocommit = True
+        return connection
+
+    def query(self, sql):
+        cursor = self.connect().cursor()
+        cursor.execute(sql)
+        return cursor.fetchone() if cursor.description else None
+
+    def start(self):
+        self.cluster.run("pg_ctl", "-D", self.data, "-l", self.log, "-o", f"-p {self.port}", "-w", "start")
+
+    def stop(self):
+        self.cluster.run("pg_ctl", "-D", self.data, "-m", "immediate", "stop")
+
+    def kill(self):
+        with open(os.path.join(self.data, "postmaster.pid"), encoding="ascii") as file:
+            pid = int(file.readline())
+        children = os.popen(f"ps -o pid= --ppid {pid}").read().split()
+        for each in [pid] + [int(child) for child in children]:
+            try:
+                os.kill(each, signal.SIGKILL)
+            except ProcessLookupError:
+                pass
+
+    def follower(self):
+        """A standby of this server."""
+        other = Server(self.cluster, self.number + 1)
+        self.cluster.run("pg_basebackup", "-h", self.cluster.folder, "-p", str(self.port), "-U", "postgres",
+                         "-D", other.data, "-R", "-X", "stream", "--checkpoint=fast", "--no-sync")
+        other.start()
+        return other
+
+    def wait_for_standby(self, state):
+        deadline = time.time() + 60
+        while self.query("SELECT count(*) FROM pg_stat_replication WHERE state = 'streaming'"
+                         f" AND sync_state = '{state}'") != (1,):
+            if time.time() > deadline:
+                raise RuntimeError(f"the standby does not become {state}")
+            time.sleep(0.05)
+
+    def promote(self):
+        self.cluster.run("pg_ctl", "-D", self.data, "-w", "promote")
+
+
+def fail_over(primary, seed, name, synchronous):
+    """One cycle: returns the new primary, what is wrong there, and the notes."""
+    primary.query("ALTER SYSTEM SET synchronous_standby_names = ''")
+    primary.query("SELECT pg_reload_conf()")
+    standby = primary.follower()
+    if synchronous:
+        primary.query("ALTER SYSTEM SET synchronous_standby_names = '*'")
+        primary.query("SELECT pg_reload_conf()")
+    primary.wait_for_standby("sync" if synchronous else "async")
+    load = Load(primary.connect, seed, name).start()
+    rnd = random.Random(seed)
+    time.sleep(rnd.uniform(0.3, 0.9))
+    receiver, = standby.query("SELECT pid FROM pg_stat_wal_receiver")
+    # the standby lags for a moment: who is answered meanwhile?
+    os.kill(receiver, signal.SIGSTOP)
+    time.sleep(rnd.uniform(0.05, 0.3))
+    if synchronous:
+        os.kill(receiver, signal.SIGCONT)
+        time.sleep(rnd.uniform(0, 0.1))
+    primary.kill()
+    load.stop.set()
+    hangs = load.join()
+    try:
+        os.kill(receiver, signal.SIGCONT)
+    except ProcessLookupError:
+        pass
+    standby.promote()
+    standby.query("ALTER SYSTEM SET synchronous_standby_names = ''")
+    standby.query("SELECT pg_reload_conf()")
+    wrong, repeated = check(standby.connect(), load.notes)
+    return standby, hangs + wrong, repeated, load.notes
+
+
+def main():
+    seed = int(os.environ.get("PAYGUARD_SEED") or random.SystemRandom().randrange(10**9))
+    cycles = int(os.environ.get("PAYGUARD_CYCLES") or 3)
+    print(f"# PAYGUARD_SEED={seed}")
+    count = failed = told = repeated = 0
+
+    def ok(good, name, notes=()):
+        nonlocal count, failed
+        count += 1
+        failed += not good
+        print(("ok" if good else "not ok"), count, "-", name)
+        for note in [] if good else list(notes)[:10]:
+            print("#  ", note)
+        sys.stdout.flush()
+
+    with Cluster() as cluster:
+        cluster.run("pg_ctl", "-D", cluster.data, "-m", "fast", "-w", "stop")
+        primary = Server(cluster, 0)
+        os.rename(cluster.data, primary.data)
+        with open(os.path.join(primary.data, "postgresql.conf"), "a", encoding="ascii") as conf:
+            conf.write(SETTINGS)
+        primary.start()
+        try:
+            primary.query("CREATE EXTENSION payguard")
+            primary.query("SELECT payguard.register_channel('card') IS NOT NULL")
+            for cycle in range(cycles):
+                primary, wrong, again, notes = fail_over(primary, seed + cycle, f"s{cycle}", True)
+                told += len(notes.paid) + len(notes.refunded) + len(notes.open)
+                repeated += again
+                ok(not wrong and notes.paid, "a synchronous standby takes over: nothing that was told is lost",
+                   wrong)
+            primary, wrong, _, notes = fail_over(primary, seed + cycles, "a", False)
+            lost = [line for line in wrong if line.startswith("lost")]
+            ok(lost and all(line.startswith(("lost", "a-")) for line in wrong),
+               "an asynchronous one that lags loses answers, and nothing worse",
+               [line for line in wrong if not line.startswith("lost")])
+            print(f"# {cycles} cycles: {told} answers kept, {repeated} calls without an answer repeated; "
+                  f"the asynchronous standby lost {len(lost)} of "
+                  f"{len(notes.paid) + len(notes.refunded) + len(notes.open)}")
+        finally:
+            primary.stop()
+    print(f"1..{count}")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,183 @@
+#!/usr/bin/python3
+"""An attacker with a role of his own and everything that a role can plant: operators, functions and
+types with the names of PostgreSQL's own, first on the search_path, before the extension is made and
+while it works; temporary tables with the names of ours; SQL in names; our settings.
+
+Whatever is planted raises "caught": none of it may ever run.
+"""
+import os
+import random
+import sys
+
+import psycopg2
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.dont_write_bytecode = True
+sys.path[:0] = [os.path.join(HERE, "..", "history"), os.path.join(HERE, "..", "sim")]
+from cluster import Cluster  # noqa: E402
+from play import play  # noqa: E402
+
+# functions and operators over these types are planted
+TYPES = "{text,int4,int8,bool,uuid,timestamptz,interval,jsonb,bytea,name,oid,numeric,text[],xid8,xid}"
+PLANT = f"""
+CREATE SCHEMA hostile AUTHORIZATION attacker;
+SET ROLE attacker;
+DO $plant$
+DECLARE
+  o record;
+BEGIN
+  FOR o IN
+    SELECT p.proname, pg_catalog.pg_get_function_identity_arguments(p.oid) AS arguments,
+           pg_catalog.format_type(p.prorettype, NULL) AS result
+    FROM pg_catalog.pg_proc p
+    WHERE p.pronamespace = 'pg_catalog'::regnamespace AND p.prokind = 'f' AND p.provariadic = 0
+      AND NOT p.proretset AND p.pronargs BETWEEN 0 AND 3
+      AND (p.prorettype || p.proargtypes::oid[]) <@ '{TYPES}'::regtype[]::oid[]
+      AND p.proargmodes IS NULL
+  LOOP
+    EXECUTE pg_catalog.format(
+      'CREATE FUNCTION hostile.%I(%s) RETURNS %s LANGUAGE plpgsql AS '
+      '$f$ BEGIN RAISE EXCEPTION ''caught: %s by %%'', current_user; END $f$',
+      o.proname, o.arguments, o.result, pg_catalog.replace(o.proname, '''', ''''''));
+  END LOOP;
+  FOR o IN
+    SELECT DISTINCT ON (p.oprname, p.oprleft, p.oprright) p.oprname, p.oprleft::regtype AS l,
+           p.oprright::regtype AS r, p.oprresult::regtype AS result,
+           pg_catalog.row_number() OVER () AS n
+    FROM pg_catalog.pg_operator p
+    WHERE p.oprnamespace = 'pg_catalog'::regnamespace AND p.oprleft <> 0
+      AND ARRAY[p.oprleft, p.oprright, p.oprresult] <@ '{TYPES}'::regtype[]::oid[]
+  LOOP
+    EXECUTE pg_catalog.format(
+      'CREATE FUNCTION hostile.op_%s(%s, %s) RETURNS %s LANGUAGE plpgsql AS '
+      '$f$ BEGIN RAISE EXCEPTION ''caught: operator %s by %%'', current_user; END $f$',
+      o.n, o.l, o.r, o.result, pg_catalog.replace(o.oprname, '%', '%%'));
+    EXECUTE pg_catalog.format(
+      'CREATE OPERATOR hostile.%s (LEFTARG = %s, RIGHTARG = %s, FUNCTION = hostile.op_%s)',
+      o.oprname, o.l, o.r, o.n);
+  END LOOP;
+END $plant$;
+CREATE DOMAIN hostile.text AS int;
+CREATE DOMAIN hostile.regclass AS int;
+CREATE DOMAIN hostile.jsonb AS int;
+CREATE DOMAIN hostile.uuid AS int;
+CREATE TABLE hostile.pg_class (oid int);
+CREATE TABLE hostile.pg_trigger (oid int);
+RESET ROLE;
+"""
+PATH = "SET search_path = hostile, pg_temp, pg_catalog"
+NAMES = ["'; DROP TABLE payguard.orders; --", '"', "$1", "%s %n", "\\", "a'b\"c", "{1,2}", "(a,b)",
+         "NULL", "日本語", "\u202eevil", "' OR ''='"]
+
+
+class Tap:
+    count = failed = 0
+
+    def ok(self, good, name, notes=()):
+        self.count += 1
+        self.failed += not good
+        print(("ok" if good else "not ok"), self.count, "-", name)
+        for note in [] if good else list(notes)[:10]:
+            print("#  ", note)
+        sys.stdout.flush()
+
+
+def refused(cursor, sql, code):
+    """The call fails with this SQLSTATE, or with that of our own guards; otherwise what happens."""
+    try:
+        cursor.execute(sql)
+    except psycopg2.Error as error:
+        return error.pgcode in (code, "PY902"), [f"{error.pgcode}: {error}"]
+    return False, ["it is allowed"]
+
+
+def main():
+    tap = Tap()
+    seed = int(os.environ.get("PAYGUARD_SEED") or random.SystemRandom().randrange(10**9))
+    print(f"# PAYGUARD_SEED={seed}")
+    with Cluster() as server:
+
+        def connect(level=None):
+            """With a level as the attacker, his schema first; otherwise as the DBA."""
+            dsn = server.dsn if level is None else server.dsn.replace("user=postgres", "user=attacker")
+            connection = psycopg2.connect(dsn)
+            connection.autocommit = True
+            if level is not None:
+                cursor = connection.cursor()
+                cursor.execute("SELECT pg_catalog.set_config('default_transaction_isolation', %s, false)",
+                               (level,))
+                cursor.execute(PATH)
+                for name in ("orders", "payments", "events", "refunds", "tasks", "pg_proc"):
+                    cursor.execute(f"CREATE TEMP TABLE {name} (order_id pg_catalog.text)")
+            return connection
+
+        dba = connect().cursor()
+        dba.execute("CREATE ROLE attacker LOGIN")
+        dba.execute(PLANT)
+        dba.execute("SELECT count(*) FROM pg_proc WHERE pronamespace = 'hostile'::regnamespace")
+        planted = dba.fetchone()[0]
+        tap.ok(planted > 900, f"{planted} functions and operators are planted")
+        for trap in ("SELECT lower('X'::pg_catalog.text)", "SELECT 1::pg_catalog.int8 = 2::pg_catalog.int8"):
+            good, notes = refused(connect("read committed").cursor(), trap, "P0001")
+            tap.ok(good, f"and catch who steps on them: {trap}", notes)
+        dba.execute("SET search_path = hostile, pg_catalog")
+        try:
+            dba.execute("CREATE EXTENSION payguard")
+            tap.ok(True, "the extension is made, and nothing planted runs meanwhile")
+        except psycopg2.Error as error:
+            tap.ok(False, "the extension is made, and nothing planted runs meanwhile", [error])
+            raise
+        dba.execute("RESET search_path")
+        for access in ("checkout", "cashier", "channel", "operator", "auditor", "consumer"):
+            dba.execute("SELECT payguard.grant_access('attacker', %s)", (access,))
+
+        stage, wrong = play(connect, seed, "read committed", 2500, 20, 6)
+        # direct writes are refused for want of the privilege here, before the guards are asked
+        wrong = [line for line in wrong if not line.startswith("42501")]
+        tap.ok(not wrong, "2500 calls with all that planted: none of it runs", wrong)
+        cursor = connect("read committed").cursor()
+        for call in ("payguard.verify()", "payguard.broken_guards()", "payguard.metrics",
+                     "payguard.payment_rates()", "payguard.dead_tasks", "payguard.guards",
+                     "payguard.stat_counters", "payguard.role_access()", "payguard.maintain()",
+                     "payguard.reconcile('internal', '2020-01-01', '2040-01-01')",
+                     "payguard.read_events('c', 10)", "payguard.order_timeline('f0/a')"):
+            try:
+                cursor.execute(f"SELECT * FROM {call}")
+                tap.ok(True, f"nor by {call}")
+            except psycopg2.Error as error:
+                tap.ok(error.pgcode in ("42501", "PY401"), f"nor by {call}", [error])
+        dba.execute("SELECT * FROM payguard.verify()")
+        violations = dba.fetchall()
+        tap.ok(not violations, "verify() finds nothing", violations)
+
+        for name in NAMES:
+            try:
+                cursor.execute("SELECT (payguard.create_order(%s, 5, 'EUR', %s)).order_id", (name, name))
+                cursor.execute("SELECT outcome, order_id FROM payguard.try_pay_order(%s, %s)", (name, name))
+                found = cursor.fetchone()
+                cursor.execute("SELECT outcome FROM payguard.refund_order(%s, %s, NULL, %s)",
+                               (name, name, name))
+                tap.ok(found == ("paid", name), f"an order may be called {name}", [found])
+            except psycopg2.Error as error:
+                tap.ok(False, f"an order may be called {name}", [error])
+
+        for sql in ("SET payguard.allow_unsafe_ddl = on", "SET payguard.store = spi",
+                    "CREATE EVENT TRIGGER mine ON ddl_command_end EXECUTE FUNCTION payguard.check_ddl_end()",
+                    "ALTER EVENT TRIGGER payguard_ddl_end DISABLE", "ALTER TABLE payguard.orders ADD x int4",
+                    "CREATE FUNCTION payguard.mine() RETURNS int4 LANGUAGE sql AS 'SELECT 1'",
+                    "SELECT payguard.grant_access('attacker', 'delegate')",
+                    "UPDATE payguard.orders SET status = 'paid'", "TRUNCATE payguard.events",
+                    "INSERT INTO payguard.payments DEFAULT VALUES",
+                    "SELECT pg_catalog.setval('payguard.events_event_id_seq', 1)",
+                    "DROP EXTENSION payguard", "SET ROLE postgres", "SET SESSION AUTHORIZATION postgres"):
+            good, notes = refused(cursor, sql, "42501")
+            tap.ok(good, f"refused: {sql}", notes)
+        cursor.execute("SET payguard.actor = 'the boss'")
+        good, notes = refused(cursor, "SELECT payguard.create_order('actor', 1, 'EUR')", "42501")
+        tap.ok(good, "who is no delegate acts for nobody else", notes)
+    print(f"1..{tap.count}")
+    return 1 if tap.failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
