@@ -724,6 +724,7 @@ extern bool payguard_text_equal(const text *a, const text *b);
 extern bool payguard_text_is(const text *a, const char *b);
 extern int payguard_text_compare(const text *a, const text *b);
 extern const char *payguard_str(const text *value);
+extern bool payguard_list_has(const List *list, const char *string);
 extern const char *payguard_money(int64 amount, const text *currency);
 extern const char *payguard_time_str(TimestampTz time);
 extern const char *payguard_uuid_str(const pg_uuid_t *uuid);

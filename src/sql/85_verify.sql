@@ -240,6 +240,12 @@ AS $$
     WHERE a.subject = 'refund' AND a.refund_id = r.refund_id AND a.status = 'open')
   UNION ALL
   SELECT 'I10', guard, problem FROM payguard.broken_guards()
+  UNION ALL
+  SELECT 'I10', guard, problem FROM payguard.lost_guards()
+  UNION ALL
+  SELECT 'I10', format('table %s', t.table_oid::regclass), 'has ' || payguard.guard_bad_rows(t.table_oid)
+  FROM payguard.guard_triggers() t
+  WHERE payguard.guard_bad_rows(t.table_oid) IS NOT NULL
 $$;
 COMMENT ON FUNCTION payguard.verify() IS
   'One row for each violation of payguard''s promises; none on a sound database';
