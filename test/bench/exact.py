@@ -25,6 +25,7 @@ class Counter:
     def __init__(self, server):
         self.server = server
         self.base = 1
+        self.short, self.long = SHORT, LONG
 
     def run(self, script, times, options):
         self.server.pgbench([script], self.base, 0, ORDERS, options, None, "-c", "1", "-t", str(times))
@@ -35,7 +36,7 @@ class Counter:
 
     def instructions(self, script, options, profile=None):
         totals = []
-        for times in (SHORT, LONG):
+        for times in (self.short, self.long):
             self.server.wait_for_backends()
             for path in self.callgrind_files():
                 os.unlink(path)
@@ -45,7 +46,7 @@ class Counter:
             biggest = max(self.callgrind_files(), key=os.path.getsize)
             say(self.server.run("callgrind_annotate", "--threshold=95", biggest))
             say(self.server.run("callgrind_annotate", "--inclusive=yes", "--threshold=100", biggest))
-        return (totals[1] - totals[0]) / (LONG - SHORT)
+        return (totals[1] - totals[0]) / (self.long - self.short)
 
     def total(self):
         """The instructions of the backends that were there, when all of them have ended."""

@@ -171,7 +171,7 @@ ATTACKS = [
     ("let the trigger go with an extension", "ALTER TRIGGER {G} ON {T} DEPENDS ON EXTENSION plpgsql", U),
     ("ALTER COLUMN TYPE USING", "ALTER TABLE {T} ALTER status TYPE varchar(20) USING CASE WHEN order_id = 'p1' THEN 'unpaid' ELSE status END"),
     ("drop and add the column", "ALTER TABLE {T} DROP COLUMN status CASCADE, ADD COLUMN status text DEFAULT 'unpaid'"),
-    ("swap columns", "ALTER TABLE {T} RENAME status TO old", "ALTER TABLE {T} ADD COLUMN status text DEFAULT 'unpaid'"),
+    ("swap columns", "ALTER TABLE {T} RENAME status TO old", "ALTER TABLE {T} ADD COLUMN status text DEFAULT 'unpaid'", "UPDATE {T} SET old = 'unpaid', version = version + 1 WHERE order_id = 'p1'"),
     ("swap tables", "CREATE TABLE play.copy AS SELECT * FROM {T}", "ALTER TABLE {T} RENAME TO old", "ALTER TABLE play.copy SET SCHEMA {S}",
      "ALTER TABLE {S}.copy RENAME TO {N}", U),
     ("move it to another schema", "ALTER TABLE {T} SET SCHEMA play", "UPDATE play.{N} SET " + UNDO + " WHERE order_id = 'p1'"),
