@@ -81,7 +81,8 @@ static struct
 	TimestampTz statement;
 	List *guards; /* of KnownGuard */
 	List *empty;  /* relations that the running command may drop */
-} known = {0, 0, NIL, NIL};
+	List *judged; /* triggers that were there at the command's start, or that it made */
+} known = {0, 0, NIL, NIL, NIL};
 
 static MemoryContext known_context = NULL;
 
@@ -98,7 +99,10 @@ static void check_create_trigger(const CreateTrigStmt *statement);
 static void check_lost(const KnownGuard *guard);
 static void refuse(const char *detail) pg_attribute_noreturn();
 static void check_kept(const KnownGuard *guard, const GuardTrigger *now);
+static void tell_renamed(const KnownGuard *guard, const GuardTrigger *now, List *from,
+						 List *to);
 static void check_new(const GuardTrigger *now);
+static bool is_ours(Oid relation);
 static bool keeps_values(const KnownColumn *was, Oid type, int32 typmod);
 static void rename_columns(const KnownGuard *guard, const GuardTrigger *now, List *from,
 						   List *to);
@@ -253,6 +257,7 @@ payguard_guard_ddl_start(Node *statement)
 				 known.statement == GetCurrentStatementStartTimestamp();
 
 	known.empty = NIL;
+	known.judged = NIL;
 	remember(!again);
 	if (IsA(statement, AlterTableStmt))
 		check_alter((AlterTableStmt *) statement);
@@ -515,16 +520,20 @@ payguard_guard_is_empty(Oid oid)
 }
 
 /*
- * payguard_guard_ddl_end refuses a command that has lost a guard, and follows one that
- * has renamed a guarded table or a column that a guard names.
+ * payguard_guard_ddl_end refuses a command that has lost a guard, and follows one that has
+ * renamed a guarded table or a column that a guard names. What other sessions have done
+ * meanwhile is theirs: whatever changes a guard, but for the name of its schema, locks its
+ * table.
  */
 void
 payguard_guard_ddl_end(Node *statement)
 {
 	bool attaches = IsA(statement, AlterTableStmt) || IsA(statement, CreateStmt);
 	List *now = payguard_guard_triggers(false);
+	List *judged = NIL;
 	ListCell *cell;
 	ListCell *other;
+	MemoryContext caller;
 
 	foreach (cell, known.guards)
 	{
@@ -534,7 +543,13 @@ payguard_guard_ddl_end(Node *statement)
 		foreach (other, now)
 			if (((GuardTrigger *) lfirst(other))->trigger == guard->trigger.trigger)
 				found = lfirst(other);
-		if (found)
+		if (!is_ours(guard->trigger.relation))
+		{
+			if (found && IsA(statement, RenameStmt) &&
+				((RenameStmt *) statement)->renameType == OBJECT_SCHEMA)
+				tell_renamed(guard, found, NIL, NIL);
+		}
+		else if (found)
 			check_kept(guard, found);
 		else if (!is_undone(guard))
 			check_lost(guard);
@@ -543,12 +558,60 @@ payguard_guard_ddl_end(Node *statement)
 	{
 		GuardTrigger *trigger = lfirst(cell);
 
-		if (attaches && OidIsValid(trigger->parent) && !find_known(trigger->relation))
+		if (find_known(trigger->relation))
+			continue;
+		if (!is_ours(trigger->relation))
+			continue;
+		judged = lappend_oid(judged, trigger->trigger);
+		if (attaches && OidIsValid(trigger->parent))
 			check_new(trigger);
 	}
+	foreach (cell, known.guards)
+		judged = lappend_oid(judged, ((KnownGuard *) lfirst(cell))->trigger.trigger);
 	CommandCounterIncrement();
 	known.empty = NIL;
 	remember(true);
+	caller = MemoryContextSwitchTo(known_context);
+	known.judged = list_copy(judged);
+	MemoryContextSwitchTo(caller);
+}
+
+/*
+ * payguard_guard_is_anothers tells whether a line of broken_guards() is about a guard that
+ * another session has made while our command ran.
+ */
+bool
+payguard_guard_is_anothers(const char *line)
+{
+	ListCell *cell;
+
+	foreach (cell, payguard_guard_triggers(false))
+	{
+		GuardTrigger *trigger = lfirst(cell);
+		char *table = psprintf(
+			"table %s ", quote_qualified_identifier(trigger->schema, trigger->table));
+
+		if (!list_member_oid(known.judged, trigger->trigger) &&
+			strncmp(line, table, strlen(table)) == 0)
+			return true;
+	}
+	return false;
+}
+
+/*
+ * is_ours tells whether this transaction holds a lock on a relation that lets it change its
+ * triggers.
+ */
+static bool
+is_ours(Oid relation)
+{
+	LOCKTAG tag;
+
+	SET_LOCKTAG_RELATION(tag, MyDatabaseId, relation);
+	for (LOCKMODE mode = ShareRowExclusiveLock; mode <= AccessExclusiveLock; mode++)
+		if (payguard_lock_held(&tag, mode))
+			return true;
+	return false;
 }
 
 static void
@@ -605,15 +668,25 @@ check_kept(const KnownGuard *guard, const GuardTrigger *now)
 	}
 	if (from)
 		rename_columns(guard, now, from, to);
-	if (!OidIsValid(now->parent) &&
-		(from || strcmp(guard->trigger.table, now->table) != 0 ||
-		 strcmp(guard->trigger.schema, now->schema) != 0))
-		payguard_guard_event(
-			"guard.renamed", now->schema, now->table,
-			payguard_json("was_schema", 's', guard->trigger.schema, "was_table", 's',
-						  guard->trigger.table, "was_column", 's',
-						  from ? (char *) linitial(from) : NULL, "column", 's',
-						  to ? (char *) linitial(to) : NULL, NULL));
+	tell_renamed(guard, now, from, to);
+}
+
+/*
+ * tell_renamed writes an event where the table or a column of a guard has another name.
+ */
+static void
+tell_renamed(const KnownGuard *guard, const GuardTrigger *now, List *from, List *to)
+{
+	if (OidIsValid(now->parent) ||
+		(!from && strcmp(guard->trigger.table, now->table) == 0 &&
+		 strcmp(guard->trigger.schema, now->schema) == 0))
+		return;
+	payguard_guard_event("guard.renamed", now->schema, now->table,
+						 payguard_json("was_schema", 's', guard->trigger.schema,
+									   "was_table", 's', guard->trigger.table,
+									   "was_column", 's',
+									   from ? (char *) linitial(from) : NULL, "column",
+									   's', to ? (char *) linitial(to) : NULL, NULL));
 }
 
 /*
@@ -622,6 +695,9 @@ check_kept(const KnownGuard *guard, const GuardTrigger *now)
 static void
 check_new(const GuardTrigger *now)
 {
+	if (get_rel_relkind(now->relation) == RELKIND_FOREIGN_TABLE)
+		refuse(psprintf("\"%s\" is a foreign table, which others may write to elsewhere.",
+						now->table));
 	if (!payguard_guard_is_empty(now->relation))
 		refuse(psprintf("The rows of \"%s\" would get into a guarded table "
 						"unseen.",

@@ -48,7 +48,7 @@ INSERT INTO parted VALUES (1, 'unpaid'), (2, 'unpaid');
 INSERT INTO z_child VALUES (1, 'unpaid');
 SQL
 # a row of the time before the guard is told, wherever it is
-my $sound = 'I10|table old|has 1 rows whose status is no state of the guard (of old)';
+my $sound = 'I10|table public.old|has 1 rows whose status is no state of the guard (of old)';
 my $guards = $node->safe_psql('shop', 'SELECT * FROM payguard.guards ORDER BY 1');
 is(scalar(split /\n/, $guards), 7, 'guards of seven tables');
 check($node, 'shop', 'at first');
