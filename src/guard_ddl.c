@@ -81,8 +81,7 @@ static struct
 	TimestampTz statement;
 	List *guards; /* of KnownGuard */
 	List *empty;  /* relations that the running command may drop */
-	List *judged; /* triggers that were there at the command's start, or that it made */
-} known = {0, 0, NIL, NIL, NIL};
+} known = {0, 0, NIL, NIL};
 
 static MemoryContext known_context = NULL;
 
@@ -102,7 +101,7 @@ static void check_kept(const KnownGuard *guard, const GuardTrigger *now);
 static void tell_renamed(const KnownGuard *guard, const GuardTrigger *now, List *from,
 						 List *to);
 static void check_new(const GuardTrigger *now);
-static bool is_ours(Oid relation);
+static bool is_ours(Oid relation, LOCKMODE lowest);
 static bool keeps_values(const KnownColumn *was, Oid type, int32 typmod);
 static void rename_columns(const KnownGuard *guard, const GuardTrigger *now, List *from,
 						   List *to);
@@ -257,7 +256,6 @@ payguard_guard_ddl_start(Node *statement)
 				 known.statement == GetCurrentStatementStartTimestamp();
 
 	known.empty = NIL;
-	known.judged = NIL;
 	remember(!again);
 	if (IsA(statement, AlterTableStmt))
 		check_alter((AlterTableStmt *) statement);
@@ -530,10 +528,8 @@ payguard_guard_ddl_end(Node *statement)
 {
 	bool attaches = IsA(statement, AlterTableStmt) || IsA(statement, CreateStmt);
 	List *now = payguard_guard_triggers(false);
-	List *judged = NIL;
 	ListCell *cell;
 	ListCell *other;
-	MemoryContext caller;
 
 	foreach (cell, known.guards)
 	{
@@ -543,7 +539,7 @@ payguard_guard_ddl_end(Node *statement)
 		foreach (other, now)
 			if (((GuardTrigger *) lfirst(other))->trigger == guard->trigger.trigger)
 				found = lfirst(other);
-		if (!is_ours(guard->trigger.relation))
+		if (!is_ours(guard->trigger.relation, ShareRowExclusiveLock))
 		{
 			if (found && IsA(statement, RenameStmt) &&
 				((RenameStmt *) statement)->renameType == OBJECT_SCHEMA)
@@ -558,57 +554,51 @@ payguard_guard_ddl_end(Node *statement)
 	{
 		GuardTrigger *trigger = lfirst(cell);
 
-		if (find_known(trigger->relation))
-			continue;
-		if (!is_ours(trigger->relation))
-			continue;
-		judged = lappend_oid(judged, trigger->trigger);
-		if (attaches && OidIsValid(trigger->parent))
+		if (attaches && OidIsValid(trigger->parent) && !find_known(trigger->relation) &&
+			is_ours(trigger->relation, ShareRowExclusiveLock))
 			check_new(trigger);
 	}
-	foreach (cell, known.guards)
-		judged = lappend_oid(judged, ((KnownGuard *) lfirst(cell))->trigger.trigger);
 	CommandCounterIncrement();
 	known.empty = NIL;
 	remember(true);
-	caller = MemoryContextSwitchTo(known_context);
-	known.judged = list_copy(judged);
-	MemoryContextSwitchTo(caller);
 }
 
 /*
- * payguard_guard_is_anothers tells whether a line of broken_guards() is about a guard that
- * another session has made while our command ran.
+ * payguard_guard_is_anothers tells whether a line of broken_guards() is about a guard that our
+ * command cannot have broken, because it does not hold the table: another session makes it, or
+ * restores it from a dump.
  */
 bool
-payguard_guard_is_anothers(const char *line)
+payguard_guard_is_anothers(const char *line, Node *statement)
 {
 	ListCell *cell;
 
+	if (IsA(statement, AlterEnumStmt)) /* locks no table */
+		return false;
 	foreach (cell, payguard_guard_triggers(false))
 	{
 		GuardTrigger *trigger = lfirst(cell);
 		char *table = psprintf(
 			"table %s ", quote_qualified_identifier(trigger->schema, trigger->table));
 
-		if (!list_member_oid(known.judged, trigger->trigger) &&
-			strncmp(line, table, strlen(table)) == 0)
-			return true;
+		if (strncmp(line, table, strlen(table)) == 0)
+			return !is_ours(trigger->relation, ShareUpdateExclusiveLock);
 	}
 	return false;
 }
 
 /*
- * is_ours tells whether this transaction holds a lock on a relation that lets it change its
- * triggers.
+ * is_ours tells whether this transaction holds a lock on a relation, of this mode or a
+ * stronger one. To change triggers takes ShareRowExclusiveLock; a parent gets a child under
+ * ShareUpdateExclusiveLock.
  */
 static bool
-is_ours(Oid relation)
+is_ours(Oid relation, LOCKMODE lowest)
 {
 	LOCKTAG tag;
 
 	SET_LOCKTAG_RELATION(tag, MyDatabaseId, relation);
-	for (LOCKMODE mode = ShareRowExclusiveLock; mode <= AccessExclusiveLock; mode++)
+	for (LOCKMODE mode = lowest; mode <= AccessExclusiveLock; mode++)
 		if (payguard_lock_held(&tag, mode))
 			return true;
 	return false;

@@ -69,7 +69,7 @@ static void refuse_drop_of(const char *objects);
 static bool has_orders(void);
 static bool may_break_a_guard(Node *statement);
 static bool is_before_known(void);
-static void remember_before(void);
+static void remember_before(Node *statement);
 static List *broken_guards(void);
 static bool is_unique_index(const RangeVar *range);
 static bool is_made_here(const RangeVar *range);
@@ -154,7 +154,7 @@ payguard_check_ddl_start(PG_FUNCTION_ARGS)
 	payguard_guard_ddl_start(trigger->parsetree);
 	check_statement(trigger->parsetree);
 	if (may_break_a_guard(trigger->parsetree))
-		remember_before();
+		remember_before(trigger->parsetree);
 	PG_RETURN_NULL();
 }
 
@@ -185,7 +185,7 @@ payguard_check_ddl_end(PG_FUNCTION_ARGS)
 	allowed = is_before_known() ? before.broken : NIL;
 	foreach (cell, broken_guards())
 		if (!payguard_list_has(allowed, lfirst(cell)) &&
-			!payguard_guard_is_anothers(lfirst(cell)))
+			!payguard_guard_is_anothers(lfirst(cell), trigger->parsetree))
 			refuse_ddl(psprintf("Broken: %s.", (char *) lfirst(cell)));
 	PG_RETURN_NULL();
 }
@@ -567,19 +567,23 @@ is_before_known(void)
 }
 
 static void
-remember_before(void)
+remember_before(Node *statement)
 {
 	bool known = is_before_known();
 	List *was = before.broken;
 	List *kept = NIL;
 	List *now = broken_guards();
 	ListCell *cell;
-	MemoryContext caller = MemoryContextSwitchTo(TopMemoryContext);
 
 	foreach (cell, now)
-		if (!known || payguard_list_has(was, lfirst(cell)))
+		if (!known || payguard_list_has(was, lfirst(cell)) ||
+			payguard_guard_is_anothers(lfirst(cell), statement))
+		{
+			MemoryContext caller = MemoryContextSwitchTo(TopMemoryContext);
+
 			kept = lappend(kept, pstrdup(lfirst(cell)));
-	MemoryContextSwitchTo(caller);
+			MemoryContextSwitchTo(caller);
+		}
 	before.broken = kept;
 	before.transaction = GetCurrentTransactionStartTimestamp();
 	before.statement = GetCurrentStatementStartTimestamp();
