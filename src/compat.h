@@ -54,6 +54,13 @@ typedef struct JsonBuilder
 #define payguard_push_json(builder, token, value)                                        	((builder)->result = pushJsonbValue(&(builder)->parseState, (token), (value)))
 #endif
 
+/* Whether this transaction holds a lock of just this mode. */
+#if PG_VERSION_NUM >= 170000
+#define payguard_lock_held(tag, mode) LockHeldByMe((tag), (mode), false)
+#else
+#define payguard_lock_held(tag, mode) LockHeldByMe((tag), (mode))
+#endif
+
 /* The oldest transaction whose outcome can still be looked up. */
 #if PG_VERSION_NUM >= 170000
 #define payguard_oldest_clog_xid() (TransamVariables->oldestClogXid)
