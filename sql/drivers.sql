@@ -154,3 +154,5 @@ DROP VIEW pg_temp.outcome;
 DROP SCHEMA regress_drivers_hostile CASCADE;
 SELECT payguard.revoke_access('regress_drivers', 'channel');
 DROP SCHEMA regress_drivers CASCADE;
+DROP OWNED BY regress_drivers;
+DROP ROLE regress_drivers;

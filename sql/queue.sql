@@ -250,3 +250,6 @@ SELECT order_id, kind FROM payguard.claim_tasks('queue', 1, kinds := '{charge}',
 -- nobody was paid twice
 SELECT order_id FROM payguard.payments WHERE status = 'succeeded' GROUP BY 1 HAVING count(*) > 1;
 SELECT * FROM payguard.verify();
+RESET SESSION AUTHORIZATION;
+DROP OWNED BY regress_queue;
+DROP ROLE regress_queue;

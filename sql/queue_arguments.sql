@@ -55,3 +55,6 @@ SELECT count(*) FROM payguard.claim_tasks(repeat('w', 255), 2147483647, '1 day',
 SELECT payguard.extend_lease(task_id, lease_token, '1 microsecond') IS NOT NULL FROM held;
 SELECT outcome FROM held CROSS JOIN LATERAL payguard.complete_task(task_id, lease_token, 'failed', repeat('t', 255), 9223372036854775807, 'XTS', repeat('c', 255), repeat('m', 4000));
 SELECT * FROM payguard.verify();
+RESET SESSION AUTHORIZATION;
+DROP OWNED BY regress_queue_arguments;
+DROP ROLE regress_queue_arguments;

@@ -89,6 +89,23 @@ SELECT outcome FROM payguard.report_payment(:'payment_id', 'succeeded', 'txn-7b'
 SELECT outcome FROM payguard.report_payment(:'payment_id', 'succeeded', 'txn-7b', 107, 'EUR');
 SELECT status, received_amount, amount_verified FROM payguard.payments WHERE order_id = 'reversal-7' ORDER BY received_amount;
 SELECT * FROM pg_temp.refund WHERE order_id = 'reversal-7';
+-- a reversal reported under another id: its own is what its repetition is known by
+SELECT pg_temp.pay('reversal-11') AS payment_id \gset
+SELECT outcome FROM payguard.report_payment(:'payment_id', 'succeeded', 'txn-11', 100, 'EUR');
+SELECT refund_id FROM payguard.record_reversal('reversal', 'reversal-11', 'txn-11', 'refund', 30, 'EUR') \gset
+SELECT outcome FROM payguard.report_refund(:'refund_id', 'failed');
+SELECT outcome FROM payguard.report_refund(:'refund_id', 'succeeded', 'another');
+SELECT outcome, replayed FROM payguard.record_reversal('reversal', 'reversal-11', 'txn-11', 'refund', 30, 'EUR');
+SELECT * FROM pg_temp.refund WHERE order_id = 'reversal-11';
+-- a message that contradicts the second name of its payment: the alert is about the second
+SELECT pg_temp.pay('reversal-12') AS payment_id \gset
+SELECT outcome FROM payguard.report_payment(:'payment_id', 'succeeded', 'txn-12', 100, 'EUR');
+SELECT outcome FROM payguard.report_payment(:'payment_id', 'succeeded', 'txn-12b', 100, 'EUR');
+SELECT result FROM payguard.record_notification('reversal', 'twelve', payment_id := :'payment_id',
+  channel_status := 'succeeded', channel_txn_id := 'txn-12b', amount := 99);
+-- money under a transaction of another order's payment: who that is, is not told
+SELECT pg_temp.pay('reversal-13') AS payment_id \gset
+SELECT outcome, order_id, payment_id, order_status FROM payguard.record_payment('reversal-13', 'reversal', 'txn-12', 100, 'EUR');
 SELECT * FROM payguard.verify();
 RESET SESSION AUTHORIZATION;
 DROP VIEW pg_temp.refund;

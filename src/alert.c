@@ -7,6 +7,9 @@
 
 #include "payguard.h"
 
+static void resolve(Alert *alert, text *note);
+static void lock_alert(Datum alert_id, bool isnull, Alert *alert);
+
 /*
  * payguard_alert_open opens an alert, unless one of that kind is open for that cause.
  */
@@ -25,6 +28,7 @@ payguard_alert_open(const char *kind, const char *severity, const text *cause,
 		.opened_at = GetCurrentTimestamp(),
 		.acknowledged_at = NO_TIME,
 		.resolved_at = NO_TIME,
+		.notified_at = NO_TIME,
 	};
 
 	payguard_store_insert_new(&payguard_alerts, ALERT_OPEN, &alert);
@@ -85,6 +89,7 @@ payguard_alert_task(const char *kind, const char *severity, const Task *task,
 		.opened_at = GetCurrentTimestamp(),
 		.acknowledged_at = NO_TIME,
 		.resolved_at = NO_TIME,
+		.notified_at = NO_TIME,
 	};
 
 	payguard_store_insert_new(&payguard_alerts, ALERT_OPEN, &alert);
@@ -99,13 +104,80 @@ payguard_alert_resolve(const char *kind, const text *cause, text *note)
 	Alert like = {.kind = payguard_text(kind), .cause = unconstify(text *, cause)};
 	Alert alert;
 
-	if (!payguard_store_lock(&payguard_alerts, ALERT_OPEN, &like, &alert))
-		return;
-	alert.resolved_at = GetCurrentTimestamp();
-	alert.resolved_by = payguard_actor();
-	alert.note = note;
+	if (payguard_store_lock(&payguard_alerts, ALERT_OPEN, &like, &alert))
+		resolve(&alert, note);
+}
+
+static void
+resolve(Alert *alert, text *note)
+{
+	alert->resolved_at = GetCurrentTimestamp();
+	alert->resolved_by = payguard_actor();
+	alert->note = note;
 	payguard_store_update(&payguard_alerts,
 						  FIELD(ALERT_F_RESOLVED_AT) | FIELD(ALERT_F_RESOLVED_BY) |
 							  FIELD(ALERT_F_NOTE),
-						  &alert);
+						  alert);
+}
+
+PG_FUNCTION_INFO_V1(payguard_acknowledge_alert);
+
+/*
+ * acknowledge_alert(alert_id, note) → alerts: a person looks into it. One that has been
+ * acknowledged or resolved before is returned as it is. Errors: 22004; 22023 where there is none.
+ */
+Datum
+payguard_acknowledge_alert(PG_FUNCTION_ARGS)
+{
+	text *note = payguard_arg_note(ARG(1), "note");
+	Alert alert;
+
+	payguard_request_begin("acknowledge_alert()");
+	lock_alert(ARG(0), &alert);
+	if (alert.acknowledged_at == NO_TIME && alert.resolved_at == NO_TIME)
+	{
+		alert.acknowledged_at = GetCurrentTimestamp();
+		alert.acknowledged_by = payguard_actor();
+		alert.acknowledged_note = note;
+		payguard_store_update(&payguard_alerts,
+							  FIELD(ALERT_F_ACKNOWLEDGED_AT) |
+								  FIELD(ALERT_F_ACKNOWLEDGED_BY) |
+								  FIELD(ALERT_F_ACKNOWLEDGED_NOTE),
+							  &alert);
+	}
+	payguard_store_end(STORE_WRITE);
+	return payguard_row_result(fcinfo, &payguard_alerts, &alert);
+}
+
+PG_FUNCTION_INFO_V1(payguard_resolve_alert);
+
+/*
+ * resolve_alert(alert_id, note) → alerts: a person has dealt with it. One that was resolved
+ * before is returned as it is. Errors: 22004; 22023 where there is none.
+ */
+Datum
+payguard_resolve_alert(PG_FUNCTION_ARGS)
+{
+	text *note = payguard_arg_note(ARG(1), "note");
+	Alert alert;
+
+	payguard_request_begin("resolve_alert()");
+	lock_alert(ARG(0), &alert);
+	if (alert.resolved_at == NO_TIME)
+		resolve(&alert, note);
+	payguard_store_end(STORE_WRITE);
+	return payguard_row_result(fcinfo, &payguard_alerts, &alert);
+}
+
+static void
+lock_alert(Datum alert_id, bool isnull, Alert *alert)
+{
+	Alert like;
+
+	if (isnull)
+		payguard_arg_missing("alert_id");
+	like.alert_id = DatumGetInt64(alert_id);
+	if (!payguard_store_lock(&payguard_alerts, ALERT_BY_ID, &like, alert))
+		payguard_arg_bad("alert_id", "There is no such alert.",
+						 "Look it up in payguard.alerts.");
 }

@@ -7,6 +7,8 @@
  */
 #include "postgres.h"
 
+#include "access/xact.h"
+
 #include "payguard.h"
 
 static bool judge_close(const Payment *payment, Refusal *refusal);
@@ -61,9 +63,24 @@ payguard_payment_lock(const pg_uuid_t *payment_id, Order *order, Payment *paymen
 							   payguard_uuid_str(payment_id)),
 						errhint("Run payguard.verify().")));
 	payguard_store_refresh();
-	if (!payguard_payment_find(payment_id, payment))
+	if (!payguard_payment_reread(payment_id, payment))
 		elog(ERROR, "payguard: payment \"%s\" has vanished",
 			 payguard_uuid_str(payment_id));
+}
+
+/*
+ * payguard_payment_reread reads a payment whose order is locked; false: there is none. A payment
+ * may change while its order does not, so in REPEATABLE READ and SERIALIZABLE it is locked as
+ * well: that raises 40001 where it is not what the snapshot shows.
+ */
+bool
+payguard_payment_reread(const pg_uuid_t *payment_id, Payment *payment)
+{
+	Payment like = {.payment_id = unconstify(pg_uuid_t *, payment_id)};
+
+	if (!IsolationUsesXactSnapshot())
+		return payguard_payment_find(payment_id, payment);
+	return payguard_store_lock(&payguard_payments, PAYMENT_BY_ID, &like, payment);
 }
 
 /*

@@ -25,12 +25,20 @@
 #endif
 
 #if PG_VERSION_NUM >= 160000
+#include "catalog/pg_class.h"
+#include "catalog/pg_namespace.h"
 #include "catalog/pg_proc.h"
 #define payguard_may_execute(function, role)                                             \
 	(object_aclcheck(ProcedureRelationId, (function), (role), ACL_EXECUTE) == ACLCHECK_OK)
+#define payguard_owns_relation(relation, role)                                           \
+	object_ownercheck(RelationRelationId, (relation), (role))
+#define payguard_owns_schema(schema, role)                                               \
+	object_ownercheck(NamespaceRelationId, (schema), (role))
 #else
 #define payguard_may_execute(function, role)                                             \
 	(pg_proc_aclcheck((function), (role), ACL_EXECUTE) == ACLCHECK_OK)
+#define payguard_owns_relation(relation, role) pg_class_ownercheck((relation), (role))
+#define payguard_owns_schema(schema, role) pg_namespace_ownercheck((schema), (role))
 #endif
 
 /* A jsonb value in the making; "result" is there after its end was pushed. */

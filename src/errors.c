@@ -65,6 +65,7 @@ payguard_raise(const Refusal *refusal)
 		elog(ERROR, "payguard: %d is no error", (int) refusal->id);
 	desc = &descs[refusal->id];
 	c = desc->code;
+	payguard_count_refusal(refusal->id);
 	ereport(ERROR,
 			(errcode(MAKE_SQLSTATE(c[0], c[1], c[2], c[3], c[4])),
 			 errmsg_internal("%s", refusal->message),

@@ -121,8 +121,6 @@ payguard_evidence_answer(Order *order, Payment *payment, const Report *reported,
 		decision = decide_or_hold(order, &report, &facts);
 		if (decision.second_charge)
 			record_second_charge(order, payment, &report, applied);
-		else if (decision.fill_in)
-			fill_in(order, payment, &report, applied);
 		else if (decision.alert && strcmp(decision.alert, "contradiction") == 0)
 			contradict(payment, &report, "contradiction",
 					   "The channel has reported before that it took the money.", applied);
@@ -176,13 +174,16 @@ run_follow(void *argument)
 {
 	Following *f = argument;
 
-	follow(f->order, f->payment, f->channel, f->report, f->decision, f->known,
-		   f->applied);
+	if (f->decision->fill_in)
+		fill_in(f->order, f->payment, f->report, f->applied);
+	else
+		follow(f->order, f->payment, f->channel, f->report, f->decision, f->known,
+			   f->applied);
 }
 
 /*
- * follow_once is follow() for a report whose transaction may be taken by a payment of another
- * order in this very moment: then it is a contradiction, like one that came a moment later.
+ * follow_once is follow() or fill_in() for a report whose transaction may be taken by a payment of
+ * another order in this very moment: then it is a contradiction, like one that came a moment later.
  */
 static void
 follow_once(Order *order, Payment *payment, const Channel *channel, const Report *report,
@@ -242,6 +243,30 @@ has_open_amount(const Payment *payment)
 	return false;
 }
 
+typedef struct Recording
+{
+	Order *order;
+	const Channel *channel;
+	const Report *report;
+	Payment *payment;
+} Recording;
+
+/*
+ * run_supersede_and_record: the other attempt makes room for the money before it goes in, which
+ * must not stay so where the transaction is taken by another order's payment in this very moment.
+ */
+static void
+run_supersede_and_record(void *argument)
+{
+	Recording *r = argument;
+
+	supersede_other(r->order);
+	if (!insert_recorded(r->order, r->channel->name, r->report, PAYMENT_SUCCEEDED, NULL,
+						 r->payment))
+		ereport(ERROR, (errcode(ERRCODE_UNIQUE_VIOLATION),
+						errmsg("the channel's transaction is taken")));
+}
+
 /*
  * payguard_record_apply records money that came without an attempt of ours, and fills in the
  * payment that it made or was known by.
@@ -261,6 +286,7 @@ payguard_record_apply(Order *order, const Channel *channel, const Report *report
 		.money_fits = money_fits(order, &asked, report),
 	};
 	Decision decision;
+	Recording r = {order, channel, report, payment};
 
 	*applied = (Applied){0};
 	if (payguard_store_find(&payguard_payments, PAYMENT_BY_CHANNEL_TXN, &like, payment))
@@ -274,10 +300,11 @@ payguard_record_apply(Order *order, const Channel *channel, const Report *report
 		return;
 	}
 	decision = decide_or_hold(order, report, &facts);
-	if (decision.supersede)
-		supersede_other(order);
-	if (!insert_recorded(order, channel->name, report, decision.payment, NULL, payment))
+	if (decision.supersede
+			? !payguard_store_try(run_supersede_and_record, &r)
+			: !insert_recorded(order, channel->name, report, decision.payment, NULL, payment))
 	{
+		payguard_store_refresh();
 		payguard_record_apply(order, channel, report, payment, applied);
 		return;
 	}
@@ -908,6 +935,9 @@ payguard_record_payment(PG_FUNCTION_ARGS)
 	payguard_store_refresh();
 	payguard_record_apply(&order, &channel, &report, &payment, &applied);
 	payguard_store_end(STORE_WRITE);
+	/* whose transaction it is, is not this caller's business */
+	if (!payguard_text_equal(payment.order_id, order_id))
+		return result_recorded(fcinfo, order_id, NULL, applied.contradicts);
 	return result_of_evidence(fcinfo, &order, &payment, &applied);
 }
 

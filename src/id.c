@@ -94,6 +94,7 @@ payguard_slot_of(const text *order_id)
 PG_FUNCTION_INFO_V1(payguard_new_order_id);
 PG_FUNCTION_INFO_V1(payguard_slot);
 PG_FUNCTION_INFO_V1(payguard_payment_slot);
+PG_FUNCTION_INFO_V1(payguard_first_id_at);
 
 /*
  * new_order_id() → text: a uuid v7. Call it once per checkout.
@@ -132,4 +133,28 @@ payguard_payment_slot(PG_FUNCTION_ARGS)
 		payguard_arg_bad("payment_id", "It is not a version 7 uuid.",
 						 "Give a payment_id that payguard made.");
 	PG_RETURN_INT32((uuid->data[6] & 0x0f) << 8 | uuid->data[7]);
+}
+
+/*
+ * first_id_at(at) → uuid: the ids of payments and refunds that were made from then on are
+ * greater or equal. Errors: 22004; 22003 where no uuid v7 has such a time.
+ */
+Datum
+payguard_first_id_at(PG_FUNCTION_ARGS)
+{
+	pg_uuid_t *uuid = palloc0(sizeof(pg_uuid_t));
+	int64 ms;
+
+	if (PG_ARGISNULL(0))
+		payguard_arg_missing("at");
+	ms = PG_GETARG_TIMESTAMPTZ(0) / 1000 +
+		 (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * SECS_PER_DAY * INT64CONST(1000);
+	if (TIMESTAMP_NOT_FINITE(PG_GETARG_TIMESTAMPTZ(0)) || ms < 0 || ms >> 48 != 0)
+		ereport(ERROR, (errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
+						errmsg("there is no id of that time"),
+						errdetail("A version 7 uuid holds times from 1970 on."),
+						errhint("Give a later time.")));
+	for (int i = 0; i < 6; i++)
+		uuid->data[i] = (unsigned char) (ms >> (40 - 8 * i));
+	PG_RETURN_UUID_P(uuid);
 }

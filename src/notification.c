@@ -22,7 +22,7 @@
 
 static const RowQuery unmatched_of_txn = {
 	"channel OPERATOR(pg_catalog.=) $1 AND channel_txn_id OPERATOR(pg_catalog.=) $2 "
-	"AND result OPERATOR(pg_catalog.=) 'unmatched'",
+	"AND result OPERATOR(pg_catalog.=) 'unmatched' ORDER BY received_at",
 	{TEXTOID, TEXTOID, InvalidOid}};
 
 /* Those that would match by now, so that what never will does not hold up the others. */
@@ -63,6 +63,8 @@ static bytea *body_of_report(const text *order_id, const pg_uuid_t *payment_id,
 static void fill_notification(Notification *notification, const Report *report);
 static void report_of(const Notification *notification, Report *report);
 static bool find_match(const Notification *notification, Match *match);
+static text *order_of(const Match *match);
+static bool still_matches(const Notification *notification, Match *match);
 static void apply(Notification *notification, Match *match, Applied *applied);
 static bool try_again(Notification *notification, bool wait, Applied *applied);
 static void set_result(Notification *notification, const Applied *applied);
@@ -219,9 +221,13 @@ payguard_record_notification(PG_FUNCTION_ARGS)
 	if (matched)
 	{
 		/* the order's lock first: it is what the message's application needs */
-		notification.order_id = match.of_refund ? match.refund.order_id
-												: match.payment.order_id;
-		payguard_order_lock(notification.order_id, &match.order);
+		payguard_order_lock(order_of(&match), &match.order);
+		payguard_store_refresh();
+		matched = still_matches(&notification, &match);
+	}
+	if (matched)
+	{
+		notification.order_id = match.order.order_id;
 		notification.result = payguard_text("applied");
 	}
 	if (!payguard_store_insert_new(&payguard_notifications, NOTIFICATION_BY_EVENT,
@@ -233,9 +239,6 @@ payguard_record_notification(PG_FUNCTION_ARGS)
 	}
 	if (matched)
 	{
-		payguard_store_refresh();
-		if (!find_match(&notification, &match))
-			elog(ERROR, "payguard: the subject of a notification has vanished");
 		apply(&notification, &match, &applied);
 		if (applied.contradicts)
 			set_result(&notification, &applied);
@@ -323,17 +326,18 @@ try_again(Notification *notification, bool wait, Applied *applied)
 					!notification->refund_id;
 
 	*applied = (Applied){0};
-	if (!of_order && find_match(notification, &match))
-		notification->order_id = match.of_refund ? match.refund.order_id
-												 : match.payment.order_id;
-	else if (!of_order || !payguard_channel_find(notification->channel, &channel) ||
-			 !payguard_order_find(notification->order_id, &order))
+	if (of_order)
+	{
+		if (!payguard_channel_find(notification->channel, &channel))
+			return false;
+		like.order_id = notification->order_id;
+	}
+	else if (find_match(notification, &match))
+		like.order_id = order_of(&match);
+	else
 		return false;
-
-	like.order_id = notification->order_id;
-	if (wait)
-		payguard_order_lock(notification->order_id, &order);
-	else if (!payguard_store_lock_free(&payguard_orders, ORDER_BY_ID, &like, &order))
+	if (wait ? !payguard_order_lock(like.order_id, &order)
+			 : !payguard_store_lock_free(&payguard_orders, ORDER_BY_ID, &like, &order))
 		return false;
 	payguard_store_refresh();
 	if (!payguard_store_lock(&payguard_notifications, NOTIFICATION_BY_EVENT, notification,
@@ -343,21 +347,20 @@ try_again(Notification *notification, bool wait, Applied *applied)
 	learned = learn(notification, &wanted);
 	if (learned != 0)
 		payguard_store_update(&payguard_notifications, learned, notification);
-	if (!of_order && find_match(notification, &match))
-	{
-		match.order = order;
-		notification->order_id = order.order_id;
-		set_result(notification, applied);
-		apply(notification, &match, applied);
-	}
-	else
+	match.order = order;
+	if (!of_order && !still_matches(notification, &match))
+		return false;
+	notification->order_id = order.order_id;
+	set_result(notification, applied);
+	if (of_order)
 	{
 		/* it was a record_payment(), and the order has come since */
 		report_of(notification, &report);
-		set_result(notification, applied);
 		payguard_record_apply(&order, &channel, &report, &payment, applied);
 		notification->payment_id = payment.payment_id;
 	}
+	else
+		apply(notification, &match, applied);
 	set_result(notification, applied);
 	resolve_unmatched(notification);
 	return true;
@@ -385,6 +388,24 @@ find_match(const Notification *notification, Match *match)
 	return notification->channel_txn_id &&
 		   payguard_store_find(&payguard_payments, PAYMENT_BY_CHANNEL_TXN, &txn_like,
 							   &match->payment);
+}
+
+static text *
+order_of(const Match *match)
+{
+	return match->of_refund ? match->refund.order_id : match->payment.order_id;
+}
+
+/*
+ * still_matches looks again for what a message is about, after its order was locked: a
+ * transaction may have become that of another order's payment meanwhile. false: the message waits
+ * to be matched later.
+ */
+static bool
+still_matches(const Notification *notification, Match *match)
+{
+	return find_match(notification, match) &&
+		   payguard_text_equal(order_of(match), match->order.order_id);
 }
 
 /*
@@ -546,6 +567,8 @@ notification_result(FunctionCallInfo fcinfo, const Notification *notification,
 		state = payguard_payment_outcome(&payment, &about);
 	payguard_store_end(STORE_WRITE);
 
+	if (replayed)
+		payguard_count_replay();
 	values[i++] = CStringGetTextDatum(what);
 	values[i++] = CStringGetTextDatum(state);
 	nulls[i] = notification->order_id == NULL;

@@ -20,7 +20,8 @@ static const struct config_enum_entry stores[] = {
 };
 
 /*
- * _PG_init defines the settings. payguard needs no shared_preload_libraries.
+ * _PG_init defines the settings and sets up the counters. payguard works without
+ * shared_preload_libraries; only what is refused and replayed is not counted then.
  */
 void
 _PG_init(void)
@@ -46,4 +47,5 @@ _PG_init(void)
 		"statements; they do the same.",
 		&payguard_store_setting, STORE_AUTO, stores, PGC_SUSET, 0, NULL, NULL, NULL);
 	MarkGUCPrefixReserved("payguard");
+	payguard_counters_init();
 }

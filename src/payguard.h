@@ -463,9 +463,11 @@ typedef struct Alert
 	TimestampTz opened_at;
 	TimestampTz acknowledged_at;
 	text *acknowledged_by;
+	text *acknowledged_note;
 	TimestampTz resolved_at;
 	text *resolved_by;
 	text *note;
+	TimestampTz notified_at; /* maintain() has sent its NOTIFY */
 } Alert;
 
 enum
@@ -482,9 +484,11 @@ enum
 	ALERT_F_OPENED_AT,
 	ALERT_F_ACKNOWLEDGED_AT,
 	ALERT_F_ACKNOWLEDGED_BY,
+	ALERT_F_ACKNOWLEDGED_NOTE,
 	ALERT_F_RESOLVED_AT,
 	ALERT_F_RESOLVED_BY,
 	ALERT_F_NOTE,
+	ALERT_F_NOTIFIED_AT,
 	N_ALERT_FIELDS
 };
 
@@ -718,12 +722,21 @@ extern void payguard_arg_bad(const char *name, const char *problem, const char *
 	pg_attribute_noreturn();
 extern void payguard_arg_missing(const char *name) pg_attribute_noreturn();
 
+/* consumer.c */
+extern void payguard_consumer_move(const text *consumer, int64 event_id);
+
+/* counters.c */
+extern void payguard_counters_init(void);
+extern void payguard_count_replay(void);
+extern void payguard_count_refusal(ErrorId id);
+
 /* text.c */
 extern text *payguard_text(const char *string);
 extern bool payguard_text_equal(const text *a, const text *b);
 extern bool payguard_text_is(const text *a, const char *b);
 extern int payguard_text_compare(const text *a, const text *b);
 extern const char *payguard_str(const text *value);
+extern bool payguard_list_has(const List *list, const char *string);
 extern const char *payguard_money(int64 amount, const text *currency);
 extern const char *payguard_time_str(TimestampTz time);
 extern const char *payguard_uuid_str(const pg_uuid_t *uuid);
@@ -780,6 +793,7 @@ extern void payguard_payment_change(const Order *order, Payment *payment,
 extern void payguard_payment_must_exist(const pg_uuid_t *payment_id, Payment *payment);
 extern void payguard_payment_lock(const pg_uuid_t *payment_id, Order *order,
 								  Payment *payment);
+extern bool payguard_payment_reread(const pg_uuid_t *payment_id, Payment *payment);
 extern bool payguard_payment_withdraw_charge(const Payment *payment);
 extern void payguard_payment_end_tasks(const Payment *payment);
 extern void payguard_payment_close(Order *order, Payment *payment);

@@ -198,6 +198,8 @@ payguard_result_datum(const PaymentResult *result, TupleDesc desc)
 	bool nulls[N_RESULT_COLUMNS] = {false};
 	int i = 0;
 
+	if (result->replayed)
+		payguard_count_replay();
 	values[i++] = CStringGetTextDatum(result->outcome);
 	nulls[i] = result->order_id == NULL;
 	values[i++] = PointerGetDatum(result->order_id);
@@ -993,6 +995,7 @@ set_result(const PayCall *call, PaymentResult *result)
 		return;
 	}
 	Assert(call->verdict == VERDICT_REFUSE);
+	payguard_count_refusal(call->refusal.id);
 	memset(result, 0, sizeof(*result));
 	result->outcome = payguard_error_name(call->refusal.id);
 	result->message = call->refusal.message;

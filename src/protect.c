@@ -16,6 +16,8 @@
 #include "catalog/pg_index.h"
 #include "catalog/pg_language.h"
 #include "catalog/pg_namespace.h"
+#include "catalog/pg_proc.h"
+#include "catalog/pg_trigger.h"
 #include "catalog/pg_type.h"
 #include "commands/event_trigger.h"
 #include "commands/extension.h"
@@ -36,6 +38,7 @@
 #include "utils/snapmgr.h"
 #include "utils/syscache.h"
 
+#include "guard.h"
 #include "payguard.h"
 
 bool payguard_allow_unsafe_ddl = false;
@@ -55,13 +58,6 @@ static struct
 	List *broken;
 } before = {0, 0, NIL};
 
-/* What as_owner() was called in, for as_before(). */
-typedef struct
-{
-	Oid user;
-	int context;
-} Identity;
-
 static void check_statement(Node *statement);
 static void check_alter_table(const AlterTableStmt *statement);
 static bool alter_is_harmless(AlterTableType subtype);
@@ -74,9 +70,6 @@ static bool may_break_a_guard(Node *statement);
 static bool is_before_known(void);
 static void remember_before(void);
 static List *broken_guards(void);
-static bool is_in(const List *list, const char *line);
-static Identity as_owner(void);
-static void as_before(Identity identity);
 static bool is_unique_index(const RangeVar *range);
 static bool is_made_here(const RangeVar *range);
 static bool is_own_relation(Oid relation);
@@ -154,8 +147,11 @@ payguard_check_ddl_start(PG_FUNCTION_ARGS)
 		ereport(ERROR, (errcode(ERRCODE_E_R_I_E_EVENT_TRIGGER_PROTOCOL_VIOLATED),
 						errmsg("check_ddl_start() was not called as an event trigger")));
 	trigger = (EventTriggerData *) fcinfo->context;
-	if (payguard_allow_unsafe_ddl || creating_extension)
+	if (payguard_allow_unsafe_ddl || creating_extension ||
+		OidIsValid(payguard_guard_changing()))
 		PG_RETURN_NULL();
+	/* the guards first: what follows asks for them */
+	payguard_guard_ddl_start(trigger->parsetree);
 	check_statement(trigger->parsetree);
 	if (may_break_a_guard(trigger->parsetree))
 		remember_before();
@@ -181,11 +177,15 @@ payguard_check_ddl_end(PG_FUNCTION_ARGS)
 						errmsg("check_ddl_end() was not called as an event trigger")));
 	trigger = (EventTriggerData *) fcinfo->context;
 	if (payguard_allow_unsafe_ddl || creating_extension ||
-		!may_break_a_guard(trigger->parsetree))
+		OidIsValid(payguard_guard_changing()))
 		PG_RETURN_NULL();
+	payguard_guard_check_made(trigger->parsetree);
+	if (!may_break_a_guard(trigger->parsetree))
+		PG_RETURN_NULL();
+	payguard_guard_ddl_end(trigger->parsetree);
 	allowed = is_before_known() ? before.broken : NIL;
 	foreach (cell, broken_guards())
-		if (!is_in(allowed, lfirst(cell)))
+		if (!payguard_list_has(allowed, lfirst(cell)))
 			refuse_ddl(psprintf("Broken: %s.", (char *) lfirst(cell)));
 	PG_RETURN_NULL();
 }
@@ -303,8 +303,8 @@ check_alter_table(const AlterTableStmt *statement)
 	foreach (cell, statement->cmds)
 		if (!alter_is_harmless(lfirst_node(AlterTableCmd, cell)->subtype))
 			refuse_ddl(psprintf("\"%s\" belongs to payguard; only its storage, statistics "
-								"and autovacuum settings may be altered.",
-								statement->relation->relname));
+						 "and autovacuum settings may be altered.",
+						 statement->relation->relname));
 }
 
 /*
@@ -370,7 +370,8 @@ check_drop(const DropStmt *statement)
 	{
 		foreach (cell, statement->objects)
 			if (is_unique_index(makeRangeVarFromNameList(lfirst_node(List, cell))))
-				refuse_ddl("A unique index of payguard's tables is not dropped concurrently.");
+				refuse_ddl("A unique index of payguard's tables and of guarded ones is "
+					"not dropped concurrently.");
 		return;
 	}
 	initStringInfo(&objects);
@@ -391,6 +392,17 @@ check_drop(const DropStmt *statement)
 			case OBJECT_SCHEMA:
 				appendStringInfo(&objects, ", (%u, %u)", NamespaceRelationId,
 								 get_namespace_oid(strVal(object), true));
+				break;
+			case OBJECT_TABLE:
+				appendStringInfo(
+					&objects, ", (%u, %u)", RelationRelationId,
+					RangeVarGetRelid(makeRangeVarFromNameList(castNode(List, object)),
+									 NoLock, true));
+				break;
+			case OBJECT_TYPE:
+				appendStringInfo(
+					&objects, ", (%u, %u)", TypeRelationId,
+					LookupTypeNameOid(NULL, castNode(TypeName, object), true));
 				break;
 			default:
 				return;
@@ -424,35 +436,68 @@ check_drop_owned(const DropOwnedStmt *statement)
 
 /*
  * refuse_drop_of raises PY902 where the extension would go with these objects, and orders
- * with it. objects: a query of their classes and ids. What hangs on them is followed as DROP
- * does, and from a member to its extension; whether the command says CASCADE does not matter,
- * because without it the command fails where anything hangs on the objects.
+ * with it, or a guarded table that has rows. objects: a query of their classes and ids.
+ * What hangs on them is followed as DROP does, and from a member to its extension;
+ * whether the command says CASCADE does not matter, because without it the command fails
+ * where anything hangs on the objects.
  */
 static void
 refuse_drop_of(const char *objects)
 {
-	Identity identity = as_owner();
-	bool found;
+	MemoryContext caller = CurrentMemoryContext;
+	Identity identity = payguard_as_owner();
+	bool extension = false;
+	List *guarded = NIL;
+	ListCell *cell;
 
 	SPI_connect();
 	if (SPI_execute(
-			psprintf("WITH RECURSIVE gone (class, id) AS ("
-					 "SELECT o.c::pg_catalog.oid, o.i::pg_catalog.oid FROM (%s) o (c, i) UNION "
-					 "SELECT n.class, n.id FROM gone g CROSS JOIN LATERAL ("
-					 "SELECT d.classid, d.objid FROM pg_catalog.pg_depend d "
-					 "WHERE d.refclassid OPERATOR(pg_catalog.=) g.class AND d.refobjid OPERATOR(pg_catalog.=) g.id "
-					 "UNION ALL SELECT d.refclassid, d.refobjid FROM pg_catalog.pg_depend d "
-					 "WHERE d.classid OPERATOR(pg_catalog.=) g.class AND d.objid OPERATOR(pg_catalog.=) g.id "
-					 "AND d.deptype OPERATOR(pg_catalog.=) ANY ('{e,i}'::pg_catalog.\"char\"[])) n (class, id)) "
-					 "SELECT FROM gone WHERE class OPERATOR(pg_catalog.=) %u::pg_catalog.oid AND id OPERATOR(pg_catalog.=) %u::pg_catalog.oid",
-					 objects, ExtensionRelationId, get_extension_oid("payguard", true)),
-			false, 1) != SPI_OK_SELECT)
+			psprintf(
+				"WITH RECURSIVE gone (class, id) AS ("
+				"SELECT o.c::pg_catalog.oid, o.i::pg_catalog.oid FROM (%s) o (c, i) "
+				"UNION "
+				"SELECT n.class, n.id FROM gone g CROSS JOIN LATERAL ("
+				"SELECT d.classid, d.objid FROM pg_catalog.pg_depend d "
+				"WHERE d.refclassid OPERATOR(pg_catalog.=) g.class AND d.refobjid "
+				"OPERATOR(pg_catalog.=) g.id "
+				"UNION ALL SELECT d.refclassid, d.refobjid FROM pg_catalog.pg_depend d "
+				"WHERE d.classid OPERATOR(pg_catalog.=) g.class AND d.objid "
+				"OPERATOR(pg_catalog.=) g.id "
+				"AND d.deptype OPERATOR(pg_catalog.=) ANY "
+				"('{e,i}'::pg_catalog.\"char\"[])) n (class, id)) "
+				"SELECT 0::pg_catalog.oid FROM gone WHERE class OPERATOR(pg_catalog.=) "
+				"%u::pg_catalog.oid AND id OPERATOR(pg_catalog.=) %u::pg_catalog.oid "
+				"UNION ALL SELECT t.tgrelid FROM gone JOIN pg_catalog.pg_trigger t ON "
+				"t.oid OPERATOR(pg_catalog.=) gone.id "
+				"JOIN pg_catalog.pg_proc p ON p.oid OPERATOR(pg_catalog.=) t.tgfoid "
+				"WHERE class OPERATOR(pg_catalog.=) %u::pg_catalog.oid AND p.proname "
+				"OPERATOR(pg_catalog.=) '%s'::pg_catalog.name "
+				"AND p.pronamespace OPERATOR(pg_catalog.=) %u::pg_catalog.oid ORDER BY 1",
+				objects, ExtensionRelationId, get_extension_oid("payguard", true),
+				TriggerRelationId, GUARD_FUNCTION,
+				get_namespace_oid(PAYGUARD_SCHEMA, true)),
+			false, 0) != SPI_OK_SELECT)
 		elog(ERROR, "payguard: cannot read pg_depend");
-	found = SPI_processed > 0 && has_orders();
+	for (uint64 i = 0; i < SPI_processed; i++)
+	{
+		bool isnull;
+		Oid table = DatumGetObjectId(
+			SPI_getbinval(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1, &isnull));
+		MemoryContext spi = MemoryContextSwitchTo(caller);
+
+		if (OidIsValid(table))
+			guarded = list_append_unique_oid(guarded, table);
+		else
+			extension = true;
+		MemoryContextSwitchTo(spi);
+	}
+	extension = extension && has_orders();
 	SPI_finish();
-	as_before(identity);
-	if (found)
+	payguard_as_before(identity);
+	if (extension)
 		refuse_ddl("There are orders, and with the extension they would be dropped.");
+	foreach (cell, guarded)
+		payguard_guard_refuse_drop(lfirst_oid(cell));
 }
 
 /*
@@ -483,7 +528,13 @@ may_break_a_guard(Node *statement)
 		case T_CreateForeignTableStmt:
 			return ((CreateStmt *) statement)->inhRelations != NIL;
 		case T_CreateTrigStmt:
-			return is_own_range(((CreateTrigStmt *) statement)->relation);
+		{
+			RangeVar *range = ((CreateTrigStmt *) statement)->relation;
+
+			/* a guard's first trigger, in a dump for example, breaks no guard */
+			return is_own_range(range) ||
+				   payguard_guard_is_guarded(RangeVarGetRelid(range, NoLock, true));
+		}
 		case T_CreateSchemaStmt:
 			return ((CreateSchemaStmt *) statement)->schemaElts != NIL;
 		case T_CreateFunctionStmt:
@@ -515,7 +566,7 @@ remember_before(void)
 	MemoryContext caller = MemoryContextSwitchTo(TopMemoryContext);
 
 	foreach (cell, now)
-		if (!known || is_in(was, lfirst(cell)))
+		if (!known || payguard_list_has(was, lfirst(cell)))
 			kept = lappend(kept, pstrdup(lfirst(cell)));
 	MemoryContextSwitchTo(caller);
 	before.broken = kept;
@@ -531,7 +582,7 @@ static List *
 broken_guards(void)
 {
 	MemoryContext caller = CurrentMemoryContext;
-	Identity identity = as_owner();
+	Identity identity = payguard_as_owner();
 	List *lines = NIL;
 
 	SPI_connect();
@@ -548,27 +599,16 @@ broken_guards(void)
 		MemoryContextSwitchTo(spi);
 	}
 	SPI_finish();
-	as_before(identity);
+	payguard_as_before(identity);
 	return lines;
 }
 
-static bool
-is_in(const List *list, const char *line)
-{
-	ListCell *cell;
-
-	foreach (cell, list)
-		if (strcmp(lfirst(cell), line) == 0)
-			return true;
-	return false;
-}
-
 /*
- * as_owner becomes the owner of payguard's schema, for queries of our own; names in the user's
- * statement are looked up as the user. An error ends it as well.
+ * payguard_as_owner becomes the owner of payguard's schema, for queries of our own; names
+ * in the user's statement are looked up as the user. An error ends it as well.
  */
-static Identity
-as_owner(void)
+Identity
+payguard_as_owner(void)
 {
 	Identity identity;
 	Oid owner = InvalidOid;
@@ -584,8 +624,8 @@ as_owner(void)
 	return identity;
 }
 
-static void
-as_before(Identity identity)
+void
+payguard_as_before(Identity identity)
 {
 	SetUserIdAndSecContext(identity.user, identity.context);
 }
@@ -609,13 +649,14 @@ is_unique_index(const RangeVar *range)
 	HeapTuple tuple;
 	bool unique = false;
 
-	if (!is_own_range(range))
-		return false;
 	tuple = SearchSysCache1(INDEXRELID,
 							ObjectIdGetDatum(RangeVarGetRelid(range, NoLock, true)));
 	if (HeapTupleIsValid(tuple))
 	{
-		unique = ((Form_pg_index) GETSTRUCT(tuple))->indisunique;
+		Form_pg_index index = (Form_pg_index) GETSTRUCT(tuple);
+
+		unique = index->indisunique && (is_own_relation(index->indrelid) ||
+										payguard_guard_is_guarded(index->indrelid));
 		ReleaseSysCache(tuple);
 	}
 	return unique;
@@ -669,17 +710,22 @@ is_own_object(Node *object, ObjectType type)
 	}
 }
 
-/*
- * refuse_ddl raises PY902; detail: a sentence.
- */
 static void
 refuse_ddl(const char *detail)
+{
+	payguard_refuse_ddl(detail, "A superuser who knows the consequences can set "
+								"payguard.allow_unsafe_ddl = on in the session.");
+}
+
+/*
+ * payguard_refuse_ddl raises PY902; detail and hint: sentences.
+ */
+void
+payguard_refuse_ddl(const char *detail, const char *hint)
 {
 	Refusal refusal;
 
 	payguard_refuse(&refusal, ERR_UNSAFE_DDL,
-					"this command would take away payguard's protection", detail,
-					"A superuser who knows the consequences can set "
-					"payguard.allow_unsafe_ddl = on in the session.");
+					"this command would take away payguard's protection", detail, hint);
 	payguard_raise(&refusal);
 }

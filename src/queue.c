@@ -27,7 +27,7 @@
 #include "payguard.h"
 
 #define MAX_TRIES 10		/* of what certainly did not reach the channel */
-#define EXPIRED_AT_ONCE 100 /* leases dealt with by one claim */
+#define EXPIRED_AT_ONCE 100 /* leases dealt with by one claim, at most */
 #define EQ "OPERATOR(pg_catalog.=)"
 #define LE "OPERATOR(pg_catalog.<=)"
 
@@ -113,7 +113,7 @@ static const Statement take_leased = {
 	"tasks",
 	CMD_UPDATE};
 
-static void expire_leases(TimestampTz now);
+static int expire_leases(TimestampTz now, int max);
 static void lose(Order *order, const Task *task);
 static int lease_some(Datum *values, const char *nulls, Datum **leased);
 static void drop_late(const Task *late);
@@ -179,7 +179,7 @@ payguard_claim_tasks(PG_FUNCTION_ARGS)
 	check_filters(fcinfo);
 	InitMaterializedSRF(fcinfo, 0);
 	payguard_request_begin("claim_tasks()");
-	expire_leases(now);
+	expire_leases(now, EXPIRED_AT_ONCE);
 	/* where all that was due came too late, or its order was taken, there may be more behind it */
 	while ((nleased = lease_some(values, nulls, &leased)) == 0)
 	{
@@ -322,26 +322,45 @@ check_kind(const text *kind)
 					 "Use charge, query, close, refund or query_refund.");
 }
 
+PG_FUNCTION_INFO_V1(payguard_expire_leases);
+
+/*
+ * expire_leases(max) → int: does what a claim does first, for when no worker comes: takes away
+ * leases whose time is over, and returns how many. Errors: 22004, 22023.
+ */
+Datum
+payguard_expire_leases(PG_FUNCTION_ARGS)
+{
+	int max = payguard_arg_max(ARG(0), "max");
+	int expired;
+
+	payguard_request_begin("expire_leases()");
+	expired = expire_leases(GetCurrentTimestamp(), max);
+	payguard_store_end(STORE_WRITE);
+	PG_RETURN_INT32(expired);
+}
+
 /*
  * expire_leases takes leases away whose time is over, of orders that nobody is working on. What
  * is left of leases that were given up can be many dead rows: so it looks, as claims do, at what
  * has expired since the last time, and at all at most a twentieth of the time.
  */
-static void
-expire_leases(TimestampTz now)
+static int
+expire_leases(TimestampTz now, int max)
 {
 	bool all = now >= leases_seen.look_again_at || leases_seen.until > now ||
 			   leases_seen.look_again_at - now > 5 * USECS_PER_SEC;
-	Datum values[3] = {TimestampTzGetDatum(now), Int64GetDatum(EXPIRED_AT_ONCE),
+	Datum values[3] = {TimestampTzGetDatum(now), Int64GetDatum(max),
 					   TimestampTzGetDatum(all ? DT_NOBEGIN : leases_seen.until)};
 	Lease *expired;
+	int done = 0;
 	int n = payguard_store_list(&payguard_leases, &expired_leases, values,
 								(void **) &expired);
 
 	if (all)
 		leases_seen.look_again_at =
 			now + Min(20 * (GetCurrentTimestamp() - now), 5 * USECS_PER_SEC);
-	leases_seen.until = n < EXPIRED_AT_ONCE ? now : expired[n - 1].leased_until;
+	leases_seen.until = n < max ? now : expired[n - 1].leased_until;
 
 	for (int i = 0; i < n; i++)
 	{
@@ -360,9 +379,11 @@ expire_leases(TimestampTz now)
 		if (payguard_store_lock(&payguard_tasks, TASK_BY_ID, &task_like, &task))
 			lose(&order, &task);
 		payguard_store_delete(&payguard_leases, &lease);
+		done++;
 	}
 	if (n > 0)
 		payguard_store_refresh();
+	return done;
 }
 
 /*

@@ -283,7 +283,7 @@ payguard_refund_order(PG_FUNCTION_ARGS)
 		payguard_raise(&refusal);
 	}
 	payguard_store_refresh();
-	if (order.payment_id == NULL || !payguard_payment_find(order.payment_id, &payment))
+	if (order.payment_id == NULL || !payguard_payment_reread(order.payment_id, &payment))
 	{
 		payguard_refuse(&refusal, ERR_PAYMENT_NOT_FOUND,
 						psprintf("order \"%s\" has not been paid", payguard_str(order_id)),
@@ -797,6 +797,14 @@ payguard_refund_report(Order *order, const Report *report, Refund *refund,
 				   "The channel's refund belongs to another refund.", applied);
 		return;
 	}
+	if (report->txn_id && refund->reversal_kind &&
+		!payguard_text_equal(report->txn_id, refund->channel_refund_id))
+	{
+		/* its id is all that tells a reversal repeated from a new one */
+		contradict(refund, report, "refund_mismatch",
+				   "The channel made it under another id.", applied);
+		return;
+	}
 	switch (report->status)
 	{
 		case CHANNEL_SUCCEEDED:
@@ -1046,7 +1054,7 @@ payguard_record_reversal(PG_FUNCTION_ARGS)
 		.channel_time = NO_TIME,
 	};
 	Payment payment;
-	Order order;
+	Order order = {0};
 	Refund refund = {.completed_at = NO_TIME};
 	Applied applied;
 
@@ -1057,8 +1065,9 @@ payguard_record_reversal(PG_FUNCTION_ARGS)
 	payguard_evidence_begin("record_reversal()");
 	if (payguard_refund_find_reversed(channel, txn_id, &payment))
 		payguard_payment_lock(payment.payment_id, &order, &payment);
-	/* once more: while we waited, it may have become a second name of another */
-	if (payguard_refund_find_reversed(channel, txn_id, &payment))
+	/* once more: while we waited, it may have become a second name of another, or another order's */
+	if (order.order_id && payguard_refund_find_reversed(channel, txn_id, &payment) &&
+		payguard_text_equal(payment.order_id, order.order_id))
 	{
 		payguard_refund_reverse(&order, &payment, &report, &refund, &applied);
 		payguard_store_end(STORE_WRITE);
@@ -1448,6 +1457,8 @@ refund_result(FunctionCallInfo fcinfo, const Refund *refund, bool replayed,
 		known ? payguard_machine_name(&payguard_refund_machine, refund->status) : NULL;
 	int i = 0;
 
+	if (replayed)
+		payguard_count_replay();
 	values[i++] = PointerGetDatum(payguard_text(recorded ? "recorded" : status));
 	nulls[i] = refund->refund_id == NULL;
 	values[i++] = UUIDPGetDatum(refund->refund_id);

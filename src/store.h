@@ -137,6 +137,7 @@ extern bool payguard_store_try(void (*write)(void *), void *argument);
 extern Datum payguard_store_result(int row, int column, bool *isnull);
 extern void payguard_store_put_results(Tuplestorestate *store, TupleDesc desc);
 extern void payguard_store_make_durable(const void *row);
+extern void payguard_store_make_all_durable(void);
 extern bool payguard_store_has_user_triggers(const Table *table);
 extern bool payguard_store_expects(const char *relation, CmdType operation);
 extern Datum payguard_store_row_datum(const Table *table, const void *row,

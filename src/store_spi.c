@@ -372,7 +372,8 @@ payguard_store_execute(const Statement *statement, Datum *values, const char *nu
 
 /*
  * payguard_store_try writes in a subtransaction; false: a unique key was taken, and nothing of
- * it has been written.
+ * it has been written. Raises 40001 where that is by a row which REPEATABLE READ or SERIALIZABLE
+ * cannot see.
  */
 bool
 payguard_store_try(void (*write)(void *), void *argument)
@@ -401,6 +402,11 @@ payguard_store_try(void (*write)(void *), void *argument)
 		RollbackAndReleaseCurrentSubTransaction();
 		if (error->sqlerrcode != ERRCODE_UNIQUE_VIOLATION)
 			ReThrowError(error);
+		/* the row that took it cannot be seen, so whoever looks for it would look for ever */
+		if (IsolationUsesXactSnapshot())
+			ereport(ERROR,
+					(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+					 errmsg("could not serialize access due to concurrent update")));
 		written = false;
 	}
 	PG_END_TRY();
@@ -464,6 +470,20 @@ payguard_store_make_durable(const void *row)
 	 */
 	if (synchronous_commit > SYNCHRONOUS_COMMIT_LOCAL_FLUSH && SyncRepRequested())
 		wait_for_standby(Max(commit, GetFlushRecPtr(NULL)));
+}
+
+/*
+ * payguard_store_make_all_durable does the same for everything that was committed before this
+ * transaction's last write.
+ */
+void
+payguard_store_make_all_durable(void)
+{
+	if (synchronous_commit == SYNCHRONOUS_COMMIT_OFF || XLogRecPtrIsInvalid(XactLastRecEnd))
+		return;
+	XLogFlush(XactLastRecEnd);
+	if (synchronous_commit > SYNCHRONOUS_COMMIT_LOCAL_FLUSH && SyncRepRequested())
+		wait_for_standby(XactLastRecEnd);
 }
 
 /*

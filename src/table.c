@@ -235,9 +235,11 @@ static const Field alert_fields[N_ALERT_FIELDS] = {
 	[ALERT_F_OPENED_AT] = COLUMN(Alert, opened_at, FIELD_TIME),
 	[ALERT_F_ACKNOWLEDGED_AT] = COLUMN(Alert, acknowledged_at, FIELD_TIME),
 	[ALERT_F_ACKNOWLEDGED_BY] = COLUMN(Alert, acknowledged_by, FIELD_TEXT),
+	[ALERT_F_ACKNOWLEDGED_NOTE] = COLUMN(Alert, acknowledged_note, FIELD_TEXT),
 	[ALERT_F_RESOLVED_AT] = COLUMN(Alert, resolved_at, FIELD_TIME),
 	[ALERT_F_RESOLVED_BY] = COLUMN(Alert, resolved_by, FIELD_TEXT),
 	[ALERT_F_NOTE] = COLUMN(Alert, note, FIELD_TEXT),
+	[ALERT_F_NOTIFIED_AT] = COLUMN(Alert, notified_at, FIELD_TIME),
 };
 
 static const Key alert_keys[] = {

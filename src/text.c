@@ -70,6 +70,20 @@ payguard_str(const text *value)
 }
 
 /*
+ * payguard_list_has tells whether a list of C strings has one.
+ */
+bool
+payguard_list_has(const List *list, const char *string)
+{
+	ListCell *cell;
+
+	foreach (cell, list)
+		if (strcmp(lfirst(cell), string) == 0)
+			return true;
+	return false;
+}
+
+/*
  * payguard_money writes an amount for messages: minor units and the currency.
  */
 const char *

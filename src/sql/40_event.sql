@@ -56,6 +56,11 @@ BEGIN
       FROM payguard.alerts a
       WHERE a.order_id = order_timeline.order_id
       UNION ALL
+      SELECT a.acknowledged_at, 'alert_acknowledged.' || a.kind, NULL, NULL, NULL, a.payment_id, a.refund_id,
+             a.acknowledged_by, jsonb_build_object('note', a.acknowledged_note), NULL
+      FROM payguard.alerts a
+      WHERE a.order_id = order_timeline.order_id AND a.acknowledged_at IS NOT NULL
+      UNION ALL
       SELECT a.resolved_at, 'alert_resolved.' || a.kind, NULL, NULL, NULL, a.payment_id, a.refund_id,
              a.resolved_by, jsonb_build_object('note', a.note), NULL
       FROM payguard.alerts a

@@ -26,6 +26,7 @@ CREATE UNIQUE INDEX tasks_of_payment ON payguard.tasks (payment_id, kind) WHERE 
 CREATE UNIQUE INDEX tasks_of_refund ON payguard.tasks (refund_id, kind) WHERE refund_id IS NOT NULL;
 -- Claiming changes no column of an index: it is a HOT update.
 CREATE INDEX tasks_due ON payguard.tasks (run_at, task_id);
+CREATE INDEX tasks_dead ON payguard.tasks (task_id) WHERE dead_at IS NOT NULL;
 
 -- Who works on which order. One lease of an order: its tasks run one at a time.
 CREATE TABLE payguard.leases (
@@ -105,6 +106,12 @@ LANGUAGE C VOLATILE SECURITY DEFINER;
 COMMENT ON FUNCTION payguard.claim_tasks(text, integer, interval, text[], text[]) IS
   'Due tasks for a worker, held until their lease is over; one of each order at a time';
 
+CREATE FUNCTION payguard.expire_leases("max" integer DEFAULT 1000) RETURNS integer
+AS 'MODULE_PATHNAME', 'payguard_expire_leases'
+LANGUAGE C VOLATILE SECURITY DEFINER;
+COMMENT ON FUNCTION payguard.expire_leases(integer) IS
+  'Part of maintain(): takes away leases whose time is over, as a claim does';
+
 CREATE FUNCTION payguard.complete_task(task_id bigint, lease_token uuid, channel_status text,
   channel_txn_id text DEFAULT NULL, amount bigint DEFAULT NULL, currency text DEFAULT NULL,
   code text DEFAULT NULL, message text DEFAULT NULL)
@@ -146,24 +153,40 @@ COMMENT ON FUNCTION payguard.query_payment(uuid) IS 'Has the channel asked about
 -- Alerts: what a person must look at.
 CREATE SEQUENCE payguard.alerts_alert_id_seq CACHE 1;
 CREATE TABLE payguard.alerts (
-  alert_id        bigint PRIMARY KEY DEFAULT nextval('payguard.alerts_alert_id_seq'),
-  kind            text COLLATE "C" NOT NULL,
-  severity        text COLLATE "C" NOT NULL,
-  cause           text COLLATE "C" NOT NULL,
-  order_id        text COLLATE "C",
-  payment_id      uuid,
-  refund_id       uuid,
-  task_id         bigint,
-  details         jsonb,
-  opened_at       timestamptz NOT NULL,
-  acknowledged_at timestamptz,
-  acknowledged_by text COLLATE "C",
-  resolved_at     timestamptz,
-  resolved_by     text COLLATE "C",
-  note            text
+  alert_id          bigint PRIMARY KEY DEFAULT nextval('payguard.alerts_alert_id_seq'),
+  kind              text COLLATE "C" NOT NULL,
+  severity          text COLLATE "C" NOT NULL,
+  cause             text COLLATE "C" NOT NULL,
+  order_id          text COLLATE "C",
+  payment_id        uuid,
+  refund_id         uuid,
+  task_id           bigint,
+  details           jsonb,
+  opened_at         timestamptz NOT NULL,
+  acknowledged_at   timestamptz,
+  acknowledged_by   text COLLATE "C",
+  acknowledged_note text,
+  resolved_at       timestamptz,
+  resolved_by       text COLLATE "C",
+  note              text,
+  notified_at       timestamptz
 );
 ALTER SEQUENCE payguard.alerts_alert_id_seq OWNED BY payguard.alerts.alert_id;
 COMMENT ON TABLE payguard.alerts IS 'What a person must look at; one open alert per kind and cause';
 COMMENT ON COLUMN payguard.alerts.severity IS 'info, warning or critical';
+COMMENT ON COLUMN payguard.alerts.note IS 'Why it was resolved';
 CREATE UNIQUE INDEX alerts_open ON payguard.alerts (kind, cause) WHERE resolved_at IS NULL;
 CREATE INDEX alerts_order_id ON payguard.alerts (order_id);
+CREATE INDEX alerts_to_notify ON payguard.alerts (alert_id) WHERE notified_at IS NULL;
+
+CREATE FUNCTION payguard.acknowledge_alert(alert_id bigint, note text) RETURNS payguard.alerts
+AS 'MODULE_PATHNAME', 'payguard_acknowledge_alert'
+LANGUAGE C VOLATILE SECURITY DEFINER;
+COMMENT ON FUNCTION payguard.acknowledge_alert(bigint, text) IS
+  'A person looks into an alert, which stays open';
+
+CREATE FUNCTION payguard.resolve_alert(alert_id bigint, note text) RETURNS payguard.alerts
+AS 'MODULE_PATHNAME', 'payguard_resolve_alert'
+LANGUAGE C VOLATILE SECURITY DEFINER;
+COMMENT ON FUNCTION payguard.resolve_alert(bigint, text) IS
+  'A person has dealt with an alert. What still holds is raised again by maintain()';

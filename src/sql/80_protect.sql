@@ -13,7 +13,7 @@ AS $$
   VALUES ('orders'), ('channels'), ('payments'), ('events'), ('notifications'), ('deadlines'),
     ('refunds'), ('refund_balances'), ('tasks'), ('leases'),
     ('finished_tasks'), ('alerts'), ('policies'), ('customers'), ('approvals'),
-    ('settlement_lines')
+     ('settlement_lines'), ('counter_samples'), ('consumers'), ('totals'), ('maintenance')
 $$;
 COMMENT ON FUNCTION payguard.own_tables() IS 'The names of payguard''s tables';
 
@@ -67,6 +67,12 @@ END
 $do$;
 COMMENT ON FUNCTION payguard.own_columns() IS 'The columns that payguard''s tables were made with';
 
+CREATE FUNCTION payguard.guard_problems(OUT guard text, OUT problem text) RETURNS SETOF record
+AS 'MODULE_PATHNAME', 'payguard_guard_problems'
+LANGUAGE C STABLE;
+COMMENT ON FUNCTION payguard.guard_problems() IS
+  'What is wrong with the guards on the application''s tables; the rows are not read';
+
 CREATE FUNCTION payguard.broken_guards() RETURNS TABLE (guard text, problem text)
 LANGUAGE sql STABLE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
@@ -92,6 +98,9 @@ AS $$
       ('notifications_pkey', 'CREATE UNIQUE INDEX notifications_pkey ON payguard.notifications USING btree (channel, event_id)'),
       ('tasks_of_payment', 'CREATE UNIQUE INDEX tasks_of_payment ON payguard.tasks USING btree (payment_id, kind) WHERE (refund_id IS NULL)'),
       ('tasks_of_refund', 'CREATE UNIQUE INDEX tasks_of_refund ON payguard.tasks USING btree (refund_id, kind) WHERE (refund_id IS NOT NULL)'),
+      ('consumers_pkey', 'CREATE UNIQUE INDEX consumers_pkey ON payguard.consumers USING btree (consumer)'),
+      ('totals_pkey', 'CREATE UNIQUE INDEX totals_pkey ON payguard.totals USING btree (bucket, subject, channel, currency, status)'),
+      ('maintenance_pkey', 'CREATE UNIQUE INDEX maintenance_pkey ON payguard.maintenance USING btree (duty)'),
       ('policies_pkey', 'CREATE UNIQUE INDEX policies_pkey ON payguard.policies USING btree (currency, min_amount)'),
       ('customers_pkey', 'CREATE UNIQUE INDEX customers_pkey ON payguard.customers USING btree (customer_id)'),
       ('approvals_of_order', 'CREATE UNIQUE INDEX approvals_of_order ON payguard.approvals USING btree (order_id) WHERE ((subject = ''order''::text) AND (status <> ''void''::text))'),
@@ -99,6 +108,8 @@ AS $$
       ('approvals_of_finding', 'CREATE UNIQUE INDEX approvals_of_finding ON payguard.approvals USING btree (alert_id) WHERE ((subject = ''finding''::text) AND (status <> ''void''::text))'),
       ('alerts_open', 'CREATE UNIQUE INDEX alerts_open ON payguard.alerts USING btree (kind, cause) WHERE (resolved_at IS NULL)')
   )
+  SELECT g.guard, g.problem FROM payguard.guard_problems() g
+  UNION ALL
   SELECT 'table ' || name, 'is missing' FROM own WHERE oid IS NULL
   UNION ALL
   SELECT 'table ' || name, 'forces row security' FROM own WHERE relforcerowsecurity
@@ -188,7 +199,7 @@ AS $$
         AND (p.probin <> '$libdir/payguard' OR p.prosrc !~ ('^payguard_' || p.proname || '(_[0-9_]+)?$'))))
 $$;
 COMMENT ON FUNCTION payguard.broken_guards() IS
-  'What protects payguard''s tables and is missing, disabled or replaced; part of verify()';
+  'What protects payguard''s tables and guarded ones and is missing, disabled or replaced; part of verify()';
 
 CREATE FUNCTION payguard.check_ddl_start() RETURNS event_trigger
 AS 'MODULE_PATHNAME', 'payguard_check_ddl_start'
@@ -211,14 +222,16 @@ CREATE EVENT TRIGGER payguard_ddl_start ON ddl_command_start
                'CREATE AGGREGATE', 'CREATE RULE', 'CREATE SCHEMA', 'CREATE TABLE',
                'CREATE TABLE AS', 'SELECT INTO', 'CREATE FOREIGN TABLE', 'CREATE VIEW',
                'CREATE MATERIALIZED VIEW', 'CREATE TRIGGER', 'DROP INDEX', 'DROP TRIGGER',
-               'DROP TABLE', 'DROP EXTENSION', 'DROP LANGUAGE', 'DROP SCHEMA', 'DROP OWNED')
+               'DROP TABLE', 'DROP TYPE', 'DROP DOMAIN', 'DROP EXTENSION', 'DROP LANGUAGE',
+               'DROP SCHEMA', 'DROP OWNED')
   EXECUTE FUNCTION payguard.check_ddl_start();
 CREATE EVENT TRIGGER payguard_ddl_end ON ddl_command_end
   WHEN TAG IN ('ALTER TABLE', 'ALTER INDEX', 'ALTER TRIGGER', 'ALTER RULE', 'ALTER VIEW',
-               'ALTER MATERIALIZED VIEW', 'ALTER FOREIGN TABLE', 'ALTER EXTENSION',
-               'CREATE RULE', 'CREATE SCHEMA', 'CREATE TABLE', 'CREATE FOREIGN TABLE',
-               'CREATE TRIGGER', 'DROP INDEX', 'DROP TRIGGER', 'DROP TABLE', 'DROP EXTENSION',
-               'DROP LANGUAGE', 'DROP SCHEMA', 'DROP OWNED')
+               'ALTER MATERIALIZED VIEW', 'ALTER FOREIGN TABLE', 'ALTER EXTENSION', 'ALTER TYPE',
+               'ALTER SCHEMA', 'CREATE RULE', 'CREATE SCHEMA', 'CREATE TABLE',
+               'CREATE FOREIGN TABLE', 'CREATE TRIGGER', 'DROP INDEX', 'DROP TRIGGER',
+               'DROP TABLE', 'DROP TYPE', 'DROP DOMAIN', 'DROP EXTENSION', 'DROP LANGUAGE',
+               'DROP SCHEMA', 'DROP OWNED')
   EXECUTE FUNCTION payguard.check_ddl_end();
 ALTER EVENT TRIGGER payguard_ddl_start ENABLE ALWAYS;
 ALTER EVENT TRIGGER payguard_ddl_end ENABLE ALWAYS;

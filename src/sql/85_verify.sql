@@ -98,7 +98,8 @@ AS $$
   FROM payguard.notifications n
   WHERE n.result = 'contradicting' AND NOT EXISTS (
     SELECT FROM payguard.alerts a
-    WHERE a.payment_id = n.payment_id OR a.refund_id = n.refund_id OR a.cause = n.event_id)
+    -- the alert may be about the charge that the message's payment is a second name of
+    WHERE a.order_id = n.order_id OR a.cause = n.event_id)
   -- I5: versions ascend by one, the status follows the graph
   UNION ALL
   SELECT 'I5', 'order ' || order_id,
@@ -240,6 +241,12 @@ AS $$
     WHERE a.subject = 'refund' AND a.refund_id = r.refund_id AND a.status = 'open')
   UNION ALL
   SELECT 'I10', guard, problem FROM payguard.broken_guards()
+  UNION ALL
+  SELECT 'I10', guard, problem FROM payguard.lost_guards()
+  UNION ALL
+  SELECT 'I10', format('table %s', t.table_oid::regclass), 'has ' || payguard.guard_bad_rows(t.table_oid)
+  FROM payguard.guard_triggers() t
+  WHERE payguard.guard_bad_rows(t.table_oid) IS NOT NULL
 $$;
 COMMENT ON FUNCTION payguard.verify() IS
   'One row for each violation of payguard''s promises; none on a sound database';

@@ -58,16 +58,38 @@ AS $$
     ('operator', false, 'payguard.expire_orders(integer)'),
     ('operator', false, 'payguard.match_notifications(integer)'),
     ('operator', false, 'payguard.order_status(text)'),
+    ('operator', false, 'payguard.maintain(integer)'),
+    ('operator', false, 'payguard.acknowledge_alert(bigint,text)'),
+    ('operator', false, 'payguard.resolve_alert(bigint,text)'),
+    ('operator', false, 'payguard.drop_consumer(text)'),
+    ('operator', false, 'payguard.reset_counters()'),
+    ('operator', false, 'payguard.payment_rates(interval,text)'),
+    ('operator', false, 'payguard.read_counters()'),
+    ('operator', false, 'payguard.consumer_lags()'),
+    ('consumer', true,  'payguard.read_events(text,integer)'),
+    ('consumer', false, 'payguard.commit_events(text,bigint,bigint)'),
     ('auditor',  true,  'payguard.verify()'),
     ('auditor',  false, 'payguard.broken_guards()'),
     ('auditor',  false, 'payguard.state_transitions()'),
     ('auditor',  false, 'payguard.decisions()'),
     ('auditor',  false, 'payguard.order_status(text)'),
     ('auditor',  false, 'payguard.order_timeline(text)'),
+    ('auditor',  false, 'payguard.payment_rates(interval,text)'),
+    ('auditor',  false, 'payguard.read_counters()'),
+    ('auditor',  false, 'payguard.consumer_lags()'),
+    ('auditor',  false, 'payguard.guard_problems()'),
+    ('auditor',  false, 'payguard.lost_guards()'),
+    ('auditor',  false, 'payguard.guard_bad_rows(regclass)'),
+    ('auditor',  false, 'payguard.guard_triggers()'),
+    ('auditor',  false, 'payguard.guard_settings(oid)'),
+    ('owner',    true,  'payguard.guard_table(regclass,text,jsonb,text,text[],text[],text[],text[],text,text[],text[],boolean)'),
+    ('owner',    false, 'payguard.unguard_table(regclass)'),
+    ('owner',    false, 'payguard.guard_triggers()'),
+    ('owner',    false, 'payguard.guard_settings(oid)'),
     ('delegate', true,  'payguard.current_actor()')
 $$;
 COMMENT ON FUNCTION payguard.access_functions() IS
-  'The functions of each access; an operator may also read alerts, dead_tasks, approvals, policies and settlement_lines, into which he may load statements; an auditor all tables';
+  'The functions of each access; an operator may also read alerts, dead_tasks, approvals, policies, metrics and settlement_lines, into which he may load statements, a consumer the outbox, an owner guards, an auditor all tables';
 
 CREATE FUNCTION payguard.role_access(OUT role name, OUT access text) RETURNS SETOF record
 LANGUAGE sql STABLE
@@ -94,13 +116,19 @@ BEGIN
     EXECUTE format('GRANT EXECUTE ON ROUTINE %s TO %I', f::regprocedure, role);
   END LOOP;
   IF access IN ('operator', 'auditor') THEN
-    EXECUTE format('GRANT SELECT ON payguard.alerts, payguard.dead_tasks, payguard.approvals, payguard.policies TO %I', role);
+    EXECUTE format('GRANT SELECT ON payguard.alerts, payguard.dead_tasks, payguard.approvals, payguard.policies, payguard.metrics, payguard.stat_counters TO %I', role);
+  END IF;
+  IF access IN ('consumer', 'auditor') THEN
+    EXECUTE format('GRANT SELECT ON payguard.outbox TO %I', role);
   END IF;
   IF access = 'operator' THEN
     -- all but what the database fills in
     EXECUTE format('GRANT SELECT, INSERT (channel, kind, channel_status, channel_txn_id, channel_refund_id, payment_id, '
                    'order_id, refund_id, amount, currency, channel_time) ON payguard.settlement_lines TO %I', role);
     EXECUTE format('GRANT USAGE ON SEQUENCE payguard.settlement_lines_line_id_seq TO %I', role);
+  END IF;
+  IF access IN ('owner', 'auditor') THEN
+    EXECUTE format('GRANT SELECT ON payguard.guards TO %I', role);
   END IF;
   IF access = 'auditor' THEN
     FOR f IN SELECT payguard.own_tables() LOOP
@@ -148,7 +176,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION payguard.grant_access(name, text) IS
-  'Gives a role an access: checkout, cashier, channel, operator, auditor or delegate';
+  'Gives a role an access: checkout, cashier, channel, operator, consumer, auditor, owner (of tables to guard) or delegate';
 
 CREATE FUNCTION payguard.revoke_access(role name, access text) RETURNS void
 LANGUAGE plpgsql
@@ -205,3 +233,7 @@ BEGIN
   END LOOP;
 END
 $$;
+
+-- Whoever adds a partition to a guarded table makes its triggers. They can only refuse, and an
+-- event trigger leaves putting them on by hand to superusers.
+GRANT EXECUTE ON FUNCTION payguard.guard(), payguard.guard_truncate() TO PUBLIC;

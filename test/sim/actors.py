@@ -62,21 +62,26 @@ class Database:
         name = sql.split("payguard.")[1].split("(")[0]
         for _ in range(20):
             try:
-                row = self.rows(sql, *values)[0]
+                rows = self.rows(sql, *values)
             except psycopg2.Error as error:
                 code = error.pgcode or "none"
                 self.counts[f"sqlstate {code}"] += 1
+                if code.startswith("PY"):
+                    self.counts[f"refusal {error.diag.constraint_name}"] += 1
                 if code in RETRIED:
                     continue
                 if is_evidence or not code.startswith("PY"):
                     self.counts[f"unexpected {name} {code} {str(error).splitlines()[0]}"] += 1
                 raise Refused(code) from error
             self.counts["calls"] += 1
-            if row.get("outcome"):
-                self.counts[f"outcome {row['outcome']}"] += 1
-            if row.get("replayed"):
-                self.counts["replays"] += 1
-            return row
+            for row in rows:
+                if row.get("outcome"):
+                    self.counts[f"outcome {row['outcome']}"] += 1
+                if row.get("replayed"):
+                    self.counts["replays"] += 1
+                elif name in ("try_pay_order", "pay_orders"):
+                    self.counts[f"refusal {row['outcome']}"] += 1  # or "paid"
+            return rows[0]
         raise Refused("40001")
 
 
@@ -420,8 +425,9 @@ class Operator:
 
     def work(self):
         """One round."""
-        self.ask("SELECT payguard.expire_orders(50) AS expired")
-        self.ask("SELECT payguard.match_notifications(50) AS matched")
+        failed = self.ask("SELECT string_agg(problem, '; ') AS problem FROM payguard.maintain(50)")
+        if failed["problem"]:
+            self.counts[f"unexpected in maintain: {failed['problem']}"] += 1
         for refund in self.refunds("awaiting_approval"):
             self.decide(refund)
         for refund in self.refunds("failed"):

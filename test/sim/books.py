@@ -137,3 +137,65 @@ class Comparison:
 
         return [("received", total(self.charges.values()), total(self.received)),
                 ("returned", total(self.refunds.values()), total(self.returned))]
+
+
+def counters(database):
+    """→ what payguard has counted, by name: replays, and refusals by reason."""
+    return {row["reason"] or row["counter"]: row["value"]
+            for row in database.rows("SELECT * FROM payguard.stat_counters") if row["value"]}
+
+
+def counter_differences(database, counts):
+    """→ where payguard's counters are not what everybody together has seen, as lines of text.
+
+    A serializable transaction may fail at its commit, when its answer has been counted.
+    """
+    counted = counters(database)
+    names = set(counted) | {name[8:] for name in counts if name.startswith("refusal ")}
+    differences = []
+    for name in sorted(names - {"paid"}):
+        seen = counts["replays" if name == "replays" else f"refusal {name}"]
+        if not seen <= counted.get(name, 0) <= seen + counts["sqlstate 40001"]:
+            differences.append(f"{name}: {counted.get(name, 0)} counted, {seen} seen")
+    return differences
+
+
+METRICS = """
+    WITH recount (name, labels, value) AS (
+      SELECT 'payguard_payments_total',
+             jsonb_build_object('channel', channel, 'currency', currency, 'status', status), count(*)
+      FROM payguard.payments WHERE status = 'succeeded' GROUP BY channel, currency, status
+      UNION ALL
+      SELECT 'payguard_payments_total',
+             jsonb_build_object('channel', channel, 'currency', currency, 'status', 'started'), count(*)
+      FROM payguard.payments WHERE request_kind IN ('start', 'request') GROUP BY channel, currency
+      UNION ALL
+      SELECT 'payguard_payments_total',
+             jsonb_build_object('channel', p.channel, 'currency', p.currency, 'status', e.to_status), count(*)
+      FROM payguard.payments p JOIN payguard.events e USING (payment_id)
+      WHERE e.kind IN ('payment.failed', 'payment.surplus') GROUP BY p.channel, p.currency, e.to_status
+      UNION ALL
+      SELECT 'payguard_refunds_total',
+             jsonb_build_object('channel', r.channel, 'currency', r.currency, 'status', e.to_status), count(*)
+      FROM payguard.refunds r JOIN payguard.events e USING (refund_id)
+      WHERE e.from_status IS DISTINCT FROM e.to_status GROUP BY r.channel, r.currency, e.to_status
+      UNION ALL
+      SELECT 'payguard_orders_total', jsonb_build_object('status', 'cancelled'), count(*)
+      FROM payguard.events WHERE kind = 'order.cancelled' HAVING count(*) > 0
+      UNION ALL
+      SELECT 'payguard_events_total', jsonb_build_object('kind', kind), count(*)
+      FROM payguard.events GROUP BY kind
+      UNION ALL
+      SELECT 'payguard_alerts_open', jsonb_build_object('kind', kind, 'severity', severity), count(*)
+      FROM payguard.alerts WHERE resolved_at IS NULL GROUP BY kind, severity)
+    SELECT r.name, r.labels::text, r.value AS recount, m.value AS metric
+    FROM recount r LEFT JOIN payguard.metrics m USING (name, labels)
+    WHERE m.value IS DISTINCT FROM r.value"""
+
+
+def metric_differences(database):
+    """→ the metrics that are not what the tables say."""
+    while database.rows("SELECT sum(done) AS n FROM payguard.maintain()"
+                        " WHERE duty IN ('count_events', 'close_alerts')")[0]["n"]:
+        pass
+    return [str(row) for row in database.rows(METRICS)]

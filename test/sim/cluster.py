@@ -14,6 +14,7 @@ fsync = off
 max_connections = 100
 max_prepared_transactions = 10
 shared_buffers = 256MB
+shared_preload_libraries = 'payguard'
 deadlock_timeout = 200ms
 """
 
@@ -21,7 +22,8 @@ deadlock_timeout = 200ms
 class Cluster:
     """As a context manager: initdb and pg_ctl are looked for in PATH. SIGTERM ends it, too."""
 
-    def __init__(self):
+    def __init__(self, *settings):
+        self.settings = settings
         self.folder = tempfile.mkdtemp(prefix="payguard-sim.")
         self.data = os.path.join(self.folder, "data")
         self.log = os.path.join(self.folder, "server.log")
@@ -34,7 +36,8 @@ class Cluster:
                      "--locale=C.UTF-8", "--no-sync")
             with open(os.path.join(self.data, "postgresql.conf"), "a", encoding="utf-8") as conf:
                 conf.write(SETTINGS.format(socket=self.folder))
-            self.run("pg_ctl", "-D", self.data, "-l", self.log, "-w", "start")
+                conf.writelines(setting + "\n" for setting in self.settings)
+            self.start()
         except BaseException:
             self.__exit__(None, None, None)
             raise
@@ -45,6 +48,13 @@ class Cluster:
             subprocess.run(["pg_ctl", "-D", self.data, "-m", "immediate", "-w", "stop"],
                            stdout=subprocess.DEVNULL, check=False)
         shutil.rmtree(self.folder, ignore_errors=True)
+
+    def start(self):
+        self.run("pg_ctl", "-D", self.data, "-l", self.log, "-w", "start")
+
+    def crash(self):
+        """Stops the server as if the machine had failed."""
+        self.run("pg_ctl", "-D", self.data, "-m", "immediate", "-w", "stop")
 
     @staticmethod
     def run(*command):

@@ -206,6 +206,8 @@ class Simulation:
         self.deviations["the books agree"] = self.comparison.differences()
         for name, sql in books.ORACLES.items():
             self.deviations[name] = [str(row) for row in self.database.rows(sql)]
+        self.deviations["the counters agree"] = books.counter_differences(self.database, self.counts)
+        self.deviations["the metrics are a recount"] = books.metric_differences(self.database)
         self.deviations["no unexpected error"] = [
             f"{name}: {times}" for name, times in self.counts.items()
             if name.startswith("unexpected")]
@@ -237,6 +239,7 @@ class Simulation:
                f"{self.faults:.0%} faulty; load {self.seconds['load']:.0f} s, "
                f"drain {self.seconds['drain']:.0f} s")
         yield f"calls of payguard: {self.counts['calls']}, {self.counts['replays']} replays"
+        yield f"counters: {listed(books.counters(self.database))}"
         yield f"outcomes: {counted('outcome ')}"
         yield f"refused: {counted('sqlstate ')}"
         yield f"channels' calls: {listed(calls)}; {self.counts['webhooks']} webhooks delivered"

@@ -30,6 +30,14 @@ INSERT INTO contract VALUES
   ('channel_drivers(OUT channel text, OUT driver text)', 'SETOF record', 's', true),
   ('call_driver(driver regproc, task payguard.task, timeout interval)', 'payguard.channel_reply', 'v', false),
   ('run_tasks(IN max_tasks integer DEFAULT 100, IN timeout interval DEFAULT ''00:00:10''::interval)', NULL, 'v', false),
+  ('maintain(max integer DEFAULT 1000)', 'TABLE(duty text, done bigint, problem text)', 'v', true),
+  ('acknowledge_alert(alert_id bigint, note text)', 'payguard.alerts', 'v', true),
+  ('resolve_alert(alert_id bigint, note text)', 'payguard.alerts', 'v', true),
+  ('reset_counters()', 'void', 'v', false),
+  ('payment_rates(period interval DEFAULT ''01:00:00''::interval, split_by text DEFAULT ''channel''::text)', 'TABLE(split text, started bigint, succeeded bigint, failed bigint, duplicates bigint, blocked bigint, success_rate numeric, failure_rate numeric, duplicate_rate numeric, baseline_success_rate numeric, baseline_failure_rate numeric, baseline_duplicate_rate numeric)', 's', true),
+  ('read_events(consumer text, max integer DEFAULT 1000)', 'TABLE(window_id bigint, event_id bigint, at timestamp with time zone, order_id text, payment_id uuid, refund_id uuid, kind text, from_status text, to_status text, version bigint, actor text, details jsonb)', 'v', true),
+  ('commit_events(consumer text, window_id bigint, event_id bigint)', 'boolean', 'v', true),
+  ('drop_consumer(consumer text)', 'boolean', 'v', true),
   ('verify()', 'TABLE(invariant text, object text, problem text)', 's', true),
   ('broken_guards()', 'TABLE(guard text, problem text)', 's', true),
   ('current_actor()', 'text', 's', false),
@@ -45,6 +53,9 @@ INSERT INTO type_columns VALUES
   ('task_answer', 'task_id bigint, lease_token uuid, channel_status text, channel_txn_id text, amount bigint, currency text, code text, message text'),
   ('channel_reply', 'channel_status text, channel_txn_id text, amount bigint, currency text, code text, message text'),
   ('order_status_result', 'order_id text, status text, advice text, message text, can_pay boolean, can_cancel boolean, retry_after interval, resume_payment_id uuid, amount bigint, currency text, refunded_amount bigint, version bigint'),
+  ('metrics', 'name text, labels jsonb, value double precision'),
+  ('stat_counters', 'counter text, reason text, value bigint, since timestamp with time zone'),
+  ('outbox', 'id bigint, aggregatetype text, aggregateid text, type text, payload jsonb, timestamp timestamp with time zone'),
   ('orders', 'order_id text, customer_id text, amount bigint, currency text, status text, closing_as text, version bigint, payment_id uuid, refunded_amount bigint, created_at timestamp with time zone, updated_at timestamp with time zone, expires_at timestamp with time zone');
 SELECT no_plan();
 -- signatures

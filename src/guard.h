@@ -1,0 +1,113 @@
+/*
+ * guard.h
+ *		What guard.c (the trigger), guard_table.c (putting it on) and guard_ddl.c (keeping
+ * it on) share.
+ *
+ * A guard is a row trigger on an application's table, whose one argument is a JSON object
+ * with its settings: they travel with the table through pg_dump.
+ */
+#ifndef PAYGUARD_GUARD_H
+#define PAYGUARD_GUARD_H
+
+#include "access/attnum.h"
+#include "executor/tuptable.h"
+#include "nodes/pg_list.h"
+#include "utils/jsonb.h"
+#include "utils/relcache.h"
+
+#define GUARD_FUNCTION "guard"
+#define GUARD_TRUNCATE_FUNCTION "guard_truncate"
+#define GUARD_TRIGGER "payguard_guard"
+#define GUARD_TRUNCATE_TRIGGER "payguard_guard_truncate"
+
+/* One state of a guarded table's graph. */
+typedef struct GuardState
+{
+	const char *name;
+	int length; /* of the name, bytes */
+	Oid label;	/* where the status is an enum: of the label */
+	bool initial;
+	bool deletable;
+	bool paid;	  /* only while payguard says that the order is paid */
+	bool success; /* `once` counts it */
+} GuardState;
+
+typedef struct GuardColumns
+{
+	int n;
+	AttrNumber *columns;
+} GuardColumns;
+
+/* A guard's settings, as parsed for one relation. */
+typedef struct Guard
+{
+	AttrNumber status;
+	Oid status_type; /* text, varchar or an enum: a domain's base type */
+	bool is_enum;
+	AttrNumber version; /* InvalidAttrNumber: none */
+	Oid version_type;
+	AttrNumber order_id;  /* InvalidAttrNumber: none */
+	GuardColumns frozen;  /* never change */
+	GuardColumns once;	  /* unique among the rows in success states */
+	GuardColumns held;	  /* once and order_id: do not change while the row is paid */
+	GuardColumns columns; /* all of the above, in the order of the settings */
+	int nstates;
+	GuardState *states;
+	bool *moves; /* [from * nstates + to] */
+	bool valid;	 /* the rows that were there have been checked */
+} Guard;
+
+/* A trigger of ours in the catalogs. */
+typedef struct GuardTrigger
+{
+	Oid trigger;
+	Oid relation;
+	Oid parent;			/* the trigger that a partition's was cloned from */
+	TransactionId xmin; /* who wrote this version of the trigger */
+	bool always;		/* it fires always, and as it was made */
+	const char *name;
+	const char *settings; /* NULL: the trigger for TRUNCATE */
+	char *schema;		  /* the relation's names; guard_ddl.c fills them in */
+	char *table;
+} GuardTrigger;
+
+/* guard.c */
+extern Guard *payguard_guard_parse(const char *settings, TupleDesc desc,
+								   const char **problem);
+extern int payguard_guard_state(const Guard *guard, Datum value, bool isnull);
+extern bool payguard_guard_order_is_paid(const Guard *guard, TupleTableSlot *slot);
+extern const char *payguard_guard_value(TupleDesc desc, AttrNumber column, Datum value,
+										bool isnull);
+extern List *payguard_guard_strings(Jsonb *settings, const char *key);
+
+/* guard_table.c */
+extern Oid payguard_guard_changing(void);
+extern void payguard_guard_cover_truncate(Oid relation);
+extern void payguard_guard_event(const char *kind, const char *schema, const char *table,
+								 Jsonb *details);
+
+/* guard_ddl.c */
+extern List *payguard_guard_triggers(bool truncate);
+extern bool payguard_guard_is_guarded(Oid relation);
+extern void payguard_guard_forget(Oid relation);
+extern GuardTrigger *payguard_guard_trigger_of(Oid relation, bool truncate);
+extern bool payguard_guard_has_once_index(Relation relation, const Guard *guard);
+extern bool payguard_guard_is_empty(Oid relation);
+extern void payguard_guard_ddl_start(Node *statement);
+extern void payguard_guard_ddl_end(Node *statement);
+extern void payguard_guard_check_made(Node *statement);
+extern void payguard_guard_refuse_drop(Oid relation);
+
+/* protect.c */
+typedef struct Identity
+{
+	Oid user;
+	int context;
+} Identity;
+
+extern Identity payguard_as_owner(void);
+extern void payguard_as_before(Identity identity);
+extern void payguard_refuse_ddl(const char *detail, const char *hint)
+	pg_attribute_noreturn();
+
+#endif

@@ -1,0 +1,274 @@
+-- Watching: what maintain() does, and what there is to see.
+CREATE FUNCTION payguard.first_id_at(at timestamptz) RETURNS uuid
+AS 'MODULE_PATHNAME', 'payguard_first_id_at'
+LANGUAGE C IMMUTABLE PARALLEL SAFE;
+COMMENT ON FUNCTION payguard.first_id_at(timestamptz) IS
+  'The lowest payment_id or refund_id of that time: both ascend with time, so that an index finds a period';
+
+CREATE FUNCTION payguard.bucket_of(at timestamptz) RETURNS timestamptz
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+  SELECT date_bin('5 min', at, '2000-01-01 00:00:00+00')
+$$;
+COMMENT ON FUNCTION payguard.bucket_of(timestamptz) IS 'The five minutes that a time is in';
+
+CREATE TABLE payguard.totals (
+  bucket   timestamptz NOT NULL,
+  subject  text COLLATE "C" NOT NULL,
+  channel  text COLLATE "C" NOT NULL,
+  currency text COLLATE "C" NOT NULL,
+  status   text COLLATE "C" NOT NULL,
+  n        bigint NOT NULL,
+  PRIMARY KEY (bucket, subject, channel, currency, status)
+) WITH (fillfactor = 50, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000);
+COMMENT ON TABLE payguard.totals IS
+  'How often orders, payments and refunds entered a state: maintain() adds each event once';
+COMMENT ON COLUMN payguard.totals.bucket IS 'Five minutes, kept for 35 days; -infinity: since ever';
+COMMENT ON COLUMN payguard.totals.subject IS 'orders, payments, refunds; events, whose status is their kind. A payment that was begun has entered started';
+
+CREATE TABLE payguard.maintenance (
+  duty    text COLLATE "C" PRIMARY KEY,
+  ran_at  timestamptz NOT NULL,
+  problem text
+) WITH (fillfactor = 50, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000);
+COMMENT ON TABLE payguard.maintenance IS 'When maintain() did what for the last time';
+COMMENT ON COLUMN payguard.maintenance.problem IS 'The error that ended it; NULL: it was done';
+
+CREATE FUNCTION payguard.consumer_lags(OUT consumer text, OUT events bigint, OUT age interval)
+RETURNS SETOF record
+LANGUAGE sql VOLATILE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+  SELECT c.consumer,
+         greatest(coalesce((SELECT e.event_id FROM payguard.events e ORDER BY e.event_id DESC LIMIT 1), 0)
+                  - greatest(c.last_event, c.low_event), 0),
+         coalesce(clock_timestamp() - (
+           SELECT e.at FROM payguard.events e WHERE e.event_id > greatest(c.last_event, c.low_event)
+           ORDER BY e.event_id LIMIT 1), '0 s')
+  FROM payguard.consumers c
+$$;
+COMMENT ON FUNCTION payguard.consumer_lags() IS
+  'How many events each consumer has not committed, at most, and how old the first of them is';
+
+CREATE FUNCTION payguard.low_success_rates(OUT channel text, OUT success_rate numeric,
+  OUT baseline numeric, OUT ended bigint)
+RETURNS SETOF record
+LANGUAGE sql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+  -- lower than chance explains: three standard deviations, and five points, below the day before
+  SELECT r.channel, round(r.good / r.ended, 4), round(r.good_before / r.before, 4), r.ended::bigint
+  FROM (SELECT t.channel,
+               sum(t.n) FILTER (WHERE recent.is) AS ended,
+               coalesce(sum(t.n) FILTER (WHERE recent.is AND t.status = 'succeeded'), 0) AS good,
+               sum(t.n) FILTER (WHERE NOT recent.is) AS before,
+               coalesce(sum(t.n) FILTER (WHERE NOT recent.is AND t.status = 'succeeded'), 0) AS good_before
+        FROM payguard.totals t
+        CROSS JOIN LATERAL (SELECT t.bucket >= payguard.bucket_of(clock_timestamp() - interval '1 h')) recent ("is")
+        WHERE t.bucket >= payguard.bucket_of(clock_timestamp() - interval '25 h')
+          AND t.subject = 'payments' AND t.status IN ('succeeded', 'failed')
+        GROUP BY t.channel) r
+  WHERE r.ended >= 20 AND r.before >= 20
+    AND r.good / r.ended < r.good_before / r.before - 0.05
+    AND r.good / r.ended < r.good_before / r.before
+        - 3 * sqrt(r.good_before / r.before * (1 - r.good_before / r.before) / r.ended)
+$$;
+COMMENT ON FUNCTION payguard.low_success_rates() IS
+  'Channels whose payments of the last hour succeed less often than those of the 24 hours before';
+
+CREATE FUNCTION payguard.raise_alerts("max" integer) RETURNS bigint
+AS 'MODULE_PATHNAME', 'payguard_raise_alerts'
+LANGUAGE C VOLATILE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp SET jit = off;
+COMMENT ON FUNCTION payguard.raise_alerts(integer) IS 'Part of maintain(): opens alerts for what is due';
+
+CREATE FUNCTION payguard.close_alerts("max" integer) RETURNS bigint
+AS 'MODULE_PATHNAME', 'payguard_close_alerts'
+LANGUAGE C VOLATILE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp SET jit = off;
+COMMENT ON FUNCTION payguard.close_alerts(integer) IS 'Part of maintain(): resolves alerts whose cause is gone';
+
+CREATE FUNCTION payguard.notify_alerts("max" integer) RETURNS bigint
+AS 'MODULE_PATHNAME', 'payguard_notify_alerts'
+LANGUAGE C VOLATILE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp SET jit = off;
+COMMENT ON FUNCTION payguard.notify_alerts(integer) IS 'Part of maintain(): sends NOTIFY payguard_alerts for new alerts';
+
+CREATE FUNCTION payguard.count_events("max" integer) RETURNS bigint
+AS 'MODULE_PATHNAME', 'payguard_count_events'
+LANGUAGE C VOLATILE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp SET jit = off;
+COMMENT ON FUNCTION payguard.count_events(integer) IS 'Part of maintain(): adds new events to the totals';
+
+CREATE FUNCTION payguard.sample_counters("max" integer) RETURNS bigint
+AS 'MODULE_PATHNAME', 'payguard_sample_counters'
+LANGUAGE C VOLATILE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp SET jit = off;
+COMMENT ON FUNCTION payguard.sample_counters(integer) IS 'Part of maintain(): writes the counters down';
+
+CREATE FUNCTION payguard.forget_old("max" integer) RETURNS bigint
+AS 'MODULE_PATHNAME', 'payguard_forget_old'
+LANGUAGE C VOLATILE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp SET jit = off;
+COMMENT ON FUNCTION payguard.forget_old(integer) IS 'Part of maintain(): removes samples, buckets and notes of finished tasks that are old';
+
+CREATE FUNCTION payguard.note_duty(duty text, problem text) RETURNS void
+AS 'MODULE_PATHNAME', 'payguard_note_duty'
+LANGUAGE C VOLATILE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp SET jit = off;
+COMMENT ON FUNCTION payguard.note_duty(text, text) IS 'Part of maintain(): notes what became of a duty';
+
+CREATE FUNCTION payguard.maintain("max" integer DEFAULT 1000)
+RETURNS TABLE (duty text, done bigint, problem text)
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+SET jit = off
+AS $$
+BEGIN
+  -- alerts come last, so that they know what the others did
+  FOREACH duty IN ARRAY '{expire_orders,expire_leases,match_notifications,count_events,
+    sample_counters,raise_alerts,close_alerts,notify_alerts,forget_old}'::text[]
+  LOOP
+    done := NULL;
+    problem := NULL;
+    BEGIN
+      EXECUTE format('SELECT payguard.%I($1)', duty) INTO done USING "max";
+    EXCEPTION
+      WHEN null_value_not_allowed OR invalid_parameter_value OR read_only_sql_transaction THEN
+        RAISE;
+      WHEN OTHERS THEN
+        -- one duty that fails must not stop the others
+        problem := SQLERRM;
+        RAISE WARNING 'payguard: % failed: %', duty, problem;
+    END;
+    PERFORM payguard.note_duty(duty, problem);
+    RETURN NEXT;
+  END LOOP;
+END
+$$;
+COMMENT ON FUNCTION payguard.maintain(integer) IS
+  'What has to be done from time to time, once a minute for example: each duty, what it did, and the error that ended it. Idempotent; may run several times at once';
+
+CREATE FUNCTION payguard.payment_rates(period interval DEFAULT '1 hour', split_by text DEFAULT 'channel')
+RETURNS TABLE (split text, started bigint, succeeded bigint, failed bigint, duplicates bigint,
+               blocked bigint, success_rate numeric, failure_rate numeric, duplicate_rate numeric,
+               baseline_success_rate numeric, baseline_failure_rate numeric,
+               baseline_duplicate_rate numeric)
+LANGUAGE plpgsql STABLE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+  now_is timestamptz := clock_timestamp();
+BEGIN
+  IF period IS NULL OR split_by IS NULL THEN
+    RAISE null_value_not_allowed USING
+      MESSAGE = CASE WHEN period IS NULL THEN 'period' ELSE 'split_by' END || ' must not be null',
+      DETAIL = 'Nothing has been counted.', HINT = 'Leave it out for the default.';
+  END IF;
+  IF period < '5 min' OR period > '17 days' THEN
+    RAISE invalid_parameter_value USING
+      MESSAGE = 'invalid value for period',
+      DETAIL = 'Totals are kept by five minutes, for 35 days, and the period before is looked at too.',
+      HINT = 'Give 5 minutes to 17 days.';
+  END IF;
+  IF split_by NOT IN ('channel', 'currency', 'all') THEN
+    RAISE invalid_parameter_value USING
+      MESSAGE = 'invalid value for split_by', DETAIL = format('It is %s.', to_json(split_by)),
+      HINT = 'Use channel, currency or all.';
+  END IF;
+  RETURN QUERY
+    WITH counted AS (
+      SELECT CASE split_by WHEN 'channel' THEN t.channel WHEN 'currency' THEN t.currency ELSE 'all' END AS split,
+             t.bucket >= payguard.bucket_of(now_is - period) AS recent, t.status, t.n
+      FROM payguard.totals t
+      WHERE t.bucket >= payguard.bucket_of(now_is - 2 * period) AND t.subject = 'payments'
+    ), summed AS (
+      SELECT c.split,
+             coalesce(sum(c.n) FILTER (WHERE c.recent AND c.status = 'started'), 0) AS started,
+             coalesce(sum(c.n) FILTER (WHERE c.recent AND c.status = 'succeeded'), 0) AS good,
+             coalesce(sum(c.n) FILTER (WHERE c.recent AND c.status = 'failed'), 0) AS bad,
+             coalesce(sum(c.n) FILTER (WHERE c.recent AND c.status = 'surplus'), 0) AS twice,
+             coalesce(sum(c.n) FILTER (WHERE NOT c.recent AND c.status = 'succeeded'), 0) AS good_before,
+             coalesce(sum(c.n) FILTER (WHERE NOT c.recent AND c.status = 'failed'), 0) AS bad_before,
+             coalesce(sum(c.n) FILTER (WHERE NOT c.recent AND c.status = 'surplus'), 0) AS twice_before
+      FROM counted c GROUP BY c.split
+    ), increments AS (
+      SELECT s.sampled_at,
+             s.value - CASE WHEN lag(s.since) OVER w = s.since THEN lag(s.value) OVER w ELSE 0 END AS n
+      FROM payguard.counter_samples s
+      WHERE s.sampled_at >= payguard.bucket_of(now_is - period) - interval '1 h'
+        AND (s.counter = 'replays'
+             OR s.reason IN ('order_already_paid', 'payment_in_progress', 'suspected_duplicate'))
+      WINDOW w AS (PARTITION BY s.counter, s.reason ORDER BY s.sampled_at)
+    )
+    SELECT s.split, s.started::bigint, s.good::bigint, s.bad::bigint, s.twice::bigint,
+           CASE WHEN split_by = 'all' THEN (
+             SELECT sum(i.n)::bigint FROM increments i
+             WHERE i.sampled_at > payguard.bucket_of(now_is - period)) END,
+           round(s.good / nullif(s.good + s.bad, 0), 4), round(s.bad / nullif(s.good + s.bad, 0), 4),
+           round(s.twice / nullif(s.good + s.twice, 0), 4),
+           round(s.good_before / nullif(s.good_before + s.bad_before, 0), 4),
+           round(s.bad_before / nullif(s.good_before + s.bad_before, 0), 4),
+           round(s.twice_before / nullif(s.good_before + s.twice_before, 0), 4)
+    FROM summed s ORDER BY s.split;
+END
+$$;
+COMMENT ON FUNCTION payguard.payment_rates(interval, text) IS
+  'Of the payments that ended in the period: how many succeeded, failed, or were surplus; beside the period before. blocked (split by all): calls that were replayed or refused because the order was paid or being paid';
+
+CREATE VIEW payguard.metrics AS
+  SELECT 'payguard_' || t.subject || '_total' AS name,
+         CASE t.subject
+           WHEN 'events' THEN jsonb_build_object('kind', t.status)
+           WHEN 'orders' THEN jsonb_build_object('status', t.status)
+           ELSE jsonb_build_object('channel', t.channel, 'currency', t.currency, 'status', t.status)
+         END AS labels,
+         t.n::double precision AS value
+  FROM payguard.totals t WHERE t.bucket = '-infinity'
+  UNION ALL
+  SELECT 'payguard_' || c.counter || '_total',
+         CASE WHEN c.reason IS NULL THEN '{}' ELSE jsonb_build_object('reason', c.reason) END, c.value
+  FROM payguard.stat_counters c
+  UNION ALL
+  SELECT 'payguard_alerts_open', jsonb_build_object('kind', a.kind, 'severity', a.severity), count(*)
+  FROM payguard.alerts a WHERE a.resolved_at IS NULL GROUP BY a.kind, a.severity
+  UNION ALL
+  SELECT 'payguard_tasks', jsonb_build_object('kind', t.kind, 'channel', t.channel, 'state',
+           CASE WHEN t.dead_at IS NOT NULL THEN 'dead' WHEN t.run_at <= clock_timestamp() THEN 'due' ELSE 'waiting' END),
+         count(*)
+  FROM payguard.tasks t
+  GROUP BY t.kind, t.channel,
+           CASE WHEN t.dead_at IS NOT NULL THEN 'dead' WHEN t.run_at <= clock_timestamp() THEN 'due' ELSE 'waiting' END
+  UNION ALL
+  SELECT 'payguard_task_oldest_due_seconds', '{}',
+         coalesce((SELECT greatest(extract(epoch FROM clock_timestamp() - t.run_at), 0)
+                   FROM payguard.tasks t WHERE t.dead_at IS NULL ORDER BY t.run_at LIMIT 1), 0)
+  UNION ALL
+  SELECT 'payguard_payment_oldest_open_seconds', '{}',
+         coalesce((SELECT extract(epoch FROM clock_timestamp() - p.created_at)
+                   FROM payguard.tasks t JOIN payguard.payments p ON p.payment_id = t.payment_id
+                   WHERE t.refund_id IS NULL AND p.status IN ('pending', 'unknown', 'closing', 'superseded')
+                   ORDER BY t.payment_id LIMIT 1), 0)
+  UNION ALL
+  SELECT 'payguard_orders_overdue', '{}', count(*)
+  FROM payguard.deadlines d WHERE d.expires_at <= clock_timestamp()
+  UNION ALL
+  SELECT 'payguard_notifications_unmatched', '{}', count(*)
+  FROM payguard.notifications n WHERE n.result = 'unmatched'
+  UNION ALL
+  SELECT 'payguard_consumer_lag_events', jsonb_build_object('consumer', l.consumer), l.events
+  FROM payguard.consumer_lags() l
+  UNION ALL
+  SELECT 'payguard_consumer_lag_seconds', jsonb_build_object('consumer', l.consumer), extract(epoch FROM l.age)
+  FROM payguard.consumer_lags() l
+  UNION ALL
+  SELECT 'payguard_prepared_transaction_oldest_seconds', '{}',
+         coalesce(max(extract(epoch FROM clock_timestamp() - x.prepared)), 0)
+  FROM pg_prepared_xacts x
+  UNION ALL
+  SELECT 'payguard_maintenance_age_seconds', jsonb_build_object('duty', m.duty),
+         extract(epoch FROM clock_timestamp() - m.ran_at)
+  FROM payguard.maintenance m;
+COMMENT ON VIEW payguard.metrics IS
+  'What a monitoring system collects, under Prometheus'' names; totals are those of the last maintain()';

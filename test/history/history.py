@@ -1,0 +1,209 @@
+#!/usr/bin/python3
+"""Histories: clients call the whole API at once, and a checker decides whether what they were told
+can be explained by one call after the other. See README.md.
+
+  PAYGUARD_SEED     repeats the choice of calls (their timing stays random)
+  PAYGUARD_CALLS    how many at each isolation level (20000), in rounds of 20000 at most
+  PAYGUARD_CLIENTS  how many clients (16)
+"""
+import os
+import random
+import sys
+import time
+from concurrent.futures import ProcessPoolExecutor
+
+import psycopg2
+import psycopg2.extensions
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.dont_write_bytecode = True
+sys.path[:0] = [HERE, os.path.join(HERE, "..", "sim")]
+from check import Search, Tables, broken_promises  # noqa: E402
+from cluster import Cluster  # noqa: E402
+from illegal import check_the_checker  # noqa: E402
+from model import World  # noqa: E402
+from play import play  # noqa: E402
+
+LEVELS = ["read committed", "repeatable read", "serializable"]
+HOT_SETS = [200, 20, 2]     # orders in use at once; the calls are shared between them
+ROUND = 20000
+WORKERS = 2
+
+
+class Tap:
+    def __init__(self):
+        self.count = self.failed = 0
+
+    def ok(self, good, name, notes=()):
+        self.count += 1
+        self.failed += not good
+        print(("ok" if good else "not ok"), self.count, "-", name)
+        if not good:
+            for note in notes:
+                for line in str(note).splitlines():
+                    print("#  ", line)
+        sys.stdout.flush()
+
+
+def read_tables(connection):
+    rows = {}
+    cursor = connection.cursor()
+    for name in Tables.NAMES:
+        cursor.execute(f"SELECT * FROM payguard.{name}")
+        columns = [column[0] for column in cursor.description]
+        rows[name] = [dict(zip(columns, row)) for row in cursor]
+    return Tables(rows)
+
+
+def world_of(tables, families):
+    """The ids that the server gave, and the settings of the channels."""
+    world = World()
+    for p in tables.payments:
+        if p["idempotency_key"] is not None:
+            world.payment_of_key[p["idempotency_key"]] = p["payment_id"]
+        elif p["channel_txn_id"] is not None:
+            world.payment_of_txn[(p["channel"], p["channel_txn_id"])] = p["payment_id"]
+    surplus = {}
+    for r in sorted(tables.refunds, key=lambda r: r["refund_id"]):
+        if r["origin"] == "surplus":
+            number = surplus.setdefault(r["payment_id"], 0)
+            world.surplus_refunds[(r["payment_id"], number)] = r["refund_id"]
+            surplus[r["payment_id"]] += 1
+        elif r["origin"] == "channel":
+            world.refund_of_txn[(r["channel"], r["channel_refund_id"])] = r["refund_id"]
+        else:
+            world.refund_of_key[r["idempotency_key"]] = r["refund_id"]
+    for n in tables.notifications:
+        world.received[n["event_id"]] = n["received_at"]
+        world.received[(n["channel"], n["reversal_id"], n["channel_txn_id"])] = n["received_at"]
+        if n["order_id"] is not None:
+            world.received[(n["channel"], n["order_id"], n["channel_txn_id"], n["amount"])] = \
+                n["received_at"]
+    for family in families:
+        world.channels[family.channel] = family.settings
+        for task_id, _, _, kind, row in family.tasks:
+            world.tasks[task_id] = (kind, row["order_id"], row["payment_id"], row["refund_id"])
+    return world
+
+
+CHECKED = None      # (world, tables, families), for the processes that check
+
+
+def check_family(number):
+    world, tables, families = CHECKED
+    family = families[number]
+    search = Search(world, family.ops, tables.of_family(family.orders), family.clock())
+    verdict = search.run()
+    if verdict is True:
+        return number, True, [], search.steps
+    return number, verdict, [family.name + ": " + ("not linearizable" if verdict is False else "not decided")
+                             ] + search.why() + notes_of(tables, family), search.steps
+
+
+def notes_of(tables, family):
+    """What the tables say of a family, and its operations, where PAYGUARD_KEEP names a folder."""
+    lines = []
+    if os.environ.get("PAYGUARD_KEEP"):
+        lines.append("  its operations:")
+        lines += ["    " + repr(op) for op in sorted(family.ops, key=lambda op: op.called)]
+        lines.append("  its events:")
+        lines += [f"    {e}" for e in sorted(tables.events, key=lambda e: e["event_id"])
+                  if e["order_id"] in family.orders]
+        lines.append("  its messages:")
+        lines += [f"    {n}" for n in tables.notifications
+                  if n["order_id"] in family.orders or n["channel"] == family.channel]
+    return lines
+
+
+def check(tables, families):
+    """What is wrong with the histories, family by family."""
+    global CHECKED
+    CHECKED = (world_of(tables, families), tables, families)
+    wrong, steps = [], 0
+    with ProcessPoolExecutor(WORKERS) as pool:
+        for _, verdict, notes, n in pool.map(check_family, range(len(families)), chunksize=8):
+            steps += n
+            if verdict is not True:
+                wrong.append(notes)
+    return wrong, steps
+
+
+def matched_later(connection, name):
+    """What came in the same moment as its money, and was not matched with it, is matched later."""
+    cursor = connection.cursor()
+    for _ in range(100):
+        cursor.execute("SELECT payguard.match_notifications(100000)")
+        if cursor.fetchone()[0] == 0:
+            break
+    cursor.execute("SELECT n.event_id FROM payguard.notifications n JOIN payguard.payments p"
+                   " ON (p.channel, p.channel_txn_id) = (n.channel, n.channel_txn_id)"
+                   " WHERE n.result = 'unmatched' AND n.payment_id IS NULL AND n.refund_id IS NULL"
+                   " AND (n.order_id IS NULL OR n.order_id = p.order_id)"
+                   " AND (n.reversal_kind IS NULL OR p.status IN ('succeeded', 'surplus'))")
+    waiting = cursor.fetchall()
+    broken = broken_promises(read_tables(connection))
+    return (not waiting and not broken, f"{name}: messages that missed their money find it later",
+            waiting[:5] + broken[:5])
+
+
+def run_part(tap, server, level, hot, calls, clients, seed):
+    name = f"{level}, {hot} orders, seed {seed}"
+    database = f"h{level.split()[0]}{hot}"
+    admin = psycopg2.connect(server.dsn)
+    admin.autocommit = True
+    admin.cursor().execute(f"CREATE DATABASE {database}")
+
+    def connect(isolation=None):
+        connection = psycopg2.connect(server.dsn.replace("dbname=postgres", f"dbname={database}"))
+        connection.autocommit = True
+        if isolation:
+            connection.cursor().execute(f"SET default_transaction_isolation = '{isolation}'")
+        return connection
+
+    connection = connect()
+    connection.cursor().execute("CREATE EXTENSION payguard")
+    began = time.time()
+    stage, wrong = play(connect, seed, level, calls, hot, clients)
+    played = time.time() - began
+    tap.ok(not wrong, f"{name}: no error that a call does not promise, no deadlock", wrong[:10])
+    tables = read_tables(connection)
+    not_explained, steps = check(tables, stage.used)
+    ops = sum(len(family.ops) for family in stage.used)
+    tap.ok(not not_explained, f"{name}: every answer can be explained, order by order",
+           [f"{len(not_explained)} families"] + sum(not_explained[:3], []))
+    broken = broken_promises(tables)
+    tap.ok(not broken, f"{name}: the tables keep the promises", broken[:10])
+    cursor = connection.cursor()
+    cursor.execute("SELECT invariant, object, problem FROM payguard.verify() LIMIT 10")
+    violations = cursor.fetchall()
+    tap.ok(not violations, f"{name}: verify() finds nothing", violations)
+    tap.ok(*matched_later(connection, name))
+    print(f"# {name}: {ops} operations of {len(stage.used)} families in {played:.1f} s, checked in "
+          f"{time.time() - began - played:.1f} s with {steps} steps")
+    print("#  ", dict(sorted(stage.counts.items())))
+    connection.close()
+    stage.cursor.connection.close()
+    admin.cursor().execute(f"DROP DATABASE {database} WITH (FORCE)")
+    admin.close()
+
+
+def main():
+    seed = int(os.environ.get("PAYGUARD_SEED") or random.SystemRandom().randrange(10**9))
+    calls = int(os.environ.get("PAYGUARD_CALLS") or ROUND)
+    clients = int(os.environ.get("PAYGUARD_CLIENTS") or 16)
+    tap = Tap()
+    print(f"# PAYGUARD_SEED={seed}")
+    check_the_checker(tap)
+    with Cluster() as server:
+        while calls > 0:
+            for level in LEVELS:
+                for hot in HOT_SETS:
+                    run_part(tap, server, level, hot, min(calls, ROUND) // len(HOT_SETS), clients, seed)
+            calls -= ROUND
+            seed += 1
+    print(f"1..{tap.count}")
+    return 1 if tap.failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

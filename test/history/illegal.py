@@ -1,0 +1,266 @@
+"""The checker is checked: it must accept a small history made by hand, and reject each way to
+spoil it. What is spoiled is what a broken payguard would answer, or leave in its tables.
+"""
+import copy
+
+from check import FOREVER, Op, Search, Tables, broken_promises
+from model import Channel, Refused, World
+
+PAY, TRY = "pay", "try_pay"
+
+
+def answer(outcome="paid", payment="p1", order="a", status="paid", version=2, replayed=False, **more):
+    return dict({"outcome": outcome, "order_id": order, "payment_id": payment, "order_status": status,
+                 "payment_status": "succeeded", "version": version, "amount": 100, "currency": "EUR",
+                 "completed_at": None, "replayed": replayed}, **more)
+
+
+def order_row(status, version, payment=None, refunded=0):
+    return {"order_id": "a", "status": status, "closing_as": None, "version": version,
+            "payment_id": payment, "refunded_amount": refunded, "amount": 100, "currency": "EUR"}
+
+
+def refusal(outcome, status="paid", version=2, payment=None):
+    return answer(outcome, payment, status=status, version=version, payment_status=None)
+
+
+def refund_row(refund, status, replayed=False, amount=60):
+    return {"outcome": status, "refund_id": refund, "payment_id": "p1", "order_id": "a",
+            "status": status, "amount": amount, "currency": "EUR", "replayed": replayed}
+
+
+CREATE = ("create_order", ("a", 100, "EUR", None, None), order_row("unpaid", 1))
+
+
+def pay(key, reply, *more):
+    return PAY, ("pay", "a", key) + more, reply
+
+
+def start(key, payment, version=2):
+    return PAY, ("start", "a", key, None, None, None, "card"), answer(
+        "pending", payment, status="paying", version=version, payment_status="pending")
+
+
+def report(payment, status, reply, txn=None, amount=None):
+    return "report_payment", (payment, status, txn, amount), reply
+
+
+class Case:
+    """A history: (called, answered, step ...) each, and the rows that it ends with."""
+
+    def __init__(self, ops, order, payments=(), refunds=(), balances=(), events=None):
+        self.ops = [Op(called, answered, list(steps)) for called, answered, *steps in ops]
+        self.order, self.payments, self.refunds = order, list(payments), list(refunds)
+        self.balances, self.events = list(balances), events
+
+    def tables(self):
+        payments = [dict({"payment_id": p, "order_id": "a", "idempotency_key": key, "status": status,
+                          "channel": channel, "amount": 100, "received_amount": received,
+                          "received_currency": received and "EUR", "amount_verified": bool(received),
+                          "channel_txn_id": txn, "failure_code": code, "order_version": version,
+                          "request_kind": kind})
+                    for p, key, kind, channel, status, version, received, txn, code in self.payments]
+        refunds = [{"refund_id": r, "payment_id": "p1", "order_id": "a", "idempotency_key": key,
+                    "status": status, "amount": amount, "currency": "EUR",
+                    "returned_amount": amount if status == "succeeded" else None, "origin": "request",
+                    "channel": "internal", "channel_refund_id": None,
+                    "amount_verified": status == "succeeded"}
+                   for r, key, status, amount in self.refunds]
+        balances = [dict(zip(("payment_id", "received", "refunding", "refunded", "excess"), b))
+                    for b in self.balances]
+        return Tables({"orders": [self.order], "payments": payments, "refunds": refunds,
+                       "refund_balances": balances})
+
+    def verdict(self):
+        world = World()
+        world.channels["card"] = Channel()
+        tables = self.tables()
+        for p in tables.payments:
+            if p["idempotency_key"]:
+                world.payment_of_key[p["idempotency_key"]] = p["payment_id"]
+            else:
+                world.payment_of_txn[(p["channel"], p["channel_txn_id"])] = p["payment_id"]
+        for r in tables.refunds:
+            world.refund_of_key[r["idempotency_key"]] = r["refund_id"]
+        return Search(world, self.ops, tables.of_family(["a"])).run()
+
+
+PAID = ("p1", "k1", "pay", "internal", "succeeded", 2, 100, None, None)
+PAID_ROW = order_row("paid", 2, "p1")
+
+
+def legal():
+    """Histories that the checker has to accept, by name."""
+    return {
+        "paid, repeated, refused": Case(
+            [(0, 1, CREATE), (2, 5, pay("k1", answer())), (6, 7, pay("k1", answer(replayed=True))),
+             (6, 7, pay("k2", Refused("PY101")))], PAID_ROW, [PAID]),
+        "two at once, one wins": Case(
+            [(0, 1, CREATE), (2, 5, pay("k2", Refused("PY101"))), (2, 5, pay("k1", answer()))],
+            PAID_ROW, [PAID]),
+        "a lost answer that was done": Case(
+            [(0, 1, CREATE), (2, FOREVER, pay("k1", None)), (3, 4, pay("k2", Refused("PY101")))],
+            PAID_ROW, [PAID]),
+        "a lost answer that was not done": Case(
+            [(0, 1, CREATE), (2, FOREVER, pay("k2", None)), (3, 4, pay("k1", answer()))],
+            PAID_ROW, [PAID]),
+        "refunded in two parts": Case(
+            [(0, 1, CREATE), (2, 3, pay("k1", answer())),
+             (4, 5, ("refund_order", ("a", "r1", 60), refund_row("f1", "succeeded"))),
+             (6, 7, ("refund_order", ("a", "r2", 60), Refused("PY504"))),
+             (8, 9, ("refund_order", ("a", "r2", 40), refund_row("f2", "succeeded", amount=40)))],
+            order_row("refunded", 4, "p1", 100), [PAID],
+            [("f1", "r1", "succeeded", 60), ("f2", "r2", "succeeded", 40)], [("p1", 100, 0, 100, 0)]),
+        "an attempt that fails, another that succeeds": Case(
+            [(0, 1, CREATE), (2, 3, start("k1", "p1")),
+             (4, 5, report("p1", "failed", answer("failed", status="unpaid", version=3,
+                                                  payment_status="failed"))),
+             (6, 7, start("k2", "p2", 4)),
+             (8, 9, report("p2", "succeeded", answer(payment="p2", version=5), "t2", 100))],
+            order_row("paid", 5, "p2"),
+            [("p1", "k1", "start", "card", "failed", 2, None, None, "failed"),
+             ("p2", "k2", "start", "card", "succeeded", 4, 100, "t2", None)]),
+    }
+
+
+def spoiled():
+    """(name, history) of what the checker has to reject."""
+    first, attempts = "paid, repeated, refused", "an attempt that fails, another that succeeds"
+    refunds = "refunded in two parts"
+    cases = []
+
+    def spoil(name, base, change):
+        case = copy.deepcopy(legal()[base])
+        change(case)
+        cases.append((name, case))
+
+    def answers(case, n, reply):
+        method, args, _ = case.ops[n].steps[0]
+        case.ops[n].steps[0] = (method, args, reply)
+
+    def edit(row, **columns):
+        row.update(columns)
+
+    # what is answered
+    spoil("the replay names another payment", first, lambda c: answers(c, 2, answer(payment="p9", replayed=True)))
+    spoil("the replay says that it paid once more", first, lambda c: answers(c, 2, answer()))
+    spoil("the replay has a newer version", first, lambda c: answers(c, 2, answer(version=3, replayed=True)))
+    spoil("the replay has another time", first, lambda c: (
+        answers(c, 1, answer(completed_at=1)), answers(c, 2, answer(completed_at=2, replayed=True))))
+    spoil("a second key pays too", first, lambda c: answers(c, 3, answer(payment="p2", version=3)))
+    spoil("the refusal has another code", first, lambda c: answers(c, 3, Refused("PY103")))
+    spoil("a retry is told that another call paid", first, lambda c: answers(c, 2, Refused("PY101")))
+    spoil("refused as paid before it was paid", first, lambda c: (
+        setattr(c.ops[3], "called", 1.2), setattr(c.ops[3], "answered", 1.5)))
+    spoil("paid before it was made", first, lambda c: (
+        setattr(c.ops[1], "called", -2), setattr(c.ops[1], "answered", -1)))
+    spoil("its version does not grow", first, lambda c: answers(c, 1, answer(version=1)))
+    spoil("another amount is charged", first, lambda c: answers(c, 1, answer(amount=99)))
+    spoil("a key with another amount is replayed", first, lambda c: c.ops[2].steps.__setitem__(
+        0, pay("k1", answer(replayed=True), 99)))
+    spoil("an amount that is not the order's is paid", first, lambda c: c.ops[1].steps.__setitem__(
+        0, pay("k1", answer(), 99)))
+    spoil("a stale version is accepted", first, lambda c: c.ops[1].steps.__setitem__(
+        0, pay("k1", answer(), None, None, 7)))
+    spoil("a payment is forgotten after it was acknowledged", first, lambda c: (
+        c.order.update(order_row("unpaid", 1)), c.payments.clear()))
+    spoil("a stale read after an acknowledged payment", first, lambda c: c.ops.append(
+        Op(8, 9, [("order_status", ("a",), dict(order_row("unpaid", 1), can_pay=True))])))
+    spoil("it may still be paid, says its page", first, lambda c: c.ops.append(
+        Op(8, 9, [("order_status", ("a",), dict(order_row("paid", 2), can_pay=True, can_cancel=False))])))
+    spoil("a paid order is cancelled", first, lambda c: c.ops.append(
+        Op(8, 9, [("cancel_order", ("a",), order_row("cancelled", 3, "p1"))])))
+    spoil("a used key is revoked", first, lambda c: c.ops.append(
+        Op(8, 9, [("revoke_key", ("a", "k1"), answer("key_revoked", payment_status="failed"))])))
+    spoil("a direct write goes through", first, lambda c: c.ops.append(
+        Op(8, 9, [("attack", ("UPDATE payguard.orders SET status = 'unpaid'",), {})])))
+    spoil("a rolled back payment is replayed", "a lost answer that was not done", lambda c: c.ops.append(
+        Op(8, 9, [pay("k2", answer(payment="p2", replayed=True))])))
+    spoil("two refunds exceed the payment", refunds, lambda c: answers(c, 3, refund_row("f3", "succeeded")))
+    spoil("a refund is counted twice", refunds, lambda c: c.ops.append(
+        Op(10, 11, [("refund_order", ("a", "r1", 60), refund_row("f1", "succeeded"))])))
+    spoil("a second attempt beside a live one", attempts, lambda c: (
+        setattr(c.ops[3], "called", 3.1), setattr(c.ops[3], "answered", 3.2)))
+    spoil("a late failure undoes a success", attempts, lambda c: c.ops.append(
+        Op(10, 11, [report("p2", "failed", answer("failed", "p2", status="unpaid", version=6,
+                                                  payment_status="failed"))])))
+    spoil("evidence is refused", attempts, lambda c: answers(c, 4, Refused("PY101")))
+    spoil("unknown is taken for failed", attempts, lambda c: c.ops[2].steps.__setitem__(
+        0, report("p1", "unknown", answer("failed", status="unpaid", version=3, payment_status="failed"))))
+    # what is left in the tables
+    spoil("the row has another version", first, lambda c: edit(c.order, version=3))
+    spoil("the row names another payment", first, lambda c: edit(c.order, payment_id="p2"))
+    spoil("a payment that nobody asked for", first, lambda c: c.payments.append(
+        ("p2", "k2", "pay", "internal", "succeeded", 3, 100, None, None)))
+    spoil("refunded money is not in the balance", refunds, lambda c: c.balances.__setitem__(
+        0, ("p1", 100, 0, 60, 0)))
+    spoil("the failure's reason is lost", attempts, lambda c: c.payments.__setitem__(
+        0, ("p1", "k1", "start", "card", "failed", 2, None, None, None)))
+    return cases
+
+
+def sound_rows():
+    """Tables that keep every promise."""
+    event = {"refund_id": None, "payment_id": None, "order_id": "a"}
+    return {
+        "orders": [order_row("paid", 3, "p1")],
+        "payments": [{"payment_id": "p1", "order_id": "a", "idempotency_key": "k1",
+                      "status": "succeeded", "received_amount": 100},
+                     {"payment_id": "p2", "order_id": "a", "idempotency_key": None,
+                      "status": "surplus", "received_amount": 100},
+                     {"payment_id": "p3", "order_id": "a", "idempotency_key": "k3",
+                      "status": "superseded", "received_amount": None}],
+        "refunds": [{"refund_id": "f1", "payment_id": "p2", "status": "pending", "amount": 100,
+                     "returned_amount": None}],
+        "refund_balances": [{"payment_id": "p2", "received": 100, "refunding": 100, "refunded": 0,
+                             "excess": 0}],
+        "tasks": [{"payment_id": "p2", "refund_id": "f1"}, {"payment_id": "p3", "refund_id": None}],
+        "events": [dict(event, event_id=n, version=version, from_status=before, to_status=after, **more)
+                   for n, version, before, after, more in [
+                       (1, 1, None, "unpaid", {}), (2, 2, "unpaid", "paying", {"payment_id": "p3"}),
+                       (3, 3, "paying", "paid", {"payment_id": "p1"}),
+                       (4, None, None, "surplus", {"payment_id": "p2"}),
+                       (5, None, None, "pending", {"payment_id": "p2", "refund_id": "f1"})]],
+        "notifications": [{"event_id": "n1", "result": "unmatched", "payment_id": None, "order_id": None,
+                           "refund_id": None}],
+        "alerts": [{"cause": "n1", "payment_id": None, "refund_id": None, "order_id": None}],
+    }
+
+
+# promise, table, row, what is changed there; None: the row is missing
+BROKEN_ROWS = [
+    ("I1", "payments", 2, {"status": "pending"}),
+    ("I2", "payments", 2, {"idempotency_key": "k1"}),
+    ("I3", "refunds", 0, {"amount": 99}),
+    ("I3", "payments", 2, {"received_amount": 5}),
+    ("I3", "orders", 0, {"payment_id": None}),
+    ("I4", "tasks", 1, None),
+    ("I4", "tasks", 0, None),
+    ("I5", "events", 2, {"version": 4}),
+    ("I5", "events", 1, {"to_status": "refunded"}),
+    ("I6", "refund_balances", 0, {"refunding": 60}),
+    ("I6", "refund_balances", 0, {"received": 60}),
+    ("I7", "events", 2, None),
+    ("I7", "events", 4, None),
+    ("I9", "alerts", 0, None),
+    ("I10", "orders", 0, {"status": "unpaid"}),
+    ("I10", "payments", 0, {"status": "failed"}),
+]
+
+
+def check_the_checker(tap):
+    for name, case in legal().items():
+        tap.ok(case.verdict() is True, f"accepted: {name}")
+    for name, case in spoiled():
+        tap.ok(case.verdict() is False, f"rejected: {name}")
+    tap.ok(broken_promises(Tables(sound_rows())) == [], "sound tables are accepted",
+           broken_promises(Tables(sound_rows())))
+    for promise, table, row, change in BROKEN_ROWS:
+        rows = sound_rows()
+        if change is None:
+            del rows[table][row]
+        else:
+            rows[table][row].update(change)
+        found = broken_promises(Tables(rows))
+        tap.ok(any(line.startswith(promise + " ") for line in found),
+               f"{promise} is found broken: {table}[{row}] {change or 'missing'}", found)

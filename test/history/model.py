@@ -1,0 +1,1274 @@
+"""The reference model: what each call must answer, and what it changes.
+
+Written from doc/reference.md and doc/design.md, not from the C code, and without a database: a
+state is a flat dict of tuples, so that copying it is cheap and two states can be compared. One
+state is about one family: a few orders that share keys and transactions, and a channel of their own.
+
+Ids that the server makes are taken from the tables at the end (class World): a call that makes a
+payment which is not there cannot have happened.
+
+What it leaves open: which of the due tasks a claim gets (any that could be claimed); whether a
+query or a request to close is due (verify() checks that); alerts.
+"""
+from typing import NamedTuple, Optional
+
+LIVE = ("pending", "unknown", "closing")
+OUTCOMES = {"pending": "pending", "unknown": "pending", "closing": "closing", "superseded": "superseded",
+            "failed": "failed", "succeeded": "paid", "surplus": "surplus"}
+NAMES = {"PY101": "order_already_paid", "PY102": "order_closed", "PY103": "payment_in_progress",
+         "PY201": "version_conflict", "PY301": "idempotency_key_reused",
+         "PY302": "idempotency_key_revoked", "PY303": "payment_failed", "PY401": "order_not_found",
+         "PY405": "channel_not_found", "PY406": "channel_not_internal", "PY501": "amount_mismatch",
+         "PY502": "currency_mismatch"}
+MAX_TRIES = 10
+
+
+class Order(NamedTuple):
+    id: str
+    amount: int
+    currency: str
+    made: tuple                 # amount, currency and customer that it was created with
+    status: str = "unpaid"
+    closing: Optional[str] = None
+    version: int = 1
+    payment: Optional[str] = None
+    refunded: int = 0
+    deadline: Optional[float] = None
+
+
+class Payment(NamedTuple):
+    id: str
+    order: str
+    key: Optional[str]
+    channel: str
+    kind: str
+    amount: int
+    currency: str
+    status: str
+    version: int
+    received: Optional[int] = None
+    received_currency: Optional[str] = None
+    verified: bool = False
+    txn: Optional[str] = None
+    code: Optional[str] = None
+    second_of: Optional[str] = None
+
+
+class Refund(NamedTuple):
+    id: str
+    payment: str
+    order: str
+    key: Optional[str]
+    channel: str
+    amount: int
+    currency: str
+    origin: str
+    status: str
+    reversal: Optional[str] = None
+    txn: Optional[str] = None
+    returned: Optional[int] = None
+    verified: bool = False
+
+
+class Balance(NamedTuple):
+    received: int
+    refunding: int = 0
+    refunded: int = 0
+    excess: int = 0
+
+
+class Task(NamedTuple):
+    """An open charge or refund task. due: changes whenever it is made due anew."""
+    id: Optional[int] = None
+    sent: bool = False
+    again: bool = False
+    tries: int = 0
+    due: int = 0
+    dead: bool = False
+
+
+class Lease(NamedTuple):
+    task: int
+    token: str
+    until: float
+    due: Optional[int]
+
+
+class Notice(NamedTuple):
+    """A message that is kept; args only while it matches nothing."""
+    result: str
+    channel: Optional[str] = None
+    txn: Optional[str] = None
+    report: Optional[tuple] = None
+    order: Optional[str] = None         # whose money it is, where it says so
+    reversal: Optional[str] = None
+    reversal_id: Optional[str] = None
+
+
+class Report(NamedTuple):
+    status: str
+    txn: Optional[str] = None
+    amount: Optional[int] = None
+    currency: Optional[str] = None
+    code: Optional[str] = None
+
+
+class Channel(NamedTuple):
+    internal: bool = False
+    late: str = "accept"
+    not_found_is_final: bool = False
+    idempotent: bool = True
+
+
+class World:
+    """What the tables say at the end about ids that the server made."""
+
+    def __init__(self):
+        self.payment_of_key = {}
+        self.payment_of_txn = {}     # (channel, txn) of money recorded without an attempt
+        self.refund_of_key = {}
+        self.refund_of_txn = {}      # (channel, reversal id)
+        self.surplus_refunds = {}    # (payment, n) -> the nth refund of its surplus money
+        self.received = {}           # message -> when it came
+        self.tasks = {}              # task -> (kind, order, payment, refund), from claims
+        self.channels = {"internal": Channel(internal=True)}
+        self.impossible = None       # why the last call cannot have happened
+        # of a call that was rolled back nothing is in the tables: what its answer told
+        self.free, self.told = False, None
+
+
+class Refused(Exception):
+    """The call raises this SQLSTATE and changes nothing."""
+
+    def __init__(self, code):
+        Exception.__init__(self, code)
+        self.code = code
+
+
+class Impossible(Exception):
+    """What would have been written is not there."""
+
+
+class Applied:
+    def __init__(self):
+        self.changed = self.contradicts = False
+
+
+class Model:
+    """One state, and the calls on it.
+
+    now: (earliest, latest) time at which the call can have looked at the clock. choices: how to
+    decide what the model leaves open, the first time, the second time ...; False after that.
+    """
+
+    def __init__(self, world, state, now=(0.0, 0.0), choices=()):
+        self.world, self.s, self.now, self.choices = world, state, now, choices
+        self.asked = 0
+
+    def choose(self):
+        self.asked += 1
+        return self.asked <= len(self.choices) and self.choices[self.asked - 1]
+
+    def fresh(self, known, what, kind="payment"):
+        """The id that the server gave to a new row."""
+        if self.world.free:
+            told = self.world.told.get(kind + "_id") if isinstance(self.world.told, dict) else None
+            return told if told and (kind, told) not in self.s else f"new {len(self.s)}"
+        if what not in known:
+            raise Impossible(f"the tables have no {kind} of {what}")
+        return known[what]
+
+    # -- rows
+
+    def order(self, order_id):
+        return self.s.get(("order", order_id))
+
+    def payment(self, payment_id):
+        return self.s.get(("payment", payment_id))
+
+    def refund(self, refund_id):
+        return self.s.get(("refund", refund_id))
+
+    def put(self, row, **changes):
+        before, row = row, row._replace(**changes)
+        self.s[(type(row).__name__.lower(), row.id)] = row
+        if isinstance(row, Payment):
+            if before.txn not in (None, row.txn):
+                del self.s[("txn", row.channel, before.txn)]
+            if row.key is not None:
+                self.s[("key", row.key)] = row.id
+            if row.txn is not None:
+                self.s[("txn", row.channel, row.txn)] = row.id
+            if "status" in changes:
+                self.s.pop(("completed", row.id), None)
+        elif isinstance(row, Refund):
+            if row.key is not None:
+                self.s[("refund key", row.key)] = row.id
+            if row.txn is not None:
+                self.s[("refund txn", row.channel, row.txn)] = row.id
+        return row
+
+    def change_order(self, order_id, **changes):
+        order = self.order(order_id)
+        return self.put(order, version=order.version + 1, **changes)
+
+    def that_counts(self, order_id):
+        for what, row in self.s.items():
+            if what[0] == "payment" and row.order == order_id and (
+                    row.status in LIVE or row.status == "succeeded"):
+                return row
+        return None
+
+    def passed(self, deadline):
+        """Has this time passed when the call looks at the clock?"""
+        if deadline is None or deadline > self.now[1]:
+            return False
+        if deadline <= self.now[0]:
+            return True
+        return self.choose()
+
+    # -- orders
+
+    def row_of(self, order_id):
+        o = self.order(order_id)
+        return {"order_id": o.id, "status": o.status, "version": o.version, "amount": o.amount,
+                "currency": o.currency, "closing_as": o.closing, "payment_id": o.payment,
+                "refunded_amount": o.refunded}
+
+    def create_order(self, order_id, amount, currency, customer=None, deadline=None):
+        known = self.order(order_id)
+        if known is None:
+            self.put(Order(order_id, amount, currency, (amount, currency, customer),
+                           deadline=deadline))
+        elif known.made != (amount, currency, customer):
+            raise Refused("PY304")
+        return self.row_of(order_id)
+
+    def check_payable(self, order):
+        if order.status in ("paid", "refunded"):
+            raise Refused("PY101")
+        if order.status in ("cancelled", "expired"):
+            raise Refused("PY102")
+        if order.status == "paying":
+            raise Refused("PY103")
+        if self.passed(order.deadline):
+            raise Refused("PY102")
+
+    def update_order(self, order_id, version, amount=None, currency=None):
+        order = self.order(order_id)
+        if order is None:
+            raise Refused("PY401")
+        self.check_payable(order)
+        if version != order.version:
+            raise Refused("PY201")
+        changes = {}
+        if amount not in (None, order.amount):
+            changes["amount"] = amount
+        if currency not in (None, order.currency):
+            changes["currency"] = currency
+        if changes:
+            self.change_order(order_id, **changes)
+        return self.row_of(order_id)
+
+    def cancel_order(self, order_id, version=None):
+        order = self.order(order_id)
+        if order is None:
+            raise Refused("PY401")
+        if order.status != "cancelled" and order.closing is None:
+            if order.status in ("paid", "refunded"):
+                raise Refused("PY101")
+            if order.status == "expired":
+                raise Refused("PY102")
+            if version not in (None, order.version):
+                raise Refused("PY201")
+            self.end_order(order_id, "cancelled")
+        return self.row_of(order_id)
+
+    def end_order(self, order_id, how):
+        if self.order(order_id).status == "unpaid":
+            self.change_order(order_id, status=how)
+        else:
+            self.change_order(order_id, closing=how)
+            self.close(self.that_counts(order_id).id)
+
+    def expire_order(self, order_id):
+        """Time passes: expire_orders() has come to this order."""
+        order = self.order(order_id)
+        if not self.passed(order.deadline) or ("dealt with", order_id) in self.s:
+            raise Impossible()
+        self.s[("dealt with", order_id)] = True
+        if order.status == "unpaid" or (order.status == "paying" and order.closing is None):
+            self.end_order(order_id, "expired")
+        return {}
+
+    def order_status(self, order_id):
+        order = self.order(order_id)
+        if order is None:
+            raise Refused("PY401")
+        answer = {"order_id": order.id, "status": order.status, "amount": order.amount,
+                  "currency": order.currency, "refunded_amount": order.refunded,
+                  "version": order.version}
+        if order.status != "unpaid" or self.passed(order.deadline):
+            answer["can_pay"] = False
+        if order.status not in ("unpaid", "paying") or order.closing:
+            answer["can_cancel"] = False
+        return answer
+
+    # -- requests to pay
+
+    def result(self, payment_id, replayed, version=None):
+        p = self.payment(payment_id)
+        outcome = "key_revoked" if p.status == "failed" and p.code == "revoked" else OUTCOMES[p.status]
+        return {"outcome": outcome, "order_id": p.order, "payment_id": p.id,
+                "order_status": self.order(p.order).status, "payment_status": p.status,
+                "version": p.version if version is None else version, "amount": p.amount,
+                "currency": p.currency, "replayed": replayed}
+
+    def pay(self, kind, order_id, key, amount=None, currency=None, version=None,
+            channel="internal"):
+        known = self.s.get(("key", key))
+        if known is not None:
+            self.check_known(self.payment(known), kind, order_id, amount, currency, channel)
+            return self.result(known, True)
+        settings = self.world.channels.get(channel)
+        if settings is None:
+            raise Refused("PY405")
+        if settings.internal and kind != "pay":
+            raise Refused("22023")
+        if not settings.internal and kind == "pay":
+            raise Refused("PY406")
+        order = self.order(order_id)
+        if order is None:
+            raise Refused("PY401")
+        self.check_payable(order)
+        if version not in (None, order.version):
+            raise Refused("PY201")
+        if currency not in (None, order.currency):
+            raise Refused("PY502")
+        if amount not in (None, order.amount):
+            raise Refused("PY501")
+        payment_id = self.fresh(self.world.payment_of_key, key)
+        if kind == "pay":
+            self.put(Payment(payment_id, order_id, key, channel, kind, order.amount, order.currency,
+                             "succeeded", order.version + 1, order.amount, order.currency, True))
+            self.change_order(order_id, status="paid", payment=payment_id)
+        else:
+            self.put(Payment(payment_id, order_id, key, channel, kind, order.amount, order.currency,
+                             "pending", order.version + 1))
+            self.change_order(order_id, status="paying")
+            if kind == "request":
+                self.s[("task", payment_id, "charge")] = Task()
+        return self.result(payment_id, False)
+
+    def check_known(self, p, kind, order_id, amount, currency, channel):
+        if p.code == "revoked" and p.status == "failed" and p.order == order_id:
+            raise Refused("PY302")
+        if (p.order, p.kind, p.channel) != (order_id, kind, channel) or \
+                amount not in (None, p.amount) or currency not in (None, p.currency):
+            raise Refused("PY301")
+        if p.status == "failed":
+            raise Refused("PY303")
+
+    def try_pay(self, order_id, key, *more):
+        try:
+            return self.pay("pay", order_id, key, *more)
+        except Refused as refused:
+            if refused.code not in NAMES:
+                raise
+            order = self.order(order_id)
+            answer = {"outcome": NAMES[refused.code], "order_id": order_id, "replayed": False,
+                      "order_status": order and order.status, "version": order and order.version,
+                      "amount": order and order.amount}
+            if refused.code == "PY101":
+                answer["payment_id"] = order.payment
+            return answer
+
+    def pay_orders(self, calls):
+        return [self.try_pay(*call) for call in calls]
+
+    def revoke_key(self, order_id, key):
+        known = self.s.get(("key", key))
+        if known is None:
+            order = self.order(order_id)
+            if order is None:
+                raise Refused("PY401")
+            known = self.fresh(self.world.payment_of_key, key)
+            self.put(Payment(known, order_id, key, "internal", "revoke", order.amount, order.currency,
+                             "failed", order.version, code="revoked"))
+            return self.result(known, False)
+        if self.payment(known).order != order_id:
+            raise Refused("PY301")
+        return self.result(known, True)
+
+    # -- attempts
+
+    def withdraw_charge(self, payment_id):
+        """True: the channel knows nothing of it."""
+        task = self.s.get(("task", payment_id, "charge"))
+        if task is None or task.sent:
+            return False
+        self.end_task(payment_id, "charge")
+        return not task.again
+
+    def end_task(self, subject, kind, token=None, outcome=None):
+        task = self.s.pop(("task", subject, kind), None)
+        if task is not None and task.id is not None:
+            self.s[("ended", task.id)] = (token, outcome)
+
+    def close(self, payment_id):
+        if self.withdraw_charge(payment_id):
+            self.evidence(payment_id, Report("failed", code="not_sent"), Applied())
+        elif self.payment(payment_id).status != "closing":
+            self.put(self.payment(payment_id), status="closing")
+
+    def must_exist(self, payment_id):
+        p = self.payment(payment_id)
+        if p is None:
+            raise Refused("PY402")
+        return p
+
+    def close_payment(self, payment_id):
+        p = self.must_exist(payment_id)
+        if p.status not in LIVE and p.status != "superseded":
+            raise Refused("PY105")
+        replayed = p.status in ("closing", "superseded")
+        if not replayed:
+            self.close(payment_id)
+        return self.result(payment_id, replayed, self.order(p.order).version)
+
+    def query_payment(self, payment_id):
+        p = self.must_exist(payment_id)
+        ask = p.status in LIVE or p.status == "superseded" or (
+            p.status == "succeeded" and not p.verified)
+        return self.result(payment_id, not ask, self.order(p.order).version)
+
+    # -- evidence
+
+    def report_payment(self, payment_id, *report):
+        p = self.payment(payment_id)
+        if p is None:
+            return {"outcome": "recorded", "payment_id": payment_id, "replayed": False}
+        return self.result_of_evidence(payment_id, self.evidence(payment_id, Report(*report)))
+
+    def settle_payment(self, payment_id, *report):
+        self.must_exist(payment_id)
+        return self.result_of_evidence(payment_id, self.evidence(payment_id, Report(*report)))
+
+    def result_of_evidence(self, payment_id, applied):
+        p = self.payment(payment_id)
+        answer = self.result(payment_id, not applied.changed and not applied.contradicts,
+                             self.order(p.order).version)
+        if applied.contradicts:
+            answer["outcome"] = "recorded"
+        return answer
+
+    def evidence(self, payment_id, report, applied=None):
+        """Apply what a channel says of a payment: the table of doc/design.md."""
+        applied = applied or Applied()
+        p = self.payment(payment_id)
+        settings = self.world.channels[p.channel]
+        if p.status == "failed" and p.code == "same_charge" and p.second_of:
+            if report.status == "succeeded" and report.txn not in (None, p.txn):
+                self.evidence(p.second_of, report, applied)
+            return applied
+        if report.status == "not_found" and settings.not_found_is_final:
+            report = report._replace(status="closed", code=report.code or "not_found")
+        if report.txn not in (None, p.txn):
+            other = self.payment(self.s.get(("txn", p.channel, report.txn)))
+            if other is not None:
+                self.known_elsewhere(p, other, report, applied)
+                return applied
+        if p.status in LIVE:
+            self.about_live(p, report, applied)
+        elif p.status == "superseded":
+            self.about_superseded(p, report, applied)
+        elif p.status == "failed":
+            if report.status == "succeeded":
+                self.late_success(p, report, settings, applied)
+        elif report.status == "succeeded":
+            if report.txn and p.txn and report.txn != p.txn:
+                self.second_charge(p, report, applied)
+            else:
+                self.fill_in(p.id, report, applied)
+        elif report.status in ("failed", "closed"):
+            applied.contradicts = True
+        return applied
+
+    def known_elsewhere(self, p, other, report, applied):
+        if other.second_of == p.id and other.status == "failed" and other.code == "same_charge":
+            self.evidence(p.id, report._replace(txn=p.txn), applied)
+        elif other.second_of == p.id:
+            self.evidence(other.id, report, applied)
+        elif report.status == "succeeded" and other.key is None and other.second_of is None and \
+                other.order == p.order and (p.status in LIVE or p.status == "superseded") and \
+                report.amount in (None, other.received):
+            was_live = p.status in LIVE
+            self.put(p, status="failed", code="same_charge", second_of=other.id)
+            self.end_task(p.id, "charge")
+            if was_live:
+                self.without_money(p.order)
+            applied.changed = True
+        else:
+            applied.contradicts = True
+
+    def fits(self, p, report):
+        order = self.order(p.order)
+        amount = p.amount if report.amount is None else report.amount
+        currency = report.currency or p.currency
+        return amount == p.amount == order.amount and currency == p.currency == order.currency
+
+    def without_money(self, order_id):
+        self.change_order(order_id, status=self.order(order_id).closing or "unpaid", closing=None)
+
+    def about_live(self, p, report, applied):
+        if report.status == "succeeded":
+            if self.fits(p, report):
+                self.take_money(p, "succeeded", report)
+                self.change_order(p.order, status="paid", closing=None, payment=p.id)
+            else:
+                self.take_money(p, "surplus", report)
+                self.without_money(p.order)
+                self.open_surplus_refund(p.id, "pending")
+        elif report.status in ("failed", "closed"):
+            self.put(p, status="failed", code=report.code or report.status,
+                     txn=report.txn or p.txn)
+            self.end_task(p.id, "charge")
+            self.without_money(p.order)
+        else:
+            to = p.status
+            if (p.status, report.status) in (("pending", "unknown"), ("unknown", "pending")):
+                to = report.status
+            if to == p.status and report.txn in (None, p.txn):
+                return
+            if to != p.status:
+                self.put(p, status=to, txn=report.txn or p.txn)
+            else:
+                self.put(p, txn=report.txn)
+        applied.changed = True
+        self.match_notices(p.id, report.txn not in (None, p.txn) or report.status == "succeeded")
+
+    def about_superseded(self, p, report, applied):
+        if report.status == "succeeded":
+            self.take_money(p, "surplus", report)
+            self.open_surplus_refund(p.id, "pending")
+        elif report.status in ("failed", "closed"):
+            self.put(p, status="failed", code=report.code or report.status,
+                     txn=report.txn or p.txn)
+            self.end_task(p.id, "charge")
+        elif report.txn in (None, p.txn):
+            return
+        else:
+            self.put(p, txn=report.txn)
+        applied.changed = True
+        self.match_notices(p.id, report.txn not in (None, p.txn) or report.status == "succeeded")
+
+    def late_success(self, p, report, settings, applied):
+        order = self.order(p.order)
+        pays = self.fits(p, report) and settings.late != "refund" and (
+            order.status in ("unpaid", "paying") or
+            (order.status == "expired" and settings.late == "accept_expired"))
+        if pays and order.status == "paying":
+            self.supersede(p.order)
+        self.take_money(p, "succeeded" if pays else "surplus", report)
+        if pays:
+            self.change_order(p.order, status="paid", closing=None, payment=p.id)
+        else:
+            self.open_surplus_refund(p.id, "pending")
+        applied.changed = True
+        self.match_notices(p.id, True)
+
+    def supersede(self, order_id):
+        other = self.that_counts(order_id)
+        if self.withdraw_charge(other.id):
+            self.put(other, status="failed", code="not_sent")
+        else:
+            self.put(other, status="superseded")
+
+    def take_money(self, p, status, report):
+        self.put(p, status=status, received=p.amount if report.amount is None else report.amount,
+                 received_currency=report.currency or p.currency,
+                 verified=report.amount is not None, txn=report.txn or p.txn, code=None)
+        self.end_task(p.id, "charge")
+
+    def second_charge(self, p, report, applied):
+        self.record(p.order, p.channel, report, "surplus", second_of=p.id)
+        second = self.s[("txn", p.channel, report.txn)]
+        self.open_surplus_refund(second, "awaiting_approval")
+        applied.changed = True
+
+    def record(self, order_id, channel, report, status, second_of=None):
+        order = self.order(order_id)
+        payment_id = self.fresh(self.world.payment_of_txn, (channel, report.txn))
+        self.put(Payment(payment_id, order_id, None, channel, "record", order.amount,
+                         order.currency, status, order.version,
+                         order.amount if report.amount is None else report.amount,
+                         report.currency or order.currency, report.amount is not None, report.txn,
+                         second_of=second_of))
+        return payment_id
+
+    def fill_in(self, payment_id, report, applied):
+        p = self.payment(payment_id)
+        other = (report.amount not in (None, p.received) or
+                 report.currency not in (None, p.received_currency))
+        if other and p.verified:
+            applied.contradicts = True
+            return
+        changes = {}
+        if report.txn not in (None, p.txn):
+            changes["txn"] = report.txn
+        if report.amount is not None and not p.verified:
+            changes.update(verified=True, received=report.amount)
+        if report.currency not in (None, p.received_currency):
+            changes["received_currency"] = report.currency
+        if not changes:
+            return
+        self.put(p, **changes)
+        applied.changed = True
+        if other:
+            self.correct_received(payment_id)
+        self.match_notices(payment_id, "txn" in changes)
+
+    def record_payment(self, order_id, channel, txn, amount, currency):
+        if self.order(order_id) is not None and channel in self.world.channels:
+            payment_id, applied = self.apply_record(order_id, channel,
+                                                    Report("succeeded", txn, amount, currency))
+            if self.payment(payment_id).order == order_id:
+                return self.result_of_evidence(payment_id, applied)
+        else:
+            self.keep((channel, order_id, txn, amount),
+                      Notice("unmatched", channel, txn, Report("succeeded", txn, amount, currency),
+                             order_id))
+        return {"outcome": "recorded", "order_id": order_id, "payment_id": None, "replayed": False}
+
+    def apply_record(self, order_id, channel, report):
+        applied = Applied()
+        known = self.s.get(("txn", channel, report.txn))
+        if known is not None:
+            if self.payment(known).order == order_id:
+                self.evidence(known, report, applied)
+            else:
+                applied.contradicts = True
+            return known, applied
+        order = self.order(order_id)
+        fits = (report.amount, report.currency) == (order.amount, order.currency)
+        pays = fits and order.status in ("unpaid", "paying")
+        if pays and order.status == "paying":
+            self.supersede(order_id)
+        payment_id = self.record(order_id, channel, report, "succeeded" if pays else "surplus")
+        applied.changed = True
+        if pays:
+            self.change_order(order_id, status="paid", closing=None, payment=payment_id)
+        else:
+            self.open_surplus_refund(payment_id, "pending")
+        self.match_notices(payment_id, True)
+        return payment_id, applied
+
+    def accept_surplus(self, payment_id):
+        p = self.must_exist(payment_id)
+        if p.status != "surplus":
+            raise Refused("PY105")
+        order = self.order(p.order)
+        if order.status in ("paid", "refunded"):
+            raise Refused("PY101")
+        if order.status == "paying":
+            raise Refused("PY103")
+        if not p.verified:
+            raise Refused("PY105")
+        if p.received_currency != order.currency:
+            raise Refused("PY502")
+        if p.received != order.amount:
+            raise Refused("PY501")
+        if not self.waive_unbegun(payment_id):
+            raise Refused("PY105")
+        self.put(p, status="succeeded")
+        self.change_order(p.order, status="paid", closing=None, payment=payment_id)
+        return self.result(payment_id, False, self.order(p.order).version)
+
+    def dismiss_surplus(self, payment_id, same_as):
+        same = self.must_exist(same_as)
+        p = self.must_exist(payment_id)
+        if p.status != "surplus":
+            raise Refused("PY105")
+        if payment_id == same_as or (same.order, same.channel) != (p.order, p.channel) or \
+                same.status not in ("succeeded", "surplus"):
+            raise Refused("22023")
+        if not self.waive_unbegun(payment_id):
+            raise Refused("PY105")
+        self.put(p, status="failed", code="same_charge", received=0, second_of=same_as)
+        self.correct_received(payment_id)
+        if not same.verified:
+            report = Report("succeeded")
+            if p.verified:
+                report = Report("succeeded", None, p.received, p.received_currency)
+            self.fill_in(same_as, report, Applied())
+        return self.result(payment_id, False, self.order(p.order).version)
+
+    # -- refunds
+
+    def refunds_of(self, payment_id):
+        return [row for what, row in self.s.items() if what[0] == "refund" and row.payment == payment_id]
+
+    def lock_balance(self, payment_id):
+        received = self.payment(payment_id).received or 0
+        b = self.s.get(("balance", payment_id)) or Balance(received)
+        return self.put_balance(payment_id, b._replace(
+            received=max(received, b.refunding + b.refunded)))
+
+    def put_balance(self, payment_id, b):
+        fits = min(b.excess, max(b.received - b.refunding - b.refunded, 0))
+        b = b._replace(refunded=b.refunded + fits, excess=b.excess - fits)
+        self.s[("balance", payment_id)] = b
+        return b
+
+    def add_refunding(self, payment_id, by):
+        b = self.s[("balance", payment_id)]
+        self.put_balance(payment_id, b._replace(refunding=b.refunding + by))
+
+    def open_surplus_refund(self, payment_id, status):
+        self.lock_balance(payment_id)
+        rest = self.payment(payment_id).received
+        for other in self.refunds_of(payment_id):
+            rest -= other.returned if other.status == "succeeded" else other.amount
+        if rest > 0:
+            number = sum(r.origin == "surplus" for r in self.refunds_of(payment_id))
+            refund_id = self.fresh(self.world.surplus_refunds, (payment_id, number),
+                                         "refund")
+            self.insert_refund(refund_id, payment_id, None, rest, status, "surplus")
+
+    def insert_refund(self, refund_id, payment_id, key, amount, status, origin, reversal=None,
+                      txn=None, currency=None):
+        p = self.payment(payment_id)
+        if self.world.channels[p.channel].internal and status == "pending":
+            status = "succeeded"
+        self.put(Refund(refund_id, payment_id, p.order, key, p.channel, amount,
+                        currency or p.received_currency or p.currency, origin, status, reversal, txn,
+                        amount if status == "succeeded" else None, status == "succeeded"))
+        self.lock_balance(payment_id)
+        if status == "succeeded":
+            self.count_returned(refund_id, amount)
+        else:
+            self.add_refunding(payment_id, amount)
+        if status == "pending":
+            self.s[("task", refund_id, "refund")] = Task()
+
+    def counts_for_order(self, r):
+        return self.order(r.order).payment == r.payment and r.reversal in (None, "refund")
+
+    def count_returned(self, refund_id, amount):
+        r = self.refund(refund_id)
+        b = self.s[("balance", r.payment)]
+        counted = min(amount, max(b.received - b.refunding - b.refunded, 0))
+        self.put_balance(r.payment, b._replace(refunded=b.refunded + counted,
+                                               excess=b.excess + amount - counted))
+        if self.counts_for_order(r):
+            self.change_refunded(r, amount)
+
+    def uncount_returned(self, r):
+        b = self.s[("balance", r.payment)]
+        excess = min(r.returned, b.excess)
+        self.put_balance(r.payment, b._replace(refunded=b.refunded - (r.returned - excess),
+                                               excess=b.excess - excess))
+        if self.counts_for_order(r):
+            self.change_refunded(r, -r.returned)
+
+    def change_refunded(self, r, by):
+        order = self.order(r.order)
+        refunded = order.refunded + by
+        full = refunded >= self.payment(r.payment).received
+        self.change_order(r.order, refunded=refunded, status="refunded" if full else "paid")
+
+    def correct_received(self, payment_id):
+        p = self.payment(payment_id)
+        b = self.s.get(("balance", payment_id))
+        if b is not None:
+            self.put_balance(payment_id, b._replace(
+                received=max(p.received, b.refunding + b.refunded)))
+        order = self.order(p.order)
+        if p.status == "surplus":
+            self.correct_unbegun(p)
+            self.open_surplus_refund(payment_id, "awaiting_approval")
+        elif order.payment == payment_id:
+            full = 0 < order.refunded and order.refunded >= p.received
+            to = "refunded" if full else "paid"
+            if to != order.status:
+                self.change_order(p.order, status=to)
+
+    def correct_unbegun(self, p):
+        refunds = self.refunds_of(p.id)
+        if len(refunds) != 1 or p.received == 0:
+            return
+        r = refunds[0]
+        if r.origin != "surplus" or r.status not in ("awaiting_approval", "pending", "unknown") or \
+                self.has_begun(r):
+            return
+        b = self.lock_balance(p.id)
+        self.put_balance(p.id, b._replace(refunding=b.refunding + p.received - r.amount,
+                                          received=p.received))
+        self.put(r, amount=p.received, currency=p.received_currency)
+
+    def has_begun(self, r):
+        if r.status in ("awaiting_approval", "waived"):
+            return False
+        if r.status == "failed" and r.origin == "channel":
+            return False
+        if r.status == "pending":
+            task = self.s.get(("task", r.id, "refund"))
+            return task is None or task.sent or task.again
+        return True
+
+    def waive_unbegun(self, payment_id):
+        refunds = self.refunds_of(payment_id)
+        if any(self.has_begun(r) for r in refunds):
+            return False
+        if refunds:
+            self.lock_balance(payment_id)
+        for r in refunds:
+            if r.status in ("awaiting_approval", "pending", "unknown"):
+                self.add_refunding(payment_id, -r.amount)
+                self.put(r, status="waived")
+                self.end_task(r.id, "refund")
+        return True
+
+    def refund_answer(self, refund_id, replayed, recorded=False):
+        r = self.refund(refund_id)
+        return {"outcome": "recorded" if recorded else r.status, "refund_id": r.id,
+                "payment_id": r.payment, "order_id": r.order, "status": r.status,
+                "amount": r.amount, "currency": r.currency, "replayed": replayed}
+
+    def known_refund(self, key, amount, order_id=None, payment_id=None):
+        known = self.refund(self.s.get(("refund key", key)))
+        if known is None:
+            return None
+        if order_id not in (None, known.order) or payment_id not in (None, known.payment) or \
+                amount not in (None, known.amount):
+            raise Refused("PY301")
+        return self.refund_answer(known.id, True)
+
+    def refund_order(self, order_id, key, amount=None):
+        order = self.order(order_id)
+        replay = self.known_refund(key, amount, order_id, order and order.payment)
+        if replay:
+            return replay
+        if order is None:
+            raise Refused("PY401")
+        if order.payment is None:
+            raise Refused("PY402")
+        return self.request_refund(order.payment, key, amount)
+
+    def refund_payment(self, payment_id, key, amount=None):
+        self.must_exist(payment_id)
+        return self.known_refund(key, amount, None, payment_id) or \
+            self.request_refund(payment_id, key, amount)
+
+    def request_refund(self, payment_id, key, amount):
+        b = self.lock_balance(payment_id)
+        rest = b.received - b.refunding - b.refunded
+        amount = rest if amount is None else amount
+        if not 0 < amount <= rest:
+            raise Refused("PY504")
+        refund_id = self.fresh(self.world.refund_of_key, key, "refund")
+        self.insert_refund(refund_id, payment_id, key, amount, "pending", "request")
+        return self.refund_answer(refund_id, False)
+
+    def report_refund(self, refund_id, *report):
+        if self.refund(refund_id) is None:
+            return {"outcome": "recorded", "refund_id": refund_id, "replayed": False}
+        return self.answer_to_report(refund_id, self.refund_evidence(refund_id, Report(*report)))
+
+    def answer_to_report(self, refund_id, applied):
+        return self.refund_answer(refund_id, not applied.changed and not applied.contradicts,
+                                  applied.contradicts)
+
+    def settle_refund(self, refund_id, status):
+        if self.refund(refund_id) is None:
+            raise Refused("PY403")
+        return self.answer_to_report(refund_id, self.refund_evidence(refund_id, Report(status)))
+
+    def refund_evidence(self, refund_id, report):
+        applied = Applied()
+        r = self.refund(refund_id)
+        if report.txn is not None and \
+                self.s.get(("refund txn", r.channel, report.txn), refund_id) != refund_id:
+            applied.contradicts = True
+        elif r.reversal and report.txn not in (None, r.txn):
+            applied.contradicts = True
+        elif report.status == "succeeded":
+            self.refund_made(r, report, applied)
+        elif report.status in ("failed", "closed"):
+            self.refund_not_made(r, report, applied)
+        elif r.status in ("pending", "unknown"):
+            changes = {}
+            if report.status in ("pending", "unknown") and report.status != r.status:
+                changes["status"] = report.status
+            if report.txn is not None and r.txn is None:
+                changes["txn"] = report.txn
+            if report.status != "not_found":
+                self.end_task(refund_id, "refund")
+            if changes:
+                self.put(r, **changes)
+                applied.changed = True
+        return applied
+
+    def refund_made(self, r, report, applied):
+        amount = r.amount if report.amount is None else report.amount
+        if r.status == "succeeded":
+            self.fill_in_refund(r, report, applied)
+            return
+        self.put(r, status="succeeded", returned=amount, txn=report.txn or r.txn,
+                 verified=report.amount is not None)
+        self.end_task(r.id, "refund")
+        applied.changed = True
+        self.lock_balance(r.payment)
+        if r.status in ("awaiting_approval", "pending", "unknown"):
+            self.add_refunding(r.payment, -r.amount)
+        self.count_returned(r.id, amount)
+        self.refund_rest(r, amount)
+
+    def refund_rest(self, r, returned):
+        if self.payment(r.payment).status == "surplus" and returned < r.amount:
+            self.open_surplus_refund(r.payment, "awaiting_approval")
+
+    def fill_in_refund(self, r, report, applied):
+        other = report.amount not in (None, r.returned)
+        if other and r.verified:
+            applied.contradicts = True
+            return
+        changes = {}
+        if report.txn is not None and r.txn is None:
+            changes["txn"] = report.txn
+        if report.amount is not None and not r.verified:
+            changes["verified"] = True
+        if other:
+            self.lock_balance(r.payment)
+            self.uncount_returned(r)
+            changes["returned"] = report.amount
+            self.count_returned(r.id, report.amount)
+        if changes:
+            self.put(self.refund(r.id), **changes)
+            applied.changed = True
+        if other:
+            self.refund_rest(r, report.amount)
+
+    def refund_not_made(self, r, report, applied):
+        if r.status in ("failed", "waived"):
+            return
+        if r.status == "awaiting_approval":
+            applied.contradicts = True
+            return
+        self.lock_balance(r.payment)
+        if r.status == "succeeded":
+            self.uncount_returned(r)
+        else:
+            self.add_refunding(r.payment, -r.amount)
+        self.put(r, status="failed", returned=None, verified=False)
+        self.end_task(r.id, "refund")
+        applied.changed = True
+
+    def record_reversal(self, channel, reversal_id, txn, kind, amount, currency):
+        p = self.payment(self.s.get(("txn", channel, txn)))
+        while p is not None and p.status == "failed" and p.code == "same_charge" and p.second_of:
+            p = self.payment(p.second_of)
+        if p is None or p.status not in ("succeeded", "surplus") or self.misses():
+            self.keep((channel, reversal_id, txn), Notice("unmatched", channel, txn,
+                                   Report("succeeded", reversal_id, amount, currency), None, kind,
+                                   reversal_id))
+            return {"outcome": "recorded", "replayed": False, "amount": amount}
+        refund_id, applied = self.reverse(p.id, kind, Report("succeeded", reversal_id, amount, currency))
+        return self.answer_to_report(refund_id, applied)
+
+    def reverse(self, payment_id, kind, report):
+        p = self.payment(payment_id)
+        applied = Applied()
+        known = self.s.get(("refund txn", p.channel, report.txn))
+        if known is not None:
+            if self.refund(known).payment != payment_id:
+                applied.contradicts = True
+            else:
+                applied = self.refund_evidence(known, report)
+            return known, applied
+        refund_id = self.fresh(self.world.refund_of_txn, (p.channel, report.txn), "refund")
+        self.insert_refund(refund_id, payment_id, None, report.amount, "succeeded", "channel", kind,
+                           report.txn, report.currency)
+        applied.changed = True
+        return refund_id, applied
+
+    def retry_refund(self, refund_id):
+        r = self.refund(refund_id)
+        if r is None:
+            raise Refused("PY403")
+        if r.status != "failed" or r.origin == "channel":
+            raise Refused("PY105")
+        b = self.lock_balance(r.payment)
+        if not 0 < r.amount <= b.received - b.refunding - b.refunded:
+            raise Refused("PY504")
+        self.add_refunding(r.payment, r.amount)
+        self.put(r, status="pending")
+        self.make_due(refund_id, "refund")
+        return self.refund_answer(refund_id, False)
+
+    def waive_refund(self, refund_id):
+        r = self.refund(refund_id)
+        if r is None:
+            raise Refused("PY403")
+        if r.status == "waived":
+            return self.refund_answer(refund_id, True)
+        if r.status != "failed" and self.has_begun(r):
+            raise Refused("PY105")
+        if r.status in ("awaiting_approval", "pending", "unknown"):
+            self.lock_balance(r.payment)
+            self.add_refunding(r.payment, -r.amount)
+        self.put(r, status="waived")
+        self.end_task(refund_id, "refund")
+        return self.refund_answer(refund_id, False)
+
+    # -- messages
+
+    def misses(self):
+        """A message and the money that it is about may come in the same moment and not see each
+        other: the message waits then until it is matched later (the end is checked for that)."""
+        return self.choose()
+
+    def keep(self, what, notice):
+        self.s.setdefault(("notice", what), notice)
+
+    def find_subject(self, channel, payment_id, refund_id, txn):
+        """The kind and id of what a message is about; None: it is not known."""
+        if refund_id is not None:
+            return ("refund", refund_id) if self.refund(refund_id) else None
+        if payment_id is not None:
+            return ("payment", payment_id) if self.payment(payment_id) else None
+        if txn is None:
+            return None
+        known = self.s.get(("txn", channel, txn))
+        return ("payment", known) if known else None
+
+    def record_notification(self, channel, event, payment_id, refund_id, *report):
+        """The arguments of one event never change, so a message repeated brings nothing new."""
+        report = Report(*report)
+        known = self.s.get(("notice", event))
+        subject = self.find_subject(channel, payment_id, refund_id, report.txn)
+        if payment_id is None and refund_id is None and self.misses():
+            subject = None
+        if known is not None and (known.result != "unmatched" or subject is None):
+            return {"result": "duplicate", "replayed": True}
+        if subject is None:
+            self.keep(event, Notice("unmatched", channel,
+                                    report.txn if payment_id is None and refund_id is None else None,
+                                    report))
+            return {"result": "unmatched", "outcome": "recorded", "replayed": False}
+        self.s[("notice", event)] = Notice("applied")
+        applied = Applied()
+        about = self.payment(subject[1]) if subject[0] == "payment" else self.refund(subject[1])
+        if about.channel != channel:
+            applied.contradicts = True
+        elif report.status is None:
+            applied.changed = True
+        elif subject[0] == "payment":
+            self.evidence(subject[1], report, applied)
+        else:
+            applied = self.refund_evidence(subject[1], report)
+        answer = {"result": "applied", "replayed": not known and not applied.changed and
+                  not applied.contradicts, "order_id": about.order}
+        if applied.contradicts:
+            answer["result"] = "contradicting"
+            self.s[("notice", event)] = Notice("contradicting")
+        return answer
+
+    def match_notices(self, payment_id, known_now):
+        """The messages that waited for this payment's transaction."""
+        p = self.payment(payment_id)
+        if not known_now or p.txn is None:
+            return
+        waiting = [what[1] for what, notice in self.s.items() if what[0] == "notice" and
+                   (notice.result, notice.channel, notice.txn) == ("unmatched", p.channel, p.txn) and
+                   notice.order in (None, p.order)]
+        for what in sorted(waiting, key=self.world.received.get):
+            notice = self.s[("notice", what)]
+            if notice.result != "unmatched" or self.misses():
+                continue        # a message before it has matched it, too
+            if notice.reversal and self.payment(payment_id).status not in ("succeeded", "surplus"):
+                continue
+            self.s[("notice", what)] = Notice("applied")
+            if notice.report.status is None:
+                continue
+            if notice.reversal:
+                _, applied = self.reverse(payment_id, notice.reversal, notice.report)
+            else:
+                applied = self.evidence(payment_id, notice.report)
+            if applied.contradicts:
+                self.s[("notice", what)] = Notice("contradicting")
+
+    # -- the queue
+
+    def make_due(self, subject, kind, again=False):
+        task = self.s.get(("task", subject, kind))
+        self.s[("task", subject, kind)] = \
+            task._replace(due=task.due + 1, dead=False) if task else Task(again=again)
+
+    def claim_tasks(self, rows):
+        """Any tasks that could be claimed: which, the answer tells."""
+        for row in rows:
+            lease = self.s.get(("lease", row["order_id"]))
+            if lease is not None:
+                raise Impossible()
+            subject = row["refund_id"] or row["payment_id"]
+            due = None
+            if row["kind"] in ("charge", "refund"):
+                task = self.s.get(("task", subject, row["kind"]))
+                if task is None or task.dead or task.id not in (None, row["task_id"]) or \
+                        ("ended", row["task_id"]) in self.s:
+                    raise Impossible()
+                task = task._replace(id=row["task_id"], sent=True, tries=task.tries + 1)
+                if row["tries"] != task.tries:
+                    raise Impossible()
+                self.s[("task", subject, row["kind"])] = task
+                due = task.due
+            about = self.refund(row["refund_id"]) if row["refund_id"] else \
+                self.payment(row["payment_id"])
+            if about is None or (about.order, about.channel, about.amount, about.currency) != (
+                    row["order_id"], row["channel"], row["amount"], row["currency"]):
+                raise Impossible()
+            if row["kind"] == "charge" and (self.order(about.order).closing or
+                                            about.status not in ("pending", "unknown")):
+                raise Impossible()
+            self.s[("lease", row["order_id"])] = Lease(row["task_id"], row["lease_token"],
+                                                       row["leased_until"], due)
+        return rows
+
+    def lose_lease(self, order_id):
+        """Time passes: a worker has not answered."""
+        lease = self.s.get(("lease", order_id))
+        if lease is None or not self.passed(lease.until):
+            raise Impossible()
+        del self.s[("lease", order_id)]
+        kind, _, payment_id, refund_id = self.world.tasks[lease.task]
+        task = self.s.get(("task", refund_id or payment_id, kind))
+        if task is not None and task.id == lease.task:
+            self.end_task(refund_id or payment_id, kind)
+            if kind == "charge":
+                self.evidence(payment_id, Report("unknown"))
+            else:
+                self.refund_evidence(refund_id, Report("unknown"))
+        return {}
+
+    def holds(self, order_id, task_id, token):
+        lease = self.s.get(("lease", order_id))
+        return lease is not None and (lease.task, lease.token) == (task_id, token) and \
+            not self.passed(lease.until)
+
+    def complete_task(self, task_id, token, *report):
+        if task_id not in self.world.tasks:
+            return {"outcome": "recorded", "replayed": False}
+        report = Report(*report)
+        kind, order_id, payment_id, refund_id = self.world.tasks[task_id]
+        subject = refund_id or payment_id
+        held = self.holds(order_id, task_id, token)
+        ended = self.s.get(("ended", task_id))
+        repeated = bool(ended and ended[0] == token)
+        if refund_id:
+            applied = self.refund_evidence(refund_id, report)
+            r = self.refund(refund_id)
+            if kind == "query_refund" and report.status == "not_found" and \
+                    self.world.channels[r.channel].idempotent and r.status in ("pending", "unknown"):
+                self.make_due(refund_id, "refund", again=True)
+            answer = {"outcome": r.status, "payment_id": payment_id, "amount": r.amount}
+        else:
+            applied = self.evidence(payment_id, report)
+            if kind == "query" and report.status == "not_found":
+                self.charge_again(payment_id)
+            answer = {"outcome": self.result(payment_id, False)["outcome"],
+                      "payment_id": payment_id,
+                      "payment_status": self.payment(payment_id).status}
+        if applied.contradicts:
+            answer["outcome"] = "recorded"
+        order = self.order(order_id)
+        answer.update(order_id=order_id, order_status=order.status, version=order.version)
+        if held:
+            lease = self.s.pop(("lease", order_id))
+            task = self.s.get(("task", subject, kind))
+            if kind not in ("charge", "refund"):
+                self.s[("ended", task_id)] = (token, answer["outcome"], "perhaps")
+            elif task is None:
+                self.s[("ended", task_id)] = (token, answer["outcome"])
+            elif task.due == lease.due:
+                self.end_task(subject, kind, token, answer["outcome"])
+        if repeated:
+            answer["outcome"] = ended[1]
+            if len(ended) == 3:
+                answer["outcome"] = (ended[1], "lease_lost", "recorded")
+                return answer
+        elif not held and not applied.contradicts:
+            answer["outcome"] = "lease_lost"
+        answer["replayed"] = repeated or (not applied.changed and not applied.contradicts and
+                                          not held)
+        return answer
+
+    def complete_tasks(self, answers):
+        return [self.complete_task(*answer) for answer in answers]
+
+    def may_charge(self, p):
+        return self.order(p.order).closing is None and p.status in ("pending", "unknown")
+
+    def charge_again(self, payment_id):
+        p = self.payment(payment_id)
+        if self.world.channels[p.channel].idempotent and self.may_charge(p) and p.kind == "request":
+            self.make_due(payment_id, "charge", again=True)
+
+    def lock_leased(self, task_id, token):
+        if task_id not in self.world.tasks:
+            raise Refused("PY404")
+        subject = self.world.tasks[task_id]
+        if not self.holds(subject[1], task_id, token):
+            raise Refused("PY701")
+        task = self.s.get(("task", subject[3] or subject[2], subject[0]))
+        if subject[0] not in ("charge", "refund"):
+            if self.choose():
+                raise Refused("PY701")          # something has ended it
+        elif task is None or task.id != task_id:
+            raise Refused("PY701")
+        return subject
+
+    def retry_task(self, task_id, token):
+        kind, order_id, payment_id, refund_id = self.lock_leased(task_id, token)
+        subject = refund_id or payment_id
+        task = self.s.get(("task", subject, kind))
+        del self.s[("lease", order_id)]
+        if kind == "charge" and not (self.may_charge(self.payment(payment_id)) and
+                                     (task.again or task.tries < MAX_TRIES)):
+            if task.again:
+                self.end_task(payment_id, "charge")
+            else:
+                self.evidence(payment_id, Report("failed", code="not_sent"))
+        elif kind in ("charge", "refund"):
+            self.s[("task", subject, kind)] = task._replace(
+                sent=False, due=task.due + 1, dead=kind == "refund" and task.tries >= MAX_TRIES)
+        return {"task_id": task_id}
+
+    def extend_lease(self, task_id, token):
+        self.lock_leased(task_id, token)
+        return {}
+
+    # -- direct writes
+
+    def attack(self, statement):
+        raise Refused("PY901")
+
+
+def outcomes(world, state, method, args, now):
+    """Run a call on a copy of the state: yields (answer or Refused, new state), once for each way
+    to decide what the model leaves open."""
+    ways = [()]
+    while ways:
+        choices = ways.pop()
+        copy = dict(state)
+        model = Model(world, copy, now, choices)
+        try:
+            answer = getattr(model, method)(*args)
+        except Refused as refused:
+            answer, copy = refused, state
+        except Impossible as impossible:
+            answer = None
+            world.impossible = str(impossible)
+        ways += [choices + (False,) * n + (True,) for n in range(model.asked - len(choices))]
+        if answer is not None:
+            yield answer, copy

@@ -1,0 +1,584 @@
+"""The players: clients that make random calls of the whole API, and note each with real time.
+
+A family is what is checked together: two orders that share keys, and a channel of their own. So many
+families are in use at once as the hot set has orders, half; a family that has had its calls is
+replaced by a new one.
+"""
+import hashlib
+import random
+import threading
+import time
+import uuid
+
+import psycopg2
+
+from check import FOREVER, Op
+from model import NAMES, Channel, Refused
+
+EPOCH = time.time() - time.monotonic()
+STATUSES = ["succeeded"] * 8 + ["failed"] * 5 + ["closed"] * 2 + ["pending"] * 3 + ["unknown"] * 3 + \
+    ["not_found"] * 2
+CALLS_OF_A_FAMILY = 110
+SQL = {
+    "create_order": "SELECT * FROM payguard.create_order(%s, %s, %s, %s, to_timestamp(%s))",
+    "update_order": "SELECT * FROM payguard.update_order(%s, %s, %s, %s)",
+    "cancel_order": "SELECT * FROM payguard.cancel_order(%s, %s)",
+    "order_status": "SELECT * FROM payguard.order_status(%s)",
+    "pay pay": "SELECT * FROM payguard.pay_order(%s, %s, %s, %s, %s, %s)",
+    "pay start": "SELECT * FROM payguard.start_payment(%s, %s, amount => %s, currency => %s, "
+                 "expected_version => %s, channel => %s)",
+    "pay request": "SELECT * FROM payguard.request_payment(%s, %s, amount => %s, currency => %s, "
+                   "expected_version => %s, channel => %s)",
+    "try_pay": "SELECT * FROM payguard.try_pay_order(%s, %s, %s, %s, %s)",
+    "revoke_key": "SELECT * FROM payguard.revoke_key(%s, %s)",
+    "close_payment": "SELECT * FROM payguard.close_payment(%s)",
+    "query_payment": "SELECT * FROM payguard.query_payment(%s)",
+    "report_payment": "SELECT * FROM payguard.report_payment(%s, %s, %s, %s, %s, %s)",
+    "settle_payment": "SELECT * FROM payguard.settle_payment(%s, %s, 'seen', %s, %s, %s)",
+    "record_payment": "SELECT * FROM payguard.record_payment(%s, %s, %s, %s, %s)",
+    "record_notification": "SELECT * FROM payguard.record_notification(%s, convert_to(%s, 'UTF8'), NULL,"
+                           " %s, %s, %s, %s, %s, %s)",
+    "accept_surplus": "SELECT * FROM payguard.accept_surplus(%s, 'it is theirs')",
+    "dismiss_surplus": "SELECT * FROM payguard.dismiss_surplus(%s, %s, 'the same')",
+    "refund_order": "SELECT * FROM payguard.refund_order(%s, %s, %s, 'sent back')",
+    "refund_payment": "SELECT * FROM payguard.refund_payment(%s, %s, %s, 'sent back')",
+    "report_refund": "SELECT * FROM payguard.report_refund(%s, %s, %s, %s, %s)",
+    "settle_refund": "SELECT * FROM payguard.settle_refund(%s, %s, 'seen')",
+    "retry_refund": "SELECT * FROM payguard.retry_refund(%s, 'once more')",
+    "waive_refund": "SELECT * FROM payguard.waive_refund(%s, 'they keep it')",
+    "record_reversal": "SELECT * FROM payguard.record_reversal(%s, %s, %s, %s, %s, %s)",
+    "complete_task": "SELECT * FROM payguard.complete_task(%s, %s, %s, %s, %s, %s)",
+    "retry_task": "SELECT payguard.retry_task(%s, %s, 'no way out', '1 ms') AS task_id",
+    "extend_lease": "SELECT payguard.extend_lease(%s, %s, '1 hour')",
+    "claim_tasks": "SELECT * FROM payguard.claim_tasks('player', 3, %s, NULL, ARRAY[%s])",
+    "attack": "%s",
+}
+ATTACKS = ["UPDATE payguard.orders SET status = 'unpaid'",
+           "UPDATE payguard.payments SET status = 'failed'",
+           "DELETE FROM payguard.payments", "DELETE FROM payguard.events",
+           "DELETE FROM payguard.refund_balances", "TRUNCATE payguard.tasks"]
+
+
+def now():
+    return EPOCH + time.monotonic()
+
+
+class Family:
+    def __init__(self, rnd, number):
+        self.number = number
+        self.name = f"f{number}"
+        self.orders = [f"{self.name}/a", f"{self.name}/b"]
+        self.amounts = {order: rnd.randrange(50, 90) for order in self.orders}
+        self.channel = f"c{number}"
+        self.settings = Channel(late=rnd.choice(["accept", "accept", "accept_expired", "refund"]),
+                                not_found_is_final=rnd.random() < 0.3,
+                                idempotent=rnd.random() < 0.7)
+        self.short_lease = rnd.random() < 0.12
+        self.deadlines = rnd.random() < 0.2
+        self.ops = []
+        self.payments, self.refunds, self.tasks = [], [], []
+        self.left = CALLS_OF_A_FAMILY
+
+    def clock(self):
+        return self.short_lease or self.deadlines
+
+    def register(self, cursor):
+        cursor.execute(
+            "SELECT payguard.register_channel(%s, first_query_after => '0 s',"
+            " max_query_interval => '1 ms', not_found_is_final_after => %s, late_success => %s,"
+            " idempotent_charge => %s)",
+            (self.channel, "0 s" if self.settings.not_found_is_final else "1 day", self.settings.late,
+             self.settings.idempotent))
+
+
+class Stage:
+    """The families in use, and how many calls are still to be made."""
+
+    def __init__(self, seed, calls, hot, connect):
+        self.rnd = random.Random(f"{seed} stage")
+        self.connect = connect
+        self.calls, self.hot = calls, hot
+        self.families, self.used = [], []
+        self.lock = threading.Lock()
+        self.cursor = connect().cursor()
+        self.counts = {}
+        self.pids = {}          # of the connections that may be lost
+        self.lost = 0
+
+    def family(self, rnd):
+        with self.lock:
+            if self.calls <= 0:
+                return None
+            self.calls -= 1
+            self.families = [f for f in self.families if f.left > 0]
+            while len(self.families) < max(1, self.hot // 2):
+                family = Family(self.rnd, len(self.used))
+                family.register(self.cursor)
+                # the calls in flight at the end of a family's life would be few: stagger them
+                family.left = self.rnd.randrange(CALLS_OF_A_FAMILY // 2, CALLS_OF_A_FAMILY * 3 // 2)
+                self.families.append(family)
+                self.used.append(family)
+            family = rnd.choice(self.families)
+            family.left -= 1
+            return family
+
+    def count(self, what):
+        with self.lock:
+            self.counts[what] = self.counts.get(what, 0) + 1
+
+    def lose_connections(self):
+        """Ends one client's connection after the other, at random moments."""
+        cursor = self.connect().cursor()
+        while self.calls > 0:
+            time.sleep(self.rnd.uniform(0.01, 0.08))
+            pids = list(self.pids.values())
+            if pids:
+                cursor.execute("SELECT pg_terminate_backend(%s)", (self.rnd.choice(pids),))
+
+
+class Lost(Exception):
+    """The connection is gone: nobody knows what has become of the call."""
+
+
+class Client(threading.Thread):
+    def __init__(self, stage, seed, number, level):
+        super().__init__(daemon=True)
+        self.stage, self.number, self.level = stage, number, level
+        self.rnd = random.Random(f"{seed} {level} {number}")
+        self.bodies = {}
+        self.wrong = []
+        self.crash = None
+
+    def run(self):
+        try:
+            self.open()
+            self.safe = self.stage.connect(self.level).cursor()
+            while True:
+                family = self.stage.family(self.rnd)
+                if family is None:
+                    return
+                self.step(family)
+        except Exception as error:      # reported by the main thread
+            import traceback
+            self.crash = traceback.format_exc() or repr(error)
+
+    def open(self):
+        connection = self.stage.connect(self.level)
+        self.cursor = connection.cursor()
+        self.stage.pids[self.number] = connection.get_backend_pid()
+
+    # -- calls
+
+    def execute(self, cursor, sql, args):
+        """The rows, as dicts, or a Refused."""
+        try:
+            cursor.execute(sql, args)
+            if cursor.description is None:
+                return []
+            names = [column[0] for column in cursor.description]
+            return [dict(zip(names, row)) for row in cursor.fetchall()]
+        except psycopg2.Error as error:
+            code = error.pgcode
+            if code is None or code == "57P01" or cursor.connection.closed:
+                self.stage.count("connection lost")
+                raise Lost() from error
+            self.stage.count(code)
+            if code == "40P01" or code.startswith("XX") or code in ("23505", "23514"):
+                self.wrong.append(f"{code} from {sql} {args}: {error}".strip())
+            elif code[:2] == "PY":
+                # a request's refusal: its constraint is the stable name
+                name = error.diag.constraint_name
+                if not name or NAMES.get(code, name) != name:
+                    self.wrong.append(f"{code} is called {name}")
+            elif code not in ("40001", "22023"):
+                self.wrong.append(f"{code} from {sql} {args}: {error}".strip())
+            return Refused(code)
+
+    def make(self, family, call):
+        """Makes a call, and returns its answer."""
+        method, args = call
+        cursor = self.cursor
+        if method == "pay":
+            sql, values = SQL["pay " + args[0]], args[1:]
+        elif method == "pay_orders":
+            sql = ("SELECT * FROM payguard.pay_orders(ARRAY["
+                   + ", ".join(["(%s, %s, %s, %s, %s, NULL)"] * len(args[0])) + "]::payguard.pay_request[])")
+            values = [value for request in args[0] for value in request]
+        elif method == "complete_tasks":
+            sql = ("SELECT * FROM payguard.complete_tasks(ARRAY["
+                   + ", ".join(["(%s, %s, %s, %s, %s, %s, NULL, NULL)"] * len(args[0]))
+                   + "]::payguard.task_answer[])")
+            values = [value for answer in args[0] for value in answer]
+        elif method == "record_notification":
+            channel, event, payment_id, refund_id, *report = args
+            sql = SQL[method]
+            values = (channel, self.bodies[event], payment_id, refund_id, *report[:4])
+        elif method == "attack":
+            sql, values = args[0], ()
+        elif method == "claim_tasks":
+            cursor = self.safe      # a claim whose answer is lost would leave its task to nobody
+            sql, values = SQL[method], ("20 ms" if family.short_lease else "1 hour", family.channel)
+        else:
+            sql, values = SQL[method], args
+        rows = self.execute(cursor, sql, values)
+        if isinstance(rows, Refused):
+            return rows
+        for row in rows:
+            self.learn(family, row)
+        if method == "claim_tasks":
+            for row in rows:
+                row["leased_until"] = row["leased_until"].timestamp()
+                family.tasks.append((row["task_id"], row["lease_token"], row["refund_id"] or
+                                     row["payment_id"], row["kind"], row))
+        if method in ("pay_orders", "complete_tasks", "claim_tasks"):
+            return rows
+        return rows[0]
+
+    def learn(self, family, row):
+        if row.get("payment_id") and row.get("order_id") and \
+                (row["payment_id"], row["order_id"]) not in family.payments:
+            family.payments.append((row["payment_id"], row["order_id"]))
+        if row.get("refund_id") and row["refund_id"] not in family.refunds:
+            family.refunds.append(row["refund_id"])
+
+    def step(self, family):
+        rnd = self.rnd
+        if rnd.random() < 0.06:
+            self.look(family)
+        elif rnd.random() < 0.05:
+            self.transaction(family)
+        else:
+            self.single(family, self.some_call(family))
+
+    def single(self, family, call):
+        method, args = call
+        self.stage.count(method)
+        called = now()
+        try:
+            answer = self.make(family, call)
+            answered = now()
+        except Lost:
+            answer, answered = None, FOREVER
+            self.open()
+        if isinstance(answer, Refused) and answer.code == "40001":
+            return          # nothing has happened: the end of the history shows whether that is so
+        if method == "claim_tasks":
+            args = (answer,)
+            if not answer:
+                return
+        steps = [(method, args, answer)]
+        if method == "pay_orders" and self.level != "serializable":
+            steps = self.by_order(args[0], answer)
+        for step in steps:
+            family.ops.append(Op(called, answered, [step]))
+
+    @staticmethod
+    def by_order(requests, answer):
+        """But for SERIALIZABLE a batch looks at an order that it does not pay at another moment than
+        at those that it pays, so it is one call for each order."""
+        steps = []
+        for order in {request[0] for request in requests}:
+            places = [i for i, request in enumerate(requests) if request[0] == order]
+            steps.append(("pay_orders", ([requests[i] for i in places],),
+                          answer if not isinstance(answer, list) else [answer[i] for i in places]))
+        return steps
+
+    def look(self, family):
+        """Reads what no answer tells, and lets time pass."""
+        for sql in ["SELECT payment_id, order_id FROM payguard.payments WHERE order_id = ANY (%s)",
+                    "SELECT refund_id FROM payguard.refunds WHERE order_id = ANY (%s)"]:
+            rows = self.execute(self.safe, sql, (family.orders,))
+            for row in rows if isinstance(rows, list) else []:
+                self.learn(family, row)
+        self.execute(self.safe, "SELECT payguard.expire_orders(100)", ())
+
+    def transaction(self, family):
+        """Several calls about one order in one transaction, which is rolled back now and then.
+
+        In SERIALIZABLE they happen together. Otherwise a call that writes nothing looks at a moment
+        of its own (REPEATABLE READ: that of the transaction's first call). In READ COMMITTED what
+        comes after the first that writes happens together, since the order is locked; in REPEATABLE
+        READ the transaction ends there.
+        """
+        rnd = self.rnd
+        order = rnd.choice(family.orders)
+        together = self.level == "serializable"
+        began, steps, alone = None, [], []
+        commits = rnd.random() < 0.7
+        sent_commit = False
+        self.stage.count("transaction")
+        try:
+            self.cursor.execute("BEGIN")
+            if rnd.random() < 0.3:
+                self.cursor.execute("SAVEPOINT s")
+                began, answered, step = self.note(family, order)
+                self.cursor.execute("ROLLBACK TO SAVEPOINT s")
+                if not (isinstance(step[2], Refused) and step[2].code == "40001"):
+                    alone.append(Op(began, answered, [step], commits=False))
+            for _ in range(rnd.randrange(1, 4)):
+                called, answered, step = self.note(family, order)
+                answer = step[2]
+                refused = isinstance(answer, Refused)
+                if refused:
+                    commits = False
+                    if answer.code == "40001":
+                        break
+                if self.level != "read committed":
+                    called = began = began or called
+                wrote = not refused and not answer["replayed"] and answer["order_id"] and \
+                    answer["outcome"] not in NAMES.values()
+                if steps or wrote or together:
+                    began = began if steps or together else called
+                    steps.append(step)
+                else:
+                    alone.append(Op(called, answered, [step], commits=False))
+                if refused or (wrote and self.level == "repeatable read"):
+                    break
+            sent_commit = commits
+            self.cursor.execute("COMMIT" if commits else "ROLLBACK")
+            ended = now()
+        except (Lost, psycopg2.Error) as error:
+            code = getattr(error, "pgcode", None)
+            if code not in ("40001", "57P01", None):
+                self.wrong.append(f"{code} at the end of a transaction: {error}".strip())
+            commits = sent_commit and code != "40001"
+            ended = FOREVER if commits else now()
+            if code == "40001":
+                self.cursor.execute("ROLLBACK")
+                alone = steps = []      # SERIALIZABLE: nothing that it was told counts
+            else:
+                self.open()
+        family.ops.extend(alone)
+        if steps:
+            family.ops.append(Op(began, ended, steps, commits))
+
+    def note(self, family, order):
+        call = self.rnd.choice([self.try_pay, self.attempt, self.report, self.report,
+                                self.refund_order])(family, order)
+        called = now()
+        answer = self.make(family, call)
+        return called, now(), (*call, answer)
+
+    # -- what to call
+
+    def some_call(self, family):
+        rnd = self.rnd
+        calls = {
+            self.create: 5, self.update: 4, self.cancel: 2, self.status: 3, self.pay: 5,
+            self.try_pay: 4, self.pay_orders: 3, self.attempt: 11, self.revoke: 2, self.close: 4,
+            self.query: 2, self.report: 18, self.settle: 3, self.record: 5, self.notification: 8,
+            self.accept: 3, self.dismiss: 3, self.refund_order: 5, self.refund_payment: 4,
+            self.report_refund: 7, self.settle_refund: 2, self.retry_refund: 3, self.waive: 3,
+            self.reversal: 3, self.claim: 9, self.complete: 12, self.complete_tasks: 2,
+            self.retry_task: 3, self.extend: 1, self.attack: 1}
+        make = rnd.choices(list(calls), list(calls.values()))[0]
+        return make(family, rnd.choice(family.orders))
+
+    def key(self, family, order):
+        r = self.rnd.random()
+        if r < 0.55:
+            return f"{order}/{self.rnd.randrange(4)}"
+        if r < 0.70:
+            return f"{family.name}/x{self.rnd.randrange(4)}"
+        return f"{order}/{self.rnd.randrange(10**9)}"
+
+    def amount(self, family, order, none, wrong=0.06):
+        r = self.rnd.random()
+        if r < none:
+            return None
+        return family.amounts[order] + (self.rnd.choice([-7, 3]) if r > 1 - wrong else 0)
+
+    def currency(self, none):
+        r = self.rnd.random()
+        return None if r < none else "EUR" if r < 0.99 else "USD"
+
+    def version(self):
+        return None if self.rnd.random() < 0.85 else self.rnd.randrange(1, 6)
+
+    def txn(self, family, payment_id):
+        r = self.rnd.random()
+        if r < 0.25:
+            return None
+        if r < 0.80:
+            return "t" + payment_id
+        if r < 0.93:
+            return "second" + payment_id
+        return f"{family.name}/t{self.rnd.randrange(3)}"
+
+    def some_payment(self, family, order=None):
+        known = [p for p in family.payments[-8:] if order is None or p[1] == order]
+        if not known or self.rnd.random() < 0.005:
+            return str(uuid.UUID(int=self.rnd.getrandbits(128))), self.rnd.choice(family.orders)
+        return self.rnd.choice(known)
+
+    def some_refund(self, family):
+        if not family.refunds or self.rnd.random() < 0.005:
+            return str(uuid.UUID(int=self.rnd.getrandbits(128)))
+        return self.rnd.choice(family.refunds[-5:])
+
+    def create(self, family, order):
+        deadline = EPOCH + time.monotonic() + self.rnd.uniform(0.05, 0.6) if family.deadlines else None
+        amount = family.amounts[order] + (self.rnd.random() < 0.05)
+        return "create_order", (order, amount, "EUR", None, deadline)
+
+    def update(self, family, order):
+        return "update_order", (order, self.rnd.randrange(1, 6),
+                                family.amounts[order] + self.rnd.randrange(-1, 2), self.currency(0.8))
+
+    def cancel(self, family, order):
+        return "cancel_order", (order, self.version())
+
+    def status(self, family, order):
+        return "order_status", (order,)
+
+    def pay(self, family, order):
+        channel = "internal" if self.rnd.random() < 0.95 else self.rnd.choice(
+            [family.channel, "no such channel"])
+        return "pay", ("pay", order, self.key(family, order), self.amount(family, order, 0.6),
+                       self.currency(0.8), self.version(), channel)
+
+    def try_pay(self, family, order):
+        return "try_pay", (order, self.key(family, order), self.amount(family, order, 0.6),
+                           self.currency(0.8), self.version())
+
+    def pay_orders(self, family, order):
+        return "pay_orders", ([self.try_pay(family, self.rnd.choice(family.orders))[1]
+                               for _ in range(self.rnd.randrange(1, 5))],)
+
+    def attempt(self, family, order):
+        return "pay", (self.rnd.choice(["start", "request"]), order, self.key(family, order),
+                       self.amount(family, order, 0.7, 0.03), self.currency(0.8), self.version(),
+                       family.channel if self.rnd.random() < 0.98 else "internal")
+
+    def revoke(self, family, order):
+        return "revoke_key", (order, self.key(family, order))
+
+    def close(self, family, order):
+        return "close_payment", (self.some_payment(family)[0],)
+
+    def query(self, family, order):
+        return "query_payment", (self.some_payment(family)[0],)
+
+    def report(self, family, order=None):
+        payment_id, order = self.some_payment(family, order)
+        return "report_payment", (payment_id, self.rnd.choice(STATUSES), self.txn(family, payment_id),
+                                  self.amount(family, order, 0.3), self.currency(0.5), None)
+
+    def settle(self, family, order):
+        _, args = self.report(family, order)
+        return "settle_payment", args[:5]
+
+    def record(self, family, order):
+        payment_id = self.some_payment(family)[0]
+        return "record_payment", (order, family.channel, self.txn(family, payment_id) or "t" + payment_id,
+                                  self.amount(family, order, 0), "EUR")
+
+    def notification(self, family, order):
+        """The text of a message tells its arguments, so one text never has two meanings."""
+        rnd = self.rnd
+        payment_id, refund_id = self.some_payment(family)[0], None
+        txn = self.txn(family, payment_id)
+        r = rnd.random()
+        if r < 0.25 and txn:
+            payment_id = None
+        elif r < 0.45:
+            payment_id, refund_id, txn = None, self.some_refund(family), None
+        status = rnd.choice(STATUSES + [None] * 2)
+        amount = self.amount(family, order, 0.4) if status == "succeeded" and not refund_id else None
+        text = f"{family.name} {payment_id} {refund_id} {status} {txn} {amount} {rnd.randrange(2)}"
+        event = hashlib.sha256(text.encode()).hexdigest()       # the text is the body, this its id
+        self.bodies[event] = text
+        return "record_notification", (family.channel, event, payment_id, refund_id, status, txn, amount,
+                                       None)
+
+    def accept(self, family, order):
+        return "accept_surplus", (self.some_payment(family)[0],)
+
+    def dismiss(self, family, order):
+        return "dismiss_surplus", (self.some_payment(family)[0], self.some_payment(family)[0])
+
+    def refund_amount(self):
+        return None if self.rnd.random() < 0.3 else self.rnd.randrange(1, 60)
+
+    def refund_order(self, family, order):
+        return "refund_order", (order, f"{family.name}/r{self.rnd.randrange(12)}", self.refund_amount())
+
+    def refund_payment(self, family, order):
+        return "refund_payment", (self.some_payment(family)[0],
+                                  f"{family.name}/r{self.rnd.randrange(12)}", self.refund_amount())
+
+    def report_refund(self, family, order):
+        refund_id = self.some_refund(family)
+        txn = None if self.rnd.random() < 0.4 else \
+            "r" + (refund_id if self.rnd.random() < 0.9 else family.name)
+        amount = None if self.rnd.random() < 0.8 else self.rnd.randrange(1, 60)
+        return "report_refund", (refund_id, self.rnd.choice(STATUSES), txn, amount, None)
+
+    def settle_refund(self, family, order):
+        return "settle_refund", (self.some_refund(family), self.rnd.choice(STATUSES))
+
+    def retry_refund(self, family, order):
+        return "retry_refund", (self.some_refund(family),)
+
+    def waive(self, family, order):
+        return "waive_refund", (self.some_refund(family),)
+
+    def reversal(self, family, order):
+        payment_id = self.some_payment(family)[0]
+        number = self.rnd.randrange(5)
+        return "record_reversal", (family.channel, f"{family.name}/v{number}",
+                                   self.txn(family, payment_id) or "t" + payment_id,
+                                   ["refund", "chargeback", "bank_return"][number % 3],
+                                   10 + 7 * number, "EUR")
+
+    def claim(self, family, order):
+        return "claim_tasks", ()
+
+    def task(self, family):
+        if not family.tasks or self.rnd.random() < 0.01:
+            return 10**9, str(uuid.UUID(int=self.rnd.getrandbits(128))), None, None
+        task_id, token, subject, kind, _ = self.rnd.choice(family.tasks[-6:])
+        if self.rnd.random() < 0.05:
+            token = str(uuid.UUID(int=self.rnd.getrandbits(128)))
+        return task_id, token, subject, kind
+
+    def complete(self, family, order):
+        task_id, token, subject, kind = self.task(family)
+        order = self.rnd.choice(family.orders)
+        txn = amount = None
+        if subject and "refund" in kind:
+            txn = None if self.rnd.random() < 0.4 else "r" + subject
+        elif subject:
+            order = dict(family.payments).get(subject, order)
+            txn, amount = self.txn(family, subject), self.amount(family, order, 0.3)
+        return "complete_task", (task_id, token, self.rnd.choice(STATUSES), txn, amount, None)
+
+    def complete_tasks(self, family, order):
+        return "complete_tasks", ([self.complete(family, order)[1]
+                                   for _ in range(self.rnd.randrange(1, 4))],)
+
+    def retry_task(self, family, order):
+        return "retry_task", self.task(family)[:2]
+
+    def extend(self, family, order):
+        return "extend_lease", self.task(family)[:2]
+
+    def attack(self, family, order):
+        return "attack", (self.rnd.choice(ATTACKS),)
+
+
+def play(connect, seed, level, calls, hot, clients):
+    """Plays on an empty database; returns the families and what the clients found wrong."""
+    stage = Stage(f"{seed} {level} {hot}", calls, hot, connect)
+    players = [Client(stage, f"{seed} {hot}", number, level) for number in range(clients)]
+    chaos = threading.Thread(target=stage.lose_connections, daemon=True)
+    for thread in players + [chaos]:
+        thread.start()
+    wrong = []
+    for player in players:
+        player.join(600)
+        wrong += player.wrong
+        if player.crash or player.is_alive():
+            wrong.append(player.crash or f"client {player.number} hangs")
+    chaos.join(10)
+    return stage, wrong

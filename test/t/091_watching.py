@@ -1,0 +1,181 @@
+#!/usr/bin/python3
+# What takes a server with shared_preload_libraries, or several sessions: counters, NOTIFY
+# payguard_alerts, maintain() many times at once, WARNINGs of nobody.
+
+import os
+import sys
+import threading
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "sim"))
+sys.dont_write_bytecode = True
+
+import psycopg2
+
+import cluster
+
+CLIENTS, CALLS = 16, 50
+
+
+def connect(server, database="postgres"):
+    connection = psycopg2.connect(server.dsn.replace("dbname=postgres", f"dbname={database}"))
+    connection.autocommit = True
+    return connection
+
+
+def value(cursor, sql, *values):
+    cursor.execute(sql, values)
+    return cursor.fetchone()[0]
+
+
+def counted(cursor):
+    cursor.execute("SELECT coalesce(reason, counter), value FROM payguard.stat_counters WHERE value > 0")
+    return dict(cursor.fetchall())
+
+
+def in_parallel(server, work):
+    """Runs work(cursor) in CLIENTS connections at once; → the errors."""
+    errors = []
+
+    def run():
+        try:
+            work(connect(server).cursor())
+        except psycopg2.Error as error:
+            errors.append(str(error))
+
+    threads = [threading.Thread(target=run) for _ in range(CLIENTS)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return errors
+
+
+def counters(server):
+    cursor = connect(server).cursor()
+    cursor.execute("CREATE DATABASE other")
+    other = connect(server, "other").cursor()
+    for each in (cursor, other):
+        each.execute("CREATE EXTENSION payguard; SELECT payguard.create_order('a', 1, 'EUR')")
+        each.execute("SELECT payguard.pay_order('a', 'a')")
+    yield "each counter is there from the first call on", \
+        value(cursor, "SELECT count(*) FROM payguard.stat_counters WHERE value = 0") > 20
+    before = value(cursor, "SELECT pg_current_wal_insert_lsn() || ' ' || pg_snapshot_xmax(pg_current_snapshot())")
+
+    def repeat(client):
+        for _ in range(CALLS):
+            client.execute("SELECT payguard.pay_order('a', 'a')")
+            client.execute("SELECT payguard.try_pay_order('a', 'b')")
+            try:
+                client.execute("SELECT payguard.pay_order('a', 'c')")
+            except psycopg2.Error as error:
+                assert error.pgcode == "PY101"
+
+    errors = in_parallel(server, repeat)
+    yield "all at once: no error", not errors
+    yield "every replay and refusal is counted", \
+        counted(cursor) == {"replays": CLIENTS * CALLS, "order_already_paid": 2 * CLIENTS * CALLS}
+    yield "counting writes no WAL and takes no xid", before == value(
+        cursor, "SELECT pg_current_wal_insert_lsn() || ' ' || pg_snapshot_xmax(pg_current_snapshot())")
+    yield "of this database only", counted(other) == {}
+    cursor.execute("BEGIN; SELECT payguard.pay_order('a', 'a'); ROLLBACK")
+    yield "what was answered counts, whatever becomes of its transaction", \
+        counted(cursor)["replays"] == CLIENTS * CALLS + 1
+    cursor.execute("SELECT outcome FROM payguard.pay_orders(ARRAY[('a','a',NULL,NULL,NULL,NULL),"
+                   "('a','d',NULL,NULL,NULL,NULL),('x','e',NULL,NULL,NULL,NULL)]::payguard.pay_request[])")
+    yield "each answer of a batch counts", counted(cursor) == {
+        "replays": CLIENTS * CALLS + 2, "order_already_paid": 2 * CLIENTS * CALLS + 1, "order_not_found": 1}
+    other.execute("SELECT payguard.try_pay_order('a', 'b')")
+    since = value(cursor, "SELECT max(since) FROM payguard.stat_counters")
+    cursor.execute("SELECT payguard.reset_counters()")
+    yield "reset: from 0 again, since now", counted(cursor) == {} and value(
+        cursor, "SELECT max(since) > %s AND max(since) <= clock_timestamp() FROM payguard.stat_counters", since)
+    yield "and the other database's go on", counted(other) == {"order_already_paid": 1}
+    cursor.execute("SELECT payguard.try_pay_order('a', 'b') FROM generate_series(1, 3)")
+    cursor.execute("SELECT count(*) FROM payguard.maintain()")
+    cursor.execute("SELECT counter, reason, value FROM payguard.counter_samples")
+    yield "maintain() samples them", cursor.fetchall() == [("refusals", "order_already_paid", 3)]
+    yield "blocked: what would have been a second payment", value(
+        cursor, "SELECT blocked FROM payguard.payment_rates(split_by => 'all')") == 3
+    other.connection.close()
+    # the slots of databases that are gone are taken over
+    for number in range(70):
+        cursor.execute(f"CREATE DATABASE d{number} TEMPLATE other")
+        each = connect(server, f"d{number}").cursor()
+        each.execute("SELECT payguard.try_pay_order('a', 'b')")
+        good = counted(each) == {"order_already_paid": 1}
+        each.connection.close()
+        cursor.execute(f"DROP DATABASE d{number}")
+        if not good:
+            break
+    yield "more databases than slots, one after the other", good
+    cursor.execute("DROP DATABASE other")
+    server.crash()
+    server.start()
+    yield "a crash: from 0 again", counted(connect(server).cursor()) == {}
+
+
+def watching(server):
+    listener = connect(server)
+    listener.cursor().execute("LISTEN payguard_alerts")
+    cursor = connect(server).cursor()
+
+    def notified():
+        listener.cursor().execute("SELECT 1")
+        listener.poll()
+        seen = [notice.payload for notice in listener.notifies]
+        listener.notifies.clear()
+        return seen
+
+    cursor.execute("""
+        SELECT payguard.register_channel('card', alert_after => '1 ms', first_query_after => '1 h');
+        SELECT payguard.create_order('w-' || n, 1, 'EUR', expires_at => CASE WHEN n > 100 THEN
+          clock_timestamp() + interval '10 s' END) FROM generate_series(1, 300) n;
+        SELECT payguard.pay_order('w-1', 'w-1');
+        SELECT payguard.record_payment('w-1', 'card', 'w-1', 1, 'EUR');
+        SELECT payguard.start_payment('w-' || n, 'w-' || n, 'card') FROM generate_series(2, 100) n""")
+    yield "an alert's transaction notifies nobody: it may be prepared", notified() == []
+    errors = in_parallel(server, lambda client: client.execute("SELECT count(*) FROM payguard.maintain()"))
+    yield "maintain() sixteen times at once: no error", not errors
+    yield "and no duty failed", value(
+        cursor, "SELECT count(*) FROM payguard.maintenance WHERE problem IS NOT NULL") == 0
+    yield "one alert a cause", value(
+        cursor, "SELECT count(*) FROM payguard.alerts WHERE kind = 'payment_open_too_long'") == 99
+    seen = notified()
+    yield "each was told once, by its id", len(seen) == len(set(seen)) == value(
+        cursor, "SELECT count(*) FROM payguard.alerts WHERE notified_at IS NOT NULL") and value(
+            cursor, "SELECT count(*) FROM payguard.alerts WHERE notified_at IS NULL") == 0
+    yield "and nothing of the order", '"order' not in "".join(seen)
+    while value(cursor, "SELECT sum(done) FROM payguard.maintain() WHERE duty = 'count_events'"):
+        pass
+    yield "every event was counted once", value(
+        cursor, "SELECT sum(n) FROM payguard.totals WHERE subject = 'events' AND bucket = '-infinity'") == value(
+            cursor, "SELECT count(*) FROM payguard.events")
+    value(cursor, "SELECT pg_sleep(greatest(0, extract(epoch FROM max(expires_at) - clock_timestamp())))"
+          " FROM payguard.orders")
+    errors = in_parallel(server, lambda client: client.execute("SELECT count(*) FROM payguard.maintain(30)"))
+    cursor.execute("SELECT count(*) FROM payguard.maintain()")
+    yield "deadlines at once: each order expired once", not errors and value(
+        cursor, "SELECT count(*) = 200 AND bool_and(version = 2) FROM payguard.orders WHERE status = 'expired'")
+    # a prepared transaction that was forgotten
+    cursor.execute("BEGIN; SELECT payguard.create_order('p', 1, 'EUR'); PREPARE TRANSACTION 'forgotten'")
+    yield "a prepared transaction's age is a metric", value(
+        cursor, "SELECT value > 0 FROM payguard.metrics WHERE name = 'payguard_prepared_transaction_oldest_seconds'")
+    yield "it holds no consumer back", value(cursor, "SELECT count(*) FROM payguard.read_events('x')") > 0
+    cursor.execute("ROLLBACK PREPARED 'forgotten'")
+    cursor.execute("SELECT * FROM payguard.verify()")
+    yield "the database is sound", not cursor.fetchall()
+
+
+def main():
+    number, sound = 0, True
+    with cluster.Cluster() as server:
+        for part in (counters, watching):
+            for name, passed in part(server):
+                number += 1
+                sound &= bool(passed)
+                print(f"{'ok' if passed else 'not ok'} {number} - {name}", flush=True)
+    print(f"1..{number}", flush=True)
+    sys.exit(0 if sound else 1)
+
+
+main()
