@@ -723,6 +723,7 @@ extern void payguard_arg_bad(const char *name, const char *problem, const char *
 extern void payguard_arg_missing(const char *name) pg_attribute_noreturn();
 
 /* consumer.c */
+extern int payguard_consumer_read(const text *consumer, int max, Datum **ids);
 extern void payguard_consumer_move(const text *consumer, int64 event_id);
 
 /* counters.c */
