@@ -68,7 +68,7 @@ SQL
     pg_ctlcluster "$0" main start
     setpriv --reuid=postgres --regid=postgres --init-groups psql -XAtq -v ON_ERROR_STOP=1 -f /use.sql | tee /use.out
     pg_dropcluster --stop "$0" main' "$2"
-  printf '%s\n' '' paid order_already_paid 0 | cmp - "$1/use.out"
+  printf '%s\n' paid order_already_paid 0 | cmp - "$1/use.out"
 }
 
 # autopkgtest FOLDER: as Debian runs it.
@@ -80,7 +80,7 @@ autopkgtest() {
 
 [ "$(id -u)" = 0 ] || die "chroots need root"
 need_packages debootstrap
-trap '[ -z "$NEW" ] || rm -rf "$NEW".*' EXIT
+trap '[ -n "${PAYGUARD_KEEP:-}" ] || [ -z "$NEW" ] || rm -rf "$NEW".*' EXIT
 for version in ${PAYGUARD_VERSIONS:-15}; do
   say "PostgreSQL $version, Debian $(suite_of "$version")"
   NEW=$CHROOTS/package-$version

@@ -62,12 +62,13 @@ SELECT format('CREATE TYPE payguard.%I AS (%s);', c.relname,
    FROM pg_attribute WHERE attrelid = c.oid AND attnum > 0 AND NOT attisdropped))
 FROM pg_class c WHERE c.relnamespace = 'payguard'::regnamespace AND c.relkind = 'c' ORDER BY c.oid;
 
--- Tables and views, to look at: all shards' rows. What is configuration is the same everywhere.
+-- Tables and views, to look at: all shards' rows. What is configuration is the same everywhere:
+-- the first shard's is shown.
 SELECT format($f$CREATE FUNCTION payguard_router.%I() RETURNS TABLE (%s) LANGUAGE plproxy AS $$
 CLUSTER 'payguard'; RUN ON %s; SELECT %s FROM payguard.%I; $$;
 CREATE VIEW payguard.%I AS SELECT * FROM payguard_router.%I();
 GRANT SELECT ON payguard.%I TO PUBLIC;$f$,
-  'read_' || c.relname, a.columns, CASE WHEN c.relname IN ('channels', 'policies') THEN 'ANY' ELSE 'ALL' END, a.names,
+  'read_' || c.relname, a.columns, CASE WHEN c.relname IN ('channels', 'policies') THEN '0' ELSE 'ALL' END, a.names,
   c.relname, c.relname, 'read_' || c.relname, c.relname)
 FROM pg_class c, LATERAL (
   SELECT string_agg(format('%I %s', attname, format_type(atttypid, atttypmod)), ', ' ORDER BY attnum) AS columns,
@@ -84,10 +85,11 @@ FROM routed WHERE kind IN ('one', 'any') ORDER BY oid;
 -- returns its own, and one is shown.
 SELECT format($f$CREATE FUNCTION payguard_router.%I(%s) RETURNS SETOF %s LANGUAGE plproxy AS $$
 CLUSTER 'payguard'; RUN ON ALL; SELECT %s FROM payguard.%I(%s)%s; $$;
-CREATE FUNCTION payguard.%I(%s) RETURNS %s LANGUAGE sql AS $$ SELECT %s FROM payguard_router.%I(%s) r%s $$;$f$,
+CREATE FUNCTION payguard.%I(%s) RETURNS %s LANGUAGE plpgsql AS $$ BEGIN %s payguard_router.%I(%s) r%s; END $$;$f$,
   name, inputs, result, CASE typtype WHEN 'c' THEN '*' ELSE 'r' END, name, names, CASE typtype WHEN 'c' THEN '' ELSE ' r' END,
   name, arguments, result,
-  CASE WHEN typtype = 'c' THEN 'r' WHEN result <> 'void' THEN 'sum(r)::' || result ELSE '' END, name, names, CASE typtype WHEN 'c' THEN ' LIMIT 1' ELSE '' END)
+  CASE WHEN typtype = 'c' THEN 'RETURN r FROM' WHEN result = 'void' THEN 'PERFORM FROM' ELSE 'RETURN sum(r) FROM' END, name, names,
+  CASE typtype WHEN 'c' THEN ' LIMIT 1' ELSE '' END)
 FROM routed WHERE kind = 'all' AND NOT proretset ORDER BY oid;
 SELECT format($f$CREATE FUNCTION payguard.%I(%s) RETURNS %s LANGUAGE plproxy AS $$
 CLUSTER 'payguard'; RUN ON ALL; $$;$f$, name, arguments, result)
