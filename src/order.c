@@ -106,6 +106,13 @@ payguard_order_change(Order *order, OrderStatus to, FieldSet also, const char *k
 
 	if (to != from)
 		order->status = payguard_machine_move(&payguard_order_machine, from, to);
+	/* evidence too: an order that was changed so often is no order of this world */
+	if (order->version == PG_INT64_MAX)
+		ereport(ERROR, (errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
+						errmsg("order \"%s\" has had its last version",
+							   payguard_str(order->order_id)),
+						errdetail("Nothing has been written."),
+						errhint("Run payguard.verify().")));
 	order->version++;
 	order->updated_at = GetCurrentTimestamp();
 	payguard_store_update(&payguard_orders,
