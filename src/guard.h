@@ -15,6 +15,8 @@
 #include "utils/jsonb.h"
 #include "utils/relcache.h"
 
+#include "compat.h"
+
 #define GUARD_FUNCTION "guard"
 #define GUARD_TRUNCATE_FUNCTION "guard_truncate"
 #define GUARD_TRIGGER "payguard_guard"

@@ -508,7 +508,7 @@ payguard_guard_is_empty(Oid oid)
 	relation = table_open(oid, AccessShareLock);
 	snapshot = RegisterSnapshot(GetLatestSnapshot());
 	row = table_slot_create(relation, NULL);
-	scan = table_beginscan(relation, snapshot, 0, NULL);
+	scan = payguard_table_beginscan(relation, snapshot);
 	empty = !table_scan_getnextslot(scan, ForwardScanDirection, row);
 	table_endscan(scan);
 	ExecDropSingleTupleTableSlot(row);
@@ -755,10 +755,9 @@ rename_in(const char *settings, List *from, List *to)
 	Jsonb *json =
 		DatumGetJsonbP(DirectFunctionCall1(jsonb_in, CStringGetDatum(settings)));
 	JsonbIterator *iterator = JsonbIteratorInit(&json->root);
-	JsonbParseState *state = NULL;
+	JsonBuilder builder = {0};
 	JsonbIteratorToken token;
 	JsonbValue value;
-	JsonbValue *result = NULL;
 	bool of_columns = false;
 	int depth = 0;
 
@@ -790,11 +789,11 @@ rename_in(const char *settings, List *from, List *to)
 				value.val.string.len = strlen(lfirst(new));
 				break;
 			}
-		result = pushJsonbValue(
-			&state, token,
+		payguard_push_json(
+			&builder, token,
 			token == WJB_KEY || token == WJB_VALUE || token == WJB_ELEM ? &value : NULL);
 	}
-	json = JsonbValueToJsonb(result);
+	json = JsonbValueToJsonb(builder.result);
 	return JsonbToCString(NULL, &json->root, VARSIZE(json));
 }
 
