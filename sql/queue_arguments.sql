@@ -17,8 +17,7 @@ FROM (VALUES
   ('complete_task', $$task_id:task:(SELECT(task_id)FROM"held") lease_token:uuid:(SELECT(lease_token)FROM"held") channel_status:status:'pending' channel_txn_id:optional_id:NULL amount:optional_amount:NULL currency:optional_currency:NULL code:optional_id:NULL message:optional_note:NULL$$),
   ('retry_task', $$task_id:task:(SELECT(task_id)FROM"held") lease_token:uuid:(SELECT(lease_token)FROM"held") error:note:'e' delay:optional_interval:NULL$$),
   ('extend_lease', $$task_id:task:(SELECT(task_id)FROM"held") lease_token:uuid:(SELECT(lease_token)FROM"held") lease:interval:'1_min'$$),
-  ('requeue_task', $$task_id:task:(SELECT(task_id)FROM"held")$$), ('query_payment', $$payment_id:uuid:pg_temp.id('queue-args-1','this')$$),
-  ('start_driver_timer', $$timeout:interval:'1_min'$$)) c (f, arguments),
+  ('requeue_task', $$task_id:task:(SELECT(task_id)FROM"held")$$), ('query_payment', $$payment_id:uuid:pg_temp.id('queue-args-1','this')$$)) c (f, arguments),
   unnest(string_to_array(arguments, ' ')) WITH ORDINALITY a (a, n);
 UPDATE calls SET good = $$'1 min'$$ WHERE good = $$'1_min'$$;
 CREATE TEMP TABLE malformed (n int GENERATED ALWAYS AS IDENTITY, kind text, what text, value text);

@@ -814,6 +814,7 @@ extern void payguard_task_finish(const Task *task, pg_uuid_t *lease_token,
 extern void payguard_task_query(const Payment *payment, const Channel *channel);
 extern TimestampTz payguard_task_next_query(const Channel *channel, int64 tries,
 											TimestampTz now);
+extern int64 payguard_task_wait(const Channel *channel, int64 tries, TimestampTz now);
 
 /* alert.c */
 extern void payguard_alert_open(const char *kind, const char *severity, const text *cause,

@@ -18,7 +18,12 @@ edit() {
   if cmp -s "$WORK/before" "$SRC/$1"; then die "the edit of $1 changes nothing: $2"; fi
 }
 
-no_row_lock() { edit src/store_spi.c 's/" FOR NO KEY UPDATE"/""/'; }
+no_row_lock() {
+  edit src/store_spi.c 's/" FOR NO KEY UPDATE"/""/'
+  edit src/store_heap.c 's/LockTupleNoKeyExclusive/LockTupleKeyShare/'
+}
+no_second_version() { edit src/store_heap.c 's/flags \|= TUPLE_LOCK_FLAG_FIND_LAST_VERSION/flags |= 0/'; }
+no_conflict() { edit src/store_heap.c 's/^(\t\} while \()conflict\)/\1false)/'; }
 no_unique_index() { edit src/sql/30_payment.sql 's/CREATE UNIQUE INDEX payments_that_count/CREATE INDEX payments_that_count/'; }
 neither() { no_row_lock; no_unique_index; }
 any_request() { edit src/payment.c 's/^(\tif \()(differences\.len == 0\))/\1true || \2/'; }
@@ -28,7 +33,7 @@ no_second_look() { edit src/payment.c 's/\(!first_round \|\| call->entry->change
 no_second_judgement() { edit src/payment.c 's/\(call->key_known \|\| call->entry->may_pay\)/(call->key_known || !first_round)/'; }
 unsorted_keys() { edit src/payment.c 's/^\tqsort\(round, npay, sizeof\(PayCall \*\), by_key\);$//'; }
 
-MUTANTS="no_row_lock no_unique_index neither any_request no_version no_event no_second_look
+MUTANTS="no_row_lock no_second_version no_conflict no_unique_index neither any_request no_version no_event no_second_look
   no_second_judgement unsorted_keys"
 
 # try NAME: builds the mutant and runs the stress test on it.
