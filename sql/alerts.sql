@@ -49,19 +49,6 @@ SELECT kind, severity, details, of_it, note FROM pg_temp.mine WHERE order_id = '
 SELECT outcome FROM payguard.settle_refund((SELECT refund_id FROM payguard.refunds WHERE order_id = 'alerts-4'), 'succeeded', 'the bank has it');
 SELECT count(*) FROM pg_temp.maintain() WHERE problem IS NULL;
 SELECT kind, resolved_by, note FROM pg_temp.mine WHERE order_id = 'alerts-4';
--- a suspected duplicate is none any more when it is refunded, or was not paid
-SELECT duplicate_window FROM payguard.set_policy('XXX', 0, duplicate_window := '1 h', on_duplicate := 'flag');
-SELECT count(payguard.create_order('alerts-' || n, 500, 'XXX', 'alerts')) FROM generate_series(6, 9) n;
-SELECT outcome FROM payguard.pay_order('alerts-6', 'alerts-6');
-SELECT outcome FROM payguard.pay_order('alerts-7', 'alerts-7');
-SELECT outcome FROM payguard.start_payment('alerts-8', 'alerts-8', 'patient');
-SELECT outcome FROM payguard.pay_order('alerts-9', 'alerts-9');
-SELECT outcome FROM payguard.refund_order('alerts-7', 'alerts-7/refund', reason := 'ordered twice');
-SELECT count(payguard.settle_payment(payment_id, 'failed', 'the card is blocked')) FROM payguard.payments WHERE order_id = 'alerts-8';
-SELECT count(*) FROM pg_temp.maintain() WHERE problem IS NULL;
-SELECT order_id, kind, details, resolved_by, note FROM pg_temp.mine WHERE kind = 'suspected_duplicate';
-SELECT kind FROM payguard.resolve_alert((SELECT alert_id FROM payguard.alerts WHERE order_id = 'alerts-9'), 'both are meant');
-SELECT duplicate_window FROM payguard.set_policy('XXX', 0);
 -- one duty that fails does not stop the others, and is alerted
 CREATE FUNCTION public.regress_fail() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'no such luck'; END $$;
 CREATE TRIGGER regress_fail BEFORE INSERT ON payguard.totals EXECUTE FUNCTION public.regress_fail();
