@@ -23,9 +23,10 @@ INSERT INTO route VALUES
   -- so many from one shard after the other
   ('claim_tasks', 'gather');
 -- Not at the router: these work beside the data, or on one database's roles and tables.
-INSERT INTO route SELECT f, 'none' FROM unnest('{run_tasks,channel_drivers,start_driver_timer,stop_driver_timer,
-  guard_table,unguard_table,read_events,commit_events,rewind_events,add_consumer,remove_consumer,
-  reconcile,resolve_finding,archive_orders,erase_customer}'::text[]) f;
+INSERT INTO route SELECT f, 'none' FROM unnest('{run_tasks,call_driver,channel_drivers,
+  guard_table,unguard_table,guard_triggers,guard_settings,guard_bad_rows,guard_problems,lost_guards,
+  read_events,commit_events,drop_consumer,consumer_lags,read_counters,
+  reconcile,archive_orders,erase_customer}'::text[]) f;
 
 CREATE TEMP VIEW api AS
 SELECT p.oid, p.proname AS name, p.proretset, p.provolatile, t.typtype,
@@ -74,7 +75,7 @@ FROM pg_class c, LATERAL (
   SELECT string_agg(format('%I %s', attname, format_type(atttypid, atttypmod)), ', ' ORDER BY attnum) AS columns,
     string_agg(quote_ident(attname), ', ' ORDER BY attnum) AS names
   FROM pg_attribute WHERE attrelid = c.oid AND attnum > 0 AND NOT attisdropped) a
-WHERE c.relnamespace = 'payguard'::regnamespace AND c.relkind IN ('r', 'v') ORDER BY c.oid;
+WHERE c.relnamespace = 'payguard'::regnamespace AND c.relkind IN ('r', 'v') AND c.relname <> 'guards' ORDER BY c.oid;
 
 -- Calls that one shard answers.
 SELECT format($f$CREATE FUNCTION payguard.%I(%s) RETURNS %s LANGUAGE plproxy AS $$
