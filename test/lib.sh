@@ -14,6 +14,10 @@ TEST_PACKAGES="$BUILD_PACKAGES clang libipc-run-perl perl pgbouncer python3 pyth
   ${PGTAP_PACKAGE-postgresql-$PGMAJOR-pgtap} ${PLPROXY_PACKAGE-postgresql-$PGMAJOR-plproxy} libtap-parser-sourcehandler-pgtap-perl
   ${WATCH_PACKAGES-postgresql-$PGMAJOR-cron postgresql-$PGMAJOR-wal2json prometheus prometheus-sql-exporter}"
 
+# the drivers and ORMs in test/clients that Debian has
+CLIENT_PACKAGES=${CLIENT_PACKAGES-python3-psycopg python3-sqlalchemy python3-django ruby-activerecord ruby-pg
+  default-jdk-headless libpostgresql-jdbc-java libspring-jdbc-java libeclipselink-java}
+
 say() { printf '%s\n' "$*"; }
 die() { printf 'payguard: %s\n' "$*" >&2; exit 1; }
 

@@ -103,3 +103,7 @@ def main():
 
 if __name__ == "__main__":
     main()
+    # what a guard on an application's table costs; it uses this file's Counter
+    import guard
+    say()
+    guard.main()

@@ -255,6 +255,10 @@ class Matrix:
 
     def clean(self, template):
         """Takes away what an attack has left in its own schema; what is left then needs renew()."""
+        left = self.rows("""SELECT EXISTS (SELECT FROM pg_class WHERE relnamespace = 'play'::regnamespace)
+                                OR EXISTS (SELECT FROM pg_proc WHERE pronamespace = 'play'::regnamespace)""")[0][0]
+        if not left and self.fingerprint() == self.marks[template]:
+            return
         with self.admin.cursor() as cursor:
             cursor.execute("SET payguard.allow_unsafe_ddl = on; DROP SCHEMA IF EXISTS play CASCADE; "
                            "CREATE SCHEMA play; GRANT ALL ON SCHEMA play TO PUBLIC; RESET payguard.allow_unsafe_ddl")
