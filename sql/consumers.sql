@@ -61,7 +61,7 @@ SELECT pg_temp.written() AS before \gset
 SELECT call, pg_temp.answer('SELECT payguard.' || call) AS answer FROM unnest(ARRAY[
   'read_events(NULL)', 'read_events('''')', 'read_events(''regress'', 0)', 'read_events(''regress'', NULL)',
   'commit_events(NULL, 1, 1)', 'commit_events(''regress'', NULL, 1)', 'commit_events(''regress'', 1, NULL)', 'commit_events(''nobody'', 1, 1)',
-  'commit_events(''regress'', 1000000, 1)', 'drop_consumer(NULL)', 'drop_consumer('''')']) call;
+  'commit_events(''regress'', 1000000, 1)', 'read_events(''payguard.totals'')', 'commit_events(''payguard.totals'', 1, 1)', 'drop_consumer(''payguard.totals'')', 'drop_consumer(NULL)', 'drop_consumer('''')']) call;
 SELECT pg_temp.answer('SELECT payguard.commit_events(consumer, window_id, high_event + 1) FROM payguard.consumers WHERE consumer = ''regress''');
 SELECT pg_temp.written() = :'before' AS nothing_written;
 -- gone

@@ -19,6 +19,7 @@ BEGIN
     WHEN 'by division' THEN PERFORM 1 / 0;
     WHEN 'as we do' THEN RAISE EXCEPTION USING ERRCODE = 'PY101', MESSAGE = 'no';
     WHEN 'by a commit' THEN COMMIT;
+    WHEN 'by a cancellation' THEN RAISE query_canceled USING MESSAGE = 'that is enough';
   END CASE;
 END $$;
 CREATE FUNCTION regress_drivers.hangs(t payguard.task) RETURNS payguard.channel_reply LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep(600); END $$;
@@ -78,7 +79,7 @@ SELECT status, payment, txn, tasks, leases FROM pg_temp.outcome;
 DO $$
 DECLARE how text; reply jsonb; n int := 0;
 BEGIN
-  FOREACH how IN ARRAY '{plainly,with odd characters,without a message,at length,by an assertion,by division,as we do,by a commit}'::text[] LOOP
+  FOREACH how IN ARRAY '{plainly,with odd characters,without a message,at length,by an assertion,by division,as we do,by a commit,by a cancellation}'::text[] LOOP
     CALL pg_temp.ask('drivers-2-' || how, 'drivers_raises', jsonb_build_object('how', how));
   END LOOP;
   FOREACH reply IN ARRAY ARRAY['{"channel_status": "done"}', '{"channel_status": ""}', '{"channel_txn_id": "t"}', '{"channel_status": "succeeded", "amount": -1}', '{"channel_status": "succeeded", "currency": "euro"}',
@@ -110,12 +111,17 @@ CALL pg_temp.ask('drivers-6', 'drivers_good');
 SET SESSION AUTHORIZATION regress_drivers;
 SELECT pg_sleep(0.3);
 SET statement_timeout = '500 ms';
-CALL payguard.run_tasks(timeout := '1 min');
+CALL payguard.run_tasks(timeout := '1500 ms');
 RESET statement_timeout;
 RESET SESSION AUTHORIZATION;
 SELECT order_id, status, payment, tasks, leases FROM pg_temp.outcome WHERE order_id ~ '^drivers-[56]' ORDER BY 1;
 -- its timer is off
-SELECT payguard.stop_driver_timer();
+SELECT pg_sleep(1.6);
+-- arguments of what it is made of
+SELECT payguard.call_driver(NULL, NULL, '1 s');
+SELECT payguard.call_driver('regress_drivers.silent', NULL, NULL);
+SELECT payguard.call_driver('regress_drivers.silent', NULL, '0 s');
+SELECT payguard.call_driver('regress_drivers.silent', NULL, '1 s') IS NULL AS silent;
 CALL payguard.run_tasks();
 SELECT order_id, status, payment, tasks, leases FROM pg_temp.outcome WHERE order_id ~ '^drivers-[56]' ORDER BY 1;
 -- a hostile schema first on the path: our names are not taken from it
@@ -148,3 +154,5 @@ DROP VIEW pg_temp.outcome;
 DROP SCHEMA regress_drivers_hostile CASCADE;
 SELECT payguard.revoke_access('regress_drivers', 'channel');
 DROP SCHEMA regress_drivers CASCADE;
+DROP OWNED BY regress_drivers;
+DROP ROLE regress_drivers;

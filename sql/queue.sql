@@ -230,6 +230,23 @@ SELECT order_id, outcome, payment_status, replayed FROM payguard.complete_tasks(
   SELECT array_agg((coalesce((task).task_id, 0), coalesce((task).lease_token, gen_random_uuid()), status, 'queue-batch-' || v.n, 1000, 'EUR', NULL, NULL)::payguard.task_answer ORDER BY at)
   FROM (VALUES (1, 3, 'succeeded'), (2, 1, 'failed'), (3, 9, 'succeeded'), (4, 3, 'succeeded'), (5, 2, 'pending')) v (at, n, status) LEFT JOIN held ON (task).order_id = 'queue-batch-' || v.n));
 SELECT count(*) FROM payguard.complete_tasks('{}');
+-- a channel that is asked at once is not asked all the time
+SELECT (payguard.register_channel('queue_other', first_query_after := '0 s', max_query_interval := '1 h')).first_query_after;
+SELECT pg_temp.request('queue-22', 'queue_other') IS NOT NULL AS requested, pg_temp.claim('queue-22');
+SELECT pg_temp.reply('queue-22', 'pending'), pg_temp.claim('queue-22');
+SELECT clock_timestamp() AS asked \gset
+SELECT pg_temp.reply('queue-22', 'pending');
+SELECT run_at - :'asked' BETWEEN '1 s' AND '1 min' AS in_a_second FROM payguard.tasks WHERE order_id = 'queue-22';
+-- a charge that nobody took before its attempt expired is not made; where one may have been made before, the channel is asked
+SELECT pg_temp.request('queue-23', expires_at := clock_timestamp() + '300 ms') IS NOT NULL AS requested, pg_sleep(0.4);
+SELECT pg_temp.claim('queue-23'), pg_temp.now_of('queue-23'), pg_temp.due('queue-23');
+SELECT failure_code, failure_message FROM payguard.payments WHERE order_id = 'queue-23';
+SELECT pg_temp.request('queue-24', expires_at := clock_timestamp() + '2 s') IS NOT NULL AS requested, pg_temp.claim('queue-24', '1 ms'), pg_sleep(0.01);
+SELECT pg_temp.claim('queue-24'), pg_temp.reply('queue-24', 'not_found'), pg_sleep(2.1);
+SELECT pg_temp.claim('queue-24'), pg_temp.now_of('queue-24');
 -- nobody was paid twice
 SELECT order_id FROM payguard.payments WHERE status = 'succeeded' GROUP BY 1 HAVING count(*) > 1;
 SELECT * FROM payguard.verify();
+RESET SESSION AUTHORIZATION;
+DROP OWNED BY regress_queue;
+DROP ROLE regress_queue;

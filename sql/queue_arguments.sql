@@ -17,8 +17,7 @@ FROM (VALUES
   ('complete_task', $$task_id:task:(SELECT(task_id)FROM"held") lease_token:uuid:(SELECT(lease_token)FROM"held") channel_status:status:'pending' channel_txn_id:optional_id:NULL amount:optional_amount:NULL currency:optional_currency:NULL code:optional_id:NULL message:optional_note:NULL$$),
   ('retry_task', $$task_id:task:(SELECT(task_id)FROM"held") lease_token:uuid:(SELECT(lease_token)FROM"held") error:note:'e' delay:optional_interval:NULL$$),
   ('extend_lease', $$task_id:task:(SELECT(task_id)FROM"held") lease_token:uuid:(SELECT(lease_token)FROM"held") lease:interval:'1_min'$$),
-  ('requeue_task', $$task_id:task:(SELECT(task_id)FROM"held")$$), ('query_payment', $$payment_id:uuid:pg_temp.id('queue-args-1','this')$$),
-  ('start_driver_timer', $$timeout:interval:'1_min'$$)) c (f, arguments),
+  ('requeue_task', $$task_id:task:(SELECT(task_id)FROM"held")$$), ('query_payment', $$payment_id:uuid:pg_temp.id('queue-args-1','this')$$)) c (f, arguments),
   unnest(string_to_array(arguments, ' ')) WITH ORDINALITY a (a, n);
 UPDATE calls SET good = $$'1 min'$$ WHERE good = $$'1_min'$$;
 CREATE TEMP TABLE malformed (n int GENERATED ALWAYS AS IDENTITY, kind text, what text, value text);
@@ -56,3 +55,6 @@ SELECT count(*) FROM payguard.claim_tasks(repeat('w', 255), 2147483647, '1 day',
 SELECT payguard.extend_lease(task_id, lease_token, '1 microsecond') IS NOT NULL FROM held;
 SELECT outcome FROM held CROSS JOIN LATERAL payguard.complete_task(task_id, lease_token, 'failed', repeat('t', 255), 9223372036854775807, 'XTS', repeat('c', 255), repeat('m', 4000));
 SELECT * FROM payguard.verify();
+RESET SESSION AUTHORIZATION;
+DROP OWNED BY regress_queue_arguments;
+DROP ROLE regress_queue_arguments;

@@ -7,9 +7,8 @@
  * known from rows that one statement reads for all answers, and end in rows that one statement
  * writes for all. Whatever is not certain from these rows is left to queue.c, one by one.
  *
- * Locking: the orders of all answers, in the order of their ids. Under an order's lock its leases and payments
- * do not change, nor do its tasks while one of them is leased. Tasks are written before leases
- * are given up: a claim that holds a task's lock may be waiting for the lease.
+ * Locking: the orders of all answers, in the order of their ids. Under an order's lock its leases,
+ * tasks and payments do not change.
  */
 #include "postgres.h"
 

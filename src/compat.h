@@ -73,25 +73,53 @@ typedef struct JsonBuilder
 #if PG_VERSION_NUM >= 160000
 typedef TU_UpdateIndexes PayguardUpdateIndexes;
 #define payguard_any_index(indexes) ((indexes) != TU_None)
-#define payguard_insert_index_tuples(result, slot, estate, update, noerror, conflict,    \
-									 arbiters)                                           \
-	ExecInsertIndexTuples(result, slot, estate, update, noerror, conflict, arbiters, false)
 #else
 typedef bool PayguardUpdateIndexes;
 #define payguard_any_index(indexes) (indexes)
-#define payguard_insert_index_tuples(result, slot, estate, update, noerror, conflict,    \
-									 arbiters)                                           \
-	ExecInsertIndexTuples(result, slot, estate, update, noerror, conflict, arbiters)
 #endif
 
-#if PG_VERSION_NUM >= 180000
+#if PG_VERSION_NUM >= 190000
+#define payguard_tuple_update(table, tid, slot, command, snapshot, failure, mode, indexes) \
+	table_tuple_update(table, tid, slot, command, 0, snapshot, InvalidSnapshot, true,    \
+					   failure, mode, indexes)
+#else
+#define payguard_tuple_update(table, tid, slot, command, snapshot, failure, mode, indexes) \
+	table_tuple_update(table, tid, slot, command, snapshot, InvalidSnapshot, true,       \
+					   failure, mode, indexes)
+#endif
+
+/* Index entries of a new row or version; those of a conflict are reported, not raised. */
+#if PG_VERSION_NUM >= 190000
+#define payguard_insert_index_tuples(result, slot, estate, update, conflict, arbiters)   \
+	ExecInsertIndexTuples(result, estate,                                                \
+						  ((update) ? EIIT_IS_UPDATE : 0) |                              \
+							  ((arbiters) != NIL ? EIIT_NO_DUPE_ERROR : 0),              \
+						  slot, arbiters, conflict)
+#elif PG_VERSION_NUM >= 160000
+#define payguard_insert_index_tuples(result, slot, estate, update, conflict, arbiters)   \
+	ExecInsertIndexTuples(result, slot, estate, update, (arbiters) != NIL, conflict,     \
+						  arbiters, false)
+#else
+#define payguard_insert_index_tuples(result, slot, estate, update, conflict, arbiters)   \
+	ExecInsertIndexTuples(result, slot, estate, update, (arbiters) != NIL, conflict,     \
+						  arbiters)
+#endif
+
+#if PG_VERSION_NUM >= 190000
+#define payguard_index_beginscan(table, index, snapshot, nkeys)                          \
+	index_beginscan(table, index, snapshot, NULL, nkeys, 0, 0)
+#elif PG_VERSION_NUM >= 180000
 #define payguard_index_beginscan(table, index, snapshot, nkeys)                          \
 	index_beginscan(table, index, snapshot, NULL, nkeys, 0)
-#define payguard_check_index_constraints(result, slot, estate, conflict, arbiters)       \
-	ExecCheckIndexConstraints(result, slot, estate, conflict, NULL, arbiters)
 #else
 #define payguard_index_beginscan(table, index, snapshot, nkeys)                          \
 	index_beginscan(table, index, snapshot, nkeys, 0)
+#endif
+
+#if PG_VERSION_NUM >= 180000
+#define payguard_check_index_constraints(result, slot, estate, conflict, arbiters)       \
+	ExecCheckIndexConstraints(result, slot, estate, conflict, NULL, arbiters)
+#else
 #define payguard_check_index_constraints(result, slot, estate, conflict, arbiters)       \
 	ExecCheckIndexConstraints(result, slot, estate, conflict, arbiters)
 #endif

@@ -43,6 +43,7 @@
 #include "payguard.h"
 
 #define OP(o) "OPERATOR(pg_catalog." o ")"
+#define OWN_CONSUMERS "payguard."
 #define EVENT_COLUMNS                                                                    \
 	"e.event_id, e.at, e.order_id, e.payment_id, e.refund_id, e.kind, e.from_status,"    \
 	" e.to_status, e.version, e.actor, e.details"
@@ -57,6 +58,14 @@ typedef struct Position
 	Datum late_xids;
 	Datum open_xids;
 } Position;
+
+/* Events that are read: rows of a function's result, or their ids alone. */
+typedef struct Events
+{
+	ReturnSetInfo *rsinfo;
+	Datum *ids;
+	int n;
+} Events;
 
 static const Statement add_consumer = {
 	"INSERT INTO payguard.consumers (consumer, window_id, low_event, high_event, last_event,"
@@ -167,9 +176,11 @@ static const Statement delete_consumer = {
 static bool lock_position(const text *consumer, Position *position, bool *same_cluster);
 static void read_position(Position *position);
 static bool open_next(const text *consumer, Position *position);
-static int read_window(const Position *position, int max, ReturnSetInfo *rsinfo);
-static int put_events(const Statement *statement, const Position *position, int64 after,
-					  int64 upto, Datum xids, int max, ReturnSetInfo *rsinfo);
+static void read_window(const Position *position, int max, Events *events);
+static void add_events(const Statement *statement, const Position *position, int64 after,
+					   int64 upto, Datum xids, int max, Events *events);
+static text *consumer_argument(Datum value, bool isnull);
+static void read_next(const text *consumer, int max, Events *events);
 
 PG_FUNCTION_INFO_V1(payguard_read_events);
 
@@ -183,16 +194,60 @@ PG_FUNCTION_INFO_V1(payguard_read_events);
 Datum
 payguard_read_events(PG_FUNCTION_ARGS)
 {
-	text *consumer = payguard_arg_id(ARG(0), "consumer");
+	text *consumer = consumer_argument(ARG(0));
 	int max = payguard_arg_max(ARG(1), "max");
 	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
-	Datum who[2] = {PointerGetDatum(consumer), Int64GetDatum((int64) GetSystemIdentifier())};
-	Position position;
-	bool same_cluster;
-	int n;
+	Events events = {.rsinfo = rsinfo};
 
 	InitMaterializedSRF(fcinfo, 0);
 	payguard_request_begin("read_events()");
+	read_next(consumer, max, &events);
+	/* what a reader does about an event must not outlive it; the position was locked later */
+	if (events.n > 0)
+		payguard_store_make_all_durable();
+	payguard_store_end(STORE_WRITE);
+	return (Datum) 0;
+}
+
+/*
+ * payguard_consumer_read returns the ids of the next events of a consumer of our own, at most
+ * max of them, and their number. The store is open.
+ */
+int
+payguard_consumer_read(const text *consumer, int max, Datum **ids)
+{
+	Events events = {.ids = palloc(sizeof(Datum) * max)};
+
+	read_next(consumer, max, &events);
+	*ids = events.ids;
+	return events.n;
+}
+
+/*
+ * consumer_argument reads the name of a consumer, which is not one of ours.
+ */
+static text *
+consumer_argument(Datum value, bool isnull)
+{
+	text *consumer = payguard_arg_id(value, isnull, "consumer");
+
+	if (strncmp(payguard_str(consumer), OWN_CONSUMERS, strlen(OWN_CONSUMERS)) == 0)
+		payguard_arg_bad("consumer", "Names that begin with \"" OWN_CONSUMERS
+									 "\" are payguard's own.",
+						 "Choose another name.");
+	return consumer;
+}
+
+/*
+ * read_next reads the rest of a consumer's window, or the next window where there is none.
+ */
+static void
+read_next(const text *consumer, int max, Events *events)
+{
+	Datum who[2] = {PointerGetDatum(consumer), Int64GetDatum((int64) GetSystemIdentifier())};
+	Position position;
+	bool same_cluster;
+
 	payguard_store_execute(&add_consumer, who, NULL);
 	if (!lock_position(consumer, &position, &same_cluster))
 		elog(ERROR, "payguard: consumer \"%s\" has vanished", payguard_str(consumer));
@@ -201,14 +256,9 @@ payguard_read_events(PG_FUNCTION_ARGS)
 		payguard_store_execute(&start_anew, who, NULL);
 		read_position(&position);
 	}
-	n = read_window(&position, max, rsinfo);
-	if (n == 0 && open_next(consumer, &position))
-		n = read_window(&position, max, rsinfo);
-	/* what a reader does about an event must not outlive it; the position was locked later */
-	if (n > 0)
-		payguard_store_make_all_durable();
-	payguard_store_end(STORE_WRITE);
-	return (Datum) 0;
+	read_window(&position, max, events);
+	if (events->n == 0 && open_next(consumer, &position))
+		read_window(&position, max, events);
 }
 
 /*
@@ -266,36 +316,38 @@ open_next(const text *consumer, Position *position)
 }
 
 /*
- * read_window puts the events of a window that the reader has not got yet into store.
+ * read_window reads the events of a window that the reader has not got yet.
  */
-static int
-read_window(const Position *position, int max, ReturnSetInfo *rsinfo)
+static void
+read_window(const Position *position, int max, Events *events)
 {
-	int n = 0;
-
 	if (position->last_event < position->low_event)
-		n = put_events(&late_events, position, position->last_event, position->low_event,
-					   position->late_xids, max, rsinfo);
-	if (n < max)
-		n += put_events(&events_between, position,
-						Max(position->last_event, position->low_event),
-						position->high_event, position->open_xids, max - n, rsinfo);
-	return n;
+		add_events(&late_events, position, position->last_event, position->low_event,
+				   position->late_xids, max, events);
+	if (events->n < max)
+		add_events(&events_between, position,
+				   Max(position->last_event, position->low_event), position->high_event,
+				   position->open_xids, max - events->n, events);
 }
 
-static int
-put_events(const Statement *statement, const Position *position, int64 after, int64 upto,
-		   Datum xids, int max, ReturnSetInfo *rsinfo)
+static void
+add_events(const Statement *statement, const Position *position, int64 after, int64 upto,
+		   Datum xids, int max, Events *events)
 {
 	Datum values[5] = {Int64GetDatum(position->window_id), Int64GetDatum(after),
 					   Int64GetDatum(upto), xids, Int64GetDatum(max)};
+	bool isnull;
 	int n;
 
 	if (after >= upto)
-		return 0;
+		return;
 	n = payguard_store_execute(statement, values, NULL);
-	payguard_store_put_results(rsinfo->setResult, rsinfo->setDesc);
-	return n;
+	if (events->rsinfo)
+		payguard_store_put_results(events->rsinfo->setResult, events->rsinfo->setDesc);
+	else
+		for (int i = 0; i < n; i++)
+			events->ids[events->n + i] = payguard_store_result(i, 1, &isnull);
+	events->n += n;
 }
 
 /*
@@ -321,7 +373,7 @@ PG_FUNCTION_INFO_V1(payguard_commit_events);
 Datum
 payguard_commit_events(PG_FUNCTION_ARGS)
 {
-	text *consumer = payguard_arg_id(ARG(0), "consumer");
+	text *consumer = consumer_argument(ARG(0));
 	int64 window_id;
 	int64 event_id;
 	Position position;
@@ -363,7 +415,7 @@ PG_FUNCTION_INFO_V1(payguard_drop_consumer);
 Datum
 payguard_drop_consumer(PG_FUNCTION_ARGS)
 {
-	Datum consumer = PointerGetDatum(payguard_arg_id(ARG(0), "consumer"));
+	Datum consumer = PointerGetDatum(consumer_argument(ARG(0)));
 	bool dropped;
 
 	payguard_request_begin("drop_consumer()");

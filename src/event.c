@@ -7,6 +7,7 @@
  */
 #include "postgres.h"
 
+#include "access/xact.h"
 #include "catalog/namespace.h"
 #include "miscadmin.h"
 #include "nodes/value.h"
@@ -21,6 +22,7 @@ char *payguard_actor_setting = NULL;
 
 static bool is_good_actor(const char *actor);
 static Oid delegate_function(void);
+static void write_event(const Event *event);
 
 /* The running call is evidence: a setting of the session must not get it refused. */
 bool payguard_actor_lenient = false;
@@ -85,7 +87,7 @@ payguard_event_write(const char *kind, const Order *order, const Payment *paymen
 		.details = details,
 	};
 
-	payguard_store_insert(&payguard_events, &event);
+	write_event(&event);
 }
 
 /*
@@ -109,7 +111,17 @@ payguard_event_write_refund(const char *kind, const Refund *refund,
 		.details = details,
 	};
 
-	payguard_store_insert(&payguard_events, &event);
+	write_event(&event);
+}
+
+/*
+ * write_event: a transaction has its xid before its first event_id (consumer.c relies on it).
+ */
+static void
+write_event(const Event *event)
+{
+	GetTopTransactionId();
+	payguard_store_insert(&payguard_events, event);
 }
 
 /*

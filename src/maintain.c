@@ -209,12 +209,6 @@ static const Statement totals_have_begun = {
 	NULL,
 	CMD_UNKNOWN};
 
-static const Statement next_events = {
-	"SELECT r.window_id, r.event_id FROM payguard.read_events($1, $2) r",
-	{TEXTOID, INT4OID, InvalidOid},
-	NULL,
-	CMD_UNKNOWN};
-
 /*
  * A payment's states are counted as it enters them. What pay_order() paid never was anything
  * else, and its order's event is all there is.
@@ -248,7 +242,7 @@ static const Statement add_totals = {
 static const Statement sample = {
 	"INSERT INTO payguard.counter_samples (sampled_at, counter, reason, value, since)"
 	" SELECT payguard.bucket_of(clock_timestamp()), c.counter, COALESCE(c.reason, ''), c.value,"
-	" c.since FROM payguard.read_counters() c WHERE c.value <> 0 AND $1 > 0"
+	" c.since FROM payguard.read_counters() c"
 	" ON CONFLICT DO NOTHING RETURNING 1",
 	{INT8OID, InvalidOid},
 	NULL,
@@ -449,16 +443,12 @@ static int64
 count_window(int max)
 {
 	text *consumer = payguard_text(TOTALS_CONSUMER);
-	Datum values[2] = {PointerGetDatum(consumer), Int32GetDatum(max)};
-	int n = payguard_store_execute(&next_events, values, NULL);
-	Datum *ids = palloc(sizeof(Datum) * Max(n, 1));
+	Datum *ids;
 	Datum array;
-	bool isnull;
+	int n = payguard_consumer_read(consumer, max, &ids);
 
 	if (n == 0)
 		return 0;
-	for (int i = 0; i < n; i++)
-		ids[i] = payguard_store_result(i, 1, &isnull);
 	array = PointerGetDatum(construct_array(ids, n, INT8OID, sizeof(int64),
 											FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
 	payguard_store_execute(&add_totals, &array, NULL);

@@ -723,6 +723,7 @@ extern void payguard_arg_bad(const char *name, const char *problem, const char *
 extern void payguard_arg_missing(const char *name) pg_attribute_noreturn();
 
 /* consumer.c */
+extern int payguard_consumer_read(const text *consumer, int max, Datum **ids);
 extern void payguard_consumer_move(const text *consumer, int64 event_id);
 
 /* counters.c */
@@ -813,6 +814,7 @@ extern void payguard_task_finish(const Task *task, pg_uuid_t *lease_token,
 extern void payguard_task_query(const Payment *payment, const Channel *channel);
 extern TimestampTz payguard_task_next_query(const Channel *channel, int64 tries,
 											TimestampTz now);
+extern int64 payguard_task_wait(const Channel *channel, int64 tries, TimestampTz now);
 
 /* alert.c */
 extern void payguard_alert_open(const char *kind, const char *severity, const text *cause,

@@ -7,7 +7,8 @@
  * channel said is applied in any case.
  *
  * Locking: orders before tasks and leases. Answers lock their orders in the order of their
- * ids; claims lock no order but those of expired leases, and skip what is locked.
+ * ids; claims skip what is locked. Nobody touches a lease without the order's lock, so a claim
+ * waits for nothing.
  *
  * Two things make database queues slow: dead rows at the head of the index, and an old
  * snapshot that keeps them there. A backend that has claimed up to some point goes on from
@@ -57,29 +58,36 @@ static const RowQuery expired_leases = {
  */
 
 /*
- * The leased tasks, and the last one that was due, with its time.
+ * The leased tasks; the last one that was due, with its time; and, with their orders, charges
+ * that come too late for their attempts. All their orders are locked.
  *
  * $1, $2 where to go on, $3 now, $4 how many, $5 lease, $6 worker, $7 kinds, $8 channels
  */
 static const Statement lease_due = {
 	"WITH due AS MATERIALIZED ("
-	" SELECT t.task_id, t.order_id, t.run_at FROM payguard.tasks t"
+	" SELECT t.task_id, t.order_id, t.run_at,"
+	" CASE WHEN t.kind " EQ " 'charge' THEN (SELECT p.expires_at " LE " $3"
+	" FROM ONLY payguard.payments p WHERE p.payment_id " EQ " t.payment_id OFFSET 0)"
+	" END AS is_late"
+	" FROM ONLY payguard.tasks t JOIN ONLY payguard.orders o ON o.order_id " EQ " t.order_id"
 	" WHERE ROW(t.run_at, t.task_id) OPERATOR(pg_catalog.>) ROW($1, $2)"
 	" AND t.run_at " LE " $3 AND t.dead_at IS NULL"
 	" AND ($7 IS NULL OR t.kind " EQ " ANY ($7))"
 	" AND ($8 IS NULL OR t.channel " EQ " ANY ($8))"
 	" AND NOT EXISTS (SELECT FROM ONLY payguard.leases l WHERE l.order_id " EQ " t.order_id"
 	" OFFSET 0)"
-	" ORDER BY t.run_at, t.task_id LIMIT $4 FOR UPDATE OF t SKIP LOCKED),"
+	" ORDER BY t.run_at, t.task_id LIMIT $4"
+	" FOR NO KEY UPDATE OF o SKIP LOCKED FOR UPDATE OF t SKIP LOCKED),"
 	" leased AS ("
 	" INSERT INTO payguard.leases (order_id, task_id, lease_token, leased_until, worker, run_at)"
 	" SELECT due.order_id, due.task_id, pg_catalog.gen_random_uuid(),"
-	" $3 OPERATOR(pg_catalog.+) $5, $6, due.run_at FROM due"
-	/* in one global order: claims that meet at the tasks of two orders do not deadlock */
-	" ORDER BY due.order_id USING OPERATOR(pg_catalog.<), due.run_at, due.task_id"
+	" $3 OPERATOR(pg_catalog.+) $5, $6, due.run_at FROM due WHERE due.is_late IS NOT TRUE"
+	" ORDER BY due.run_at, due.task_id"
 	" ON CONFLICT (order_id) DO NOTHING RETURNING task_id) "
-	"SELECT task_id, NULL::pg_catalog.timestamptz FROM leased "
-	"UNION ALL (SELECT task_id, run_at FROM due ORDER BY run_at DESC, task_id DESC LIMIT 1)",
+	"SELECT task_id, NULL::pg_catalog.timestamptz, NULL::pg_catalog.text FROM leased "
+	"UNION ALL SELECT task_id, NULL, order_id FROM due WHERE is_late "
+	"UNION ALL (SELECT task_id, run_at, NULL FROM due"
+	" ORDER BY run_at DESC, task_id DESC LIMIT 1)",
 	{TIMESTAMPTZOID, INT8OID, TIMESTAMPTZOID, INT8OID, INTERVALOID, TEXTOID, TEXTARRAYOID,
 	 TEXTARRAYOID, InvalidOid},
 	NULL,
@@ -107,6 +115,7 @@ static const Statement take_leased = {
 
 static int expire_leases(TimestampTz now, int max);
 static void lose(Order *order, const Task *task);
+static void drop_late(const Task *late);
 static TimestampTz look_from(const char *filter, TimestampTz now, int64 *task_id);
 static char *filter_of(FunctionCallInfo fcinfo);
 static void check_filters(FunctionCallInfo fcinfo);
@@ -164,7 +173,9 @@ payguard_claim_tasks(PG_FUNCTION_ARGS)
 						  PG_ARGISNULL(3) ? 'n' : ' ',
 						  PG_ARGISNULL(4) ? 'n' : ' '};
 	Datum *leased;
+	Task *late;
 	int nleased = 0;
+	int nlate = 0;
 	int n;
 
 	check_filters(fcinfo);
@@ -173,20 +184,27 @@ payguard_claim_tasks(PG_FUNCTION_ARGS)
 	expire_leases(now, EXPIRED_AT_ONCE);
 	n = payguard_store_execute(&lease_due, values, nulls);
 	leased = palloc(sizeof(Datum) * Max(n, 1));
+	late = palloc(sizeof(Task) * Max(n, 1));
 	for (int i = 0; i < n; i++)
 	{
-		bool isnull;
-		int64 task_id = DatumGetInt64(payguard_store_result(i, 0, &isnull));
-		TimestampTz run_at = DatumGetTimestampTz(payguard_store_result(i, 1, &isnull));
+		bool isnull[3];
+		int64 task_id = DatumGetInt64(payguard_store_result(i, 0, &isnull[0]));
+		Datum run_at = payguard_store_result(i, 1, &isnull[1]);
+		Datum order_id = payguard_store_result(i, 2, &isnull[2]);
 
-		if (isnull)
+		if (!isnull[2])
+			late[nlate++] =
+				(Task){.task_id = task_id, .order_id = DatumGetTextPCopy(order_id)};
+		else if (isnull[1])
 			leased[nleased++] = Int64GetDatum(task_id);
 		else
 		{
 			position.task_id = task_id;
-			position.run_at = run_at;
+			position.run_at = DatumGetTimestampTz(run_at);
 		}
 	}
+	for (int i = 0; i < nlate; i++)
+		drop_late(&late[i]);
 	if (from == DT_NOBEGIN)
 	{
 		/* what dead rows cost must not grow with how often we look */
@@ -378,6 +396,42 @@ lose(Order *order, const Task *task)
 		payguard_task_finish(task, NULL, NULL);
 		payguard_refund_report(order, &unknown, &refund, &applied);
 		payguard_task_schedule("query_refund", NULL, &refund, GetCurrentTimestamp());
+	}
+}
+
+/*
+ * drop_late ends a charge that comes too late for its attempt: nobody sends it any more. The
+ * claim has locked its order.
+ */
+static void
+drop_late(const Task *late)
+{
+	Order order;
+	Lease lease = {.order_id = late->order_id};
+	Task task;
+	Payment payment;
+	Report not_sent = {
+		.status = CHANNEL_FAILED,
+		.code = payguard_text("not_sent"),
+		.message = payguard_text("The attempt had expired before a worker took it."),
+		.amount = NO_AMOUNT,
+		.channel_time = NO_TIME,
+	};
+	Applied applied;
+
+	payguard_store_refresh();
+	if (!payguard_order_lock(late->order_id, &order) ||
+		!payguard_store_lock(&payguard_tasks, TASK_BY_ID, late, &task) ||
+		(payguard_store_find(&payguard_leases, LEASE_OF_ORDER, &lease, &lease) &&
+		 lease.task_id == task.task_id))
+		return;
+	payguard_payment_must_exist(task.payment_id, &payment);
+	if (payguard_payment_withdraw_charge(&payment))
+		payguard_evidence_apply(&order, &payment, &not_sent, &applied);
+	else
+	{
+		payguard_task_remove("charge", &payment, NULL);
+		payguard_task_schedule("query", &payment, NULL, GetCurrentTimestamp());
 	}
 }
 
@@ -927,16 +981,11 @@ back_off(const Task *task)
 {
 	TimestampTz now = GetCurrentTimestamp();
 	Channel channel;
-	int64 longest;
 	int64 wait;
 
 	if (!payguard_channel_find(task->channel, &channel))
 		return now;
-	longest = payguard_time_plus(now, channel.max_query_interval) - now;
-	wait = payguard_time_plus(now, channel.first_query_after) - now;
-	for (int64 tries = task->tries; tries > 1 && wait < longest; tries--)
-		wait *= 2;
-	wait = Min(wait, longest);
+	wait = payguard_task_wait(&channel, task->tries - 1, now);
 	return now + wait + (int64) (wait / 4 * pg_prng_double(&pg_global_prng_state));
 }
 

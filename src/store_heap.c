@@ -7,8 +7,8 @@
  * lock, an update, an insertion that reports a conflict instead of raising it; indexes,
  * constraints and AFTER ROW triggers (foreign keys that reference our tables are such) included.
  * Where somebody has put anything on a table that it does not do (statement triggers, transition
- * tables, BEFORE ROW triggers, row security, indexes on expressions ...) it declines, and the
- * caller goes to SPI. Each operation declines on its own, and both may serve one call: they leave
+ * tables, BEFORE ROW triggers, row security, CHECKs, indexes on expressions ...) it declines, and
+ * the caller goes to SPI. Each operation declines on its own, and both may serve one call: they leave
  * the same behind.
  *
  * Locking: that of store_spi.c. A row lock is FOR NO KEY UPDATE, which READ COMMITTED takes on the
@@ -161,6 +161,7 @@ payguard_heap_find(const Table *table, int key, const void *like, void *row, boo
 
 	if (!serves(table))
 		return false;
+	CHECK_FOR_INTERRUPTS();
 	known = open_table(table, AccessShareLock, &relation);
 	if (known == NULL)
 		return false;
@@ -232,8 +233,8 @@ payguard_heap_insert(const Table *table, const void *row)
 	slot = new_row(&access, row);
 	open_indexes(&access);
 	table_tuple_insert(access.relation, slot, access.estate->es_output_cid, 0, NULL);
-	recheck = payguard_insert_index_tuples(access.result, slot, access.estate, false, false,
-										   NULL, NIL);
+	recheck = payguard_insert_index_tuples(access.result, slot, access.estate, false, NULL,
+										   NIL);
 	if (access.fires)
 		ExecARInsertTriggers(access.estate, access.result, slot, recheck, NULL);
 	end_write(&access);
@@ -281,7 +282,7 @@ payguard_heap_update(const Table *table, FieldSet changed, const void *row, bool
 static bool
 serves(const Table *table)
 {
-	return payguard_store_setting == STORE_HEAP &&
+	return payguard_store_setting != STORE_SPI &&
 		   (table == &payguard_orders || table == &payguard_payments ||
 			table == &payguard_events) &&
 		   superuser();
@@ -409,7 +410,8 @@ has_known_columns(HeapTable *known, Relation relation)
 	const Table *table = known->table;
 
 	if (desc->natts > MAX_FIELDS || table->nfields > MAX_FIELDS ||
-		(desc->constr && desc->constr->has_generated_stored))
+		(desc->constr &&
+		 (desc->constr->has_generated_stored || desc->constr->num_check > 0)))
 		return false;
 	known->natts = desc->natts;
 	memset(known->column_of, 0, sizeof(known->column_of));
@@ -420,7 +422,7 @@ has_known_columns(HeapTable *known, Relation relation)
 
 		known->filler[a] = FILL_NULL;
 		if (attribute->attisdropped)
-			continue;
+			return false;
 		while (field < table->nfields &&
 			   strcmp(table->fields[field].column, NameStr(attribute->attname)) != 0)
 			field++;
@@ -814,6 +816,7 @@ begin_write(Access *access, const Table *table, bool insert, FieldSet changed)
 
 	if (!serves(table) || XactReadOnly || IsInParallelMode())
 		return false;
+	CHECK_FOR_INTERRUPTS();
 	known = open_table(table, RowExclusiveLock, &access->relation);
 	if (known == NULL)
 		return false;
@@ -971,7 +974,7 @@ insert_speculatively(Access *access, TupleTableSlot *slot, List *arbiters)
 		token = SpeculativeInsertionLockAcquire(xid);
 		table_tuple_insert_speculative(relation, slot, estate->es_output_cid, 0, NULL,
 									   token);
-		recheck = payguard_insert_index_tuples(access->result, slot, estate, false, true,
+		recheck = payguard_insert_index_tuples(access->result, slot, estate, false,
 											   &conflict, arbiters);
 		table_tuple_complete_speculative(relation, slot, token, !conflict);
 		SpeculativeInsertionLockRelease(xid);
@@ -1033,16 +1036,15 @@ update_row(Access *access, FieldSet changed, const void *row)
 		if (!is_row_meant(known, row, changed, old))
 			return false;
 		changed_row(access, changed, row, old, new);
-		result = table_tuple_update(relation, &tid, new, estate->es_output_cid,
-									estate->es_snapshot, InvalidSnapshot, true, &failure,
-									&mode, &indexes);
+		result = payguard_tuple_update(relation, &tid, new, estate->es_output_cid,
+									   estate->es_snapshot, &failure, &mode, &indexes);
 		if (result == TM_Ok)
 		{
 			if (payguard_any_index(indexes))
 			{
 				ExecOpenIndices(access->result, false);
 				recheck = payguard_insert_index_tuples(access->result, new, estate, true,
-													   false, NULL, NIL);
+													   NULL, NIL);
 			}
 			if (access->fires)
 				ExecARUpdateTriggers(estate, access->result, NULL, NULL, &tid, NULL, new,

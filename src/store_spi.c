@@ -410,6 +410,8 @@ payguard_store_try(void (*write)(void *), void *argument)
 		written = false;
 	}
 	PG_END_TRY();
+	/* where a row was found in there may be nothing now */
+	payguard_store_snapshot++;
 	MemoryContextSwitchTo(caller);
 	CurrentResourceOwner = owner;
 	return written;

@@ -157,12 +157,28 @@ payguard_task_query(const Payment *payment, const Channel *channel)
 TimestampTz
 payguard_task_next_query(const Channel *channel, int64 tries, TimestampTz now)
 {
+	return now + payguard_task_wait(channel, tries, now);
+}
+
+/*
+ * payguard_task_wait returns how long a channel is left alone, in microseconds, after that many
+ * tries: first_query_after, twice as long after each try, up to max_query_interval. Where the
+ * first query is at once the second waits for a second.
+ */
+int64
+payguard_task_wait(const Channel *channel, int64 tries, TimestampTz now)
+{
 	int64 longest = payguard_time_plus(now, channel->max_query_interval) - now;
 	int64 wait = payguard_time_plus(now, channel->first_query_after) - now;
 
+	if (wait <= 0 && tries > 0)
+	{
+		wait = USECS_PER_SEC;
+		tries--;
+	}
 	for (; tries > 0 && wait < longest; tries--)
 		wait *= 2;
-	return now + Min(wait, longest);
+	return Min(wait, longest);
 }
 
 /*

@@ -24,12 +24,14 @@ wanted() {
 
 # mutant NAME FILE KILLER SED-SCRIPT [short]: builds it, and runs its killer.
 mutant() {
-  local name=$1 file=$2 killer=$3 killed="" stopped=""
+  local name=$1 file killer=$3 killed="" stopped=""
   wanted "$name" "${5:-}" || return 0
   rm -rf "$SRC"
   cp -a "$WORK/clean" "$SRC"
-  as_user sed -E -i "$4" "$SRC/$file" || die "$name: sed failed"
-  if cmp -s "$WORK/clean/$file" "$SRC/$file"; then die "$name: the edit of $file changes nothing"; fi
+  for file in $2; do
+    as_user sed -E -i "$4" "$SRC/$file" || die "$name: sed failed"
+    if cmp -s "$WORK/clean/$file" "$SRC/$file"; then die "$name: the edit of $file changes nothing"; fi
+  done
   build_and_install
   case "$killer" in
     stress) run_stress "$name" ;;

@@ -92,8 +92,7 @@ for version in ${PAYGUARD_VERSIONS:-15}; do
   cat "$NEW.log"
   step "a clean system" clean_system "$version" "$NEW.use"
   mkdir "$NEW.use/debs"
-  cp "$NEW.build"/build/*.* "$NEW.use/debs/"
-  rm -f "$NEW.use"/debs/*dbgsym*
+  find "$NEW.build/build" -maxdepth 1 -type f ! -name "*dbgsym*" -exec cp -t "$NEW.use/debs" {} +
   step "install, CREATE EXTENSION, pay" use "$NEW.use" "$version"
   step "autopkgtest" autopkgtest "$NEW.use"
   grep -E '^(ok|not ok|test |# All|installcheck)' "$NEW.log" | tail -3 || true

@@ -10,15 +10,12 @@ CREATE TYPE payguard.channel_reply AS (
 COMMENT ON TYPE payguard.channel_reply IS
   'What a driver answers: driver(payguard.task) returns payguard.channel_reply';
 
-CREATE FUNCTION payguard.start_driver_timer(timeout interval) RETURNS void
-AS 'MODULE_PATHNAME', 'payguard_start_driver_timer'
+CREATE FUNCTION payguard.call_driver(driver regproc, task payguard.task, timeout interval)
+RETURNS payguard.channel_reply
+AS 'MODULE_PATHNAME', 'payguard_call_driver'
 LANGUAGE C VOLATILE;
-COMMENT ON FUNCTION payguard.start_driver_timer(interval) IS 'Part of run_tasks(): cancels a driver that takes longer';
-
-CREATE FUNCTION payguard.stop_driver_timer() RETURNS boolean
-AS 'MODULE_PATHNAME', 'payguard_stop_driver_timer'
-LANGUAGE C VOLATILE;
-COMMENT ON FUNCTION payguard.stop_driver_timer() IS 'Part of run_tasks(): whether the driver''s time was over';
+COMMENT ON FUNCTION payguard.call_driver(regproc, payguard.task, interval) IS
+  'Part of run_tasks(): calls a driver, with the caller''s rights, and cancels it when the time is over';
 
 CREATE FUNCTION payguard.channel_drivers(OUT channel text, OUT driver text) RETURNS SETOF record
 LANGUAGE sql STABLE SECURITY DEFINER
@@ -35,7 +32,7 @@ AS $$
 DECLARE
   task payguard.task;
   reply payguard.channel_reply;
-  driver text;
+  driver pg_catalog.regproc;
   problem text;
 BEGIN
   IF max_tasks IS NULL OR timeout IS NULL THEN
@@ -59,7 +56,7 @@ BEGIN
     reply := NULL;
     problem := NULL;
     BEGIN
-      SELECT d.driver::pg_catalog.regproc::pg_catalog.text INTO STRICT driver
+      SELECT d.driver::pg_catalog.regproc INTO STRICT driver
       FROM payguard.channel_drivers() d WHERE d.channel OPERATOR(pg_catalog.=) task.channel;
     EXCEPTION WHEN OTHERS THEN
       driver := NULL;
@@ -72,14 +69,9 @@ BEGIN
       CONTINUE;
     END IF;
     BEGIN
-      PERFORM payguard.start_driver_timer(timeout);
-      EXECUTE pg_catalog.format('SELECT d.* FROM %s($1) d', driver) INTO reply USING task;
-      PERFORM payguard.stop_driver_timer();
-    EXCEPTION WHEN query_canceled OR assert_failure OR OTHERS THEN
-      -- somebody else's cancellation is not ours to swallow
-      IF NOT payguard.stop_driver_timer() AND SQLSTATE OPERATOR(pg_catalog.=) '57014' THEN
-        RAISE;
-      END IF;
+      reply := payguard.call_driver(driver, task, timeout);
+    EXCEPTION WHEN assert_failure OR OTHERS THEN
+      -- but not query_canceled: somebody else's cancellation is not ours to swallow
       problem := SQLERRM;
     END;
     IF problem IS NULL AND reply.channel_status IS NULL THEN

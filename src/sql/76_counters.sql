@@ -27,5 +27,5 @@ CREATE TABLE payguard.counter_samples (
   PRIMARY KEY (sampled_at, counter, reason)
 );
 COMMENT ON TABLE payguard.counter_samples IS
-  'The counters over time: maintain() writes those that are not 0 once in five minutes, and keeps 35 days';
+  'The counters over time: maintain() writes them down once in five minutes, and keeps 35 days';
 COMMENT ON COLUMN payguard.counter_samples.reason IS 'Empty for replays';

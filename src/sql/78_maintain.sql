@@ -195,7 +195,9 @@ BEGIN
       FROM counted c GROUP BY c.split
     ), increments AS (
       SELECT s.sampled_at,
-             s.value - CASE WHEN lag(s.since) OVER w = s.since THEN lag(s.value) OVER w ELSE 0 END AS n
+             -- since a reset they count from 0; what was before the first sample was before the period
+             s.value - CASE WHEN lag(s.since) OVER w = s.since THEN lag(s.value) OVER w
+                            WHEN s.since >= payguard.bucket_of(now_is - period) THEN 0 ELSE s.value END AS n
       FROM payguard.counter_samples s
       WHERE s.sampled_at >= payguard.bucket_of(now_is - period) - interval '1 h'
         AND (s.counter = 'replays'

@@ -206,9 +206,11 @@ class Server:
         self.sql(f"SELECT bench.pay_order('{FIRST}', '{FIRST}')")
         self.tidy()
 
-    def add_orders(self, first, last):
+    def add_orders(self, first, last, schemas=("payguard", "bench")):
         for schema, table, events in (("payguard", "orders", True), ("bench", "orders", True),
                                       ("bench", "lean_orders", False)):
+            if schema not in schemas:
+                continue
             self.sql(f"""INSERT INTO {schema}.{table} (order_id, customer_id, amount, currency, status, version,
                 refunded_amount, created_at, updated_at)
                 SELECT ({FIRST} + n)::text, (n / 10)::text, 100 + n %% 1000, 'EUR', 'unpaid', 1, 0, now(), now()

@@ -4,17 +4,15 @@
 Instructions of the backend (callgrind: the difference between a long and a short run), bytes of
 WAL (full_page_writes = off), buffers looked at (pg_stat_database). PAYGUARD_BENCH="L1 L1e" runs only
 these; PAYGUARD_PROFILE=name prints where the instructions of one go.
-
-Usage: exact.py [orders]
+PAYGUARD_ORDERS is how many there are (100000).
 """
 import glob
 import os
 import re
-import sys
 
 from common import HOT, SCRIPTS, Server, say, table
 
-ORDERS = int(sys.argv[1]) if len(sys.argv) > 1 else 100000
+ORDERS = int(os.environ.get("PAYGUARD_ORDERS") or 100000)
 SHORT, LONG = 100, 500
 STORES = ["spi", "heap"]
 
@@ -22,12 +20,13 @@ STORES = ["spi", "heap"]
 class Counter:
     """Runs scripts, each on orders that nobody has had before."""
 
-    def __init__(self, server):
+    def __init__(self, server, orders=ORDERS):
         self.server = server
+        self.orders = orders
         self.base = 1
 
     def run(self, script, times, options):
-        self.server.pgbench([script], self.base, 0, ORDERS, options, None, "-c", "1", "-t", str(times))
+        self.server.pgbench([script], self.base, 0, self.orders, options, None, "-c", "1", "-t", str(times))
         self.base += times
 
     def callgrind_files(self):

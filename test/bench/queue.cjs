@@ -122,7 +122,7 @@ class Payguard {
   }
   async batches(n) {
     let done = 0;
-    const worker = async (client) => { while (done < n) done += await this.once(BATCH, client); };
+    const worker = async (client) => { while (done < n) { const k = await this.once(BATCH, client); done += k; } };
     await Promise.all([worker(this.client), worker(this.second)]);
   }
   async consume(n) { for (let done = 0; done < n;) done += await this.once(1000); }
@@ -192,7 +192,7 @@ class Boss {
   }
   async batches(n) {
     let done = 0;
-    const worker = async () => { while (done < n) done += await this.once(BATCH); };
+    const worker = async () => { while (done < n) { const k = await this.once(BATCH); done += k; } };
     await Promise.all([worker(), worker()]);
   }
   // Dead rows, as its completion leaves them.

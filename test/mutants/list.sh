@@ -1,6 +1,6 @@
 # The mutants: payguard with one safeguard taken out, and the test that must notice.
 #
-#   mutant NAME FILE KILLER SED-SCRIPT [short]
+#   mutant NAME FILES KILLER SED-SCRIPT [short]
 #
 # KILLER is "regress NAME", "isolation NAME" or "stress"; short: in make test, too. A script that
 # changes nothing is an error, so that a mutant does not go stale unnoticed.
@@ -8,7 +8,10 @@
 # paying
 mutant no_unique_index src/sql/30_payment.sql "regress verify" \
   's/CREATE UNIQUE INDEX payments_that_count/CREATE INDEX payments_that_count/' short
-mutant no_row_lock src/store_spi.c stress 's/" FOR NO KEY UPDATE"/""/' short
+mutant no_row_lock "src/store_spi.c src/store_heap.c" stress \
+  's/" FOR NO KEY UPDATE"/""/; s/LockTupleNoKeyExclusive/LockTupleKeyShare/' short
+mutant no_second_version src/store_heap.c stress 's/flags \|= TUPLE_LOCK_FLAG_FIND_LAST_VERSION/flags |= 0/'
+mutant no_conflict src/store_heap.c stress 's/^(\t\} while \()conflict\)/\1false)/'
 mutant any_request src/payment.c "regress keys" 's/^\tif \(differences\.len == 0\)$/\tif (true)/'
 mutant revoked_key_pays src/payment.c "regress keys" 's/^\tif \(payguard_text_is\(payment->failure_code, "revoked"\) \&\&$/\tif (false \&\&/'
 mutant failed_key_replays src/payment.c "regress attempts" 's/^\tif \(payment->status == PAYMENT_FAILED\)$/\tif (false)/'

@@ -6,7 +6,10 @@ field of it), what waits and what it gets afterwards, the rows of every table, w
 saw, and what logical decoding makes of it must be equal, ids and times aside, at each isolation
 level and with all kinds of objects that users may put on our tables.
 
-PAYGUARD_SEED repeats a choice of calls, PAYGUARD_CALLS is their number in each part.
+At last orders are paid while indexes and triggers come and go, and no index may miss a row.
+
+PAYGUARD_SEED repeats a choice of calls, PAYGUARD_CALLS is their number in each part, PAYGUARD_SECONDS
+how long the last part runs, PAYGUARD_PARTS="nothing;storm" chooses.
 """
 import json
 import os
@@ -23,7 +26,8 @@ import psycopg2
 import psycopg2.extensions
 
 SEED = int(os.environ.get("PAYGUARD_SEED") or random.SystemRandom().randrange(10**9))
-CALLS = int(os.environ.get("PAYGUARD_CALLS") or 250)
+CALLS = int(os.environ.get("PAYGUARD_CALLS") or 150)
+SECONDS = float(os.environ.get("PAYGUARD_SECONDS") or 4)
 STORES = ["spi", "heap"]
 LEVELS = ["read committed", "repeatable read", "serializable"]
 
@@ -420,18 +424,67 @@ class Waiting(threading.Thread):
         return ["it hangs"] if self.is_alive() else self.result
 
 
-def plans_of(cluster, database, objects):
-    """How many saved plans name our three tables, in a new session that has made and paid an order."""
-    connection = cluster.connect(database)
+def pay_all(side, number, end, wrong):
+    """Makes and pays orders, some by another client too, until the time is over."""
+    connection = side.connect()
     cursor = connection.cursor()
-    for statement in objects:
-        cursor.execute(statement)
-    cursor.execute("SELECT payguard.create_order('plans', 1, 'EUR'), payguard.pay_order('plans', 'plans')")
-    cursor.execute("SELECT count(*) FROM pg_backend_memory_contexts WHERE name = 'CachedPlanSource'"
-                   " AND ident ~ 'payguard\\.(orders|payments|events) '")
-    plans = cursor.fetchone()[0]
+    rnd = random.Random(f"{SEED} {number}")
+    n = 0
+    while time.monotonic() < end:
+        n += 1
+        order = f"s{rnd.randrange(2) * number}/{n}"
+        try:
+            cursor.execute("SELECT payguard.create_order(%s, 1, 'EUR')", (order,))
+            cursor.execute("SELECT outcome, replayed FROM payguard.try_pay_order(%s, %s)", (order, order))
+            if cursor.fetchone()[0] != "paid":
+                wrong.append(order)
+        except psycopg2.Error as error:
+            wrong.append(f"{order}: {error}")
     connection.close()
-    return plans
+
+
+def storm(cluster, tap):
+    """Orders are paid while indexes and triggers come and go: no index may miss a row."""
+    side = Side(cluster, "heap", "storm")
+    cursor = side.admin.cursor()
+    cursor.execute("CREATE EXTENSION amcheck")
+    wrong, end = [], time.monotonic() + SECONDS
+    threads = [threading.Thread(target=pay_all, args=(side, n, end, wrong), daemon=True) for n in range(1, 5)]
+    for thread in threads:
+        thread.start()
+    rounds = 0
+    try:
+        while time.monotonic() < end:
+            rounds += 1
+            for statement in ("CREATE INDEX CONCURRENTLY c1 ON payguard.payments (created_at)",
+                              "CREATE UNIQUE INDEX CONCURRENTLY c2 ON payguard.payments (idempotency_key)",
+                              "CREATE TRIGGER t BEFORE INSERT ON payguard.payments FOR EACH ROW EXECUTE FUNCTION app.see()",
+                              "REINDEX INDEX CONCURRENTLY payguard.payments_idempotency_key",
+                              "CREATE INDEX c3 ON payguard.orders (status)",
+                              "DROP TRIGGER t ON payguard.payments",
+                              "CREATE TRIGGER t AFTER UPDATE ON payguard.orders FOR EACH STATEMENT EXECUTE FUNCTION app.see_statement()",
+                              "VACUUM ANALYZE payguard.orders",
+                              "DROP INDEX payguard.c2",
+                              "REINDEX TABLE CONCURRENTLY payguard.events",
+                              "DROP TRIGGER t ON payguard.orders",
+                              "DROP INDEX CONCURRENTLY payguard.c1",
+                              "DROP INDEX payguard.c3"):
+                cursor.execute(statement)
+    except psycopg2.Error as error:
+        wrong.append(f"{statement}: {error}")
+    for thread in threads:
+        thread.join(60)
+    tap.ok(not wrong, "a storm of DDL: every order is paid", *wrong[:3])
+    cursor.execute("SELECT count(*) FROM payguard.payments")
+    payments = cursor.fetchone()[0]
+    tap.ok(rounds > 0 and payments > 50, f"a storm of DDL: there was one", rounds, payments)
+    print(f"# {payments} payments, {rounds} rounds")
+    cursor.execute("""SELECT c.relname, bt_index_check(c.oid, true) FROM pg_class c JOIN pg_index i ON i.indexrelid = c.oid
+        WHERE c.relnamespace = 'payguard'::regnamespace AND i.indisvalid""")
+    tap.ok(cursor.rowcount > 10, "a storm of DDL: every index has every row")
+    cursor.execute("SELECT invariant, problem FROM payguard.verify()")
+    found = cursor.fetchall()
+    tap.ok(not found, "a storm of DDL: verify() finds nothing", *found[:3])
 
 
 def main():
@@ -445,6 +498,8 @@ def main():
             part = Part(cluster, tap, number, name)
             part.run()
             part.close()
+        if not chosen or "storm" in chosen:
+            storm(cluster, tap)
     print(f"1..{tap.count}")
     sys.exit(tap.failed != 0)
 

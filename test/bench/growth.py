@@ -1,0 +1,93 @@
+#!/usr/bin/python3
+"""Whether a payment costs the same when there are many: `make bench-growth`.
+
+Nine of ten orders are paid, with their payments and events. For each number of orders: buffers,
+WAL and instructions of a payment; then the same while a transaction holds a snapshot that is so
+many payments old.
+
+PAYGUARD_SIZES ("100000 1000000 10000000"), PAYGUARD_OLD (50000, payments while the snapshot is held).
+"""
+import os
+
+from common import FIRST, SCRIPTS, Server, say, table
+from exact import Counter
+
+SIZES = [int(size) for size in (os.environ.get("PAYGUARD_SIZES") or "100000 1000000 10000000").split()]
+OLD = int(os.environ.get("PAYGUARD_OLD") or 50000)
+STEP = 500000
+
+
+def grow(server, first, last):
+    """Orders from first to before last; those whose number does not end in 0 are paid."""
+    for begin in range(first, last, STEP):
+        numbers = (begin, min(begin + STEP, last) - 1)
+        paid = """lpad(to_hex(1700000000000 + n), 12, '0') || '7' || lpad(to_hex(n % 4096), 3, '0')
+          || '8' || substr(md5(n::text), 1, 15)"""
+        server.sql(f"""INSERT INTO payguard.orders (order_id, customer_id, amount, currency, status, version, payment_id,
+              refunded_amount, created_at, updated_at)
+            SELECT ({FIRST} + n)::text, (n / 10)::text, 100, 'EUR', CASE WHEN n % 10 = 0 THEN 'unpaid' ELSE 'paid' END,
+              CASE WHEN n % 10 = 0 THEN 1 ELSE 2 END, CASE WHEN n % 10 <> 0 THEN ({paid})::uuid END, 0, now(), now()
+            FROM generate_series({numbers[0]}, {numbers[1]}) n""")
+        server.sql(f"""INSERT INTO payguard.payments (payment_id, order_id, idempotency_key, channel, amount, currency,
+              received_amount, received_currency, amount_verified, status, order_version, request_kind, created_at, completed_at)
+            SELECT ({paid})::uuid, ({FIRST} + n)::text, (3 * {FIRST} + n * 7919 % 10000019)::text, 'internal', 100, 'EUR', 100, 'EUR',
+              true, 'succeeded', 2, 'pay', now(), now()
+            FROM generate_series({numbers[0]}, {numbers[1]}) n WHERE n % 10 <> 0""")
+        server.sql(f"""INSERT INTO payguard.events (at, order_id, payment_id, kind, from_status, to_status, version, actor)
+            SELECT now(), ({FIRST} + n)::text, CASE WHEN v = 2 THEN ({paid})::uuid END,
+              CASE v WHEN 1 THEN 'order.created' ELSE 'order.paid' END, CASE v WHEN 2 THEN 'unpaid' END,
+              CASE v WHEN 1 THEN 'unpaid' ELSE 'paid' END, v, 'bench'
+            FROM generate_series({numbers[0]}, {numbers[1]}) n, generate_series(1, CASE WHEN n % 10 = 0 THEN 1 ELSE 2 END) v""")
+
+
+def measure(server, counter, name, orders):
+    counter.orders = orders // 10 - 1
+    script = SCRIPTS["pay_order"].replace(":n\n", ":n * 10\n")
+    wal, buffers = counter.wal_and_buffers(script, "")
+    server.stop()
+    server.start_counting()
+    instructions = counter.instructions(script, "")
+    server.stop()
+    server.start()
+    say(f"{name}: {instructions:,.0f} instructions, {buffers:.1f} buffers, {wal:,.0f} bytes of WAL")
+    return [name, instructions, buffers, wal]
+
+
+def beside_a_snapshot(server, counter, orders):
+    """The same beside a transaction whose snapshot is older than OLD payments."""
+    script = SCRIPTS["pay_order"].replace(":n\n", ":n * 10\n")
+    reader = server.connect()
+    reader.autocommit = False
+    cursor = reader.cursor()
+    cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+    cursor.execute("SELECT count(*) FROM payguard.channels")
+    counter.run(script, OLD, "-c synchronous_commit=off")
+    wal, buffers = counter.wal_and_buffers(script, "")
+    reader.rollback()
+    reader.close()
+    say(f"beside a snapshot {OLD:,} payments old: {buffers:.1f} buffers, {wal:,.0f} bytes of WAL")
+    return [f"{orders:,}, beside an old snapshot", None, buffers, wal]
+
+
+def main():
+    rows = []
+    with Server(full_page_writes="off", fsync="off", max_wal_size="'2GB'") as server:
+        server.sql("CREATE EXTENSION payguard")
+        counter = Counter(server)
+        before = 0
+        for size in SIZES:
+            grow(server, before, size)
+            server.tidy()
+            rows.append(measure(server, counter, f"{size:,}", size))
+            if size == SIZES[min(1, len(SIZES) - 1)]:
+                rows.append(beside_a_snapshot(server, counter, size))
+            before = size
+    first = rows[0]
+    say()
+    table(["orders", "instructions", "×", "buffers", "×", "WAL bytes"],
+          [[row[0], *([f"{row[1]:,.0f}", f"{row[1] / first[1]:.2f}"] if row[1] else ["-", "-"]), f"{row[2]:.1f}",
+            f"{row[2] / first[2]:.2f}", f"{row[3]:,.0f}"] for row in rows])
+
+
+if __name__ == "__main__":
+    main()

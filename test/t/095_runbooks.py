@@ -1,0 +1,312 @@
+#!/usr/bin/python3
+"""Every runbook of doc/operations.md, executed: each way that it offers ends its alert.
+
+A runbook is a section below "## Alerts", named by the alert's kind. Its first block of SQL looks,
+each further one is a way to end it. Here each way gets an alert of its own, made as it comes
+about in life, and is executed as an operator by psql's rules for variables.
+"""
+import glob
+import os
+import re
+import sys
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+TREE = os.path.join(HERE, "..", "..")
+sys.path.insert(0, os.path.join(HERE, "..", "sim"))
+sys.dont_write_bytecode = True
+
+import psycopg2
+
+import cluster
+
+SETUP = """
+    CREATE EXTENSION payguard;
+    CREATE ROLE shop LOGIN;
+    CREATE ROLE oncall LOGIN;
+    SELECT payguard.grant_access('shop', access) FROM unnest('{checkout,cashier,channel,operator}'::text[]) access;
+    SELECT payguard.grant_access('oncall', access) FROM unnest('{operator,channel,checkout}'::text[]) access;
+    SELECT payguard.register_channel('card', first_query_after => '1 h');
+    SELECT payguard.register_channel('slow', alert_after => '1 ms', first_query_after => '1 h');
+    SELECT payguard.set_policy('XTS', 1000, approve_payment => true);
+    SELECT payguard.set_policy('CHF', 0, duplicate_window => '1 h', on_duplicate => 'flag')
+"""
+
+
+class Life:
+    """Makes what alerts are about, as the shop."""
+
+    def __init__(self, server):
+        self.root = self.connect(server, "postgres")
+        self.shop = self.connect(server, "shop")
+        self.oncall = self.connect(server, "oncall")
+        self.n = 0
+        self.order = None
+        self.repairs = "SELECT"  # what was wrong outside of payguard, and is put right
+
+    @staticmethod
+    def connect(server, role):
+        connection = psycopg2.connect(server.dsn.replace("user=postgres", f"user={role}"))
+        connection.autocommit = True
+        return connection.cursor()
+
+    def one(self, sql, *values, cursor=None):
+        cursor = cursor or self.shop
+        cursor.execute(sql, values)
+        return cursor.fetchone()[0]
+
+    def new_order(self, amount=500, currency="EUR", customer=None):
+        self.n += 1
+        self.order = f"order-{self.n}"
+        self.one("SELECT order_id FROM payguard.create_order(%s, %s, %s, %s)", self.order, amount, currency, customer)
+
+    def start(self, channel="card", key="1"):
+        return self.one("SELECT payment_id::text FROM payguard.start_payment(%s, %s, %s)",
+                        self.order, f"{self.order}/{key}", channel)
+
+    def report(self, payment, status, txn=None, amount=None, currency=None):
+        return self.one("SELECT outcome FROM payguard.report_payment(%s, %s, %s, %s, %s)",
+                        payment, status, txn, amount, currency)
+
+    def paid(self, channel="card"):
+        """An order that was paid through a channel; → its payment"""
+        self.new_order()
+        payment = self.start(channel)
+        self.report(payment, "succeeded", f"{self.order}/txn", 500, "EUR")
+        return payment
+
+    def refund(self, channel="card", amount=500):
+        self.paid(channel)
+        return self.one("SELECT refund_id::text FROM payguard.refund_order(%s, %s, %s, 'asked for')",
+                        self.order, f"{self.order}/refund", amount)
+
+    def maintain(self):
+        self.one("SELECT pg_sleep(0.005)")
+        self.one("SELECT count(*) FROM payguard.maintain()", cursor=self.root)
+
+    # one method a kind; way: which of the runbook's ways it is for, from 0
+
+    def payment_open_too_long(self, way):
+        self.new_order()
+        self.report(self.start("slow"), "unknown")
+
+    def surplus_payment(self, way):
+        self.new_order()
+        if way == 1:
+            self.one("SELECT status FROM payguard.cancel_order(%s)", self.order)
+        else:
+            self.one("SELECT outcome FROM payguard.pay_order(%s, %s)", self.order, self.order)
+        self.one("SELECT outcome FROM payguard.record_payment(%s, 'card', %s, 500, 'EUR')", self.order, f"{self.order}/txn")
+
+    def second_charge(self, way):
+        self.report(self.paid(), "succeeded", f"{self.order}/other", 500, "EUR")
+
+    def amount_mismatch(self, way):
+        self.new_order()
+        self.report(self.start(), "succeeded", f"{self.order}/txn", 400, "EUR")
+        return {"amount": 400}
+
+    def late_success(self, way):
+        self.new_order()
+        payment = self.start()
+        self.report(payment, "failed")
+        self.report(payment, "succeeded", f"{self.order}/txn", 500, "EUR")
+
+    def attempt_superseded(self, way):
+        self.new_order()
+        payment = self.start()
+        self.report(payment, "failed")
+        self.start(key="2")
+        self.report(payment, "succeeded", f"{self.order}/txn", 500, "EUR")
+
+    def suspected_duplicate(self, way):
+        for _ in range(2):
+            self.new_order(currency="CHF", customer=f"customer-{way}")
+            self.one("SELECT outcome FROM payguard.pay_order(%s, %s)", self.order, self.order)
+
+    def approval_required(self, way):
+        self.new_order(amount=5000, currency="XTS")
+
+    def contradiction(self, way):
+        self.report(self.paid(), "failed")
+
+    def txn_reused(self, way):
+        self.paid()
+        txn = f"{self.order}/txn"
+        self.new_order()
+        self.report(self.start(), "succeeded", txn, 500, "EUR")
+
+    def unmatched_notification(self, way):
+        self.new_order()
+        txn = f"{self.order}/unknown"
+        self.one("SELECT result FROM payguard.record_notification('card', %s, channel_status => 'succeeded',"
+                 " channel_txn_id => %s, amount => 500, currency => 'EUR')", txn.encode(), txn)
+        return {"known_order": self.order, "channel": "card", "txn": txn}
+
+    def refund_failed(self, way):
+        self.one("SELECT outcome FROM payguard.report_refund(%s, 'failed')", self.refund())
+
+    def refund_not_made(self, way):
+        self.refund("slow")
+
+    def refund_mismatch(self, way):
+        self.one("SELECT outcome FROM payguard.report_refund(%s, 'succeeded', NULL, 400, 'EUR')", self.refund())
+
+    def refund_exceeds_payment(self, way):
+        self.reverse("refund", 600)
+
+    def refund_not_approved(self, way):
+        self.one("SELECT outcome FROM payguard.waive_refund(%s, 'not wanted')", self.refund())
+        self.one("SELECT a.outcome FROM payguard.refunds r, payguard.report_refund(r.refund_id, 'succeeded') a"
+                 " WHERE r.order_id = %s", self.order, cursor=self.root)
+
+    def chargeback(self, way):
+        self.reverse("chargeback", 500)
+
+    def bank_return(self, way):
+        self.reverse("bank_return", 500)
+
+    def reverse(self, kind, amount):
+        self.paid()
+        self.one("SELECT outcome FROM payguard.record_reversal('card', %s, %s, %s, %s, 'EUR')",
+                 f"{self.order}/reversal", f"{self.order}/txn", kind, amount)
+
+    def dead_task(self, way):
+        self.one("SELECT name FROM payguard.register_channel(%s)", f"dead-{way}")
+        self.refund(f"dead-{way}")
+        for _ in range(10):
+            self.shop.execute("SELECT task_id, lease_token::text FROM payguard.claim_tasks('w', 1, channels => %s)", ([f"dead-{way}"],))
+            self.one("SELECT payguard.retry_task(%s, %s, 'no route to host', '1 us')", *self.shop.fetchone())
+            self.one("SELECT pg_sleep(0.3)")
+
+    def success_rate_low(self, way):
+        self.root.execute("""
+            INSERT INTO payguard.totals
+            SELECT payguard.bucket_of(now() - age), 'payments', 'flaky', 'EUR', status, n
+            FROM (VALUES (interval '5 h', 'succeeded', 95), ('5 h', 'failed', 5), ('10 min', 'succeeded', 30),
+                         ('10 min', 'failed', 20)) t (age, status, n)""")
+
+    def consumer_lag(self, way):
+        self.root.execute("SELECT payguard.commit_events('sleeper', max(window_id), max(event_id))"
+                          " FROM payguard.read_events('sleeper', 100000)")
+        self.root.execute("INSERT INTO payguard.events (at, kind, actor)"
+                          " VALUES (now() - interval '1 h', 'channel.registered', 'test')")
+
+    def prepared_transaction(self, way):
+        self.new_order()
+        self.root.execute("BEGIN; SELECT payguard.pay_order(%s, 'forgotten'); PREPARE TRANSACTION 'forgotten'", (self.order,))
+        # a quarter of an hour later
+        self.root.execute("""
+            INSERT INTO payguard.alerts (kind, severity, cause, details, opened_at)
+            SELECT 'prepared_transaction', 'warning', database || '/' || gid, jsonb_build_object('gid', gid), now()
+            FROM pg_prepared_xacts""")
+        return {"gid": "forgotten"}
+
+    def maintenance_failed(self, way):
+        self.root.execute("""
+            CREATE FUNCTION public.fail() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'full'; END $$;
+            CREATE TRIGGER fail BEFORE INSERT ON payguard.totals EXECUTE FUNCTION public.fail()""")
+        self.new_order()
+        self.repairs = "DROP TRIGGER fail ON payguard.totals; DROP FUNCTION public.fail()"
+
+
+def runbooks():
+    """→ {kind: [blocks of SQL]}"""
+    with open(os.path.join(TREE, "doc", "operations.md"), encoding="utf-8") as file:
+        alerts = file.read().split("\n## Alerts\n")[1].split("\n## ")[0]
+    sections = re.split(r"\n### (.+)\n", alerts)[1:]
+    return {name: re.findall(r"```sql\n(.*?)```", text, re.S)
+            for name, text in zip(sections[::2], sections[1::2])}
+
+
+def kinds():
+    """→ the kinds of alerts that the sources name."""
+    found = set()
+    for path in glob.glob(os.path.join(TREE, "src", "*.c")):
+        with open(path, encoding="utf-8") as file:
+            text = file.read()
+        found.update(re.findall(r'payguard_alert_(?:open|payment|refund|task|order)\(\s*"(\w+)"', text))
+        found.update(re.findall(r'\bRAISE\(\s*"(\w+)"', text))
+        found.update(re.findall(r'(?:->|\.)alert = (?:[^;"]*\? )?"(\w+)"', text))
+        found.update(re.findall(r'\n\t+contradict\([^;"]*"(\w+)"', text))
+    return found | {"chargeback", "bank_return"}
+
+
+def with_variables(sql, variables):
+    """Puts values in as psql does: :name, :'name'. A variable that is not known stays."""
+    sql = re.sub(r":'(\w+)'", lambda m: psycopg2.extensions.adapt(str(variables[m[1]])).getquoted().decode()
+                 if variables.get(m[1]) is not None else m[0], sql)
+    return re.sub(r"(?<![:\w]):(\w+)", lambda m: str(variables[m[1]])
+                  if variables.get(m[1]) is not None else m[0], sql)
+
+
+def statements(block):
+    return [statement.strip() for statement in block.split(";\n") if statement.strip()]
+
+
+def checks(server):
+    root = Life.connect(server, "postgres")
+    root.execute(SETUP)
+    life = Life(server)
+    books = runbooks()
+    yield "every kind of alert has a runbook", kinds() <= set(books), sorted(kinds() - set(books))
+    yield "every runbook is of a kind", set(books) == {name for name in books if hasattr(life, name)}, sorted(
+        name for name in books if not hasattr(life, name))
+    for kind, blocks in books.items():
+        yield f"{kind}: it looks, and has a way", len(blocks) > 1, ""
+        for way, block in enumerate(blocks[1:]):
+            known = life.one("SELECT coalesce(max(alert_id), 0) FROM payguard.alerts", cursor=root)
+            more = getattr(life, kind)(way) or {}
+            life.maintain()
+            root.execute("SELECT alert_id, order_id, payment_id, refund_id, task_id, cause FROM payguard.alerts"
+                         " WHERE kind = %s AND alert_id > %s AND resolved_at IS NULL", (kind, known))
+            opened = root.fetchall()
+            yield f"{kind} {way + 1}: one alert is opened", len(opened) == 1, opened
+            if len(opened) != 1:
+                continue
+            variables = dict(zip(("alert_id", "order_id", "payment_id", "refund_id", "task_id", "cause"), opened[0]), **more)
+            if variables["payment_id"] and not variables["refund_id"]:
+                root.execute("SELECT refund_id FROM payguard.refunds WHERE payment_id = %s", (variables["payment_id"],))
+                variables["refund_id"] = (root.fetchone() or [None])[0]
+                variables["same_as"] = life.one("SELECT details ->> 'second_charge_of' FROM payguard.payments"
+                                                " WHERE payment_id = %s", variables["payment_id"], cursor=root)
+            root.execute(life.repairs)
+            life.repairs = "SELECT"
+            by = root if kind == "prepared_transaction" else life.oncall
+            problem = ""
+            for statement in statements(blocks[0]) + statements(block):
+                # numbers of the example, that every payment here would share
+                statement = statement.replace("ch_", f"{life.order}/ch_")
+                try:
+                    by.execute(with_variables(statement, variables))
+                    if by.description and not by.fetchall():
+                        problem = f"no row: {statement}"
+                except psycopg2.Error as error:
+                    problem = f"{error}{statement}"
+                if problem:
+                    break
+            yield f"{kind} {way + 1}: an operator can do what the runbook says", not problem, problem
+            life.maintain()
+            root.execute("SELECT resolved_at IS NOT NULL OR acknowledged_at IS NOT NULL FROM payguard.alerts"
+                         " WHERE alert_id = %s", (variables["alert_id"],))
+            yield f"{kind} {way + 1}: the alert has ended", root.fetchone()[0], ""
+            again = life.one("SELECT count(*) FROM payguard.alerts WHERE kind = %s AND cause = %s AND alert_id > %s",
+                             kind, variables["cause"], variables["alert_id"], cursor=root)
+            yield f"{kind} {way + 1}: and is not opened again", again == 0, again
+    root.execute("SELECT * FROM payguard.verify()")
+    yield "the database is sound", not root.rowcount, root.fetchall()
+
+
+def main():
+    number, sound = 0, True
+    with cluster.Cluster() as server:
+        for name, good, note in checks(server):
+            number += 1
+            sound &= bool(good)
+            print(f"{'ok' if good else 'not ok'} {number} - {name}", flush=True)
+            if not good:
+                print("#   " + str(note).replace("\n", "\n#   "), flush=True)
+    print(f"1..{number}", flush=True)
+    sys.exit(0 if sound else 1)
+
+
+main()
