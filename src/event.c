@@ -81,7 +81,7 @@ payguard_event_write(const char *kind, const Order *order, const Payment *paymen
 		.kind = payguard_text(kind),
 		.from_status = from_status ? payguard_text(from_status) : NULL,
 		.to_status = to_status ? payguard_text(to_status) : NULL,
-		.version = versioned ? order->version : NO_ID,
+		.version = order && versioned ? order->version : NO_ID,
 		.actor = payguard_actor(),
 		.at = GetCurrentTimestamp(),
 		.details = details,

@@ -202,6 +202,10 @@ class Model:
             if "status" in changes:
                 self.s.pop(("completed", row.id), None)
         elif isinstance(row, Refund):
+            if row.status == "awaiting_approval":
+                self.s.setdefault(("approval", row.id), "open")
+            elif self.s.get(("approval", row.id)) == "open":
+                del self.s[("approval", row.id)]        # nobody needs to decide any more
             if row.key is not None:
                 self.s[("refund key", row.key)] = row.id
             if row.txn is not None:
@@ -1019,6 +1023,30 @@ class Model:
             self.add_refunding(r.payment, -r.amount)
         self.put(r, status="waived")
         self.end_task(refund_id, "refund")
+        return self.refund_answer(refund_id, False)
+
+    def decide_refund(self, refund_id, decision):
+        r = self.refund(refund_id)
+        if r is None:
+            raise Refused("PY403")
+        known = self.s.get(("approval", refund_id))
+        if r.status != "awaiting_approval" and known != decision:
+            raise Refused("PY105")
+        if known == decision:
+            return self.refund_answer(refund_id, True)
+        self.s[("approval", refund_id)] = decision
+        if decision == "rejected":
+            self.lock_balance(r.payment)
+            self.add_refunding(r.payment, -r.amount)
+            self.put(r, status="waived")
+        elif self.world.channels[r.channel].internal:
+            self.put(r, status="succeeded", returned=r.amount, verified=True)
+            self.lock_balance(r.payment)
+            self.add_refunding(r.payment, -r.amount)
+            self.count_returned(refund_id, r.amount)
+        else:
+            self.put(r, status="pending")
+            self.make_due(refund_id, "refund")
         return self.refund_answer(refund_id, False)
 
     # -- messages

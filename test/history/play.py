@@ -46,6 +46,7 @@ SQL = {
     "settle_refund": "SELECT * FROM payguard.settle_refund(%s, %s, 'seen')",
     "retry_refund": "SELECT * FROM payguard.retry_refund(%s, 'once more')",
     "waive_refund": "SELECT * FROM payguard.waive_refund(%s, 'they keep it')",
+    "decide_refund": "SELECT * FROM payguard.{}_refund(%s, 'decided')",
     "record_reversal": "SELECT * FROM payguard.record_reversal(%s, %s, %s, %s, %s, %s)",
     "complete_task": "SELECT * FROM payguard.complete_task(%s, %s, %s, %s, %s, %s)",
     "retry_task": "SELECT payguard.retry_task(%s, %s, 'no way out', '1 ms') AS task_id",
@@ -94,10 +95,10 @@ class Family:
 class Stage:
     """The families in use, and how many calls are still to be made."""
 
-    def __init__(self, seed, calls, hot, connect):
+    def __init__(self, seed, calls, hot, connect, approves):
         self.rnd = random.Random(f"{seed} stage")
         self.connect = connect
-        self.calls, self.hot = calls, hot
+        self.calls, self.hot, self.approves = calls, hot, approves
         self.families, self.used = [], []
         self.lock = threading.Lock()
         self.cursor = connect().cursor()
@@ -153,6 +154,8 @@ class Client(threading.Thread):
         try:
             self.open()
             self.safe = self.stage.connect(self.level).cursor()
+            if self.stage.approves:
+                self.safe.execute("SET payguard.actor = 'the boss'")
             while True:
                 family = self.stage.family(self.rnd)
                 if family is None:
@@ -215,6 +218,9 @@ class Client(threading.Thread):
             values = (channel, self.bodies[event], payment_id, refund_id, *report[:4])
         elif method == "attack":
             sql, values = args[0], ()
+        elif method == "decide_refund":
+            cursor = self.safe      # acts for somebody else than who asked
+            sql, values = SQL[method].format({"approved": "approve", "rejected": "reject"}[args[1]]), args[:1]
         elif method == "claim_tasks":
             cursor = self.safe      # a claim whose answer is lost would leave its task to nobody
             sql, values = SQL[method], ("20 ms" if family.short_lease else "1 hour", family.channel)
@@ -370,7 +376,8 @@ class Client(threading.Thread):
             self.accept: 3, self.dismiss: 3, self.refund_order: 5, self.refund_payment: 4,
             self.report_refund: 7, self.settle_refund: 2, self.retry_refund: 3, self.waive: 3,
             self.reversal: 3, self.claim: 9, self.complete: 12, self.complete_tasks: 2,
-            self.retry_task: 3, self.extend: 1, self.attack: 1}
+            self.retry_task: 3, self.extend: 1, self.attack: 1,
+            self.decide: 6 if self.stage.approves else 0}
         make = rnd.choices(list(calls), list(calls.values()))[0]
         return make(family, rnd.choice(family.orders))
 
@@ -523,6 +530,9 @@ class Client(threading.Thread):
     def waive(self, family, order):
         return "waive_refund", (self.some_refund(family),)
 
+    def decide(self, family, order):
+        return "decide_refund", (self.some_refund(family), self.rnd.choice(["approved", "rejected"]))
+
     def reversal(self, family, order):
         payment_id = self.some_payment(family)[0]
         number = self.rnd.randrange(5)
@@ -567,9 +577,12 @@ class Client(threading.Thread):
         return "attack", (self.rnd.choice(ATTACKS),)
 
 
-def play(connect, seed, level, calls, hot, clients):
-    """Plays on an empty database; returns the families and what the clients found wrong."""
-    stage = Stage(f"{seed} {level} {hot}", calls, hot, connect)
+def play(connect, seed, level, calls, hot, clients, approves=True):
+    """Plays on an empty database; returns the families and what the clients found wrong.
+
+    approves: whether the clients may act for others, and so decide about refunds.
+    """
+    stage = Stage(f"{seed} {level} {hot}", calls, hot, connect, approves)
     players = [Client(stage, f"{seed} {hot}", number, level) for number in range(clients)]
     chaos = threading.Thread(target=stage.lose_connections, daemon=True)
     for thread in players + [chaos]:
