@@ -56,7 +56,7 @@ class Counter:
                 total += int(re.search(r"^totals: (\d+)", file.read(), re.M).group(1))
         return total
 
-    def wal_and_buffers(self, script, options, times=1000):
+    def wal_and_buffers(self, script, options, times=4000):
         self.run(script, 20, options)
         before = self.figures()
         self.run(script, times, options)
