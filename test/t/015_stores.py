@@ -26,7 +26,7 @@ import psycopg2
 import psycopg2.extensions
 
 SEED = int(os.environ.get("PAYGUARD_SEED") or random.SystemRandom().randrange(10**9))
-CALLS = int(os.environ.get("PAYGUARD_CALLS") or 150)
+CALLS = int(os.environ.get("PAYGUARD_CALLS") or 100)
 SECONDS = float(os.environ.get("PAYGUARD_SECONDS") or 4)
 STORES = ["spi", "heap"]
 LEVELS = ["read committed", "repeatable read", "serializable"]
