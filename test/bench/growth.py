@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 """Whether a payment costs the same when there are many: `make bench-growth`.
 
-Nine of ten orders are paid, with their payments and events. For each number of orders: buffers,
+Nine of ten orders are paid, beyond 10^6 one of ten, with their payments and events. For each number of orders: buffers,
 WAL and instructions of a payment; then the same while a transaction holds a snapshot that is so
 many payments old.
 
@@ -18,31 +18,40 @@ STEP = 500000
 
 
 def grow(server, first, last):
-    """Orders from first to before last; those whose number does not end in 0 are paid."""
+    """Orders from first to before last. Those whose number does not end in 0 are paid; beyond
+    10^6 those whose number ends in 1."""
+    paid_ones = "n % 10 <> 0" if first < 10**6 else "n % 10 = 1"
     for begin in range(first, last, STEP):
         numbers = (begin, min(begin + STEP, last) - 1)
         paid = """lpad(to_hex(1700000000000 + n), 12, '0') || '7' || lpad(to_hex(n % 4096), 3, '0')
           || '8' || substr(md5(n::text), 1, 15)"""
         server.sql(f"""INSERT INTO payguard.orders (order_id, customer_id, amount, currency, status, version, payment_id,
               refunded_amount, created_at, updated_at)
-            SELECT ({FIRST} + n)::text, (n / 10)::text, 100, 'EUR', CASE WHEN n % 10 = 0 THEN 'unpaid' ELSE 'paid' END,
-              CASE WHEN n % 10 = 0 THEN 1 ELSE 2 END, CASE WHEN n % 10 <> 0 THEN ({paid})::uuid END, 0, now(), now()
+            SELECT ({FIRST} + n)::text, (n / 10)::text, 100, 'EUR', CASE WHEN {paid_ones} THEN 'paid' ELSE 'unpaid' END,
+              CASE WHEN {paid_ones} THEN 2 ELSE 1 END, CASE WHEN {paid_ones} THEN ({paid})::uuid END, 0, now(), now()
             FROM generate_series({numbers[0]}, {numbers[1]}) n""")
         server.sql(f"""INSERT INTO payguard.payments (payment_id, order_id, idempotency_key, channel, amount, currency,
               received_amount, received_currency, amount_verified, status, order_version, request_kind, created_at, completed_at)
-            SELECT ({paid})::uuid, ({FIRST} + n)::text, (3 * {FIRST} + n * 7919 % 10000019)::text, 'internal', 100, 'EUR', 100, 'EUR',
+            SELECT ({paid})::uuid, ({FIRST} + n)::text, (3 * {FIRST} + n::bigint * 7919 % 10000019)::text, 'internal', 100, 'EUR', 100, 'EUR',
               true, 'succeeded', 2, 'pay', now(), now()
-            FROM generate_series({numbers[0]}, {numbers[1]}) n WHERE n % 10 <> 0""")
+            FROM generate_series({numbers[0]}, {numbers[1]}) n WHERE {paid_ones}""")
         server.sql(f"""INSERT INTO payguard.events (at, order_id, payment_id, kind, from_status, to_status, version, actor)
             SELECT now(), ({FIRST} + n)::text, CASE WHEN v = 2 THEN ({paid})::uuid END,
               CASE v WHEN 1 THEN 'order.created' ELSE 'order.paid' END, CASE v WHEN 2 THEN 'unpaid' END,
               CASE v WHEN 1 THEN 'unpaid' ELSE 'paid' END, v, 'bench'
-            FROM generate_series({numbers[0]}, {numbers[1]}) n, generate_series(1, CASE WHEN n % 10 = 0 THEN 1 ELSE 2 END) v""")
+            FROM generate_series({numbers[0]}, {numbers[1]}) n, generate_series(1, 2) v
+            WHERE {paid_ones}""")
 
 
-def measure(server, counter, name, orders):
-    counter.orders = orders // 10 - 1
-    script = SCRIPTS["pay_order"].replace(":n\n", ":n * 10\n")
+def script_of(counter, first, last):
+    """Pays the unpaid orders from first on."""
+    counter.orders = (last - first) // 10
+    return SCRIPTS["pay_order"].replace(" + :n\n", f" + {first} + :n * 10\n")
+
+
+def measure(server, counter, first, last):
+    script = script_of(counter, first, last)
+    name = f"{last:,}"
     wal, buffers = counter.wal_and_buffers(script, "")
     server.stop()
     server.start_counting()
@@ -53,9 +62,9 @@ def measure(server, counter, name, orders):
     return [name, instructions, buffers, wal]
 
 
-def beside_a_snapshot(server, counter, orders):
+def beside_a_snapshot(server, counter, first, last):
     """The same beside a transaction whose snapshot is older than OLD payments."""
-    script = SCRIPTS["pay_order"].replace(":n\n", ":n * 10\n")
+    script = script_of(counter, first, last)
     reader = server.connect()
     reader.autocommit = False
     cursor = reader.cursor()
@@ -66,7 +75,7 @@ def beside_a_snapshot(server, counter, orders):
     reader.rollback()
     reader.close()
     say(f"beside a snapshot {OLD:,} payments old: {buffers:.1f} buffers, {wal:,.0f} bytes of WAL")
-    return [f"{orders:,}, beside an old snapshot", None, buffers, wal]
+    return [f"{last:,}, beside an old snapshot", None, buffers, wal]
 
 
 def main():
@@ -78,9 +87,9 @@ def main():
         for size in SIZES:
             grow(server, before, size)
             server.tidy()
-            rows.append(measure(server, counter, f"{size:,}", size))
+            rows.append(measure(server, counter, before, size))
             if size == SIZES[min(1, len(SIZES) - 1)]:
-                rows.append(beside_a_snapshot(server, counter, size))
+                rows.append(beside_a_snapshot(server, counter, before, size))
             before = size
     first = rows[0]
     say()

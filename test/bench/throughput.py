@@ -96,6 +96,27 @@ class Bench:
         say("\nNew orders: payments per second if only this way ran, and × the others' throughput\n")
         table(["synchronous_commit", "clients", "way", "per second", "× L1", "× L1e", "× APP"], rows)
 
+    def processor_time(self, times=1500):
+        """What a payment takes of the server's processors, which others on the machine hardly change."""
+        rows = []
+        ways = {name: way.split("\n", 1)[1] for name, way in WAYS.items()}
+        found = {name: [] for name in ways}
+        region, share = self.used.index(min(self.used)), ORDERS // REGIONS
+        for _ in range(ROUNDS * 2):
+            for name, way in ways.items():
+                before = self.server.processor_time()
+                store = "spi" if "spi" in name else "heap"
+                self.server.pgbench([NEXT + way], region * share + self.used[region], share, ORDERS,
+                                    f"-c synchronous_commit=off -c payguard.store={store}", None,
+                                    "-c", "1", "-t", str(times))
+                self.used[region] += times
+                found[name].append((self.server.processor_time() - before) / times * 1e6)
+        for name in ways:
+            rows.append([name, spread(found[name], 0)] +
+                        [spread([b / a for a, b in zip(found[name], found[other])]) for other in ("L1", "L1e", "APP")])
+        say("\nNew orders, 1 client, synchronous_commit off: processor time of the backend, and × the others' payments in that time\n")
+        table(["way", "µs", "× L1", "× L1e", "× APP"], rows)
+
     def hot_order(self):
         ways = {f"{name}, {store}": (f"SET payguard.store = {store};\n", HOT[name])
                 for name in ("replay", "refusal") for store in ("heap", "spi")}
@@ -147,6 +168,7 @@ def main():
         server.add_orders(ORDERS, ORDERS + BATCHED, ["payguard"])
         server.tidy()
         bench = Bench(server)
+        bench.processor_time()
         bench.new_orders()
         bench.hot_order()
         bench.batches()
