@@ -4,7 +4,7 @@
 Instructions of the backend (callgrind: the difference between a long and a short run), bytes of
 WAL (full_page_writes = off), buffers looked at (pg_stat_database). PAYGUARD_BENCH="L1 L1e" runs only
 these; PAYGUARD_PROFILE=name prints where the instructions of one go.
-PAYGUARD_ORDERS is how many there are (100000).
+PAYGUARD_ORDERS is how many there are (100000; at least 60000).
 """
 import glob
 import os
