@@ -12,6 +12,7 @@
 #include "access/transam.h"
 #include "executor/executor.h"
 #include "replication/walsender_private.h"
+#include "storage/lock.h"
 #include "utils/acl.h"
 #include "utils/jsonb.h"
 
