@@ -63,6 +63,7 @@ SELECT count(*) FROM pg_temp.maintain() WHERE problem IS NULL;
 SELECT resolved_by, note FROM payguard.alerts WHERE kind = 'maintenance_failed';
 -- what was counted meanwhile is not lost
 SELECT name, labels FROM payguard.metrics WHERE name = 'payguard_alerts_open' AND labels ->> 'kind' = 'payment_open_too_long';
+SELECT payguard.count_events(1000) >= 0 AS counted;
 SELECT sum(n) = (SELECT count(*) FROM payguard.events) AS every_event_is_counted FROM payguard.totals WHERE subject = 'events' AND bucket = '-infinity';
 -- it writes
 BEGIN READ ONLY;

@@ -226,6 +226,24 @@ SELECT outcome, refund_id AS refund FROM payguard.refund_order('approvals-15', '
 SET SESSION AUTHORIZATION regress_hook;
 SELECT outcome FROM payguard.report_refund(:'refund', 'succeeded', 'approvals-15');
 SELECT pg_temp.state_of('approvals-15'), pg_temp.approvals_of('approvals-15');
+-- a refund from before the policy failed: who asked for it does not make it again
+RESET SESSION AUTHORIZATION;
+SELECT (payguard.set_policy('XXX', 5000)).min_amount;
+SET SESSION AUTHORIZATION regress_asker;
+SELECT (payguard.create_order('approvals-16', 5000, 'XXX')).version;
+SELECT payment_id AS big FROM payguard.start_payment('approvals-16', 'approvals-16', 'approvals') \gset
+SET SESSION AUTHORIZATION regress_hook;
+SELECT outcome FROM payguard.report_payment(:'big', 'succeeded', 'approvals-16', 5000, 'XXX');
+SET SESSION AUTHORIZATION regress_asker;
+SELECT outcome, refund_id AS refund FROM payguard.refund_order('approvals-16', 'approvals-16', reason := 'returned') \gset
+SET SESSION AUTHORIZATION regress_hook;
+SELECT outcome FROM payguard.report_refund(:'refund', 'failed');
+SET SESSION AUTHORIZATION regress_decider;
+SELECT (payguard.set_policy('XXX', 5000, approve_refund := true)).min_amount;
+SET SESSION AUTHORIZATION regress_asker;
+SELECT pg_temp.answer(format('SELECT outcome FROM payguard.retry_refund(%L, %L)', :'refund', 'once more'));
+SET SESSION AUTHORIZATION regress_decider;
+SELECT outcome FROM payguard.retry_refund(:'refund', 'once more');
 RESET SESSION AUTHORIZATION;
 -- what verify() says of an approval that was decided by who asked, and of a refund that nobody was asked about
 BEGIN;

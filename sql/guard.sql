@@ -165,6 +165,7 @@ RESET search_path;
 SELECT details->>'table' AS table_name, string_agg(split_part(kind, '.', 2), ' ' ORDER BY event_id), min(actor) = session_user AS actor
 FROM payguard.events WHERE kind LIKE 'guard.%' GROUP BY 1 ORDER BY (details->>'table') COLLATE "C";
 SET payguard.allow_unsafe_ddl = on;
+SELECT bool_and(payguard.unguard_table(table_name::regclass)) FROM payguard.guards WHERE table_name !~ '.child';
 DROP SCHEMA regress_guard CASCADE;
 RESET payguard.allow_unsafe_ddl;
 SELECT payguard.revoke_access('regress_guard', 'owner');

@@ -15,8 +15,7 @@ SELECT payguard.grant_access(('regress_' || access)::name, access) FROM unnest('
 SELECT * FROM payguard.role_access() WHERE role::text LIKE 'regress\_%' ORDER BY 1;
 SELECT (payguard.create_order('privileges-1', 1, 'EUR')).version;
 -- nothing for PUBLIC: functions (but the guards' trigger functions, for those who add a partition), tables, sequences, the schema
-SELECT p.oid::regprocedure FROM pg_proc p WHERE p.pronamespace = 'payguard'::regnamespace AND has_function_privilege('regress_nobody', p.oid, 'EXECUTE')
-  ORDER BY p.proname;
+SELECT p.oid::regprocedure FROM pg_proc p WHERE p.pronamespace = 'payguard'::regnamespace AND has_function_privilege('regress_nobody', p.oid, 'EXECUTE') ORDER BY p.proname;
 SELECT c.oid::regclass FROM pg_class c WHERE c.relnamespace = 'payguard'::regnamespace AND c.relkind IN ('r', 'v')
   AND has_table_privilege('regress_nobody', c.oid, 'SELECT,INSERT,UPDATE,DELETE,TRUNCATE,REFERENCES,TRIGGER');
 SELECT c.oid::regclass FROM pg_class c WHERE c.relnamespace = 'payguard'::regnamespace

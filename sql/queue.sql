@@ -244,6 +244,9 @@ SELECT failure_code, failure_message FROM payguard.payments WHERE order_id = 'qu
 SELECT pg_temp.request('queue-24', expires_at := clock_timestamp() + '2 s') IS NOT NULL AS requested, pg_temp.claim('queue-24', '1 ms'), pg_sleep(0.01);
 SELECT pg_temp.claim('queue-24'), pg_temp.reply('queue-24', 'not_found'), pg_sleep(2.1);
 SELECT pg_temp.claim('queue-24'), pg_temp.now_of('queue-24');
+-- and does not hide what is due behind it
+SELECT pg_temp.request('queue-25', expires_at := clock_timestamp() + '300 ms') IS NOT NULL AS requested, pg_temp.request('queue-26') IS NOT NULL AS requested, pg_sleep(0.4);
+SELECT order_id, kind FROM payguard.claim_tasks('queue', 1, kinds := '{charge}', channels := '{queue}');
 -- nobody was paid twice
 SELECT order_id FROM payguard.payments WHERE status = 'succeeded' GROUP BY 1 HAVING count(*) > 1;
 SELECT * FROM payguard.verify();

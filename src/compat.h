@@ -51,7 +51,15 @@ typedef struct JsonBuilder
 	JsonbParseState *parseState;
 	JsonbValue *result;
 } JsonBuilder;
-#define payguard_push_json(builder, token, value)                                        	((builder)->result = pushJsonbValue(&(builder)->parseState, (token), (value)))
+#define payguard_push_json(builder, token, value)                                        \
+	((builder)->result = pushJsonbValue(&(builder)->parseState, (token), (value)))
+#endif
+
+/* Whether this transaction holds a lock of just this mode. */
+#if PG_VERSION_NUM >= 170000
+#define payguard_lock_held(tag, mode) LockHeldByMe((tag), (mode), false)
+#else
+#define payguard_lock_held(tag, mode) LockHeldByMe((tag), (mode))
 #endif
 
 /* The oldest transaction whose outcome can still be looked up. */
@@ -103,6 +111,12 @@ typedef bool PayguardUpdateIndexes;
 #define payguard_insert_index_tuples(result, slot, estate, update, conflict, arbiters)   \
 	ExecInsertIndexTuples(result, slot, estate, update, (arbiters) != NIL, conflict,     \
 						  arbiters)
+#endif
+
+#if PG_VERSION_NUM >= 190000
+#define payguard_table_beginscan(table, snapshot) table_beginscan(table, snapshot, 0, NULL, 0)
+#else
+#define payguard_table_beginscan(table, snapshot) table_beginscan(table, snapshot, 0, NULL)
 #endif
 
 #if PG_VERSION_NUM >= 190000

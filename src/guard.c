@@ -43,6 +43,7 @@ typedef struct CacheEntry
 } CacheEntry;
 
 static HTAB *cache = NULL;
+static CacheEntry *latest = NULL; /* the next row is most often one of the same table */
 
 static void check_call(FunctionCallInfo fcinfo, bool truncate);
 static const Guard *find_guard(const TriggerData *trigger);
@@ -167,10 +168,12 @@ find_guard(const TriggerData *trigger)
 	const char *problem;
 	bool found;
 
+	if (likely(latest && latest->trigger == oid && latest->guard && !latest->old))
+		return latest->guard;
 	if (cache == NULL)
 		make_cache();
-	entry = hash_search(cache, &oid, HASH_ENTER, &found);
-	if (found && likely(entry->guard != NULL && !entry->old))
+	entry = latest = hash_search(cache, &oid, HASH_ENTER, &found);
+	if (found && entry->guard != NULL && !entry->old)
 		return entry->guard;
 	if (!found)
 		entry->context = NULL;

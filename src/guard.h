@@ -15,6 +15,8 @@
 #include "utils/jsonb.h"
 #include "utils/relcache.h"
 
+#include "compat.h"
+
 #define GUARD_FUNCTION "guard"
 #define GUARD_TRUNCATE_FUNCTION "guard_truncate"
 #define GUARD_TRIGGER "payguard_guard"
@@ -95,6 +97,7 @@ extern bool payguard_guard_has_once_index(Relation relation, const Guard *guard)
 extern bool payguard_guard_is_empty(Oid relation);
 extern void payguard_guard_ddl_start(Node *statement);
 extern void payguard_guard_ddl_end(Node *statement);
+extern bool payguard_guard_is_anothers(const char *line, Node *statement);
 extern void payguard_guard_check_made(Node *statement);
 extern void payguard_guard_refuse_drop(Oid relation);
 

@@ -98,7 +98,10 @@ static void check_create_trigger(const CreateTrigStmt *statement);
 static void check_lost(const KnownGuard *guard);
 static void refuse(const char *detail) pg_attribute_noreturn();
 static void check_kept(const KnownGuard *guard, const GuardTrigger *now);
+static void tell_renamed(const KnownGuard *guard, const GuardTrigger *now, List *from,
+						 List *to);
 static void check_new(const GuardTrigger *now);
+static bool is_ours(Oid relation, LOCKMODE lowest);
 static bool keeps_values(const KnownColumn *was, Oid type, int32 typmod);
 static void rename_columns(const KnownGuard *guard, const GuardTrigger *now, List *from,
 						   List *to);
@@ -505,7 +508,7 @@ payguard_guard_is_empty(Oid oid)
 	relation = table_open(oid, AccessShareLock);
 	snapshot = RegisterSnapshot(GetLatestSnapshot());
 	row = table_slot_create(relation, NULL);
-	scan = table_beginscan(relation, snapshot, 0, NULL);
+	scan = payguard_table_beginscan(relation, snapshot);
 	empty = !table_scan_getnextslot(scan, ForwardScanDirection, row);
 	table_endscan(scan);
 	ExecDropSingleTupleTableSlot(row);
@@ -515,8 +518,10 @@ payguard_guard_is_empty(Oid oid)
 }
 
 /*
- * payguard_guard_ddl_end refuses a command that has lost a guard, and follows one that
- * has renamed a guarded table or a column that a guard names.
+ * payguard_guard_ddl_end refuses a command that has lost a guard, and follows one that has
+ * renamed a guarded table or a column that a guard names. What other sessions have done
+ * meanwhile is theirs: whatever changes a guard, but for the name of its schema, locks its
+ * table.
  */
 void
 payguard_guard_ddl_end(Node *statement)
@@ -534,7 +539,13 @@ payguard_guard_ddl_end(Node *statement)
 		foreach (other, now)
 			if (((GuardTrigger *) lfirst(other))->trigger == guard->trigger.trigger)
 				found = lfirst(other);
-		if (found)
+		if (!is_ours(guard->trigger.relation, ShareRowExclusiveLock))
+		{
+			if (found && IsA(statement, RenameStmt) &&
+				((RenameStmt *) statement)->renameType == OBJECT_SCHEMA)
+				tell_renamed(guard, found, NIL, NIL);
+		}
+		else if (found)
 			check_kept(guard, found);
 		else if (!is_undone(guard))
 			check_lost(guard);
@@ -543,12 +554,54 @@ payguard_guard_ddl_end(Node *statement)
 	{
 		GuardTrigger *trigger = lfirst(cell);
 
-		if (attaches && OidIsValid(trigger->parent) && !find_known(trigger->relation))
+		if (attaches && OidIsValid(trigger->parent) && !find_known(trigger->relation) &&
+			is_ours(trigger->relation, ShareRowExclusiveLock))
 			check_new(trigger);
 	}
 	CommandCounterIncrement();
 	known.empty = NIL;
 	remember(true);
+}
+
+/*
+ * payguard_guard_is_anothers tells whether a line of broken_guards() is about a guard that our
+ * command cannot have broken, because it does not hold the table: another session makes it, or
+ * restores it from a dump.
+ */
+bool
+payguard_guard_is_anothers(const char *line, Node *statement)
+{
+	ListCell *cell;
+
+	if (IsA(statement, AlterEnumStmt)) /* locks no table */
+		return false;
+	foreach (cell, payguard_guard_triggers(false))
+	{
+		GuardTrigger *trigger = lfirst(cell);
+		char *table = psprintf(
+			"table %s ", quote_qualified_identifier(trigger->schema, trigger->table));
+
+		if (strncmp(line, table, strlen(table)) == 0)
+			return !is_ours(trigger->relation, ShareUpdateExclusiveLock);
+	}
+	return false;
+}
+
+/*
+ * is_ours tells whether this transaction holds a lock on a relation, of this mode or a
+ * stronger one. To change triggers takes ShareRowExclusiveLock; a parent gets a child under
+ * ShareUpdateExclusiveLock.
+ */
+static bool
+is_ours(Oid relation, LOCKMODE lowest)
+{
+	LOCKTAG tag;
+
+	SET_LOCKTAG_RELATION(tag, MyDatabaseId, relation);
+	for (LOCKMODE mode = lowest; mode <= AccessExclusiveLock; mode++)
+		if (payguard_lock_held(&tag, mode))
+			return true;
+	return false;
 }
 
 static void
@@ -605,15 +658,25 @@ check_kept(const KnownGuard *guard, const GuardTrigger *now)
 	}
 	if (from)
 		rename_columns(guard, now, from, to);
-	if (!OidIsValid(now->parent) &&
-		(from || strcmp(guard->trigger.table, now->table) != 0 ||
-		 strcmp(guard->trigger.schema, now->schema) != 0))
-		payguard_guard_event(
-			"guard.renamed", now->schema, now->table,
-			payguard_json("was_schema", 's', guard->trigger.schema, "was_table", 's',
-						  guard->trigger.table, "was_column", 's',
-						  from ? (char *) linitial(from) : NULL, "column", 's',
-						  to ? (char *) linitial(to) : NULL, NULL));
+	tell_renamed(guard, now, from, to);
+}
+
+/*
+ * tell_renamed writes an event where the table or a column of a guard has another name.
+ */
+static void
+tell_renamed(const KnownGuard *guard, const GuardTrigger *now, List *from, List *to)
+{
+	if (OidIsValid(now->parent) ||
+		(!from && strcmp(guard->trigger.table, now->table) == 0 &&
+		 strcmp(guard->trigger.schema, now->schema) == 0))
+		return;
+	payguard_guard_event("guard.renamed", now->schema, now->table,
+						 payguard_json("was_schema", 's', guard->trigger.schema,
+									   "was_table", 's', guard->trigger.table,
+									   "was_column", 's',
+									   from ? (char *) linitial(from) : NULL, "column",
+									   's', to ? (char *) linitial(to) : NULL, NULL));
 }
 
 /*
@@ -622,6 +685,9 @@ check_kept(const KnownGuard *guard, const GuardTrigger *now)
 static void
 check_new(const GuardTrigger *now)
 {
+	if (get_rel_relkind(now->relation) == RELKIND_FOREIGN_TABLE)
+		refuse(psprintf("\"%s\" is a foreign table, which others may write to elsewhere.",
+						now->table));
 	if (!payguard_guard_is_empty(now->relation))
 		refuse(psprintf("The rows of \"%s\" would get into a guarded table "
 						"unseen.",
@@ -689,10 +755,9 @@ rename_in(const char *settings, List *from, List *to)
 	Jsonb *json =
 		DatumGetJsonbP(DirectFunctionCall1(jsonb_in, CStringGetDatum(settings)));
 	JsonbIterator *iterator = JsonbIteratorInit(&json->root);
-	JsonbParseState *state = NULL;
+	JsonBuilder builder = {0};
 	JsonbIteratorToken token;
 	JsonbValue value;
-	JsonbValue *result = NULL;
 	bool of_columns = false;
 	int depth = 0;
 
@@ -724,11 +789,11 @@ rename_in(const char *settings, List *from, List *to)
 				value.val.string.len = strlen(lfirst(new));
 				break;
 			}
-		result = pushJsonbValue(
-			&state, token,
+		payguard_push_json(
+			&builder, token,
 			token == WJB_KEY || token == WJB_VALUE || token == WJB_ELEM ? &value : NULL);
 	}
-	json = JsonbValueToJsonb(result);
+	json = JsonbValueToJsonb(builder.result);
 	return JsonbToCString(NULL, &json->root, VARSIZE(json));
 }
 

@@ -574,7 +574,7 @@ read_rows(Oid table, const char *settings)
 	}
 	snapshot = RegisterSnapshot(GetLatestSnapshot());
 	row = table_slot_create(relation, NULL);
-	scan = table_beginscan(relation, snapshot, 0, NULL);
+	scan = payguard_table_beginscan(relation, snapshot);
 	while (table_scan_getnextslot(scan, ForwardScanDirection, row))
 	{
 		bool isnull;

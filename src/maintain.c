@@ -147,6 +147,14 @@ static const Statement close_surplus =
 		  "  FROM payguard.refunds r WHERE r.payment_id = p.payment_id))",
 		  "The money has gone back, or somebody decided about it.");
 
+static const Statement close_duplicate =
+	CLOSE("suspected_duplicate",
+		  "NOT EXISTS (SELECT FROM payguard.payments p"
+		  " JOIN payguard.orders o ON o.order_id = p.order_id"
+		  " WHERE p.payment_id = a.payment_id AND p.status <> 'failed'"
+		  " AND o.status <> 'refunded')",
+		  "The payment failed, or its order is refunded.");
+
 static const Statement close_dead_task =
 	CLOSE("dead_task",
 		  "NOT EXISTS (SELECT FROM payguard.tasks t WHERE t.task_id = a.task_id"
@@ -177,9 +185,9 @@ static const Statement close_maintenance =
 		  "The duty was done.");
 
 static const Statement *const closing[] = {
-	&close_payment,		 &close_refund,		&close_refund_failed,
-	&close_surplus,		 &close_dead_task,	&close_success_rate,
-	&close_consumer_lag, &close_prepared,	&close_maintenance,
+	&close_payment,	  &close_refund,	   &close_refund_failed, &close_surplus,
+	&close_duplicate, &close_dead_task,	   &close_success_rate,	 &close_consumer_lag,
+	&close_prepared,  &close_maintenance,
 };
 
 /* Any role may LISTEN, so a NOTIFY says no more than that and what to look up. */

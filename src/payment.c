@@ -578,9 +578,9 @@ lock_customers(PayCall *calls, int n)
 /*
  * settle_round answers the calls that no earlier call holds up, and returns their number. What
  * is refused or replayed is answered first, so that all payments that can go in do so in one
- * round: only then are keys taken in their order, whatever the batch looks like. (One case is
+ * round: only then are keys taken in their order, whatever the batch looks like. (Two cases are
  * left to a later round: an order named again after a call that loses its key to another
- * transaction.)
+ * transaction, and the next order of a customer where a policy looks for duplicates.)
  */
 static int
 settle_round(PayCall *calls, int n, bool first_round)

@@ -58,6 +58,7 @@ static struct
 	List *broken;
 } before = {0, 0, NIL};
 
+static bool is_off(void);
 static void check_statement(Node *statement);
 static void check_alter_table(const AlterTableStmt *statement);
 static bool alter_is_harmless(AlterTableType subtype);
@@ -68,7 +69,7 @@ static void refuse_drop_of(const char *objects);
 static bool has_orders(void);
 static bool may_break_a_guard(Node *statement);
 static bool is_before_known(void);
-static void remember_before(void);
+static void remember_before(Node *statement);
 static List *broken_guards(void);
 static bool is_unique_index(const RangeVar *range);
 static bool is_made_here(const RangeVar *range);
@@ -147,14 +148,13 @@ payguard_check_ddl_start(PG_FUNCTION_ARGS)
 		ereport(ERROR, (errcode(ERRCODE_E_R_I_E_EVENT_TRIGGER_PROTOCOL_VIOLATED),
 						errmsg("check_ddl_start() was not called as an event trigger")));
 	trigger = (EventTriggerData *) fcinfo->context;
-	if (payguard_allow_unsafe_ddl || creating_extension ||
-		OidIsValid(payguard_guard_changing()))
+	if (is_off())
 		PG_RETURN_NULL();
 	/* the guards first: what follows asks for them */
 	payguard_guard_ddl_start(trigger->parsetree);
 	check_statement(trigger->parsetree);
 	if (may_break_a_guard(trigger->parsetree))
-		remember_before();
+		remember_before(trigger->parsetree);
 	PG_RETURN_NULL();
 }
 
@@ -176,8 +176,7 @@ payguard_check_ddl_end(PG_FUNCTION_ARGS)
 		ereport(ERROR, (errcode(ERRCODE_E_R_I_E_EVENT_TRIGGER_PROTOCOL_VIOLATED),
 						errmsg("check_ddl_end() was not called as an event trigger")));
 	trigger = (EventTriggerData *) fcinfo->context;
-	if (payguard_allow_unsafe_ddl || creating_extension ||
-		OidIsValid(payguard_guard_changing()))
+	if (is_off())
 		PG_RETURN_NULL();
 	payguard_guard_check_made(trigger->parsetree);
 	if (!may_break_a_guard(trigger->parsetree))
@@ -185,9 +184,21 @@ payguard_check_ddl_end(PG_FUNCTION_ARGS)
 	payguard_guard_ddl_end(trigger->parsetree);
 	allowed = is_before_known() ? before.broken : NIL;
 	foreach (cell, broken_guards())
-		if (!payguard_list_has(allowed, lfirst(cell)))
+		if (!payguard_list_has(allowed, lfirst(cell)) &&
+			!payguard_guard_is_anothers(lfirst(cell), trigger->parsetree))
 			refuse_ddl(psprintf("Broken: %s.", (char *) lfirst(cell)));
 	PG_RETURN_NULL();
+}
+
+/*
+ * is_off tells whether DDL is not judged: a superuser said so, the extension or a guard is
+ * being made by ourselves, or pg_upgrade puts the extension together piece by piece.
+ */
+static bool
+is_off(void)
+{
+	return payguard_allow_unsafe_ddl || creating_extension || IsBinaryUpgrade ||
+		   OidIsValid(payguard_guard_changing());
 }
 
 /*
@@ -556,19 +567,23 @@ is_before_known(void)
 }
 
 static void
-remember_before(void)
+remember_before(Node *statement)
 {
 	bool known = is_before_known();
 	List *was = before.broken;
 	List *kept = NIL;
 	List *now = broken_guards();
 	ListCell *cell;
-	MemoryContext caller = MemoryContextSwitchTo(TopMemoryContext);
 
 	foreach (cell, now)
-		if (!known || payguard_list_has(was, lfirst(cell)))
+		if (!known || payguard_list_has(was, lfirst(cell)) ||
+			payguard_guard_is_anothers(lfirst(cell), statement))
+		{
+			MemoryContext caller = MemoryContextSwitchTo(TopMemoryContext);
+
 			kept = lappend(kept, pstrdup(lfirst(cell)));
-	MemoryContextSwitchTo(caller);
+			MemoryContextSwitchTo(caller);
+		}
 	before.broken = kept;
 	before.transaction = GetCurrentTransactionStartTimestamp();
 	before.statement = GetCurrentStatementStartTimestamp();

@@ -115,6 +115,7 @@ static const Statement take_leased = {
 
 static int expire_leases(TimestampTz now, int max);
 static void lose(Order *order, const Task *task);
+static int lease_some(Datum *values, const char *nulls, Datum **leased);
 static void drop_late(const Task *late);
 static TimestampTz look_from(const char *filter, TimestampTz now, int64 *task_id);
 static char *filter_of(FunctionCallInfo fcinfo);
@@ -173,38 +174,18 @@ payguard_claim_tasks(PG_FUNCTION_ARGS)
 						  PG_ARGISNULL(3) ? 'n' : ' ',
 						  PG_ARGISNULL(4) ? 'n' : ' '};
 	Datum *leased;
-	Task *late;
-	int nleased = 0;
-	int nlate = 0;
-	int n;
+	int nleased;
 
 	check_filters(fcinfo);
 	InitMaterializedSRF(fcinfo, 0);
 	payguard_request_begin("claim_tasks()");
 	expire_leases(now, EXPIRED_AT_ONCE);
-	n = payguard_store_execute(&lease_due, values, nulls);
-	leased = palloc(sizeof(Datum) * Max(n, 1));
-	late = palloc(sizeof(Task) * Max(n, 1));
-	for (int i = 0; i < n; i++)
+	/* where all that was due came too late, or its order was taken, there may be more behind it */
+	while ((nleased = lease_some(values, nulls, &leased)) == 0)
 	{
-		bool isnull[3];
-		int64 task_id = DatumGetInt64(payguard_store_result(i, 0, &isnull[0]));
-		Datum run_at = payguard_store_result(i, 1, &isnull[1]);
-		Datum order_id = payguard_store_result(i, 2, &isnull[2]);
-
-		if (!isnull[2])
-			late[nlate++] =
-				(Task){.task_id = task_id, .order_id = DatumGetTextPCopy(order_id)};
-		else if (isnull[1])
-			leased[nleased++] = Int64GetDatum(task_id);
-		else
-		{
-			position.task_id = task_id;
-			position.run_at = DatumGetTimestampTz(run_at);
-		}
+		values[0] = TimestampTzGetDatum(position.run_at);
+		values[1] = Int64GetDatum(position.task_id);
 	}
-	for (int i = 0; i < nlate; i++)
-		drop_late(&late[i]);
 	if (from == DT_NOBEGIN)
 	{
 		/* what dead rows cost must not grow with how often we look */
@@ -223,6 +204,42 @@ payguard_claim_tasks(PG_FUNCTION_ARGS)
 	}
 	payguard_store_end(STORE_WRITE);
 	return (Datum) 0;
+}
+
+/*
+ * lease_some leases due tasks and returns how many; -1: nothing is due any more. Charges that are
+ * due too late are dropped.
+ */
+static int
+lease_some(Datum *values, const char *nulls, Datum **leased)
+{
+	int n = payguard_store_execute(&lease_due, values, nulls);
+	Task *late = palloc(sizeof(Task) * Max(n, 1));
+	int nlate = 0;
+	int nleased = 0;
+
+	*leased = palloc(sizeof(Datum) * Max(n, 1));
+	for (int i = 0; i < n; i++)
+	{
+		bool isnull[3];
+		int64 task_id = DatumGetInt64(payguard_store_result(i, 0, &isnull[0]));
+		Datum run_at = payguard_store_result(i, 1, &isnull[1]);
+		Datum order_id = payguard_store_result(i, 2, &isnull[2]);
+
+		if (!isnull[2])
+			late[nlate++] =
+				(Task){.task_id = task_id, .order_id = DatumGetTextPCopy(order_id)};
+		else if (isnull[1])
+			(*leased)[nleased++] = Int64GetDatum(task_id);
+		else
+		{
+			position.task_id = task_id;
+			position.run_at = DatumGetTimestampTz(run_at);
+		}
+	}
+	for (int i = 0; i < nlate; i++)
+		drop_late(&late[i]);
+	return n == 0 ? -1 : nleased;
 }
 
 /*
@@ -986,7 +1003,7 @@ back_off(const Task *task)
 	if (!payguard_channel_find(task->channel, &channel))
 		return now;
 	wait = payguard_task_wait(&channel, task->tries - 1, now);
-	return now + wait + (int64) (wait / 4 * pg_prng_double(&pg_global_prng_state));
+	return now + wait + (int64) (0.25 * wait * pg_prng_double(&pg_global_prng_state));
 }
 
 PG_FUNCTION_INFO_V1(payguard_requeue_task);

@@ -74,6 +74,7 @@ static void note_open(Refund *refund, const Report *report, Applied *applied);
 static void must_exist(const pg_uuid_t *refund_id, Refund *refund);
 static void lock_refund(const pg_uuid_t *refund_id, Order *order, Payment *payment,
 						Refund *refund);
+static void check_second_person(const Payment *payment, const Refund *refund);
 static void refuse_move(const Refund *refund, const char *what, const char *hint)
 	pg_attribute_noreturn();
 static Jsonb *report_details(const Report *report);
@@ -1166,7 +1167,7 @@ PG_FUNCTION_INFO_V1(payguard_retry_refund);
  * retry_refund(refund_id, note) → refund_result
  *
  * failed → pending. Errors: 22004, 22023; PY403; PY105; PY504 where other refunds have taken
- * its place.
+ * its place; PY602.
  */
 Datum
 payguard_retry_refund(PG_FUNCTION_ARGS)
@@ -1189,6 +1190,7 @@ payguard_retry_refund(PG_FUNCTION_ARGS)
 					"payguard.refund_payment() where the money is owed.");
 	lock_balance(&payment, &balance);
 	check_ceiling(&balance, &payment, refund.amount);
+	check_second_person(&payment, &refund);
 	balance.refunding += refund.amount;
 	store_balance(&balance);
 	refund.completed_at = NO_TIME;
@@ -1203,6 +1205,29 @@ payguard_retry_refund(PG_FUNCTION_ARGS)
 						   note);
 	payguard_store_end(STORE_WRITE);
 	return refund_result(fcinfo, &refund, false, NULL);
+}
+
+/*
+ * check_second_person: a refund that nobody approved, since the policy came later, is made again by
+ * somebody else than who asked for it. Errors: PY602.
+ */
+static void
+check_second_person(const Payment *payment, const Refund *refund)
+{
+	Approval approval;
+	Refusal refusal;
+
+	if (!needs_approval(payment, refund) ||
+		(payguard_approval_of_refund(refund, &approval) &&
+		 payguard_text_is(approval.status, "approved")) ||
+		!payguard_text_equal(payguard_actor(), refund->requested_by))
+		return;
+	payguard_refuse(&refusal, ERR_SELF_APPROVAL,
+					psprintf("\"%s\" has asked for this refund",
+							 payguard_str(refund->requested_by)),
+					"A policy asks for a second person, and nobody has approved it.",
+					"Have somebody else retry it.");
+	payguard_raise(&refusal);
 }
 
 PG_FUNCTION_INFO_V1(payguard_waive_refund);

@@ -22,7 +22,7 @@ wanted() {
   esac
 }
 
-# mutant NAME FILE KILLER SED-SCRIPT [short]: builds it, and runs its killer.
+# mutant NAME "FILE..." KILLER SED-SCRIPT [short]: builds it, and runs its killer.
 mutant() {
   local name=$1 file killer=$3 killed="" stopped=""
   wanted "$name" "${5:-}" || return 0

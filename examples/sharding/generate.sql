@@ -13,9 +13,9 @@ INSERT INTO route VALUES
   -- every shard has to be asked, or told
   ('register_channel', 'all'), ('set_policy', 'all'), ('expire_orders', 'all'), ('match_notifications', 'all'),
   ('maintain', 'all'), ('verify', 'all'), ('broken_guards', 'all'), ('payment_rates', 'all'),
-  ('guards', 'all'), ('list_guards', 'all'), ('reset_counters', 'all'),
+  ('reset_counters', 'all'), ('grant_access', 'all'), ('revoke_access', 'all'),
   -- the same everywhere
-  ('state_transitions', 'any'), ('decisions', 'any'), ('current_actor', 'any'),
+  ('state_transitions', 'any'), ('decisions', 'any'), ('current_actor', 'any'), ('role_access', 'any'),
   -- where the money is known: by its payment or refund, else by its transaction
   ('record_notification', 'lookup'), ('record_reversal', 'lookup'),
   -- batches are split
@@ -24,7 +24,6 @@ INSERT INTO route VALUES
   ('claim_tasks', 'gather');
 -- Not at the router: these work beside the data, or on one database's roles and tables.
 INSERT INTO route SELECT f, 'none' FROM unnest('{run_tasks,channel_drivers,start_driver_timer,stop_driver_timer,
-  grant_access,revoke_access,role_access,apply_access,check_access,access_functions,
   guard_table,unguard_table,read_events,commit_events,rewind_events,add_consumer,remove_consumer,
   reconcile,resolve_finding,archive_orders,erase_customer}'::text[]) f;
 
@@ -37,7 +36,8 @@ SELECT p.oid, p.proname AS name, p.proretset, p.provolatile, t.typtype,
   coalesce(p.proargnames[1:p.pronargs], '{}') AS argument,
   format_type(p.proargtypes[0], NULL) AS first_type
 FROM pg_proc p JOIN pg_type t ON t.oid = p.prorettype
-WHERE p.oid IN (SELECT a.function::regprocedure FROM payguard.access_functions() a);
+WHERE p.oid IN (SELECT a.function::regprocedure FROM payguard.access_functions() a) OR
+  p.oid IN ('payguard.grant_access'::regproc, 'payguard.revoke_access'::regproc, 'payguard.role_access'::regproc);
 
 CREATE TEMP VIEW routed AS
 SELECT a.*, coalesce(r.kind, CASE
@@ -62,12 +62,13 @@ SELECT format('CREATE TYPE payguard.%I AS (%s);', c.relname,
    FROM pg_attribute WHERE attrelid = c.oid AND attnum > 0 AND NOT attisdropped))
 FROM pg_class c WHERE c.relnamespace = 'payguard'::regnamespace AND c.relkind = 'c' ORDER BY c.oid;
 
--- Tables and views, to look at: all shards' rows. What is configuration is the same everywhere.
+-- Tables and views, to look at: all shards' rows. What is configuration is the same everywhere:
+-- the first shard's is shown.
 SELECT format($f$CREATE FUNCTION payguard_router.%I() RETURNS TABLE (%s) LANGUAGE plproxy AS $$
 CLUSTER 'payguard'; RUN ON %s; SELECT %s FROM payguard.%I; $$;
 CREATE VIEW payguard.%I AS SELECT * FROM payguard_router.%I();
 GRANT SELECT ON payguard.%I TO PUBLIC;$f$,
-  'read_' || c.relname, a.columns, CASE WHEN c.relname IN ('channels', 'policies') THEN 'ANY' ELSE 'ALL' END, a.names,
+  'read_' || c.relname, a.columns, CASE WHEN c.relname IN ('channels', 'policies') THEN '0' ELSE 'ALL' END, a.names,
   c.relname, c.relname, 'read_' || c.relname, c.relname)
 FROM pg_class c, LATERAL (
   SELECT string_agg(format('%I %s', attname, format_type(atttypid, atttypmod)), ', ' ORDER BY attnum) AS columns,
@@ -84,14 +85,15 @@ FROM routed WHERE kind IN ('one', 'any') ORDER BY oid;
 -- returns its own, and one is shown.
 SELECT format($f$CREATE FUNCTION payguard_router.%I(%s) RETURNS SETOF %s LANGUAGE plproxy AS $$
 CLUSTER 'payguard'; RUN ON ALL; SELECT %s FROM payguard.%I(%s)%s; $$;
-CREATE FUNCTION payguard.%I(%s) RETURNS %s LANGUAGE sql AS $$ SELECT %s FROM payguard_router.%I(%s) r%s $$;$f$,
+CREATE FUNCTION payguard.%I(%s) RETURNS %s LANGUAGE plpgsql AS $$ BEGIN %s payguard_router.%I(%s) r%s; END $$;$f$,
   name, inputs, result, CASE typtype WHEN 'c' THEN '*' ELSE 'r' END, name, names, CASE typtype WHEN 'c' THEN '' ELSE ' r' END,
   name, arguments, result,
-  CASE typtype WHEN 'c' THEN 'r' ELSE 'sum(r)::' || result END, name, names, CASE typtype WHEN 'c' THEN ' LIMIT 1' ELSE '' END)
-FROM routed WHERE kind = 'all' AND NOT proretset AND result <> 'void' ORDER BY oid;
+  CASE WHEN typtype = 'c' THEN 'RETURN r FROM' WHEN result = 'void' THEN 'PERFORM FROM' ELSE 'RETURN sum(r) FROM' END, name, names,
+  CASE typtype WHEN 'c' THEN ' LIMIT 1' ELSE '' END)
+FROM routed WHERE kind = 'all' AND NOT proretset ORDER BY oid;
 SELECT format($f$CREATE FUNCTION payguard.%I(%s) RETURNS %s LANGUAGE plproxy AS $$
-CLUSTER 'payguard'; RUN ON ALL; $$;$f$, name, arguments, CASE result WHEN 'void' THEN 'SETOF void' ELSE result END)
-FROM routed WHERE kind = 'all' AND (proretset OR result = 'void') ORDER BY oid;
+CLUSTER 'payguard'; RUN ON ALL; $$;$f$, name, arguments, result)
+FROM routed WHERE kind = 'all' AND proretset ORDER BY oid;
 
 -- Messages from channels. The lookup is made with the rights of the owner, who is to be mapped to an auditor.
 \echo 'CREATE FUNCTION payguard_router.known_at(channel text, channel_txn_id text) RETURNS SETOF text LANGUAGE plproxy SECURITY DEFINER AS $$ CLUSTER ''payguard''; RUN ON ALL; SELECT p.payment_id::text FROM payguard.payments p WHERE p.channel = $1 AND p.channel_txn_id = $2; $$;'

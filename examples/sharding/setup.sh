@@ -23,5 +23,6 @@ for shard in "$@"; do
 done
 run -d "$router" -f "$here/router.sql"
 run -d "$router" -c "CREATE SERVER payguard FOREIGN DATA WRAPPER plproxy OPTIONS (modular_mapping '1'$options)" \
+  -c "GRANT USAGE ON FOREIGN SERVER payguard TO PUBLIC" \
   -c "INSERT INTO payguard_router.slots SELECT s, s * $n / 4096 FROM generate_series(0, 4095) s"
 run -At -d "$1" -f "$here/generate.sql" | run -d "$router"

@@ -96,7 +96,7 @@ CREATE FUNCTION payguard.retry_refund(refund_id uuid, note text) RETURNS payguar
 AS 'MODULE_PATHNAME', 'payguard_retry_refund'
 LANGUAGE C VOLATILE SECURITY DEFINER;
 COMMENT ON FUNCTION payguard.retry_refund(uuid, text) IS
-  'Makes a failed refund once more. Errors: PY105, PY403, PY504';
+  'Makes a failed refund once more. Errors: PY105, PY403, PY504, PY602';
 
 CREATE FUNCTION payguard.waive_refund(refund_id uuid, note text) RETURNS payguard.refund_result
 AS 'MODULE_PATHNAME', 'payguard_waive_refund'

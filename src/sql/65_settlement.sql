@@ -39,16 +39,18 @@ CREATE FUNCTION payguard.settlement_differences(of_channel text, missing_from ti
 RETURNS TABLE (finding text, cause text, order_id text, payment_id uuid, refund_id uuid, details jsonb)
 LANGUAGE sql STABLE
 SET search_path = pg_catalog, pg_temp
+-- joins by hash cost what there is, whatever the planner thinks of it; others may cost its square
+SET enable_nestloop = off
+SET enable_mergejoin = off
 SET jit = off
 AS $$
-  WITH line AS (
-    -- a line that was loaded twice is one line
+  -- not materialized, so that the planner knows the tables' statistics
+  WITH line AS NOT MATERIALIZED (
     SELECT l.kind, l.channel_status, l.channel_txn_id, l.channel_refund_id, l.payment_id, l.order_id,
-           l.refund_id, l.amount, l.currency, min(l.channel_time) AS channel_time
+           l.refund_id, l.amount, l.currency, l.channel_time
     FROM payguard.settlement_lines l
     WHERE l.channel = of_channel AND l.channel_status <> 'pending'
-    GROUP BY 1, 2, 3, 4, 5, 6, 7, 8, 9
-  ), payment AS (
+  ), payment AS NOT MATERIALIZED (
     SELECT p.payment_id, p.order_id, p.channel_txn_id, p.status, p.received_amount, p.received_currency,
            p.failure_code, coalesce(p.channel_time, p.completed_at) AS at,
            CASE p.failure_code WHEN 'same_charge' THEN (p.details ->> 'second_charge_of')::uuid END AS same_as
@@ -57,13 +59,14 @@ AS $$
   ), other_name AS (
     -- a charge that has two names: the payment that counts for each of them
     WITH RECURSIVE name AS (
-      SELECT p.payment_id, p.same_as FROM payment p WHERE p.status = 'failed' AND p.same_as IS NOT NULL
+      SELECT p.payment_id, p.same_as FROM payment p
+      WHERE p.status = 'failed' AND p.failure_code = 'same_charge' AND p.same_as IS NOT NULL
       UNION
       SELECT n.payment_id, p.same_as FROM name n JOIN payment p ON p.payment_id = n.same_as
-      WHERE p.status = 'failed' AND p.same_as IS NOT NULL
+      WHERE p.status = 'failed' AND p.failure_code = 'same_charge' AND p.same_as IS NOT NULL
     )
     SELECT n.payment_id AS name_of, p.* FROM name n JOIN payment p ON p.payment_id = n.same_as
-    WHERE NOT (p.status = 'failed' AND p.same_as IS NOT NULL)
+    WHERE p.status <> 'failed' OR p.failure_code <> 'same_charge'
   ), paid_line AS (
     SELECT l.*, t.payment_id AS of_txn, q.payment_id AS named, q.order_id AS named_order,
            q.channel_txn_id AS named_txn, q.status AS named_status, q.failure_code AS named_code,
@@ -204,7 +207,8 @@ BEGIN
   END IF;
   RETURN QUERY
   WITH difference AS MATERIALIZED (
-    -- what came in the grace at the period's end is left to the next period: so it begins that much earlier
+    -- A line that was loaded twice is one. What came in the grace at the period's end is left to the
+    -- next period: so that begins as much earlier.
     SELECT DISTINCT ON (d.finding, d.cause) d.*
     FROM payguard.settlement_differences(reconcile.channel, reconcile.period_start - reconcile.grace,
                                          reconcile.period_end - reconcile.grace) d

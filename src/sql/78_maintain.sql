@@ -126,9 +126,9 @@ SET search_path = pg_catalog, pg_temp
 SET jit = off
 AS $$
 BEGIN
-  -- alerts come last, so that they know what the others did
-  FOREACH duty IN ARRAY '{expire_orders,expire_leases,match_notifications,count_events,
-    sample_counters,raise_alerts,close_alerts,notify_alerts,forget_old}'::text[]
+  -- what takes long comes before what locks orders; alerts come last, to know what the others did
+  FOREACH duty IN ARRAY '{count_events,sample_counters,forget_old,expire_orders,expire_leases,
+    match_notifications,raise_alerts,close_alerts,notify_alerts}'::text[]
   LOOP
     done := NULL;
     problem := NULL;

@@ -168,6 +168,13 @@ AS $$
     WHERE t.evtname = e.name AND t.evtenabled = 'A'
       AND p.prosrc = e.source AND p.probin = '$libdir/payguard')
   UNION ALL
+  SELECT 'function payguard.' || f.name || '()', 'is missing or another one'
+  FROM (VALUES ('deny_direct_write'), ('check_ddl_start'), ('check_ddl_end'), ('guard'), ('guard_truncate')) f (name)
+  WHERE NOT EXISTS (
+    SELECT FROM pg_proc p JOIN pg_language l ON l.oid = p.prolang
+    WHERE p.proname = f.name AND p.pronamespace = (SELECT oid FROM pg_namespace WHERE nspname = 'payguard')
+      AND l.lanname = 'c' AND p.prosrc = 'payguard_' || f.name AND p.probin = '$libdir/payguard')
+  UNION ALL
   SELECT 'schema payguard', 'holds ' || c.relname || ', which is not the extension''s'
   FROM pg_class c
   WHERE c.relnamespace = (SELECT oid FROM pg_namespace WHERE nspname = 'payguard')

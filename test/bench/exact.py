@@ -24,6 +24,7 @@ class Counter:
         self.server = server
         self.orders = orders
         self.base = 1
+        self.short, self.long = SHORT, LONG
 
     def run(self, script, times, options):
         self.server.pgbench([script], self.base, 0, self.orders, options, None, "-c", "1", "-t", str(times))
@@ -34,7 +35,7 @@ class Counter:
 
     def instructions(self, script, options, profile=None):
         totals = []
-        for times in (SHORT, LONG):
+        for times in (self.short, self.long):
             self.server.wait_for_backends()
             for path in self.callgrind_files():
                 os.unlink(path)
@@ -44,7 +45,7 @@ class Counter:
             biggest = max(self.callgrind_files(), key=os.path.getsize)
             say(self.server.run("callgrind_annotate", "--threshold=95", biggest))
             say(self.server.run("callgrind_annotate", "--inclusive=yes", "--threshold=100", biggest))
-        return (totals[1] - totals[0]) / (LONG - SHORT)
+        return (totals[1] - totals[0]) / (self.long - self.short)
 
     def total(self):
         """The instructions of the backends that were there, when all of them have ended."""

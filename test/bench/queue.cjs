@@ -8,15 +8,16 @@
 const { Pool, Client } = require('pg');
 const PgBoss = require('pg-boss');
 const graphile = require('graphile-worker');
+const os = require('os');
 
 const SHORT = !!process.env.PAYGUARD_SHORT;
 const ROUNDS = Number(process.env.PAYGUARD_ROUNDS || (SHORT ? 2 : 3));
 const SINGLE = SHORT ? 200 : 1000; // tasks of a measurement, one at a time
 const MANY = SHORT ? 3000 : 10000; // in batches
 const BATCH = 100;
-const BACKLOG = SHORT ? 20000 : 1000000;
-const DEAD = SHORT ? 10000 : 500000;
-const OLD_SECONDS = SHORT ? 6 : 60;
+const BACKLOG = Number(process.env.PAYGUARD_BACKLOG || (SHORT ? 20000 : 1000000));
+const DEAD = Number(process.env.PAYGUARD_DEAD || (SHORT ? 10000 : 500000));
+const OLD_SECONDS = Number(process.env.PAYGUARD_OLD || (SHORT ? 6 : 60));
 const LOOP_SECONDS = SHORT ? 3 : 8;
 
 const seconds = () => Number(process.hrtime.bigint()) / 1e9;
@@ -411,7 +412,7 @@ async function main() {
     await tidy(s);
     s.old = await oldSnapshot(s);
     await s.consume(DEAD);
-    await s.backlog(MANY * ROUNDS);
+    await s.backlog((MANY + 2 * BATCH) * ROUNDS); // two workers may take a batch too many
     await s.client.query('ANALYZE');
   }
   for (let round = 0; round < ROUNDS; round++)
@@ -441,6 +442,7 @@ async function report(clean) {
   const out = (line) => process.stdout.write(line + '\n');
   out(`\n${new Date().toISOString().slice(0, 10)}; PostgreSQL ${v}, synchronous_commit = ${c}, fsync = ${f}; node ${process.version}; ` +
     titles.map((t, i) => `${t} ${versions[i]}`).join(', ') +
+    `; ${os.cpus().length} cores, load average ${os.loadavg()[2].toFixed(1)} over the last 15 minutes` +
     `; medians of ${ROUNDS} interleaved rounds (lowest-highest), tasks a second\n`);
   out(`| | ${titles.join(' | ')} |`);
   out(`|---|${titles.map(() => '--:').join('|')}|`);

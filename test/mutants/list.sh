@@ -1,6 +1,6 @@
 # The mutants: payguard with one safeguard taken out, and the test that must notice.
 #
-#   mutant NAME FILES KILLER SED-SCRIPT [short]
+#   mutant NAME "FILE..." KILLER SED-SCRIPT [short]
 #
 # KILLER is "regress NAME", "isolation NAME" or "stress"; short: in make test, too. A script that
 # changes nothing is an error, so that a mutant does not go stale unnoticed.

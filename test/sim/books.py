@@ -178,7 +178,8 @@ METRICS = """
       SELECT 'payguard_refunds_total',
              jsonb_build_object('channel', r.channel, 'currency', r.currency, 'status', e.to_status), count(*)
       FROM payguard.refunds r JOIN payguard.events e USING (refund_id)
-      WHERE e.from_status IS DISTINCT FROM e.to_status GROUP BY r.channel, r.currency, e.to_status
+      WHERE starts_with(e.kind, 'refund.') AND e.from_status IS DISTINCT FROM e.to_status
+      GROUP BY r.channel, r.currency, e.to_status
       UNION ALL
       SELECT 'payguard_orders_total', jsonb_build_object('status', 'cancelled'), count(*)
       FROM payguard.events WHERE kind = 'order.cancelled' HAVING count(*) > 0

@@ -161,6 +161,18 @@ def watching(server):
     cursor.execute("SELECT count(*) FROM payguard.maintain()")
     yield "deadlines at once: each order expired once", not errors and value(
         cursor, "SELECT count(*) = 200 AND bool_and(version = 2) FROM payguard.orders WHERE status = 'expired'")
+    # a suspected duplicate is none any more when it is refunded, or was not paid
+    cursor.execute("""
+        SELECT payguard.set_policy('XXX', 0, duplicate_window => '1 h', on_duplicate => 'flag');
+        SELECT payguard.create_order('d-' || n, 5, 'XXX', 'customer') FROM generate_series(1, 4) n;
+        SELECT payguard.pay_order('d-1', 'd-1'); SELECT payguard.pay_order('d-2', 'd-2');
+        SELECT payguard.start_payment('d-3', 'd-3', 'card'); SELECT payguard.pay_order('d-4', 'd-4');
+        SELECT payguard.refund_order('d-2', 'd-2/refund', reason => 'ordered twice');
+        SELECT payguard.settle_payment(payment_id, 'failed', 'no money') FROM payguard.payments WHERE order_id = 'd-3'""")
+    cursor.execute("SELECT count(*) FROM payguard.maintain()")
+    cursor.execute("SELECT order_id, resolved_by FROM payguard.alerts WHERE kind = 'suspected_duplicate' ORDER BY 1")
+    yield "a suspected duplicate that was refunded, or not paid, is closed", cursor.fetchall() == [
+        ("d-2", "maintain"), ("d-3", "maintain"), ("d-4", None)]
     # a prepared transaction that was forgotten
     cursor.execute("BEGIN; SELECT payguard.create_order('p', 1, 'EUR'); PREPARE TRANSACTION 'forgotten'")
     yield "a prepared transaction's age is a metric", value(

@@ -24,6 +24,14 @@ SELECT throws_ok($$SELECT payguard.pay_order('tap-3', 'tap-new', channel := 'tap
 SELECT throws_ok($$SELECT payguard.pay_order('tap-3', 'tap-new', channel := 'tap-card')$$, 'PY406', 'channel "tap-card" is not internal', 'PY406 channel_not_internal');
 SELECT throws_ok($$SELECT payguard.pay_order('tap-3', 'tap-new', 5)$$, 'PY501', 'order "tap-3" asks for another amount', 'PY501 amount_mismatch');
 SELECT throws_ok($$SELECT payguard.pay_order('tap-3', 'tap-new', 100, 'USD')$$, 'PY502', 'order "tap-3" is in another currency', 'PY502 currency_mismatch');
+SELECT lives_ok($$SELECT payguard.set_policy('XTS', 100, approve_payment := true, duplicate_window := '1 h', on_duplicate := 'refuse')$$, 'a policy');
+SELECT lives_ok($$SELECT payguard.set_policy('XTS', 50, duplicate_window := '1 h', on_duplicate := 'refuse')$$, 'another');
+SELECT lives_ok($$SELECT payguard.create_order('tap-policy-' || n, n, 'XTS', 'tap-customer') FROM unnest('{50,100}'::bigint[]) n$$, 'orders under a policy');
+SELECT lives_ok($$SELECT payguard.create_order('tap-policy-again', 50, 'XTS', 'tap-customer')$$, 'and one that looks like another');
+SELECT lives_ok($$SELECT payguard.pay_order('tap-policy-50', 'tap-policy-50')$$, 'which is paid');
+SELECT throws_ok($$SELECT payguard.pay_order('tap-policy-again', 'tap-new')$$, 'PY104', 'order "tap-policy-again" seems to be a duplicate', 'PY104 suspected_duplicate');
+SELECT throws_ok($$SELECT payguard.pay_order('tap-policy-100', 'tap-new')$$, 'PY601', 'order "tap-policy-100" needs an approval', 'PY601 approval_required');
+SELECT throws_ok($$SELECT payguard.approve_order('tap-policy-100', 'fine')$$, 'PY602', NULL, 'PY602 self_approval');
 SELECT throws_ok(statement, 'PY901', NULL, 'PY901 direct_write_forbidden: ' || statement)
 FROM unnest(ARRAY['UPDATE payguard.orders SET amount = 1', 'DELETE FROM payguard.payments', 'TRUNCATE payguard.events', 'DELETE FROM payguard.channels']) statement;
 SELECT throws_ok(statement, 'PY902', NULL, 'PY902 unsafe_ddl: ' || statement)
