@@ -1003,7 +1003,7 @@ back_off(const Task *task)
 	if (!payguard_channel_find(task->channel, &channel))
 		return now;
 	wait = payguard_task_wait(&channel, task->tries - 1, now);
-	return now + wait + (int64) (wait / 4 * pg_prng_double(&pg_global_prng_state));
+	return now + wait + (int64) (0.25 * wait * pg_prng_double(&pg_global_prng_state));
 }
 
 PG_FUNCTION_INFO_V1(payguard_requeue_task);

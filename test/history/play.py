@@ -350,9 +350,10 @@ class Client(threading.Thread):
             commits = sent_commit and code != "40001"
             ended = FOREVER if commits else now()
             if code == "40001":
-                self.cursor.execute("ROLLBACK")
                 alone = steps = []      # SERIALIZABLE: nothing that it was told counts
-            else:
+            try:
+                self.cursor.execute("ROLLBACK")
+            except psycopg2.Error:
                 self.open()
         family.ops.extend(alone)
         if steps:
