@@ -118,3 +118,11 @@ DROP TRIGGER meddle ON payguard.payments;
 DROP FUNCTION regress_meddle();
 SELECT status, version FROM payguard.orders WHERE order_id = 'hard-8';
 SELECT * FROM payguard.verify();
+-- a user's trigger that swallows what a channel took: an error that says so, and no search without end
+CREATE FUNCTION regress_swallow() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END';
+CREATE TRIGGER swallow BEFORE INSERT ON payguard.payments FOR EACH ROW EXECUTE FUNCTION regress_swallow();
+SELECT outcome FROM payguard.record_payment('hard-8', 'hard', 'hard-8/swallowed', 1000, 'EUR');  -- fails
+DROP TRIGGER swallow ON payguard.payments;
+DROP FUNCTION regress_swallow();
+SELECT outcome FROM payguard.record_payment('hard-8', 'hard', 'hard-8/swallowed', 1000, 'EUR');
+SELECT * FROM payguard.verify();

@@ -791,10 +791,18 @@ insert_recorded(const Order *order, const text *channel, const Report *report,
 		.expires_at = NO_TIME,
 	};
 	take_money(payment, report);
-	if (!payguard_store_insert_new(&payguard_payments, PAYMENT_BY_CHANNEL_TXN, payment))
+	for (bool again = false;
+		 !payguard_store_insert_new(&payguard_payments, PAYMENT_BY_CHANNEL_TXN, payment);
+		 again = true)
 	{
+		Payment known;
+
 		payguard_store_refresh();
-		return false;
+		if (payguard_store_find(&payguard_payments, PAYMENT_BY_CHANNEL_TXN, payment, &known))
+			return false;
+		/* whose it was has let go of it in this moment, or a user's trigger swallows our row */
+		if (again)
+			payguard_store_suppressed(&payguard_payments);
 	}
 	payguard_event_write(
 		psprintf("payment.%s", payguard_machine_name(&payguard_payment_machine, status)),
