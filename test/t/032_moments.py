@@ -132,6 +132,17 @@ def kill(server, victim, doer):
             raise
 
 
+def wait_until_down(witness):
+    """Until the postmaster has noticed that a child was killed, and has thrown everybody out."""
+    deadline = time.time() + 10
+    while time.time() < deadline:
+        try:
+            witness.cursor().execute("SELECT 1")
+        except psycopg2.Error:
+            return
+        time.sleep(0.01)
+
+
 def wait_until_up(server):
     deadline = time.time() + 60
     while True:
@@ -172,7 +183,9 @@ def main():
             doer = Doer(server, moment, cycle)
             doer.start()
             time.sleep(rnd.uniform(0.15, 0.6))
+            witness = connect(server)
             kill(server, victim, doer)
+            wait_until_down(witness)
             load.stop.set()
             hangs = load.join()
             doer.join(30)
