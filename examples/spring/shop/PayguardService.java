@@ -87,16 +87,16 @@ public class PayguardService {
         return payment("request_payment(?, ?, 'card')", id, key);
     }
 
-    /** A worker's round; call it from @Scheduled on as many machines as you like. Returns how many tasks it did. */
-    public int work() {
-        List<Task> tasks = db.query("SELECT * FROM payguard.claim_tasks('shop', kinds := '{charge,query}', channels := '{card}')", Task::of);
+    /** A worker does one task; false: none is due. The lease outlasts the channel's time-out by far. */
+    public boolean work() {
+        List<Task> tasks = db.query("SELECT * FROM payguard.claim_tasks('shop', 1, '1 min', '{charge,query}', '{card}')", Task::of);
         for (Task task : tasks) {
             Channel.Answer answer = Channel.ask(() -> task.kind().equals("charge")
                 ? channel.charge(task.payment(), task.amount(), task.currency()) : channel.query(task.payment()));
             transaction.execute(status -> follow(task.order(), payment("complete_task(?, ?, ?, ?, ?, ?)",
                 task.id(), task.lease(), answer.status(), answer.transaction(), answer.amount(), answer.currency())));
         }
-        return tasks.size();
+        return !tasks.isEmpty();
     }
 
     private Payment report(String id, UUID paymentId, Channel.Answer answer) {

@@ -5,6 +5,10 @@ import shop.Channel;
 
 /** A channel that charges once for one number, and may lose the answer of the next call. */
 class FakeChannel implements Channel {
+    /** As a client's time-out. */
+    static class NoAnswer extends RuntimeException {
+    }
+
     final Map<UUID, Long> taken = new LinkedHashMap<>();
     /** The next charge is made, and its answer lost. */
     boolean loseAnswer;

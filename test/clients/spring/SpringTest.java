@@ -82,13 +82,13 @@ public class SpringTest {
 
         before.createOrder("b2", "anna", 1000);
         channel.loseAnswer = true;
-        Tap.raises("shop.Channel$NoAnswer", null, null, null, "before, pessimistic lock: no answer", () -> before.payPessimistic("b2"));
+        Tap.raises("FakeChannel$NoAnswer", null, null, null, "before, pessimistic lock: no answer", () -> before.payPessimistic("b2"));
         before.payPessimistic("b2");
         Tap.ok(channel.times() == 2, "... and after the retry money was taken twice");
 
         before.createOrder("b3", "anna", 1000);
         channel.loseAnswer = true;
-        Tap.raises("shop.Channel$NoAnswer", null, null, null, "before, a key: no answer", () -> before.payIdempotent("b3", "k"));
+        Tap.raises("FakeChannel$NoAnswer", null, null, null, "before, a key: no answer", () -> before.payIdempotent("b3", "k"));
         Tap.ok(before.payIdempotent("b3", "k") && channel.times() == 2, "... and the retry with the same key took money again");
         Tap.ok(!before.payIdempotent("b3", "k") && channel.times() == 0, "... a third call is ignored");
 
@@ -104,7 +104,7 @@ public class SpringTest {
         before.createOrder("b5", "anna", 1000);
         before.enqueue("b5");
         channel.loseAnswer = true;
-        Tap.raises("shop.Channel$NoAnswer", null, null, null, "before, queue: the worker fails after the charge", before::work);
+        Tap.raises("FakeChannel$NoAnswer", null, null, null, "before, queue: the worker fails after the charge", before::work);
         before.work();
         Tap.ok(channel.times() == 2 && queue.isEmpty(), "... and the message that came again took money again");
         Tap.ok(before.monitor() == 0, "before, monitor: nothing to see");
@@ -221,10 +221,10 @@ public class SpringTest {
         PayguardService.Payment queued = after.enqueue("q1", "q1a");
         Tap.ok(queued.outcome().equals("pending") && after.enqueue("q1", "q1a").replayed(), "queue: sent twice is there once");
         channel.loseAnswer = true;
-        Tap.ok(after.work() == 1 && state("q1").equals("paying"), "queue: the worker gets no answer");
-        Tap.ok(after.work() == 0, "... and nobody charges again");
+        Tap.ok(after.work() && state("q1").equals("paying"), "queue: the worker gets no answer");
+        Tap.ok(!after.work(), "... and nobody charges again");
         db.queryForList("SELECT * FROM payguard.query_payment(?)", queued.id());
-        Tap.ok(after.work() == 1 && row("q1").equals("paid 2") && channel.times() == 1, "... the channel is asked: paid, money was taken once");
+        Tap.ok(after.work() && row("q1").equals("paid 2") && channel.times() == 1, "... the channel is asked: paid, money was taken once");
     }
 
     interface Work {
