@@ -1,0 +1,17 @@
+# Java from Debian's packages; sourced.
+
+# run_java MAIN FOLDER FILE...: compiles the files and runs the class; META-INF is in the folder.
+run_java() {
+  local main=$1 folder=$2 jar jars
+  shift 2
+  BUILT=$(mktemp -d)
+  trap 'rm -rf "$BUILT"' EXIT
+  jars=$BUILT
+  for jar in postgresql spring3-jdbc spring3-core spring3-beans spring3-transaction commons-logging \
+    eclipselink eclipselink-jpa-2.1-spec org.eclipse.persistence.jpa.jpql; do
+    jars=$jars:/usr/share/java/$jar.jar
+  done
+  javac -nowarn -d "$BUILT" -cp "$jars" "$@" 2>&1 | grep -v "^Note:" >&2 || true
+  cp -R "$folder/META-INF" "$BUILT/"
+  java -cp "$jars" "$main" 2>&1
+}
