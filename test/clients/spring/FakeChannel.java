@@ -10,6 +10,8 @@ class FakeChannel implements Channel {
     }
 
     final Map<UUID, Long> taken = new LinkedHashMap<>();
+    /** How often it was asked to charge. */
+    int charges;
     /** The next charge is made, and its answer lost. */
     boolean loseAnswer;
     /** Happens while the next charge is on its way. */
@@ -22,6 +24,7 @@ class FakeChannel implements Channel {
         if (now != null) {
             now.run();
         }
+        charges++;
         taken.putIfAbsent(number, amount);
         if (loseAnswer) {
             loseAnswer = false;
