@@ -764,8 +764,17 @@ class Model:
         counted = min(amount, max(b.received - b.refunding - b.refunded, 0))
         self.put_balance(r.payment, b._replace(refunded=b.refunded + counted,
                                                excess=b.excess + amount - counted))
+        if amount > counted:
+            for other in self.refunds_of(r.payment):
+                if other.status == "pending" and not self.has_begun(other):
+                    self.ask_again(other)
         if self.counts_for_order(r):
             self.change_refunded(r, amount)
+
+    def ask_again(self, r):
+        self.end_task(r.id, "refund")
+        self.s[("approval", r.id)] = "open"
+        self.put(r, status="awaiting_approval")
 
     def uncount_returned(self, r):
         b = self.s[("balance", r.payment)]
@@ -808,7 +817,9 @@ class Model:
         b = self.lock_balance(p.id)
         self.put_balance(p.id, b._replace(refunding=b.refunding + p.received - r.amount,
                                           received=p.received))
-        self.put(r, amount=p.received, currency=p.received_currency)
+        if r.status == "pending" and ("approval", r.id) in self.s:
+            self.ask_again(r)                           # another amount was approved
+        self.put(self.refund(r.id), amount=p.received, currency=p.received_currency)
 
     def has_begun(self, r):
         if r.status in ("awaiting_approval", "waived"):
