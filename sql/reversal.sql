@@ -123,6 +123,15 @@ SELECT result FROM payguard.record_notification('reversal', 'twelve', payment_id
 -- money under a transaction of another order's payment: who that is, is not told
 SELECT pg_temp.pay('reversal-13') AS payment_id \gset
 SELECT outcome, order_id, payment_id, order_status FROM payguard.record_payment('reversal-13', 'reversal', 'txn-12', 100, 'EUR');
+-- less was received than is on its way back: the balance says so as soon as the refund has failed
+SELECT pg_temp.pay('reversal-21') AS payment_id \gset
+SELECT outcome FROM payguard.report_payment(:'payment_id', 'succeeded', 'txn-21');
+SELECT outcome, refund_id FROM payguard.refund_order('reversal-21', 'reversal-21', reason := 'sent back') \gset
+SELECT outcome FROM payguard.report_refund(:'refund_id', 'pending');
+SELECT outcome FROM payguard.report_payment(:'payment_id', 'succeeded', 'txn-21', 60, 'EUR');
+SELECT * FROM pg_temp.refund WHERE order_id = 'reversal-21';
+SELECT outcome FROM payguard.report_refund(:'refund_id', 'failed');
+SELECT * FROM pg_temp.refund WHERE order_id = 'reversal-21';
 SELECT * FROM payguard.verify();
 RESET SESSION AUTHORIZATION;
 DROP VIEW pg_temp.refund;

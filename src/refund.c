@@ -37,8 +37,8 @@ static bool replay_refund(const RefundCall *call, const Payment *payment,
 static Datum request_refund(FunctionCallInfo fcinfo, const RefundCall *call, Order *order,
 							Payment *payment);
 static void lock_balance(const Payment *payment, RefundBalance *balance);
-static void store_balance(RefundBalance *balance);
-static void fit_excess(RefundBalance *balance);
+static void store_balance(const Payment *payment, RefundBalance *balance);
+static void fit_received(const Payment *payment, RefundBalance *balance);
 static void check_ceiling(const RefundBalance *balance, const Payment *payment,
 						  int64 amount);
 static void refund_change(Refund *refund, RefundStatus to, FieldSet also, Jsonb *details);
@@ -128,12 +128,7 @@ payguard_refund_correct_received(Order *order, const Payment *payment)
 
 	if (payguard_store_lock(&payguard_refund_balances, BALANCE_BY_PAYMENT, &like,
 							&balance))
-	{
-		/* what is on its way back cannot be taken off again: the alert tells the operator */
-		balance.received =
-			Max(payment->received_amount, balance.refunding + balance.refunded);
-		store_balance(&balance);
-	}
+		store_balance(payment, &balance);
 	if (payment->status == PAYMENT_SURPLUS)
 	{
 		correct_unbegun(payment);
@@ -165,8 +160,7 @@ correct_unbegun(const Payment *payment)
 		return;
 	lock_balance(payment, &balance);
 	balance.refunding += payment->received_amount - refund->amount;
-	balance.received = payment->received_amount;
-	store_balance(&balance);
+	store_balance(payment, &balance);
 	refund->amount = payment->received_amount;
 	refund->currency = payment->received_currency;
 	/* whoever approved it has approved another amount */
@@ -224,7 +218,7 @@ payguard_refund_waive_unbegun(const Payment *payment, const text *note)
 		if (is_reserved(refunds[i].status))
 		{
 			balance.refunding -= refunds[i].amount;
-			store_balance(&balance);
+			store_balance(payment, &balance);
 			refunds[i].completed_at = GetCurrentTimestamp();
 			refund_change(&refunds[i], REFUND_WAIVED, FIELD(REFUND_F_COMPLETED_AT),
 						  payguard_json("note", 't', note, NULL));
@@ -474,15 +468,13 @@ lock_balance(const Payment *payment, RefundBalance *balance)
 		!payguard_store_lock(&payguard_refund_balances, BALANCE_BY_PAYMENT, balance,
 							 balance))
 		payguard_store_suppressed(&payguard_refund_balances);
-	balance->received =
-		Max(payment->received_amount, balance->refunding + balance->refunded);
-	fit_excess(balance);
+	fit_received(payment, balance);
 }
 
 static void
-store_balance(RefundBalance *balance)
+store_balance(const Payment *payment, RefundBalance *balance)
 {
-	fit_excess(balance);
+	fit_received(payment, balance);
 	payguard_store_update(&payguard_refund_balances,
 						  FIELD(BALANCE_F_RECEIVED) | FIELD(BALANCE_F_REFUNDING) |
 							  FIELD(BALANCE_F_REFUNDED) | FIELD(BALANCE_F_EXCESS),
@@ -490,15 +482,19 @@ store_balance(RefundBalance *balance)
 }
 
 /*
- * fit_excess counts as refunded what went back beyond the rest, as soon as there is room for
- * it: what is back cannot be refunded once more.
+ * fit_received follows a correction of what was received: what is on its way back cannot be taken
+ * off again (the alert tells the operator). What went back beyond the rest counts as refunded as
+ * soon as there is room for it: what is back cannot be refunded once more.
  */
 static void
-fit_excess(RefundBalance *balance)
+fit_received(const Payment *payment, RefundBalance *balance)
 {
-	int64 room = balance->received - balance->refunding - balance->refunded;
-	int64 fits = Min(balance->excess, Max(room, 0));
+	int64 fits;
 
+	balance->received =
+		Max(payment->received_amount, balance->refunding + balance->refunded);
+	fits = Min(balance->excess,
+			   balance->received - balance->refunding - balance->refunded);
 	balance->refunded += fits;
 	balance->excess -= fits;
 }
@@ -566,7 +562,7 @@ insert_refund(Order *order, const Payment *payment, Refund *refund)
 	else
 	{
 		balance.refunding += refund->amount;
-		store_balance(&balance);
+		store_balance(payment, &balance);
 	}
 	if (refund->status == REFUND_PENDING)
 		schedule(refund, "refund");
@@ -620,7 +616,7 @@ count_returned(Order *order, const Payment *payment, const Refund *refund,
 
 	balance->refunded += counted;
 	balance->excess = add(balance->excess, amount - counted);
-	store_balance(balance);
+	store_balance(payment, balance);
 	if (amount > counted)
 	{
 		payguard_alert_refund("refund_exceeds_payment", "critical", refund,
@@ -673,7 +669,7 @@ uncount_returned(Order *order, const Payment *payment, const Refund *refund,
 
 	balance->excess -= excess;
 	balance->refunded -= refund->returned_amount - excess;
-	store_balance(balance);
+	store_balance(payment, balance);
 	if (counts_for_order(order, payment, refund))
 		change_order_refunded(order, payment, -refund->returned_amount);
 }
@@ -1056,7 +1052,7 @@ note_not_returned(Order *order, const Payment *payment, Refund *refund,
 	else
 	{
 		balance.refunding -= refund->amount;
-		store_balance(&balance);
+		store_balance(payment, &balance);
 	}
 	refund->returned_amount = NO_AMOUNT;
 	refund->amount_verified = false;
@@ -1286,7 +1282,7 @@ payguard_retry_refund(PG_FUNCTION_ARGS)
 	check_ceiling(&balance, &payment, refund.amount);
 	check_second_person(&payment, &refund);
 	balance.refunding += refund.amount;
-	store_balance(&balance);
+	store_balance(&payment, &balance);
 	refund.completed_at = NO_TIME;
 	refund.failure_code = NULL;
 	refund.failure_message = NULL;
@@ -1370,7 +1366,7 @@ waive(const Payment *payment, Refund *refund, text *note)
 	{
 		lock_balance(payment, &balance);
 		balance.refunding -= refund->amount;
-		store_balance(&balance);
+		store_balance(payment, &balance);
 	}
 	refund->completed_at = GetCurrentTimestamp();
 	refund_change(refund, REFUND_WAIVED, FIELD(REFUND_F_COMPLETED_AT),

@@ -715,12 +715,12 @@ class Model:
     def lock_balance(self, payment_id):
         received = self.payment(payment_id).received or 0
         b = self.s.get(("balance", payment_id)) or Balance(received)
-        return self.put_balance(payment_id, b._replace(
-            received=max(received, b.refunding + b.refunded)))
+        return self.put_balance(payment_id, b)
 
     def put_balance(self, payment_id, b):
-        fits = min(b.excess, max(b.received - b.refunding - b.refunded, 0))
-        b = b._replace(refunded=b.refunded + fits, excess=b.excess - fits)
+        received = max(self.payment(payment_id).received or 0, b.refunding + b.refunded)
+        fits = min(b.excess, received - b.refunding - b.refunded)
+        b = b._replace(received=received, refunded=b.refunded + fits, excess=b.excess - fits)
         self.s[("balance", payment_id)] = b
         return b
 
@@ -794,8 +794,7 @@ class Model:
         p = self.payment(payment_id)
         b = self.s.get(("balance", payment_id))
         if b is not None:
-            self.put_balance(payment_id, b._replace(
-                received=max(p.received, b.refunding + b.refunded)))
+            self.put_balance(payment_id, b)
         order = self.order(p.order)
         if p.status == "surplus":
             self.correct_unbegun(p)
@@ -815,8 +814,7 @@ class Model:
                 self.has_begun(r):
             return
         b = self.lock_balance(p.id)
-        self.put_balance(p.id, b._replace(refunding=b.refunding + p.received - r.amount,
-                                          received=p.received))
+        self.put_balance(p.id, b._replace(refunding=b.refunding + p.received - r.amount))
         if r.status == "pending" and ("approval", r.id) in self.s:
             self.ask_again(r)                           # another amount was approved
         self.put(self.refund(r.id), amount=p.received, currency=p.received_currency)
