@@ -1084,7 +1084,7 @@ class Model:
         report = Report(*report)
         known = self.s.get(("notice", event))
         subject = self.find_subject(channel, payment_id, refund_id, report.txn)
-        if payment_id is None and refund_id is None and self.misses():
+        if subject is not None and self.misses():
             subject = None
         if known is not None and (known.result != "unmatched" or subject is None):
             return {"result": "duplicate", "replayed": True}
@@ -1225,7 +1225,7 @@ class Model:
             task = self.s.get(("task", subject, kind))
             if kind not in ("charge", "refund"):
                 self.s[("ended", task_id)] = (token, answer["outcome"], "perhaps")
-            elif task is None:
+            elif task is None or task.id != task_id:    # the next one, after a retry
                 self.s[("ended", task_id)] = (token, answer["outcome"])
             elif task.due == lease.due:
                 self.end_task(subject, kind, token, answer["outcome"])
