@@ -758,10 +758,12 @@ class Model:
     def counts_for_order(self, r):
         return self.order(r.order).payment == r.payment and r.reversal in (None, "refund")
 
-    def count_returned(self, refund_id, amount):
+    def count_returned(self, refund_id, amount, reserved=0):
         r = self.refund(refund_id)
         b = self.s[("balance", r.payment)]
-        counted = min(amount, max(b.received - b.refunding - b.refunded, 0))
+        b = b._replace(refunding=b.refunding - reserved)
+        going = b.refunding + b.refunded
+        counted = min(amount, max((self.payment(r.payment).received or 0) - going, 0))
         self.put_balance(r.payment, b._replace(refunded=b.refunded + counted,
                                                excess=b.excess + amount - counted))
         if amount > counted:
@@ -932,9 +934,8 @@ class Model:
         self.end_task(r.id, "refund")
         applied.changed = True
         self.lock_balance(r.payment)
-        if r.status in ("awaiting_approval", "pending", "unknown"):
-            self.add_refunding(r.payment, -r.amount)
-        self.count_returned(r.id, amount)
+        self.count_returned(
+            r.id, amount, r.amount if r.status in ("awaiting_approval", "pending", "unknown") else 0)
         self.refund_rest(r, amount)
 
     def refund_rest(self, r, returned):
@@ -1051,8 +1052,7 @@ class Model:
         elif self.world.channels[r.channel].internal:
             self.put(r, status="succeeded", returned=r.amount, verified=True)
             self.lock_balance(r.payment)
-            self.add_refunding(r.payment, -r.amount)
-            self.count_returned(refund_id, r.amount)
+            self.count_returned(refund_id, r.amount, r.amount)
         else:
             self.put(r, status="pending")
             self.make_due(refund_id, "refund")
