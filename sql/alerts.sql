@@ -56,6 +56,19 @@ SELECT kind, severity, details, of_it, note FROM pg_temp.mine WHERE order_id = '
 SELECT outcome FROM payguard.settle_refund((SELECT refund_id FROM payguard.refunds WHERE order_id = 'alerts-4'), 'succeeded', 'the bank has it');
 SELECT count(*) FROM pg_temp.maintain() WHERE problem IS NULL;
 SELECT kind, resolved_by, note FROM pg_temp.mine WHERE order_id = 'alerts-4';
+-- a second charge, which a person sends back
+SELECT (payguard.create_order('alerts-6', 500, 'EUR')).status;
+SELECT outcome FROM payguard.start_payment('alerts-6', 'alerts-6', 'patient');
+SELECT (payguard.report_payment(p.payment_id, 'succeeded', txn, 500, 'EUR')).outcome FROM payguard.payments p, unnest('{alerts-6,alerts-6b}'::text[]) txn WHERE p.order_id = 'alerts-6';
+SET SESSION AUTHORIZATION regress_watcher;
+SELECT refund_id FROM payguard.order_timeline('alerts-6') WHERE refund_id IS NOT NULL LIMIT 1 \gset
+SELECT outcome FROM payguard.approve_refund(:'refund_id', 'charged twice, says the channel');
+SELECT count(*) FROM pg_temp.maintain() WHERE problem IS NULL;
+SELECT count(*) FROM payguard.alerts WHERE order_id = 'alerts-6' AND kind = 'second_charge' AND resolved_at IS NULL;
+SELECT outcome FROM payguard.settle_refund(:'refund_id', 'succeeded', 'the bank has it');
+SELECT count(*) FROM pg_temp.maintain() WHERE problem IS NULL;
+RESET SESSION AUTHORIZATION;
+SELECT kind, resolved_by, note FROM pg_temp.mine WHERE order_id = 'alerts-6';
 -- one duty that fails does not stop the others, and is alerted
 CREATE FUNCTION public.regress_fail() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE invalid_parameter_value USING MESSAGE = 'no such luck'; END $$;
 CREATE TRIGGER regress_fail BEFORE INSERT ON payguard.totals EXECUTE FUNCTION public.regress_fail();

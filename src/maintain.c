@@ -152,13 +152,20 @@ static const Statement close_refund_failed =
 		  " AND r.status = 'failed')",
 		  "The refund is no longer failed.");
 
+#define MONEY_IS_GONE                                                                    \
+	"NOT EXISTS (SELECT FROM payguard.payments p WHERE p.payment_id = a.payment_id"      \
+	" AND p.status = 'surplus' AND p.received_amount > (SELECT"                          \
+	"  COALESCE(sum(CASE r.status WHEN 'succeeded' THEN r.returned_amount"               \
+	"   WHEN 'waived' THEN r.amount END), 0)"                                            \
+	"  FROM payguard.refunds r WHERE r.payment_id = p.payment_id))"
+
 static const Statement close_surplus =
-	CLOSE("surplus_payment",
-		  "NOT EXISTS (SELECT FROM payguard.payments p WHERE p.payment_id = a.payment_id"
-		  " AND p.status = 'surplus' AND p.received_amount > (SELECT"
-		  "  COALESCE(sum(CASE r.status WHEN 'succeeded' THEN r.returned_amount"
-		  "   WHEN 'waived' THEN r.amount END), 0)"
-		  "  FROM payguard.refunds r WHERE r.payment_id = p.payment_id))",
+	CLOSE("surplus_payment", MONEY_IS_GONE,
+		  "The money has gone back, or somebody decided about it.");
+
+/* Its refund is made only after a person has found out that it was a second charge. */
+static const Statement close_second_charge =
+	CLOSE("second_charge", MONEY_IS_GONE,
 		  "The money has gone back, or somebody decided about it.");
 
 static const Statement close_duplicate =
@@ -199,9 +206,9 @@ static const Statement close_maintenance =
 		  "The duty was done.");
 
 static const Statement *const closing[] = {
-	&close_payment,	  &close_refund,	   &close_refund_failed, &close_surplus,
-	&close_duplicate, &close_dead_task,	   &close_success_rate,	 &close_consumer_lag,
-	&close_prepared,  &close_maintenance,
+	&close_payment,		  &close_refund,	   &close_refund_failed, &close_surplus,
+	&close_second_charge, &close_duplicate,	   &close_dead_task,	 &close_success_rate,
+	&close_consumer_lag,  &close_prepared,	   &close_maintenance,
 };
 
 /* Any role may LISTEN, so a NOTIFY says no more than that and what to look up. */
