@@ -715,12 +715,12 @@ class Model:
     def lock_balance(self, payment_id):
         received = self.payment(payment_id).received or 0
         b = self.s.get(("balance", payment_id)) or Balance(received)
-        return self.put_balance(payment_id, b._replace(
-            received=max(received, b.refunding + b.refunded)))
+        return self.put_balance(payment_id, b)
 
     def put_balance(self, payment_id, b):
-        fits = min(b.excess, max(b.received - b.refunding - b.refunded, 0))
-        b = b._replace(refunded=b.refunded + fits, excess=b.excess - fits)
+        received = max(self.payment(payment_id).received or 0, b.refunding + b.refunded)
+        fits = min(b.excess, received - b.refunding - b.refunded)
+        b = b._replace(received=received, refunded=b.refunded + fits, excess=b.excess - fits)
         self.s[("balance", payment_id)] = b
         return b
 
@@ -758,14 +758,25 @@ class Model:
     def counts_for_order(self, r):
         return self.order(r.order).payment == r.payment and r.reversal in (None, "refund")
 
-    def count_returned(self, refund_id, amount):
+    def count_returned(self, refund_id, amount, reserved=0):
         r = self.refund(refund_id)
         b = self.s[("balance", r.payment)]
-        counted = min(amount, max(b.received - b.refunding - b.refunded, 0))
+        b = b._replace(refunding=b.refunding - reserved)
+        going = b.refunding + b.refunded
+        counted = min(amount, max((self.payment(r.payment).received or 0) - going, 0))
         self.put_balance(r.payment, b._replace(refunded=b.refunded + counted,
                                                excess=b.excess + amount - counted))
+        if amount > counted:
+            for other in self.refunds_of(r.payment):
+                if other.status == "pending" and not self.has_begun(other):
+                    self.ask_again(other)
         if self.counts_for_order(r):
             self.change_refunded(r, amount)
+
+    def ask_again(self, r):
+        self.end_task(r.id, "refund")
+        self.s[("approval", r.id)] = "open"
+        self.put(r, status="awaiting_approval")
 
     def uncount_returned(self, r):
         b = self.s[("balance", r.payment)]
@@ -785,8 +796,7 @@ class Model:
         p = self.payment(payment_id)
         b = self.s.get(("balance", payment_id))
         if b is not None:
-            self.put_balance(payment_id, b._replace(
-                received=max(p.received, b.refunding + b.refunded)))
+            self.put_balance(payment_id, b)
         order = self.order(p.order)
         if p.status == "surplus":
             self.correct_unbegun(p)
@@ -806,9 +816,10 @@ class Model:
                 self.has_begun(r):
             return
         b = self.lock_balance(p.id)
-        self.put_balance(p.id, b._replace(refunding=b.refunding + p.received - r.amount,
-                                          received=p.received))
-        self.put(r, amount=p.received, currency=p.received_currency)
+        self.put_balance(p.id, b._replace(refunding=b.refunding + p.received - r.amount))
+        if r.status == "pending" and ("approval", r.id) in self.s:
+            self.ask_again(r)                           # another amount was approved
+        self.put(self.refund(r.id), amount=p.received, currency=p.received_currency)
 
     def has_begun(self, r):
         if r.status in ("awaiting_approval", "waived"):
@@ -923,9 +934,8 @@ class Model:
         self.end_task(r.id, "refund")
         applied.changed = True
         self.lock_balance(r.payment)
-        if r.status in ("awaiting_approval", "pending", "unknown"):
-            self.add_refunding(r.payment, -r.amount)
-        self.count_returned(r.id, amount)
+        self.count_returned(
+            r.id, amount, r.amount if r.status in ("awaiting_approval", "pending", "unknown") else 0)
         self.refund_rest(r, amount)
 
     def refund_rest(self, r, returned):
@@ -1042,8 +1052,7 @@ class Model:
         elif self.world.channels[r.channel].internal:
             self.put(r, status="succeeded", returned=r.amount, verified=True)
             self.lock_balance(r.payment)
-            self.add_refunding(r.payment, -r.amount)
-            self.count_returned(refund_id, r.amount)
+            self.count_returned(refund_id, r.amount, r.amount)
         else:
             self.put(r, status="pending")
             self.make_due(refund_id, "refund")
@@ -1075,7 +1084,7 @@ class Model:
         report = Report(*report)
         known = self.s.get(("notice", event))
         subject = self.find_subject(channel, payment_id, refund_id, report.txn)
-        if payment_id is None and refund_id is None and self.misses():
+        if subject is not None and self.misses():
             subject = None
         if known is not None and (known.result != "unmatched" or subject is None):
             return {"result": "duplicate", "replayed": True}
@@ -1216,7 +1225,7 @@ class Model:
             task = self.s.get(("task", subject, kind))
             if kind not in ("charge", "refund"):
                 self.s[("ended", task_id)] = (token, answer["outcome"], "perhaps")
-            elif task is None:
+            elif task is None or task.id != task_id:    # the next one, after a retry
                 self.s[("ended", task_id)] = (token, answer["outcome"])
             elif task.due == lease.due:
                 self.end_task(subject, kind, token, answer["outcome"])
@@ -1273,7 +1282,9 @@ class Model:
         return {"task_id": task_id}
 
     def extend_lease(self, task_id, token):
-        self.lock_leased(task_id, token)
+        order_id = self.lock_leased(task_id, token)[1]
+        lease = self.s[("lease", order_id)]
+        self.s[("lease", order_id)] = lease._replace(until=float("inf"))    # by an hour
         return {}
 
     # -- direct writes
