@@ -52,15 +52,16 @@ SCRIPT_HEAD = printf '%s\n' '\echo Use "$(1) payguard$(2)" to load this file. \q
 payguard--$(EXTVERSION).sql: $(SQL_FILES) $(EXTENSION).control Makefile
 	{ $(call SCRIPT_HEAD,CREATE EXTENSION); cat $(SQL_FILES); } > $@
 
-$(UPDATES): payguard--%.sql: src/sql/update/%.sql src/sql/update.awk $(SQL_FILES) Makefile
-	{ $(call SCRIPT_HEAD,ALTER EXTENSION, UPDATE); awk -f src/sql/update.awk $(SQL_FILES) $<; } > $@ || { rm -f $@; exit 1; }
+$(UPDATES): payguard--%.sql: src/sql/update/%.sql src/sql/update.awk $(DATA) $(SQL_FILES) Makefile
+	{ $(call SCRIPT_HEAD,ALTER EXTENSION, UPDATE); \
+	  awk -f src/sql/update.awk src/sql/frozen/payguard--$(firstword $(subst --, ,$*)).sql $(SQL_FILES) $<; } > $@ || { rm -f $@; exit 1; }
 
 # A release: its scripts as they are from now on.
 .PHONY: freeze
 freeze: $(DATA_built)
 	@for script in $^; do [ ! -e src/sql/frozen/$$script ] || { echo "$$script is frozen already"; exit 1; }; done
 	cp $^ src/sql/frozen/
-	cd src/sql/frozen && sha256sum payguard--*.sql > SHA256SUMS
+	cd src/sql/frozen && sha256sum payguard--*.sql | LC_ALL=C sort -k 2 > SHA256SUMS
 endif
 
 # make dist: what the PostgreSQL Extension Network takes, of the last commit.

@@ -3,8 +3,8 @@
 guarded tables, changes no row, takes no privilege, and leaves what a fresh installation makes; dumps
 go from the old version to the new one.
 
-Where the catalogs differ, the part of the update script that is missing is an "--@ replace" or
-"--@ create" in src/sql/update.
+Where the catalogs differ, what is missing belongs into src/sql/update; functions and views get into
+the update script by themselves.
 """
 import difflib
 import os

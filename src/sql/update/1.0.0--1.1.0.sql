@@ -1,5 +1,4 @@
--- An access gains functions with a version, and the roles that have it gain them too.
---@ create renew_access
-
+--@ functions
 --@ part 95_private
+-- Each role gains what its accesses have gained.
 SELECT payguard.renew_access();
