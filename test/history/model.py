@@ -1119,7 +1119,10 @@ class Model:
         waiting = [what[1] for what, notice in self.s.items() if what[0] == "notice" and
                    (notice.result, notice.channel, notice.txn) == ("unmatched", p.channel, p.txn) and
                    notice.order in (None, p.order)]
-        for what in sorted(waiting, key=self.world.received.get):
+        received = self.world.received
+        if len(waiting) > 1 and not all(what in received for what in waiting):
+            raise Impossible("a message that was not kept")
+        for what in sorted(waiting, key=received.get):
             notice = self.s[("notice", what)]
             if notice.result != "unmatched" or self.misses():
                 continue        # a message before it has matched it, too
