@@ -252,6 +252,14 @@ def checks():
         yield from compare(server, half_of_one(server, lost), "a consumer that was lost")
         yield "the forgetful one was given events again", readers[2].repeated > 0, ""
 
+        # read and counted while a transaction is open, that ends before the dump
+        app = connect(server, "app").cursor()
+        app.execute("BEGIN; SELECT payguard.create_order('open-' || n, 5, 'EUR') FROM generate_series(1, 3) n;"
+                    " PREPARE TRANSACTION 'open'")
+        cursor.execute("SELECT payguard.create_order('closed-' || n, 5, 'EUR') FROM generate_series(1, 50) n")
+        count_all(cursor)
+        readers[0] = half_of_one(server, readers[0])[0]
+        app.execute("COMMIT PREPARED 'open'")
         # events that nobody has read, in a dump; one consumer stands in the middle of a window
         cursor.execute("SELECT payguard.create_order('unread-' || n, 5, 'EUR') FROM generate_series(1, 50) n")
         readers[1].read(connect(server, "reader").cursor())
@@ -262,13 +270,26 @@ def checks():
         # xids of another cluster, lower and higher ones
         subprocess.run(["psql", "-qX", "-v", "ON_ERROR_STOP=1", "-d", other.dsn], input=dump.stdout,
                        stdout=subprocess.DEVNULL, check=True)
-        for reader in readers:
-            reader.descents_before = len(reader.given)
+        repeated = readers[0].repeated
         readers = half(other, readers, counts, crash=False)
         yield from compare(other, readers, "restored")
+        yield "restored: what was committed is not given again", readers[0].repeated == repeated, \
+            readers[0].repeated - repeated
         cursor = connect(other).cursor()
+        count_all(cursor)
+        cursor.execute("SELECT (SELECT sum(n) FROM payguard.totals WHERE subject = 'events' AND bucket = '-infinity'),"
+                       " (SELECT count(*) FROM payguard.events)")
+        counted, events = cursor.fetchone()
+        yield "restored: each event is in the totals once", counted == events, f"{counted} of {events}"
         cursor.execute("SELECT * FROM payguard.verify()")
         yield "restored: the database is sound", not cursor.fetchall(), ""
+
+
+def count_all(cursor):
+    """maintain()'s part that adds the events to the totals, until nothing is left."""
+    cursor.execute("SELECT payguard.count_events(1000)")
+    while cursor.fetchone()[0]:
+        cursor.execute("SELECT payguard.count_events(1000)")
 
 
 def half_of_one(server, reader):
