@@ -747,6 +747,7 @@ extern int64 payguard_json_int(Jsonb *object, const char *key);
 
 /* id.c */
 extern pg_uuid_t *payguard_uuid_v7(uint16 rand_a);
+extern pg_uuid_t *payguard_uuid_v4(void);
 extern uint16 payguard_slot_of(const text *order_id);
 
 /* event.c */

@@ -150,6 +150,8 @@ extern int payguard_store_walk(const Table *table, const WalkQuery *query, Datum
 							   const char *nulls, void **rows);
 extern int payguard_store_list_by_key(const Table *table, int key, int nfields, RowLock lock,
 									  const Datum *values, int n, void **rows);
+extern void payguard_store_check(const Table *table, const void *const *rows, int n,
+								 bool *stands);
 extern bool payguard_store_lock(const Table *table, int key, const void *like, void *row);
 extern bool payguard_store_lock_free(const Table *table, int key, const void *like,
 									 void *row);
@@ -202,6 +204,8 @@ extern bool payguard_heap_list_by_key(const Table *table, int key, int nfields,
 									  void **rows, int *found);
 extern bool payguard_heap_walk(const Table *table, const WalkQuery *query, Datum *values,
 							   const char *nulls, void **rows, int *found);
+extern bool payguard_heap_check(const Table *table, const void *const *rows, int n,
+							   bool *stands);
 extern bool payguard_heap_write(const Table *table, const RowWrite *write,
 								const void *const *rows, int n, bool *written);
 

@@ -399,6 +399,48 @@ payguard_heap_walk(const Table *table, const WalkQuery *query, Datum *values,
 }
 
 /*
+ * payguard_heap_check is payguard_store_check(); false: it declines.
+ */
+bool
+payguard_heap_check(const Table *table, const void *const *rows, int n, bool *stands)
+{
+	Relation relation;
+	HeapTable *known;
+	TupleTableSlot *slot;
+
+	/* in SERIALIZABLE they are read anew */
+	if (!serves(table) || IsolationIsSerializable())
+		return false;
+	for (int i = 0; i < n; i++)
+		if (!ItemPointerIsValid(&((const RowHeader *) rows[i])->tid))
+			return false;
+	known = open_table(table, AccessShareLock, &relation);
+	if (known == NULL)
+		return false;
+	if (!known->readable)
+	{
+		relation_close(relation, NoLock);
+		return false;
+	}
+	slot = table_slot_create(relation, NULL);
+	for (int i = 0; i < n; i++)
+	{
+		const RowHeader *header = rows[i];
+		ItemPointerData tid = header->tid;
+		bool isnull;
+
+		stands[i] =
+			table_tuple_fetch_row_version(relation, &tid, GetActiveSnapshot(), slot) &&
+			DatumGetTransactionId(slot_getsysattr(slot, MinTransactionIdAttributeNumber,
+												  &isnull)) == header->xmin &&
+			has_key(known, 0, header, slot);
+	}
+	ExecDropSingleTupleTableSlot(slot);
+	relation_close(relation, NoLock);
+	return true;
+}
+
+/*
  * payguard_heap_write writes rows; false: it declines. written: which of them were; of the others
  * there is none to be changed, or one already.
  */
@@ -993,6 +1035,12 @@ set_walk_keys(const HeapTable *known, Relation index, const Datum *values, ScanK
 {
 	int nwalk = known->table->nwalk;
 
+	ScanKeyInit(&keys[1], 1, BTLessEqualStrategyNumber, F_TIMESTAMPTZ_LE, values[nwalk]);
+	if (nwalk == 1)
+	{
+		ScanKeyInit(&keys[0], 1, BTGreaterStrategyNumber, F_TIMESTAMPTZ_GT, values[0]);
+		return;
+	}
 	for (int i = 0; i < nwalk; i++)
 		ScanKeyEntryInitialize(&members[i],
 							   SK_ROW_MEMBER | (i == nwalk - 1 ? SK_ROW_END : 0), i + 1,
@@ -1003,7 +1051,6 @@ set_walk_keys(const HeapTable *known, Relation index, const Datum *values, ScanK
 	keys[0].sk_attno = 1;
 	keys[0].sk_strategy = BTGreaterStrategyNumber;
 	keys[0].sk_argument = PointerGetDatum(members);
-	ScanKeyInit(&keys[1], 1, BTLessEqualStrategyNumber, F_TIMESTAMPTZ_LE, values[nwalk]);
 }
 
 /*

@@ -281,6 +281,22 @@ payguard_store_list_by_key(const Table *table, int key, int nfields, RowLock loc
 					 rows);
 }
 
+/*
+ * payguard_store_check tells of rows that were found, with another snapshot, which of them are
+ * still the same: nobody else has changed them.
+ */
+void
+payguard_store_check(const Table *table, const void *const *rows, int n, bool *stands)
+{
+	char *row = palloc(table->row_size);
+
+	if (n == 0 || payguard_heap_check(table, rows, n, stands))
+		return;
+	for (int i = 0; i < n; i++)
+		stands[i] = payguard_store_find(table, 0, rows[i], row) &&
+					((RowHeader *) row)->xmin == ((const RowHeader *) rows[i])->xmin;
+}
+
 static uint64
 by_key(int key, int nfields, RowLock lock)
 {
