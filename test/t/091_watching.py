@@ -16,12 +16,6 @@ import cluster
 CLIENTS, CALLS = 16, 50
 
 
-def connect(server, database="postgres"):
-    connection = psycopg2.connect(server.dsn.replace("dbname=postgres", f"dbname={database}"))
-    connection.autocommit = True
-    return connection
-
-
 def value(cursor, sql, *values):
     cursor.execute(sql, values)
     return cursor.fetchone()[0]
@@ -38,7 +32,7 @@ def in_parallel(server, work):
 
     def run():
         try:
-            work(connect(server).cursor())
+            work(server.connect().cursor())
         except psycopg2.Error as error:
             errors.append(str(error))
 
@@ -51,9 +45,9 @@ def in_parallel(server, work):
 
 
 def counters(server):
-    cursor = connect(server).cursor()
+    cursor = server.connect().cursor()
     cursor.execute("CREATE DATABASE other")
-    other = connect(server, "other").cursor()
+    other = server.connect("other").cursor()
     for each in (cursor, other):
         each.execute("CREATE EXTENSION payguard; SELECT payguard.create_order('a', 1, 'EUR')")
         each.execute("SELECT payguard.pay_order('a', 'a')")
@@ -105,7 +99,7 @@ def counters(server):
     # the slots of databases that are gone are taken over
     for number in range(70):
         cursor.execute(f"CREATE DATABASE d{number} TEMPLATE other")
-        each = connect(server, f"d{number}").cursor()
+        each = server.connect(f"d{number}").cursor()
         each.execute("SELECT payguard.try_pay_order('a', 'b')")
         good = counted(each) == {"order_already_paid": 1}
         each.connection.close()
@@ -116,13 +110,13 @@ def counters(server):
     cursor.execute("DROP DATABASE other")
     server.crash()
     server.start()
-    yield "a crash: from 0 again", counted(connect(server).cursor()) == {}
+    yield "a crash: from 0 again", counted(server.connect().cursor()) == {}
 
 
 def watching(server):
-    listener = connect(server)
+    listener = server.connect()
     listener.cursor().execute("LISTEN payguard_alerts")
-    cursor = connect(server).cursor()
+    cursor = server.connect().cursor()
 
     def notified():
         listener.cursor().execute("SELECT 1")
@@ -208,8 +202,8 @@ SAMPLES = [
 
 
 def rates(server):
-    connect(server).cursor().execute("CREATE DATABASE rates")
-    cursor = connect(server, "rates").cursor()
+    server.connect().cursor().execute("CREATE DATABASE rates")
+    cursor = server.connect("rates").cursor()
     cursor.execute("CREATE EXTENSION payguard")
     found, now = {}, None
     while now is None or now != value(cursor, "SELECT payguard.bucket_of(clock_timestamp())"):
