@@ -206,6 +206,8 @@ class Model:
                 self.s.setdefault(("approval", row.id), "open")
             elif self.s.get(("approval", row.id)) == "open":
                 del self.s[("approval", row.id)]        # nobody needs to decide any more
+            if before.txn not in (None, row.txn):
+                del self.s[("refund txn", row.channel, before.txn)]
             if row.key is not None:
                 self.s[("refund key", row.key)] = row.id
             if row.txn is not None:
