@@ -215,16 +215,20 @@ payguard_store_is_empty(const Table *table)
 	static const Table *empty_table = NULL;
 	static uint64 empty_at;
 	Relation relation;
-	bool empty;
+	Oid oid;
+	bool empty = true;
 
 	if (empty_table == table && empty_at == payguard_store_snapshot)
 		return true;
-	/* the lock keeps a VACUUM FULL from putting another file in its place */
-	relation = table_open(get_relname_relid(table->name,
-											get_namespace_oid(PAYGUARD_SCHEMA, false)),
-						  AccessShareLock);
-	empty = RelationGetNumberOfBlocks(relation) == 0;
-	table_close(relation, NoLock);
+	/* the scripts of an older version may not have made it */
+	oid = get_relname_relid(table->name, get_namespace_oid(PAYGUARD_SCHEMA, false));
+	if (OidIsValid(oid))
+	{
+		/* the lock keeps a VACUUM FULL from putting another file in its place */
+		relation = table_open(oid, AccessShareLock);
+		empty = RelationGetNumberOfBlocks(relation) == 0;
+		table_close(relation, NoLock);
+	}
 	if (empty)
 	{
 		empty_table = table;
