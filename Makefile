@@ -17,9 +17,9 @@ HDRS = $(wildcard src/*.h)
 SQL_PARTS = 00_schema 10_order 20_channel 30_payment 40_event 50_evidence 60_refund 62_approval 65_settlement 70_task 75_driver 76_counters 77_consumer 78_maintain 80_protect 83_guard 85_verify 90_access 95_private
 SQL_FILES = $(SQL_PARTS:%=src/sql/%.sql)
 # What was released, and what an update to this version does: doc/design.md, "Versions".
-DATA = $(filter-out src/sql/frozen/payguard--$(EXTVERSION).sql,$(wildcard src/sql/frozen/*.sql))
 UPDATES = $(patsubst src/sql/update/%.sql,payguard--%.sql,$(wildcard src/sql/update/*--$(EXTVERSION).sql))
 DATA_built = payguard--$(EXTVERSION).sql $(UPDATES)
+DATA = $(filter-out $(DATA_built:%=src/sql/frozen/%),$(wildcard src/sql/frozen/*.sql))
 EXTRA_CLEAN = payguard--*.sql META.json payguard-*.zip results regression.diffs regression.out output_iso test/output_iso tmp_check
 
 REGRESS_OPTS = --load-extension=payguard
