@@ -58,17 +58,25 @@ static int64 count_window(int max);
 	"payguard.first_id_at(clock_timestamp()"                                             \
 	" - (SELECT min(c.alert_after) FROM payguard.channels c))"
 
+/* Also what seems to be of the future, made while the clock was ahead: its time would never come. */
+#define IS_OLD(id)                                                                       \
+	"(" id " < " SHORTEST_PATIENCE                                                       \
+	" OR " id " > payguard.first_id_at(clock_timestamp() + interval '1 day'))"
+#define HAS_WAITED(row)                                                                  \
+	"(" row ".created_at + c.alert_after <= clock_timestamp()"                           \
+	" OR " row ".created_at > clock_timestamp() + interval '1 day')"
+
 static const Statement raise_payment = RAISE(
 	"payment_open_too_long", ", order_id, payment_id",
 	"p.payment_id::text, CASE p.status WHEN 'pending' THEN 'warning' ELSE 'critical' END,"
 	" jsonb_build_object('channel', p.channel, 'status', p.status, 'since', p.created_at),"
 	" p.order_id, p.payment_id",
 	"(SELECT DISTINCT t.payment_id FROM payguard.tasks t"
-	"  WHERE t.refund_id IS NULL AND t.payment_id < " SHORTEST_PATIENCE ") t"
+	"  WHERE t.refund_id IS NULL AND " IS_OLD("t.payment_id") ") t"
 	" JOIN payguard.payments p ON p.payment_id = t.payment_id"
 	" JOIN payguard.channels c ON c.name = p.channel"
 	" WHERE p.status = ANY " OPEN_PAYMENT
-	" AND p.created_at + c.alert_after <= clock_timestamp()"
+	" AND " HAS_WAITED("p")
 	" AND " NOT_YET("payment_open_too_long", "p.payment_id::text"));
 
 /* An attempt that was pending has become worse: whoever was told is told again. */
@@ -91,11 +99,11 @@ static const Statement raise_refund = RAISE(
 	" jsonb_build_object('channel', r.channel, 'status', r.status, 'since', r.created_at),"
 	" r.order_id, r.payment_id, r.refund_id",
 	"(SELECT DISTINCT t.refund_id FROM payguard.tasks t"
-	"  WHERE t.refund_id IS NOT NULL AND t.refund_id < " SHORTEST_PATIENCE ") t"
+	"  WHERE t.refund_id IS NOT NULL AND " IS_OLD("t.refund_id") ") t"
 	" JOIN payguard.refunds r ON r.refund_id = t.refund_id"
 	" JOIN payguard.channels c ON c.name = r.channel"
 	" WHERE r.status IN ('pending', 'unknown')"
-	" AND r.created_at + c.alert_after <= clock_timestamp()"
+	" AND " HAS_WAITED("r")
 	" AND " NOT_YET("refund_not_made", "r.refund_id::text"));
 
 static const Statement raise_dead_task =

@@ -29,6 +29,7 @@
 #define MAX_TRIES 10		/* of what certainly did not reach the channel */
 #define LOOK_AT_MOST 1000	/* tasks that a claim looks at together */
 #define EXPIRED_AT_ONCE 100 /* leases dealt with by one claim, at most */
+#define LONGEST_LEASE USECS_PER_DAY /* payguard_arg_lease() takes no more, also of a delay */
 #define EQ "OPERATOR(pg_catalog.=)"
 #define LE "OPERATOR(pg_catalog.<=)"
 
@@ -91,7 +92,29 @@ static const WalkQuery due_tasks = {
 	{TASK_F_KIND, TASK_F_CHANNEL},
 	TASK_F_DEAD_AT};
 
+/* Held for longer than a lease can last: the clock was ahead when they were taken. */
+static const RowQuery leases_of_future = {
+	"leased_until OPERATOR(pg_catalog.>) $1 ORDER BY leased_until DESC LIMIT $2",
+	{TIMESTAMPTZOID, INT8OID, InvalidOid}};
+
+/*
+ * The same of tasks. $1: as far as a delay can reach; beyond it, a channel's intervals and the
+ * quarter that back_off() adds.
+ */
+static const RowQuery tasks_of_future = {
+	"run_at OPERATOR(pg_catalog.>) $1 AND dead_at IS NULL"
+	" AND (run_at OPERATOR(pg_catalog.-) $1) OPERATOR(pg_catalog.>)"
+	" (1.25::pg_catalog.float8 OPERATOR(pg_catalog.*)"
+	" (SELECT pg_catalog.max(GREATEST(c.first_query_after, c.max_query_interval))"
+	" FROM ONLY payguard.channels c))"
+	" AND NOT EXISTS (SELECT FROM ONLY payguard.leases l WHERE l.order_id " EQ
+	" tasks.order_id) ORDER BY run_at DESC LIMIT $2",
+	{TIMESTAMPTZOID, INT8OID, InvalidOid}};
+
 static int expire_leases(TimestampTz now, int max);
+static bool end_lease(const Lease *like, TimestampTz now);
+static int end_future(TimestampTz now, int max);
+static bool bring_forward(const Task *like, TimestampTz now);
 static void lose(Order *order, const Task *task);
 static int lease_some(const Claim *claim, TimestampTz *run_at, int64 *task_id, Due **due);
 static int find_due(const Claim *claim, TimestampTz run_at, int64 task_id, Due **due);
@@ -553,16 +576,19 @@ PG_FUNCTION_INFO_V1(payguard_expire_leases);
 
 /*
  * expire_leases(max) → int: does what a claim does first, for when no worker comes: takes away
- * leases whose time is over, and returns how many. Errors: 22004, 22023.
+ * leases whose time is over, and returns how many. With them goes what waits for a time that only
+ * a wrong clock can have meant. Errors: 22004, 22023.
  */
 Datum
 payguard_expire_leases(PG_FUNCTION_ARGS)
 {
 	int max = payguard_arg_max(ARG(0), "max");
+	TimestampTz now = GetCurrentTimestamp();
 	int expired;
 
 	payguard_request_begin("expire_leases()");
-	expired = expire_leases(GetCurrentTimestamp(), max);
+	expired = expire_leases(now, max);
+	expired += end_future(now, max);
 	payguard_store_end(STORE_WRITE);
 	PG_RETURN_INT32(expired);
 }
@@ -590,27 +616,82 @@ expire_leases(TimestampTz now, int max)
 	leases_seen.until = n < max ? now : expired[n - 1].leased_until;
 
 	for (int i = 0; i < n; i++)
-	{
-		Order like = {.order_id = expired[i].order_id};
-		Task task_like = {.task_id = expired[i].task_id};
-		Order order;
-		Lease lease;
-		Task task;
-
-		if (!payguard_store_lock_free(&payguard_orders, ORDER_BY_ID, &like, &order))
-			continue;
-		payguard_store_refresh();
-		if (!payguard_store_lock(&payguard_leases, LEASE_OF_ORDER, &expired[i], &lease) ||
-			lease.leased_until > now)
-			continue;
-		if (payguard_store_lock(&payguard_tasks, TASK_BY_ID, &task_like, &task))
-			lose(&order, &task);
-		payguard_store_delete(&payguard_leases, &lease);
-		done++;
-	}
+		done += end_lease(&expired[i], now);
 	if (n > 0)
 		payguard_store_refresh();
 	return done;
+}
+
+/*
+ * end_lease takes one lease away; false: somebody is working on its order, or has dealt with it.
+ */
+static bool
+end_lease(const Lease *like, TimestampTz now)
+{
+	Order order_like = {.order_id = like->order_id};
+	Task task_like = {.task_id = like->task_id};
+	Order order;
+	Lease lease;
+	Task task;
+
+	if (!payguard_store_lock_free(&payguard_orders, ORDER_BY_ID, &order_like, &order))
+		return false;
+	payguard_store_refresh();
+	if (!payguard_store_lock(&payguard_leases, LEASE_OF_ORDER, like, &lease) ||
+		(lease.leased_until > now && lease.leased_until - now <= LONGEST_LEASE))
+		return false;
+	if (payguard_store_lock(&payguard_tasks, TASK_BY_ID, &task_like, &task))
+		lose(&order, &task);
+	payguard_store_delete(&payguard_leases, &lease);
+	return true;
+}
+
+/*
+ * end_future undoes what was put off while the clock was ahead, after it was set back: leases end
+ * as if their time were over, and tasks are due.
+ */
+static int
+end_future(TimestampTz now, int max)
+{
+	Datum values[2] = {TimestampTzGetDatum(now + LONGEST_LEASE), Int64GetDatum(max)};
+	Lease *leases;
+	Task *tasks;
+	int done = 0;
+	int n = payguard_store_list(&payguard_leases, &leases_of_future, values,
+								(void **) &leases);
+
+	for (int i = 0; i < n; i++)
+		done += end_lease(&leases[i], now);
+	if (n > 0)
+		payguard_store_refresh();
+	n = payguard_store_list(&payguard_tasks, &tasks_of_future, values, (void **) &tasks);
+	for (int i = 0; i < n; i++)
+		done += bring_forward(&tasks[i], now);
+	return done;
+}
+
+/*
+ * bring_forward makes one task due; false: somebody is working on its order, or has dealt with it.
+ */
+static bool
+bring_forward(const Task *like, TimestampTz now)
+{
+	Order order_like = {.order_id = like->order_id};
+	Lease lease_like = {.order_id = like->order_id};
+	Order order;
+	Lease lease;
+	Task task;
+
+	if (!payguard_store_lock_free(&payguard_orders, ORDER_BY_ID, &order_like, &order))
+		return false;
+	payguard_store_refresh();
+	if (payguard_store_find(&payguard_leases, LEASE_OF_ORDER, &lease_like, &lease) ||
+		!payguard_store_lock(&payguard_tasks, TASK_BY_ID, like, &task) ||
+		task.run_at != like->run_at)
+		return false;
+	task.run_at = now;
+	payguard_store_update(&payguard_tasks, FIELD(TASK_F_RUN_AT), &task);
+	return true;
 }
 
 /*
