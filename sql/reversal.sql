@@ -184,6 +184,15 @@ SELECT outcome FROM payguard.report_payment(:'payment_id', 'succeeded', 'txn-27'
 SELECT outcome FROM payguard.report_refund(:'refund_id', 'succeeded', 'back-27', 100, 'EUR');
 SELECT * FROM pg_temp.refund WHERE order_id = 'reversal-27';
 SELECT kind FROM payguard.alerts WHERE order_id = 'reversal-27' ORDER BY kind COLLATE "C";
+-- more went back than surplus money was, which turned out to be more itself: when it comes back all of it is owed
+SELECT pg_temp.pay('reversal-28') AS payment_id \gset
+SELECT outcome FROM payguard.report_payment(:'payment_id', 'failed');
+SELECT status FROM payguard.cancel_order('reversal-28');
+SELECT outcome FROM payguard.report_payment(:'payment_id', 'succeeded', 'txn-28');
+SELECT (payguard.report_refund(refund_id, 'succeeded', 'back-28', 150, 'EUR')).outcome FROM payguard.refunds WHERE order_id = 'reversal-28';
+SELECT outcome FROM payguard.report_payment(:'payment_id', 'succeeded', 'txn-28', 140, 'EUR');
+SELECT (payguard.report_refund(refund_id, 'failed')).outcome FROM payguard.refunds WHERE channel_refund_id = 'back-28';
+SELECT status, amount FROM payguard.refunds WHERE order_id = 'reversal-28' ORDER BY amount;
 SELECT * FROM payguard.verify();
 RESET SESSION AUTHORIZATION;
 DROP VIEW pg_temp.refund;

@@ -1103,6 +1103,9 @@ note_not_returned(Order *order, const Payment *payment, Refund *refund,
 	else
 		payguard_alert_refund("refund_failed", "critical", refund,
 							  report_details(report));
+	/* it may have covered money that was named later than the refund was opened */
+	if (payment->status == PAYMENT_SURPLUS)
+		payguard_refund_surplus(order, payment, REFUND_AWAITING_APPROVAL);
 }
 
 /*
