@@ -275,9 +275,12 @@ look_from(const char *filter, TimestampTz now, int64 *task_id)
 {
 	if (position.filter == NULL || strcmp(position.filter, filter) != 0)
 	{
+		char *kept = MemoryContextStrdup(TopMemoryContext, filter);
+
+		/* only now: for want of memory the copy may have failed */
 		if (position.filter)
 			pfree(position.filter);
-		position.filter = MemoryContextStrdup(TopMemoryContext, filter);
+		position.filter = kept;
 		position.look_again_at = DT_NOBEGIN;
 	}
 	if (now < position.look_again_at && position.run_at <= now &&
