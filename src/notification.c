@@ -11,9 +11,10 @@
 
 #include "access/htup_details.h"
 #include "catalog/pg_type.h"
+#include "common/cryptohash.h"
+#include "common/sha2.h"
 #include "funcapi.h"
 #include "utils/builtins.h"
-#include "utils/fmgrprotos.h"
 
 #include "payguard.h"
 
@@ -518,18 +519,25 @@ report_of(const Notification *notification, Report *report)
 }
 
 /*
- * hash_of returns the SHA-256 of a body, in hex: the id of a message that has none.
+ * hash_of returns the SHA-256 of a body, in hex: the id of a message that has none. Nothing but
+ * memory can be missing for it, which PostgreSQL's sha256() would call an internal error.
  */
 static text *
 hash_of(const bytea *body)
 {
-	bytea *hash =
-		DatumGetByteaPP(DirectFunctionCall1(sha256_bytea, PointerGetDatum(body)));
-	int length = VARSIZE_ANY_EXHDR(hash);
-	char *hex = palloc(2 * length + 1);
+	uint8 hash[PG_SHA256_DIGEST_LENGTH];
+	char hex[2 * PG_SHA256_DIGEST_LENGTH + 1];
+	pg_cryptohash_ctx *context = pg_cryptohash_create(PG_SHA256);
 
-	hex_encode(VARDATA_ANY(hash), length, hex);
-	hex[2 * length] = '\0';
+	if (context == NULL || pg_cryptohash_init(context) < 0 ||
+		pg_cryptohash_update(context, (const uint8 *) VARDATA_ANY(body),
+							 VARSIZE_ANY_EXHDR(body)) < 0 ||
+		pg_cryptohash_final(context, hash, sizeof(hash)) < 0)
+		ereport(ERROR, (errcode(ERRCODE_OUT_OF_MEMORY), errmsg("out of memory"),
+						errdetail("The SHA-256 of a message could not be made.")));
+	pg_cryptohash_free(context);
+	hex_encode((const char *) hash, sizeof(hash), hex);
+	hex[2 * PG_SHA256_DIGEST_LENGTH] = '\0';
 	return payguard_text(hex);
 }
 

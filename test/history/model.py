@@ -984,6 +984,8 @@ class Model:
         self.put(r, status="failed", returned=None, verified=False)
         self.end_task(r.id, "refund")
         applied.changed = True
+        if self.payment(r.payment).status == "surplus":
+            self.open_surplus_refund(r.payment, "awaiting_approval")
 
     def record_reversal(self, channel, reversal_id, txn, kind, amount, currency):
         p = self.payment(self.s.get(("txn", channel, txn)))
