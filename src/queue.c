@@ -256,7 +256,6 @@ find_due(const Claim *claim, TimestampTz run_at, int64 task_id, Due **due)
 	*due = palloc(sizeof(Due));
 	for (;;)
 	{
-<<<<<<< HEAD
 		Datum values[] = {TimestampTzGetDatum(run_at), Int64GetDatum(task_id),
 						  TimestampTzGetDatum(claim->now), Int64GetDatum(look_at),
 						  claim->among[0], claim->among[1]};
@@ -275,15 +274,6 @@ find_due(const Claim *claim, TimestampTz run_at, int64 task_id, Due **due)
 		task_id = tasks[seen - 1].task_id;
 		/* many are held: the first ones of the next look may be so, too */
 		look_at = Min(2 * look_at, LOOK_AT_MOST);
-=======
-		char *kept = MemoryContextStrdup(TopMemoryContext, filter);
-
-		/* only now: for want of memory the copy may have failed */
-		if (position.filter)
-			pfree(position.filter);
-		position.filter = kept;
-		position.look_again_at = DT_NOBEGIN;
->>>>>>> h46
 	}
 }
 
