@@ -14,7 +14,7 @@ MODULE_big = payguard
 OBJS = $(patsubst %.c,%.o,$(wildcard src/*.c))
 HDRS = $(wildcard src/*.h)
 # The parts of the install script, in their order.
-SQL_PARTS = 00_schema 10_order 20_channel 30_payment 40_event 50_evidence 60_refund 62_approval 65_settlement 70_task 75_driver 76_counters 77_consumer 78_maintain 80_protect 83_guard 85_verify 90_access
+SQL_PARTS = 00_schema 10_order 20_channel 30_payment 40_event 50_evidence 60_refund 62_approval 64_archive 65_settlement 70_task 75_driver 76_counters 77_consumer 78_maintain 80_protect 83_guard 85_verify 90_access
 SQL_FILES = $(SQL_PARTS:%=src/sql/%.sql)
 DATA_built = payguard--$(EXTVERSION).sql
 EXTRA_CLEAN = payguard--*.sql META.json payguard-*.zip results regression.diffs regression.out output_iso test/output_iso tmp_check

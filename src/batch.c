@@ -66,6 +66,8 @@ static const Statement known_txns = {
 	"SELECT a.txn FROM ROWS FROM (pg_catalog.unnest($2)) a (txn)"
 	" WHERE EXISTS (SELECT FROM ONLY payguard.payments p WHERE p.channel " EQ " $1"
 	" AND p.channel_txn_id " EQ " a.txn AND p.channel_txn_id IS NOT NULL OFFSET 0)"
+	" OR EXISTS (SELECT FROM ONLY payguard.archived_payments p WHERE p.channel " EQ " $1"
+	" AND p.channel_txn_id " EQ " a.txn AND p.channel_txn_id IS NOT NULL OFFSET 0)"
 	" OR EXISTS (SELECT FROM ONLY payguard.notifications m WHERE m.channel " EQ " $1"
 	" AND m.channel_txn_id " EQ " a.txn AND m.result " EQ " 'unmatched' OFFSET 0)",
 	{TEXTOID, TEXTARRAYOID, InvalidOid},

@@ -28,19 +28,19 @@ static const RowQuery unmatched_of_txn = {
 /* Those that would match by now, so that what never will does not hold up the others. */
 static const RowQuery matchable = {
 	"result OPERATOR(pg_catalog.=) 'unmatched' AND ("
-	"EXISTS (SELECT FROM payguard.refunds r"
+	"EXISTS (SELECT FROM payguard.every_refund r"
 	" WHERE r.refund_id OPERATOR(pg_catalog.=) notifications.refund_id) "
-	"OR refund_id IS NULL AND EXISTS (SELECT FROM payguard.payments p"
+	"OR refund_id IS NULL AND EXISTS (SELECT FROM payguard.every_payment p"
 	" WHERE p.payment_id OPERATOR(pg_catalog.=) notifications.payment_id) "
 	"OR refund_id IS NULL AND payment_id IS NULL AND order_id IS NULL"
-	" AND EXISTS (SELECT FROM payguard.payments p"
+	" AND EXISTS (SELECT FROM payguard.every_payment p"
 	" WHERE p.channel OPERATOR(pg_catalog.=) notifications.channel"
 	" AND p.channel_txn_id OPERATOR(pg_catalog.=) notifications.channel_txn_id"
 	" AND (p.status OPERATOR(pg_catalog.=) ANY ('{succeeded,surplus}')"
 	" OR p.failure_code OPERATOR(pg_catalog.=) 'same_charge'"
 	" OR notifications.reversal_kind IS NULL)) "
 	"OR refund_id IS NULL AND payment_id IS NULL"
-	" AND EXISTS (SELECT FROM payguard.orders o"
+	" AND EXISTS (SELECT FROM payguard.every_order o"
 	" WHERE o.order_id OPERATOR(pg_catalog.=) notifications.order_id)"
 	" AND EXISTS (SELECT FROM payguard.channels c"
 	" WHERE c.name OPERATOR(pg_catalog.=) notifications.channel)) "
@@ -337,7 +337,7 @@ try_again(Notification *notification, bool wait, Applied *applied)
 	else
 		return false;
 	if (wait ? !payguard_order_lock(like.order_id, &order)
-			 : !payguard_store_lock_free(&payguard_orders, ORDER_BY_ID, &like, &order))
+			 : !payguard_order_lock_free(like.order_id, &order))
 		return false;
 	payguard_store_refresh();
 	if (!payguard_store_lock(&payguard_notifications, NOTIFICATION_BY_EVENT, notification,

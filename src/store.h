@@ -54,6 +54,7 @@ typedef struct Key
 {
 	int8 fields[MAX_KEY_FIELDS]; /* indexes into Table.fields, ended by -1 */
 	const char *condition;		 /* the unique index's WHERE, or NULL */
+	bool archived; /* what the table does not have is looked for in its archive */
 } Key;
 
 typedef struct Table
@@ -64,6 +65,7 @@ typedef struct Table
 	int nfields;
 	const Key *keys; /* keys[0] is the primary key */
 	int nkeys;
+	const struct Table *archive; /* of the same columns and keys, or NULL */
 } Table;
 
 /* A query for several rows; a constant, whose address names the saved plan. */

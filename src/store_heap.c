@@ -105,7 +105,7 @@ typedef struct Access
 
 int payguard_store_setting = STORE_AUTO;
 
-static HeapTable known_tables[3];
+static HeapTable known_tables[5];
 /* How often anything has been invalidated that a HeapTable knows. */
 static uint64 changes = 1;
 
@@ -284,7 +284,8 @@ serves(const Table *table)
 {
 	return payguard_store_setting != STORE_SPI &&
 		   (table == &payguard_orders || table == &payguard_payments ||
-			table == &payguard_events) &&
+			table == &payguard_events || table == &payguard_archived_orders ||
+			table == &payguard_archived_payments) &&
 		   superuser();
 }
 
@@ -343,6 +344,8 @@ entry_of(const Table *table)
 		CacheRegisterSyscacheCallback(NAMESPACEOID, forget_names, (Datum) 0);
 		known_tables[1].table = &payguard_payments;
 		known_tables[2].table = &payguard_events;
+		known_tables[3].table = &payguard_archived_orders;
+		known_tables[4].table = &payguard_archived_payments;
 		known_tables[0].table = &payguard_orders;
 	}
 	while (known->table != table)

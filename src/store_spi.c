@@ -92,6 +92,7 @@ static void wait_for_standby(XLogRecPtr lsn);
 static bool standby_has(XLogRecPtr lsn);
 static int list_rows(const Table *table, Operation operation, const RowQuery *query,
 					 Datum *values, void **rows);
+static bool find_row(const Table *table, int key, const void *like, void *row);
 static bool select_row(const Table *table, Operation operation, int key, const void *like,
 					   void *row);
 static void read_row(const Table *table, HeapTuple tuple, TupleDesc desc, void *row);
@@ -172,10 +173,24 @@ payguard_store_end(StoreMode mode)
 
 /*
  * payguard_store_find reads the row whose key (an index into table->keys) is the one in
- * `like`, without a lock; false where there is none.
+ * `like`, without a lock; false where there is none. An id, key or transaction that the table
+ * does not have may be in its archive: one snapshot sees it in one of the two.
  */
 bool
 payguard_store_find(const Table *table, int key, const void *like, void *row)
+{
+	if (find_row(table, key, like, row))
+		return true;
+	if (table->archive == NULL || !table->keys[key].archived ||
+		payguard_store_is_empty(table->archive) || !find_row(table->archive, key, like, row))
+		return false;
+	/* it stands in another table than its lock is looked for in */
+	ItemPointerSetInvalid(&((RowHeader *) row)->tid);
+	return true;
+}
+
+static bool
+find_row(const Table *table, int key, const void *like, void *row)
 {
 	bool found;
 
