@@ -245,6 +245,30 @@ SELECT pg_temp.answer(format('SELECT outcome FROM payguard.retry_refund(%L, %L)'
 SET SESSION AUTHORIZATION regress_decider;
 SELECT outcome FROM payguard.retry_refund(:'refund', 'once more');
 RESET SESSION AUTHORIZATION;
+-- surplus money turns out to be more than was taken for granted: from the policy's amount on, its
+-- refund waits, and an approval of another amount does not count any more
+SELECT id, (payguard.create_order(id, amount, 'XXX')).version FROM (VALUES ('approvals-17', 4000), ('approvals-18', 4000), ('approvals-19', 6000)) v (id, amount);
+SELECT count(payguard.set_policy('XXX', 5000));
+SELECT id, payment_id IS NOT NULL AS started FROM unnest('{approvals-17,approvals-18,approvals-19}'::text[]) id, payguard.start_payment(id, id, 'approvals');
+SELECT (payguard.report_payment(payment_id, 'failed')).outcome, (payguard.cancel_order(order_id)).status FROM payguard.payments WHERE order_id IN ('approvals-17', 'approvals-18', 'approvals-19');
+SELECT count(payguard.set_policy('XXX', 5000, approve_refund := true));
+SELECT (payguard.report_payment(payment_id, 'succeeded', order_id)).outcome FROM payguard.payments WHERE order_id IN ('approvals-17', 'approvals-18', 'approvals-19');
+SELECT pg_temp.state_of(id) FROM unnest('{approvals-17,approvals-18,approvals-19}'::text[]) id;
+SELECT (payguard.report_payment(payment_id, 'succeeded', order_id, 4999, 'XXX')).outcome FROM payguard.payments WHERE order_id = 'approvals-18';
+SELECT pg_temp.state_of('approvals-18'), pg_temp.approvals_of('approvals-18'); -- below it
+SELECT (payguard.report_payment(payment_id, 'succeeded', order_id, 5000, 'XXX')).outcome FROM payguard.payments WHERE order_id = 'approvals-17';
+SELECT pg_temp.state_of('approvals-17'), pg_temp.approvals_of('approvals-17');
+SELECT count(*) AS nobody_sends_it FROM payguard.tasks WHERE order_id = 'approvals-17';
+SELECT refund_id AS refund_17 FROM payguard.refunds WHERE order_id = 'approvals-17' \gset
+SELECT refund_id AS refund_19 FROM payguard.refunds WHERE order_id = 'approvals-19' \gset
+SET SESSION AUTHORIZATION regress_decider;
+SELECT outcome FROM payguard.approve_refund(:'refund_17', 'fine');
+SELECT outcome FROM payguard.approve_refund(:'refund_19', 'fine');
+RESET SESSION AUTHORIZATION;
+SELECT pg_temp.state_of('approvals-17'), pg_temp.approvals_of('approvals-17');
+SELECT (payguard.report_payment(payment_id, 'succeeded', order_id, 6001, 'XXX')).outcome FROM payguard.payments WHERE order_id = 'approvals-19';
+SELECT pg_temp.state_of('approvals-19'), pg_temp.approvals_of('approvals-19');
+SELECT order_id, kind FROM payguard.tasks WHERE order_id IN ('approvals-17', 'approvals-19');
 -- what verify() says of an approval that was decided by who asked, and of a refund that nobody was asked about
 BEGIN;
 INSERT INTO payguard.approvals (subject, order_id, amount, currency, status, requested_by, requested_at, decided_by, decided_at)

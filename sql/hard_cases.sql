@@ -11,8 +11,8 @@ END
 $$;
 CREATE FUNCTION pg_temp.payments(o text) RETURNS TABLE (status text, txn text, received bigint, code text, refunds text) LANGUAGE sql AS $$
   SELECT p.status, p.channel_txn_id, p.received_amount, p.failure_code,
-         (SELECT string_agg(r.status || ' ' || r.amount, ', ' ORDER BY r.refund_id) FROM payguard.refunds r WHERE r.payment_id = p.payment_id)
-  FROM payguard.payments p WHERE p.order_id = o ORDER BY p.payment_id
+         (SELECT string_agg(r.status || ' ' || r.amount, ', ' ORDER BY r.created_at, r.refund_id) FROM payguard.refunds r WHERE r.payment_id = p.payment_id)
+  FROM payguard.payments p WHERE p.order_id = o ORDER BY p.created_at, p.payment_id
 $$;
 -- a second name that was dismissed is charged under one more transaction: a further charge
 SELECT pg_temp.attempt('hard-1') AS p \gset

@@ -57,7 +57,7 @@ BEGIN
   FOR o IN SELECT order_id AS id, right(order_id, 3)::int AS i FROM payguard.orders
            WHERE order_id LIKE 'batch-' || side || '-' || seed || '-%' ORDER BY 1 LOOP
     pick := pg_temp.pick(concat(seed, round, o.i, 'happen'), 'cancel', 'close', 'other', 'fail', 'refund', 'refund', 'report', 'record', 'retry', 'other', 'other', 'other', '', '', '', '', '', '', '', '', '', '', '');
-    SELECT payment_id INTO this FROM payguard.payments WHERE order_id = o.id ORDER BY payment_id DESC LIMIT 1;
+    SELECT payment_id INTO this FROM payguard.payments WHERE order_id = o.id ORDER BY created_at DESC, payment_id DESC LIMIT 1;
     INSERT INTO game VALUES (seed, round, side, o.i, pick, CASE pick
       WHEN 'cancel' THEN pg_temp.try('SELECT status FROM payguard.cancel_order($1)', o.id)
       WHEN 'close' THEN pg_temp.try('SELECT outcome FROM payguard.close_payment($1::uuid)', this::text)
@@ -129,8 +129,8 @@ $$;
 -- rows(side): all rows of a side, without ids, times and the side's name. Of when a task is due, how many hours it waits: by powers of two.
 CREATE FUNCTION pg_temp.rows(side text) RETURNS TABLE (source text, row_ text) LANGUAGE sql AS $$
   WITH o AS (SELECT * FROM payguard.orders WHERE order_id LIKE 'batch-' || side || '-%'),
-  p AS (SELECT p.*, p.order_id || ' ' || row_number() OVER (PARTITION BY p.order_id ORDER BY p.payment_id) AS name FROM payguard.payments p JOIN o ON o.order_id = p.order_id),
-  r AS (SELECT r.*, p.name || ' ' || row_number() OVER (PARTITION BY r.payment_id ORDER BY r.refund_id) AS refund_name FROM payguard.refunds r JOIN p ON p.payment_id = r.payment_id),
+  p AS (SELECT p.*, p.order_id || ' ' || row_number() OVER (PARTITION BY p.order_id ORDER BY p.created_at, p.payment_id) AS name FROM payguard.payments p JOIN o ON o.order_id = p.order_id),
+  r AS (SELECT r.*, p.name || ' ' || row_number() OVER (PARTITION BY r.payment_id ORDER BY r.created_at, r.refund_id) AS refund_name FROM payguard.refunds r JOIN p ON p.payment_id = r.payment_id),
   all_rows AS (
     SELECT 'orders' AS source, concat_ws('|', o.order_id, o.status, o.closing_as, o.version, p.name, o.refunded_amount) AS row_ FROM o LEFT JOIN p ON p.payment_id = o.payment_id
     UNION ALL SELECT 'payments', concat_ws('|', name, idempotency_key, amount, currency, received_amount, received_currency, amount_verified, status, channel_txn_id, failure_code,

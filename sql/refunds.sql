@@ -102,6 +102,7 @@ SELECT id, pg_temp.all_of(id), pg_temp.balance(id) FROM unnest('{back-5,back-9}'
 -- a refund of ours is under way, and the customer's bank takes the money too
 SELECT pg_temp.make('back-10', 'succeeded', txn := 'back-10') IS NOT NULL AS made;
 SELECT outcome FROM payguard.refund_order('back-10', 'back-10/a', 700, 'goods returned');
+SELECT outcome FROM payguard.report_refund(pg_temp.refund('back-10/a'), 'pending');
 SELECT outcome, amount FROM payguard.record_reversal('card', 'rev-10', 'back-10', 'chargeback', 1000, 'EUR');
 SELECT pg_temp.refund_says(pg_temp.refund('back-10/a'), 'succeeded', 'r10');
 SELECT pg_temp.all_of('back-10'), pg_temp.balance('back-10');

@@ -39,11 +39,28 @@ SELECT outcome, payment_status FROM payguard.report_payment(:'payment_id', 'pend
 SELECT pg_temp.pay('reversal-4') AS payment_id \gset
 SELECT outcome FROM payguard.report_payment(:'payment_id', 'succeeded', 'txn-4', 100, 'EUR');
 SELECT outcome, refund_id FROM payguard.refund_order('reversal-4', 'reversal-4-r', reason := 'sent back') \gset
+SELECT outcome FROM payguard.report_refund(:'refund_id', 'pending');
 SELECT outcome FROM payguard.record_reversal('reversal', 'back-4', 'txn-4', 'chargeback', 100, 'EUR');
 SELECT * FROM pg_temp.refund WHERE order_id = 'reversal-4';
 SELECT outcome FROM payguard.report_refund(:'refund_id', 'failed');
 SELECT pg_temp.answer(format('SELECT payguard.retry_refund(%L, ''again'')', :'refund_id')); -- fails
 SELECT * FROM pg_temp.refund WHERE order_id = 'reversal-4';
+-- the same before anybody has begun the refund: a person decides whether it is still made
+SELECT pg_temp.pay('reversal-20') AS payment_id \gset
+SELECT outcome FROM payguard.report_payment(:'payment_id', 'succeeded', 'txn-20', 100, 'EUR');
+SELECT outcome FROM payguard.refund_order('reversal-20', 'reversal-20-a', 30, 'sent back');
+SELECT outcome FROM payguard.refund_order('reversal-20', 'reversal-20-b', 30, 'sent back');
+SELECT (payguard.report_refund(refund_id, 'pending')).outcome FROM payguard.refunds WHERE idempotency_key = 'reversal-20-a';
+SELECT outcome FROM payguard.record_reversal('reversal', 'back-20', 'txn-20', 'chargeback', 40, 'EUR');
+SELECT status, idempotency_key FROM payguard.refunds WHERE order_id = 'reversal-20' ORDER BY idempotency_key COLLATE "C"; -- there is room for all
+SELECT outcome FROM payguard.record_reversal('reversal', 'back-20b', 'txn-20', 'chargeback', 60, 'EUR');
+SELECT * FROM pg_temp.refund WHERE order_id = 'reversal-20' ORDER BY origin, amount, status;
+SELECT kind FROM payguard.tasks WHERE order_id = 'reversal-20';
+SELECT status, amount FROM payguard.approvals WHERE order_id = 'reversal-20';
+SELECT severity, kind FROM payguard.alerts WHERE order_id = 'reversal-20' AND resolved_at IS NULL ORDER BY kind COLLATE "C";
+SELECT (payguard.waive_refund(refund_id, 'their bank has given it back')).outcome FROM payguard.refunds WHERE idempotency_key = 'reversal-20-b';
+SELECT * FROM pg_temp.refund WHERE order_id = 'reversal-20' ORDER BY origin, amount, status;
+SELECT status FROM payguard.approvals WHERE order_id = 'reversal-20';
 -- a second name of a charge is dismissed; its reversal takes the charge back
 SELECT pg_temp.pay('reversal-5') AS payment_id \gset
 SELECT outcome FROM payguard.report_payment(:'payment_id', 'succeeded', 'txn-5', 100, 'EUR');
@@ -106,6 +123,15 @@ SELECT result FROM payguard.record_notification('reversal', 'twelve', payment_id
 -- money under a transaction of another order's payment: who that is, is not told
 SELECT pg_temp.pay('reversal-13') AS payment_id \gset
 SELECT outcome, order_id, payment_id, order_status FROM payguard.record_payment('reversal-13', 'reversal', 'txn-12', 100, 'EUR');
+-- less was received than is on its way back: the balance says so as soon as the refund has failed
+SELECT pg_temp.pay('reversal-21') AS payment_id \gset
+SELECT outcome FROM payguard.report_payment(:'payment_id', 'succeeded', 'txn-21');
+SELECT outcome, refund_id FROM payguard.refund_order('reversal-21', 'reversal-21', reason := 'sent back') \gset
+SELECT outcome FROM payguard.report_refund(:'refund_id', 'pending');
+SELECT outcome FROM payguard.report_payment(:'payment_id', 'succeeded', 'txn-21', 60, 'EUR');
+SELECT * FROM pg_temp.refund WHERE order_id = 'reversal-21';
+SELECT outcome FROM payguard.report_refund(:'refund_id', 'failed');
+SELECT * FROM pg_temp.refund WHERE order_id = 'reversal-21';
 SELECT * FROM payguard.verify();
 RESET SESSION AUTHORIZATION;
 DROP VIEW pg_temp.refund;

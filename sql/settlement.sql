@@ -102,6 +102,35 @@ SELECT kind, order_id, payment_id IS NOT NULL AS payment, actor, details - 'aler
 -- resolved findings are not found again
 SET SESSION AUTHORIZATION regress_clerk;
 SELECT finding, details FROM payguard.reconcile('statement', '2026-01-10', '2026-01-12');
+-- what is gone is closed by the next run, whatever its period; what comes back is found anew
+INSERT INTO payguard.settlement_lines (channel, channel_txn_id, order_id, amount, currency, channel_time) VALUES ('statement', 'T-gone-1', 'settle-nobody', 70, 'EUR', '2026-02-10 12:00+00');
+SELECT count(*) FROM payguard.reconcile('statement', '2026-02-10', '2026-02-12') WHERE is_new;
+SET SESSION AUTHORIZATION regress_gateway;
+SELECT status FROM payguard.create_order('settle-nobody', 70, 'EUR');
+SELECT outcome FROM payguard.start_payment('settle-nobody', 'settle-nobody', 'statement');
+SET SESSION AUTHORIZATION regress_clerk;
+SELECT finding, is_new FROM payguard.reconcile('statement', '2026-02-10', '2026-02-12');
+SET SESSION AUTHORIZATION regress_gateway;
+SELECT outcome FROM payguard.report_payment(pg_temp.id('nobody'), 'succeeded', 'T-gone-1', 60, 'EUR', channel_time := '2026-02-10 12:00+00');
+SET SESSION AUTHORIZATION regress_clerk;
+SELECT finding, is_new FROM payguard.reconcile('statement', '2026-03-10', '2026-03-12');
+SELECT finding, is_new FROM payguard.reconcile('statement', '2026-03-10', '2026-03-12');
+SELECT pg_temp.resolve('amount_mismatch', 'T-gone-1', 'waive');
+SELECT outcome FROM payguard.refund_order('settle-early', 'settle-back/again', 10, 'returned');
+RESET SESSION AUTHORIZATION;
+SELECT pg_temp.refund('again') AS refund_id \gset
+SET SESSION AUTHORIZATION regress_clerk;
+INSERT INTO payguard.settlement_lines (channel, kind, channel_status, channel_refund_id, refund_id, amount, currency, channel_time) VALUES ('statement', 'refund', 'failed', 'R-again', :'refund_id', 10, 'EUR', '2026-02-10 12:00+00');
+SELECT finding, is_new FROM payguard.reconcile('statement', '2026-03-10', '2026-03-12');
+SET SESSION AUTHORIZATION regress_gateway;
+SELECT outcome FROM payguard.report_refund(:'refund_id', 'failed');
+SET SESSION AUTHORIZATION regress_clerk;
+SELECT finding, is_new FROM payguard.reconcile('statement', '2026-03-10', '2026-03-12');
+SELECT outcome FROM payguard.retry_refund(:'refund_id', 'the account is open again');
+SELECT finding, is_new FROM payguard.reconcile('statement', '2026-03-10', '2026-03-12');
+SELECT pg_temp.resolve('refund_mismatch', 'R-again', 'waive');
+SELECT finding, is_new FROM payguard.reconcile('statement', '2026-03-10', '2026-03-12');
+SELECT kind, coalesce(details ->> 'channel_refund_id', details ->> 'channel_txn_id') AS id, resolved_by, note FROM payguard.alerts WHERE coalesce(details ->> 'channel_refund_id', details ->> 'channel_txn_id') IN ('T-gone-1', 'R-again') AND kind LIKE 'settlement%' ORDER BY alert_id;
 -- where a policy asks, a second person accepts, too
 SELECT min_amount FROM payguard.set_policy('EUR', 1000, approve_payment := true);
 INSERT INTO payguard.settlement_lines (channel, channel_txn_id, order_id, amount, currency, channel_time) VALUES

@@ -7,7 +7,6 @@
 
 #include "payguard.h"
 
-static void resolve(Alert *alert, text *note);
 static void lock_alert(Datum alert_id, bool isnull, Alert *alert);
 
 /*
@@ -105,14 +104,17 @@ payguard_alert_resolve(const char *kind, const text *cause, text *note)
 	Alert alert;
 
 	if (payguard_store_lock(&payguard_alerts, ALERT_OPEN, &like, &alert))
-		resolve(&alert, note);
+		payguard_alert_end(&alert, payguard_actor(), note);
 }
 
-static void
-resolve(Alert *alert, text *note)
+/*
+ * payguard_alert_end notes that an alert, which is locked and open, is resolved, by whom and why.
+ */
+void
+payguard_alert_end(Alert *alert, text *by, text *note)
 {
 	alert->resolved_at = GetCurrentTimestamp();
-	alert->resolved_by = payguard_actor();
+	alert->resolved_by = by;
 	alert->note = note;
 	payguard_store_update(&payguard_alerts,
 						  FIELD(ALERT_F_RESOLVED_AT) | FIELD(ALERT_F_RESOLVED_BY) |
@@ -164,7 +166,10 @@ payguard_resolve_alert(PG_FUNCTION_ARGS)
 	payguard_request_begin("resolve_alert()");
 	lock_alert(ARG(0), &alert);
 	if (alert.resolved_at == NO_TIME)
-		resolve(&alert, note);
+	{
+		payguard_approval_end(NULL, NULL, alert.alert_id);
+		payguard_alert_end(&alert, payguard_actor(), note);
+	}
 	payguard_store_end(STORE_WRITE);
 	return payguard_row_result(fcinfo, &payguard_alerts, &alert);
 }

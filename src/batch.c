@@ -62,17 +62,19 @@ static const RowQuery tasks_of_payments = {
 	"payment_id " EQ " ANY ($1) AND refund_id IS NULL ORDER BY payment_id",
 	{UUIDARRAYOID, InvalidOid}};
 /* OFFSET 0 keeps each look-up one by the whole key, whatever the planner thinks of the tables. */
-static const Statement known_txns = {
-	"SELECT a.txn FROM ROWS FROM (pg_catalog.unnest($2)) a (txn)"
-	" WHERE EXISTS (SELECT FROM ONLY payguard.payments p WHERE p.channel " EQ " $1"
-	" AND p.channel_txn_id " EQ " a.txn AND p.channel_txn_id IS NOT NULL OFFSET 0)"
-	" OR EXISTS (SELECT FROM ONLY payguard.archived_payments p WHERE p.channel " EQ " $1"
-	" AND p.channel_txn_id " EQ " a.txn AND p.channel_txn_id IS NOT NULL OFFSET 0)"
-	" OR EXISTS (SELECT FROM ONLY payguard.notifications m WHERE m.channel " EQ " $1"
-	" AND m.channel_txn_id " EQ " a.txn AND m.result " EQ " 'unmatched' OFFSET 0)",
-	{TEXTOID, TEXTARRAYOID, InvalidOid},
-	NULL,
-	CMD_UNKNOWN};
+#define HAS_TXN(table, also)                                                             \
+	"EXISTS (SELECT FROM ONLY payguard." table " p WHERE p.channel " EQ " $1"            \
+	" AND p.channel_txn_id " EQ " a.txn AND " also " OFFSET 0)"
+#define KNOWN_TXNS(or_archived)                                                          \
+	{                                                                                    \
+		"SELECT a.txn FROM ROWS FROM (pg_catalog.unnest($2)) a (txn)"                    \
+		" WHERE " HAS_TXN("payments", "p.channel_txn_id IS NOT NULL")                    \
+		" OR " HAS_TXN("notifications", "p.result " EQ " 'unmatched'") or_archived,      \
+			{TEXTOID, TEXTARRAYOID, InvalidOid}, NULL, CMD_UNKNOWN                       \
+	}
+static const Statement known_txns = KNOWN_TXNS("");
+static const Statement known_or_archived_txns =
+	KNOWN_TXNS(" OR " HAS_TXN("archived_payments", "p.channel_txn_id IS NOT NULL"));
 
 static const Statement put_off = {
 	"UPDATE ONLY payguard.tasks t SET run_at = a.run_at, dead_at = NULL"
@@ -384,7 +386,10 @@ read_txns_of(Batch *batch, const Channel *channel)
 	if (ntxns == 0)
 		return;
 	values[1] = array_of(txns, ntxns, TEXTOID);
-	nknown = payguard_store_execute(&known_txns, values, NULL);
+	nknown = payguard_store_execute(payguard_store_is_empty(&payguard_archived_payments)
+										? &known_txns
+										: &known_or_archived_txns,
+									values, NULL);
 	for (int k = 0; k < nknown; k++)
 	{
 		bool isnull;

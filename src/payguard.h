@@ -833,6 +833,7 @@ extern void payguard_alert_refund(const char *kind, const char *severity,
 extern void payguard_alert_task(const char *kind, const char *severity, const Task *task,
 								Jsonb *details);
 extern void payguard_alert_resolve(const char *kind, const text *cause, text *note);
+extern void payguard_alert_end(Alert *alert, text *by, text *note);
 
 extern void payguard_alert_order(const char *kind, const char *severity,
 								 const Order *order, Jsonb *details);

@@ -37,13 +37,14 @@ static bool replay_refund(const RefundCall *call, const Payment *payment,
 static Datum request_refund(FunctionCallInfo fcinfo, const RefundCall *call, Order *order,
 							Payment *payment);
 static void lock_balance(const Payment *payment, RefundBalance *balance);
-static void store_balance(RefundBalance *balance);
-static void fit_excess(RefundBalance *balance);
+static void store_balance(const Payment *payment, RefundBalance *balance);
+static void fit_received(const Payment *payment, RefundBalance *balance);
 static void check_ceiling(const RefundBalance *balance, const Payment *payment,
 						  int64 amount);
 static void refund_change(Refund *refund, RefundStatus to, FieldSet also, Jsonb *details);
 static void insert_refund(Order *order, const Payment *payment, Refund *refund);
 static bool needs_approval(const Payment *payment, const Refund *refund);
+static bool policy_asks(const Refund *refund, int64 going_back);
 static void count_returned(Order *order, const Payment *payment, const Refund *refund,
 						   RefundBalance *balance, int64 amount);
 static int64 add(int64 a, int64 b);
@@ -52,7 +53,8 @@ static void uncount_returned(Order *order, const Payment *payment, const Refund 
 static void change_order_refunded(Order *order, const Payment *payment, int64 by);
 static bool counts_for_order(const Order *order, const Payment *payment,
 							 const Refund *refund);
-static void follow_approval(const Refund *refund, bool other_amount);
+static void follow_approval(const Refund *refund, RefundStatus from, bool other_amount);
+static void hold_unbegun(const Payment *payment);
 static void waive(const Payment *payment, Refund *refund, text *note);
 static void go_on(Order *order, const Payment *payment, Refund *refund, text *note);
 static Datum decide_refund(FunctionCallInfo fcinfo, bool approve, const char *function);
@@ -126,12 +128,7 @@ payguard_refund_correct_received(Order *order, const Payment *payment)
 
 	if (payguard_store_lock(&payguard_refund_balances, BALANCE_BY_PAYMENT, &like,
 							&balance))
-	{
-		/* what is on its way back cannot be taken off again: the alert tells the operator */
-		balance.received =
-			Max(payment->received_amount, balance.refunding + balance.refunded);
-		store_balance(&balance);
-	}
+		store_balance(payment, &balance);
 	if (payment->status == PAYMENT_SURPLUS)
 	{
 		correct_unbegun(payment);
@@ -155,17 +152,27 @@ correct_unbegun(const Payment *payment)
 	int n = payguard_store_list(&payguard_refunds, &refunds_of_payment, &id,
 								(void **) &refunds);
 	Refund *refund = n == 1 ? &refunds[0] : NULL;
+	RefundStatus to;
+	Approval approval;
 
 	if (refund == NULL || !payguard_text_is(refund->origin, "surplus") ||
 		!is_reserved(refund->status) || has_begun(refund) || payment->received_amount == 0)
 		return;
 	lock_balance(payment, &balance);
 	balance.refunding += payment->received_amount - refund->amount;
-	balance.received = payment->received_amount;
-	store_balance(&balance);
+	store_balance(payment, &balance);
 	refund->amount = payment->received_amount;
 	refund->currency = payment->received_currency;
-	refund_change(refund, refund->status,
+	/* whoever approved it has approved another amount */
+	to = refund->status;
+	if (to == REFUND_PENDING &&
+		(payguard_approval_of_refund(refund, &approval) ||
+		 policy_asks(refund, add(balance.refunding, balance.refunded))))
+	{
+		to = REFUND_AWAITING_APPROVAL;
+		end_tasks(refund);
+	}
+	refund_change(refund, to,
 				  FIELD(REFUND_F_AMOUNT) | FIELD(REFUND_F_CURRENCY),
 				  payguard_json("amount", 'i', refund->amount, "currency", 't',
 								refund->currency, NULL));
@@ -211,7 +218,7 @@ payguard_refund_waive_unbegun(const Payment *payment, const text *note)
 		if (is_reserved(refunds[i].status))
 		{
 			balance.refunding -= refunds[i].amount;
-			store_balance(&balance);
+			store_balance(payment, &balance);
 			refunds[i].completed_at = GetCurrentTimestamp();
 			refund_change(&refunds[i], REFUND_WAIVED, FIELD(REFUND_F_COMPLETED_AT),
 						  payguard_json("note", 't', note, NULL));
@@ -461,15 +468,13 @@ lock_balance(const Payment *payment, RefundBalance *balance)
 		!payguard_store_lock(&payguard_refund_balances, BALANCE_BY_PAYMENT, balance,
 							 balance))
 		payguard_store_suppressed(&payguard_refund_balances);
-	balance->received =
-		Max(payment->received_amount, balance->refunding + balance->refunded);
-	fit_excess(balance);
+	fit_received(payment, balance);
 }
 
 static void
-store_balance(RefundBalance *balance)
+store_balance(const Payment *payment, RefundBalance *balance)
 {
-	fit_excess(balance);
+	fit_received(payment, balance);
 	payguard_store_update(&payguard_refund_balances,
 						  FIELD(BALANCE_F_RECEIVED) | FIELD(BALANCE_F_REFUNDING) |
 							  FIELD(BALANCE_F_REFUNDED) | FIELD(BALANCE_F_EXCESS),
@@ -477,15 +482,19 @@ store_balance(RefundBalance *balance)
 }
 
 /*
- * fit_excess counts as refunded what went back beyond the rest, as soon as there is room for
- * it: what is back cannot be refunded once more.
+ * fit_received follows a correction of what was received: what is on its way back cannot be taken
+ * off again (the alert tells the operator). What went back beyond the rest counts as refunded as
+ * soon as there is room for it: what is back cannot be refunded once more.
  */
 static void
-fit_excess(RefundBalance *balance)
+fit_received(const Payment *payment, RefundBalance *balance)
 {
-	int64 room = balance->received - balance->refunding - balance->refunded;
-	int64 fits = Min(balance->excess, Max(room, 0));
+	int64 fits;
 
+	balance->received =
+		Max(payment->received_amount, balance->refunding + balance->refunded);
+	fits = Min(balance->excess,
+			   balance->received - balance->refunding - balance->refunded);
 	balance->refunded += fits;
 	balance->excess -= fits;
 }
@@ -553,7 +562,7 @@ insert_refund(Order *order, const Payment *payment, Refund *refund)
 	else
 	{
 		balance.refunding += refund->amount;
-		store_balance(&balance);
+		store_balance(payment, &balance);
 	}
 	if (refund->status == REFUND_PENDING)
 		schedule(refund, "refund");
@@ -562,30 +571,41 @@ insert_refund(Order *order, const Payment *payment, Refund *refund)
 }
 
 /*
- * needs_approval tells whether a policy asks for a second person. What else of the payment goes
- * back is counted in: a large refund does not get by in small parts.
+ * needs_approval tells whether a policy asks for a second person before a refund that is not
+ * counted in the balance. What else of the payment goes back is counted in: a large refund does
+ * not get by in small parts.
  */
 static bool
 needs_approval(const Payment *payment, const Refund *refund)
 {
-	const text *currency =
-		refund->currency ? refund->currency
-						 : payment->received_currency ? payment->received_currency
-													  : payment->currency;
+	Refund asked = *refund;
 	RefundBalance balance;
-	Asked asked;
 
 	if (payguard_store_is_empty(&payguard_policies))
 		return false;
+	if (asked.currency == NULL)
+		asked.currency = payment->received_currency ? payment->received_currency
+													: payment->currency;
 	lock_balance(payment, &balance);
-	return payguard_policy_asks(
-			   currency, add(add(balance.refunding, balance.refunded), refund->amount),
-			   &asked) &&
+	return policy_asks(&asked,
+					   add(add(balance.refunding, balance.refunded), asked.amount));
+}
+
+/*
+ * policy_asks tells whether a policy asks for a second person, where so much goes back.
+ */
+static bool
+policy_asks(const Refund *refund, int64 going_back)
+{
+	Asked asked;
+
+	return payguard_policy_asks(refund->currency, going_back, &asked) &&
 		   asked.approve_refund;
 }
 
 /*
- * count_returned counts money that is back: up to the rest as refunded, beyond it as excess.
+ * count_returned counts money that is back: up to the rest as refunded, beyond it as excess. Then
+ * it has gone back in another way, and refunds that nobody has begun wait for a person.
  */
 static void
 count_returned(Order *order, const Payment *payment, const Refund *refund,
@@ -596,10 +616,13 @@ count_returned(Order *order, const Payment *payment, const Refund *refund,
 
 	balance->refunded += counted;
 	balance->excess = add(balance->excess, amount - counted);
-	store_balance(balance);
+	store_balance(payment, balance);
 	if (amount > counted)
+	{
 		payguard_alert_refund("refund_exceeds_payment", "critical", refund,
 							  payguard_json("excess", 'i', amount - counted, NULL));
+		hold_unbegun(payment);
+	}
 	if (counts_for_order(order, payment, refund))
 		change_order_refunded(order, payment, amount);
 }
@@ -616,6 +639,26 @@ add(int64 a, int64 b)
 }
 
 /*
+ * hold_unbegun makes the refunds of a payment that nobody has begun wait for a second person.
+ */
+static void
+hold_unbegun(const Payment *payment)
+{
+	Datum id = UUIDPGetDatum(payment->payment_id);
+	Refund *refunds;
+	int n;
+
+	payguard_store_refresh(); /* to see what this call has written */
+	n = payguard_store_list(&payguard_refunds, &refunds_of_payment, &id, (void **) &refunds);
+	for (int i = 0; i < n; i++)
+		if (refunds[i].status == REFUND_PENDING && !has_begun(&refunds[i]))
+		{
+			end_tasks(&refunds[i]);
+			refund_change(&refunds[i], REFUND_AWAITING_APPROVAL, 0, NULL);
+		}
+}
+
+/*
  * uncount_returned takes back what count_returned counted, excess first.
  */
 static void
@@ -626,7 +669,7 @@ uncount_returned(Order *order, const Payment *payment, const Refund *refund,
 
 	balance->excess -= excess;
 	balance->refunded -= refund->returned_amount - excess;
-	store_balance(balance);
+	store_balance(payment, balance);
 	if (counts_for_order(order, payment, refund))
 		change_order_refunded(order, payment, -refund->returned_amount);
 }
@@ -678,25 +721,26 @@ refund_change(Refund *refund, RefundStatus to, FieldSet also, Jsonb *details)
 	payguard_event_write_refund(
 		to != from ? psprintf("refund.%s", name) : "refund.updated", refund,
 		payguard_machine_name(&payguard_refund_machine, from), name, details);
-	if (from == REFUND_AWAITING_APPROVAL)
-		follow_approval(refund, (also & FIELD(REFUND_F_AMOUNT)) != 0);
+	follow_approval(refund, from, (also & FIELD(REFUND_F_AMOUNT)) != 0);
 }
 
 /*
- * follow_approval: what a refund was asked for has changed, or it does not wait any more without
- * anybody's decision.
+ * follow_approval: a refund waits for approval from now on, what it was asked for has changed, or
+ * it does not wait any more without anybody's decision.
  */
 static void
-follow_approval(const Refund *refund, bool other_amount)
+follow_approval(const Refund *refund, RefundStatus from, bool other_amount)
 {
+	bool waits = refund->status == REFUND_AWAITING_APPROVAL;
+	bool waited = from == REFUND_AWAITING_APPROVAL;
 	Approval approval;
 
-	if (!payguard_approval_of_refund(refund, &approval) ||
-		!payguard_text_is(approval.status, "open"))
+	if (!waits && !waited)
 		return;
-	if (refund->status != REFUND_AWAITING_APPROVAL || other_amount)
+	if (payguard_approval_of_refund(refund, &approval) &&
+		(waits ? other_amount || !waited : payguard_text_is(approval.status, "open")))
 		payguard_approval_end(NULL, refund->refund_id, NO_ID);
-	if (refund->status == REFUND_AWAITING_APPROVAL && other_amount)
+	if (waits && (other_amount || !waited))
 		payguard_approval_ask_refund(refund, true);
 }
 
@@ -777,27 +821,77 @@ payguard_report_refund(PG_FUNCTION_ARGS)
 						 applied.contradicts);
 }
 
+typedef struct Reporting
+{
+	Order *order;
+	const Payment *payment;
+	const Report *report;
+	Refund *refund;
+	Applied *applied;
+} Reporting;
+
+static void
+run_report(void *argument)
+{
+	Reporting *r = argument;
+
+	switch (r->report->status)
+	{
+		case CHANNEL_SUCCEEDED:
+			note_returned(r->order, r->payment, r->refund, r->report, r->applied);
+			return;
+		case CHANNEL_FAILED:
+		case CHANNEL_CLOSED:
+			note_not_returned(r->order, r->payment, r->refund, r->report, r->applied);
+			return;
+		case CHANNEL_PENDING:
+		case CHANNEL_UNKNOWN:
+		case CHANNEL_NOT_FOUND:
+			note_open(r->refund, r->report, r->applied);
+			return;
+		case CHANNEL_NONE:
+		case N_CHANNEL_STATUS:
+			break;
+	}
+	elog(ERROR, "payguard: %d is no channel status", (int) r->report->status);
+}
+
 /*
- * payguard_refund_report applies a report to a refund whose order is locked.
+ * is_another_refund tells, and notes as a contradiction, whether the channel's refund that a
+ * report names is another refund of ours.
+ */
+static bool
+is_another_refund(const Refund *refund, const Report *report, Applied *applied)
+{
+	Refund like = {.channel = refund->channel, .channel_refund_id = report->txn_id};
+	Refund other;
+
+	if (report->txn_id == NULL ||
+		!payguard_store_find(&payguard_refunds, REFUND_BY_CHANNEL_REFUND, &like, &other) ||
+		memcmp(other.refund_id, refund->refund_id, UUID_LEN) == 0)
+		return false;
+	contradict(refund, report, "refund_mismatch",
+			   "The channel's refund belongs to another refund.", applied);
+	return true;
+}
+
+/*
+ * payguard_refund_report applies a report to a refund whose order is locked. The channel's refund
+ * may be taken by a refund of another order in this very moment: then it is a contradiction, like
+ * one that came a moment later.
  */
 void
 payguard_refund_report(Order *order, const Report *report, Refund *refund,
 					   Applied *applied)
 {
-	Refund like = {.channel = refund->channel, .channel_refund_id = report->txn_id};
-	Refund other;
+	Order order_before = *order;
+	Refund refund_before = *refund;
 	Payment payment;
+	Reporting r = {order, &payment, report, refund, applied};
 
 	*applied = (Applied){0};
-	payguard_payment_must_exist(refund->payment_id, &payment);
-	if (report->txn_id &&
-		payguard_store_find(&payguard_refunds, REFUND_BY_CHANNEL_REFUND, &like, &other) &&
-		memcmp(other.refund_id, refund->refund_id, UUID_LEN) != 0)
-	{
-		contradict(refund, report, "refund_mismatch",
-				   "The channel's refund belongs to another refund.", applied);
+	if (is_another_refund(refund, report, applied))
 		return;
-	}
 	if (report->txn_id && refund->reversal_kind &&
 		!payguard_text_equal(report->txn_id, refund->channel_refund_id))
 	{
@@ -806,25 +900,21 @@ payguard_refund_report(Order *order, const Report *report, Refund *refund,
 				   "The channel made it under another id.", applied);
 		return;
 	}
-	switch (report->status)
+	payguard_payment_must_exist(refund->payment_id, &payment);
+	if (report->txn_id == NULL ||
+		payguard_text_equal(report->txn_id, refund->channel_refund_id))
 	{
-		case CHANNEL_SUCCEEDED:
-			note_returned(order, &payment, refund, report, applied);
-			return;
-		case CHANNEL_FAILED:
-		case CHANNEL_CLOSED:
-			note_not_returned(order, &payment, refund, report, applied);
-			return;
-		case CHANNEL_PENDING:
-		case CHANNEL_UNKNOWN:
-		case CHANNEL_NOT_FOUND:
-			note_open(refund, report, applied);
-			return;
-		case CHANNEL_NONE:
-		case N_CHANNEL_STATUS:
-			break;
+		run_report(&r);
+		return;
 	}
-	elog(ERROR, "payguard: %d is no channel status", (int) report->status);
+	if (payguard_store_try(run_report, &r))
+		return;
+	*order = order_before;
+	*refund = refund_before;
+	*applied = (Applied){0};
+	payguard_store_refresh();
+	if (!is_another_refund(refund, report, applied))
+		elog(ERROR, "payguard: a channel's refund is taken and not to be found");
 }
 
 /*
@@ -962,7 +1052,7 @@ note_not_returned(Order *order, const Payment *payment, Refund *refund,
 	else
 	{
 		balance.refunding -= refund->amount;
-		store_balance(&balance);
+		store_balance(payment, &balance);
 	}
 	refund->returned_amount = NO_AMOUNT;
 	refund->amount_verified = false;
@@ -1192,7 +1282,7 @@ payguard_retry_refund(PG_FUNCTION_ARGS)
 	check_ceiling(&balance, &payment, refund.amount);
 	check_second_person(&payment, &refund);
 	balance.refunding += refund.amount;
-	store_balance(&balance);
+	store_balance(&payment, &balance);
 	refund.completed_at = NO_TIME;
 	refund.failure_code = NULL;
 	refund.failure_message = NULL;
@@ -1276,7 +1366,7 @@ waive(const Payment *payment, Refund *refund, text *note)
 	{
 		lock_balance(payment, &balance);
 		balance.refunding -= refund->amount;
-		store_balance(&balance);
+		store_balance(payment, &balance);
 	}
 	refund->completed_at = GetCurrentTimestamp();
 	refund_change(refund, REFUND_WAIVED, FIELD(REFUND_F_COMPLETED_AT),

@@ -1,6 +1,7 @@
 /*
  * settlement.c
- *		What operators do about the differences that reconcile() found: resolve_finding().
+ *		What operators do about the differences that reconcile() found: resolve_finding(); and how
+ *		a finding ends whose difference is gone: close_findings().
  *
  * A finding is an alert whose details hold the statement's line. To accept it is to apply the line
  * as evidence, by the same rules as any report. reconcile() itself is SQL.
@@ -10,7 +11,9 @@
 #include "postgres.h"
 
 #include "access/htup_details.h"
+#include "catalog/pg_type.h"
 #include "funcapi.h"
+#include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
 
@@ -138,6 +141,40 @@ payguard_resolve_finding(PG_FUNCTION_ARGS)
 						  waive	   ? "The difference stays as it is."
 						  : refund ? "The line has been applied, and the money goes back."
 								   : "The line has been applied.");
+}
+
+PG_FUNCTION_INFO_V1(payguard_close_findings);
+
+/*
+ * close_findings(alert_ids) → bigint: resolves findings whose difference is gone; returns how
+ * many. One that somebody is just resolving is left to him.
+ */
+Datum
+payguard_close_findings(PG_FUNCTION_ARGS)
+{
+	ArrayType *array = PG_GETARG_ARRAYTYPE_P(0);
+	Datum *ids;
+	int n;
+	int64 closed = 0;
+
+	deconstruct_array(array, INT8OID, sizeof(int64), FLOAT8PASSBYVAL, TYPALIGN_DOUBLE, &ids,
+					  NULL, &n);
+	payguard_request_begin("close_findings()");
+	for (int i = 0; i < n; i++)
+	{
+		Alert like = {.alert_id = DatumGetInt64(ids[i])};
+		Alert alert;
+
+		if (!payguard_store_lock_free(&payguard_alerts, ALERT_BY_ID, &like, &alert) ||
+			alert.resolved_at != NO_TIME)
+			continue;
+		payguard_approval_end(NULL, NULL, alert.alert_id);
+		payguard_alert_end(&alert, payguard_text("reconcile"),
+						   payguard_text("The difference is gone."));
+		closed++;
+	}
+	payguard_store_end(STORE_WRITE);
+	PG_RETURN_INT64(closed);
 }
 
 /*
@@ -431,13 +468,7 @@ resolve(Alert *alert, const Line *line, const char *outcome, text *note)
 	Order order = {.order_id = alert->order_id};
 	Payment payment = {.payment_id = alert->payment_id};
 
-	alert->resolved_at = GetCurrentTimestamp();
-	alert->resolved_by = payguard_actor();
-	alert->note = note;
-	payguard_store_update(&payguard_alerts,
-						  FIELD(ALERT_F_RESOLVED_AT) | FIELD(ALERT_F_RESOLVED_BY) |
-							  FIELD(ALERT_F_NOTE),
-						  alert);
+	payguard_alert_end(alert, payguard_actor(), note);
 	payguard_event_write(
 		psprintf("finding.%s", outcome), alert->order_id ? &order : NULL,
 		alert->payment_id ? &payment : NULL, NULL, NULL, false,

@@ -202,17 +202,29 @@ find_row(const Table *table, int key, const void *like, void *row)
 /*
  * payguard_store_is_empty tells whether a table certainly has no rows: its file has no page. That
  * holds whatever snapshot one has, and costs next to nothing: it is for tables that most databases
- * do not use.
+ * do not use. Within one snapshot an empty table is not looked at again.
  */
 bool
 payguard_store_is_empty(const Table *table)
 {
-	Oid oid = get_relname_relid(table->name, get_namespace_oid(PAYGUARD_SCHEMA, false));
-	/* the lock keeps a VACUUM FULL from putting another file in its place */
-	Relation relation = table_open(oid, AccessShareLock);
-	bool empty = RelationGetNumberOfBlocks(relation) == 0;
+	static const Table *empty_table = NULL;
+	static uint64 empty_at;
+	Relation relation;
+	bool empty;
 
+	if (empty_table == table && empty_at == payguard_store_snapshot)
+		return true;
+	/* the lock keeps a VACUUM FULL from putting another file in its place */
+	relation = table_open(get_relname_relid(table->name,
+											get_namespace_oid(PAYGUARD_SCHEMA, false)),
+						  AccessShareLock);
+	empty = RelationGetNumberOfBlocks(relation) == 0;
 	table_close(relation, NoLock);
+	if (empty)
+	{
+		empty_table = table;
+		empty_at = payguard_store_snapshot;
+	}
 	return empty;
 }
 

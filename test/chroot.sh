@@ -43,6 +43,6 @@ make_chroot() {
 copy_tree() {
   rm -rf "$1"
   mkdir -p "$1"
-  tar -C "$TREE" --exclude=.git --exclude='*.o' --exclude='*.bc' --exclude='*.so' --exclude='payguard--*.sql' -cf - . |
+  tar -C "$TREE" --exclude=.git --exclude='*.o' --exclude='*.bc' --exclude='*.so' --exclude='./payguard--*.sql' -cf - . |
     tar -C "$1" -xf -
 }

@@ -76,7 +76,7 @@ copy_server() {
 copy_source() {
   mkdir -p "$SRC"
   tar -C "$1" --exclude=.git --exclude='*.o' --exclude='*.bc' --exclude='*.so' \
-    --exclude='payguard--*.sql' --exclude=results --exclude=output_iso -cf - . | tar -C "$SRC" -xf -
+    --exclude='./payguard--*.sql' --exclude=results --exclude=output_iso -cf - . | tar -C "$SRC" -xf -
 }
 
 # own_work: root gives the temporary folder to the test user.

@@ -36,7 +36,7 @@ COMMENT ON COLUMN payguard.settlement_lines.amount IS 'In the currency''s minor 
 
 -- The differences of one channel's statement, each by its cause: the same one has the same cause.
 CREATE FUNCTION payguard.settlement_differences(of_channel text, missing_from timestamptz, missing_until timestamptz)
-RETURNS TABLE (finding text, cause text, order_id text, payment_id uuid, refund_id uuid, details jsonb)
+RETURNS TABLE (finding text, cause text, order_id text, payment_id uuid, refund_id uuid, details jsonb, at timestamptz)
 LANGUAGE sql STABLE
 SET search_path = pg_catalog, pg_temp
 -- joins by hash cost what there is, whatever the planner thinks of it; others may cost its square
@@ -106,7 +106,7 @@ AS $$
       NULL::uuid AS known_refund, l.kind, l.channel_status, l.channel_txn_id, l.channel_refund_id, l.payment_id,
       l.order_id, l.refund_id, l.amount, l.currency, l.channel_time,
       coalesce(l.ours_status, l.named_status) AS known_status, coalesce(l.ours_amount, l.named_amount) AS known_amount,
-      coalesce(l.ours_currency, l.named_currency) AS known_currency, f.channel_txn_id AS first_txn
+      coalesce(l.ours_currency, l.named_currency) AS known_currency, f.channel_txn_id AS first_txn, NULL::timestamptz AS known_at
     FROM paid_line l
     LEFT JOIN first_txn f ON f.named = l.named
     LEFT JOIN payguard.every_order o ON o.order_id = l.order_id AND l.ours IS NULL AND l.named IS NULL
@@ -114,7 +114,7 @@ AS $$
     -- what the channel says was not taken
     SELECT 'status_mismatch', p.order_id, p.payment_id, NULL, l.kind, l.channel_status, l.channel_txn_id,
       l.channel_refund_id, l.payment_id, l.order_id, l.refund_id, l.amount, l.currency, l.channel_time, p.status,
-      p.received_amount, p.received_currency, NULL
+      p.received_amount, p.received_currency, NULL, NULL
     FROM line l
     LEFT JOIN payment t ON t.channel_txn_id = l.channel_txn_id
     LEFT JOIN payment q ON q.payment_id = l.payment_id AND q.channel_txn_id IS NULL
@@ -134,7 +134,7 @@ AS $$
         WHEN l.channel_status = 'succeeded' AND l.channel_time >= missing_from AND l.channel_time < missing_until
           THEN 'missing_locally' END,
       r.order_id, r.payment_id, r.refund_id, l.kind, l.channel_status, l.channel_txn_id, l.channel_refund_id, l.payment_id,
-      l.order_id, l.refund_id, l.amount, l.currency, l.channel_time, r.status, r.returned_amount, r.currency, NULL
+      l.order_id, l.refund_id, l.amount, l.currency, l.channel_time, r.status, r.returned_amount, r.currency, NULL, NULL
     FROM line l
     LEFT JOIN payguard.every_refund x ON x.channel = of_channel AND x.channel_refund_id = l.channel_refund_id
     LEFT JOIN payguard.every_refund y ON y.refund_id = l.refund_id AND y.channel = of_channel
@@ -145,7 +145,7 @@ AS $$
     UNION ALL
     -- what the statement does not have
     SELECT 'missing_at_channel', p.order_id, p.payment_id, NULL, 'payment', NULL, p.channel_txn_id, NULL, NULL, NULL, NULL,
-      NULL, NULL, NULL, p.status, p.received_amount, p.received_currency, NULL
+      NULL, NULL, NULL, p.status, p.received_amount, p.received_currency, NULL, p.at
     FROM payment p
     WHERE p.status IN ('succeeded', 'surplus') AND p.at >= missing_from AND p.at < missing_until
       AND NOT EXISTS (SELECT FROM line l WHERE l.kind = 'payment' AND l.channel_txn_id = p.channel_txn_id)
@@ -155,7 +155,7 @@ AS $$
                       WHERE n.payment_id = p.payment_id)
     UNION ALL
     SELECT 'missing_at_channel', r.order_id, r.payment_id, r.refund_id, coalesce(r.reversal_kind, 'refund'), NULL, NULL,
-      r.channel_refund_id, NULL, NULL, NULL, NULL, NULL, NULL, r.status, r.returned_amount, r.currency, NULL
+      r.channel_refund_id, NULL, NULL, NULL, NULL, NULL, NULL, r.status, r.returned_amount, r.currency, NULL, r.completed_at
     FROM payguard.every_refund r
     WHERE r.channel = of_channel AND r.status = 'succeeded' AND r.completed_at >= missing_from AND r.completed_at < missing_until
       AND NOT EXISTS (SELECT FROM line l WHERE l.kind <> 'payment' AND l.channel_refund_id = r.channel_refund_id)
@@ -170,12 +170,19 @@ AS $$
            'channel_status', j.channel_status, 'channel_txn_id', j.channel_txn_id, 'channel_refund_id', j.channel_refund_id,
            'payment_id', j.payment_id, 'order_id', j.order_id, 'refund_id', j.refund_id, 'amount', j.amount,
            'currency', j.currency, 'channel_time', j.channel_time, 'known_status', j.known_status,
-           'known_amount', j.known_amount, 'known_currency', j.known_currency, 'first_txn', j.first_txn))
+           'known_amount', j.known_amount, 'known_currency', j.known_currency, 'known_at', j.known_at,
+           'first_txn', j.first_txn)),
+         coalesce(j.channel_time, j.known_at)
   FROM judged j
   WHERE j.finding IS NOT NULL
 $$;
 COMMENT ON FUNCTION payguard.settlement_differences(text, timestamptz, timestamptz) IS
   'The differences between a channel''s statement and the payments and refunds; a part of reconcile()';
+
+CREATE FUNCTION payguard.close_findings(alert_ids bigint[]) RETURNS bigint
+AS 'MODULE_PATHNAME', 'payguard_close_findings'
+LANGUAGE C VOLATILE SECURITY DEFINER;
+COMMENT ON FUNCTION payguard.close_findings(bigint[]) IS 'Part of reconcile(): resolves findings whose difference is gone';
 
 CREATE FUNCTION payguard.reconcile(channel text, period_start timestamptz DEFAULT '-infinity',
   period_end timestamptz DEFAULT now(), grace interval DEFAULT '1 day')
@@ -189,6 +196,11 @@ DECLARE
   missing text := CASE WHEN reconcile.channel IS NULL THEN 'channel' WHEN reconcile.period_start IS NULL THEN 'period_start'
                        WHEN reconcile.period_end IS NULL THEN 'period_end' WHEN reconcile.grace IS NULL THEN 'grace' END;
   bad text;
+  -- What came in the grace at the period's end is left to the next period: so that begins as much earlier.
+  missing_from timestamptz := reconcile.period_start - reconcile.grace;
+  missing_until timestamptz := reconcile.period_end - reconcile.grace;
+  first_open timestamptz;
+  last_open timestamptz;
 BEGIN
   IF missing IS NOT NULL THEN
     RAISE null_value_not_allowed USING MESSAGE = missing || ' must not be null',
@@ -205,16 +217,32 @@ BEGIN
       DETAIL = 'Nothing has been written.', HINT = 'Register it with payguard.register_channel(), or correct its name.',
       SCHEMA = 'payguard', TABLE = 'channels', COLUMN = 'name', CONSTRAINT = 'channel_not_found';
   END IF;
+  -- what was missing in another period is looked at again, since it may have come
+  SELECT min(m.at), max(m.at) INTO first_open, last_open
+  FROM payguard.alerts a
+  CROSS JOIN LATERAL (SELECT coalesce(a.details ->> 'channel_time', a.details ->> 'known_at')::timestamptz) m (at)
+  WHERE a.kind IN ('settlement_missing_locally', 'settlement_missing_at_channel') AND a.resolved_at IS NULL
+    AND a.details ->> 'channel' = reconcile.channel;
   RETURN QUERY
-  WITH difference AS MATERIALIZED (
-    -- A line that was loaded twice is one. What came in the grace at the period's end is left to the
-    -- next period: so that begins as much earlier.
-    SELECT DISTINCT ON (d.finding, d.cause) d.*
-    FROM payguard.settlement_differences(reconcile.channel, reconcile.period_start - reconcile.grace,
-                                         reconcile.period_end - reconcile.grace) d
+  WITH every AS MATERIALIZED (
+    -- a line that was loaded twice is one
+    SELECT DISTINCT ON (d.finding, d.cause) d.*, i.in_period
+    FROM payguard.settlement_differences(reconcile.channel, least(missing_from, first_open),
+                                         greatest(missing_until, last_open + interval '1 us')) d
+    CROSS JOIN LATERAL (SELECT d.finding NOT LIKE 'missing%' OR (d.at >= missing_from AND d.at < missing_until)) i (in_period)
+    ORDER BY d.finding, d.cause, i.in_period DESC
+  ), gone AS MATERIALIZED (
+    SELECT payguard.close_findings(coalesce(array_agg(a.alert_id ORDER BY a.alert_id), '{}')) AS n
+    FROM payguard.alerts a
+    WHERE a.kind LIKE 'settlement\_%' AND a.resolved_at IS NULL AND a.details ->> 'channel' = reconcile.channel
+      AND NOT EXISTS (SELECT FROM every d WHERE 'settlement_' || d.finding = a.kind AND d.cause = a.cause)
+  ), difference AS (
+    SELECT d.* FROM every d WHERE d.in_period
   ), known AS (
+    -- what was gone and is back is a new finding
     SELECT a.*, d.finding
     FROM difference d JOIN payguard.alerts a ON a.kind = 'settlement_' || d.finding AND a.cause = d.cause
+    WHERE a.resolved_at IS NULL OR a.resolved_by <> 'reconcile'
   ), recorded AS (
     INSERT INTO payguard.alerts (kind, severity, cause, order_id, payment_id, refund_id, details, opened_at)
     SELECT 'settlement_' || d.finding, 'critical', d.cause, d.order_id, d.payment_id, d.refund_id, d.details, clock_timestamp()
@@ -226,12 +254,12 @@ BEGIN
   SELECT r.alert_id, r.details ->> 'finding', r.order_id, r.payment_id, r.refund_id, r.details, r.opened_at, true FROM recorded r
   UNION ALL
   SELECT k.alert_id, k.finding, k.order_id, k.payment_id, k.refund_id, k.details, k.opened_at, false FROM known k
-  WHERE k.resolved_at IS NULL
+  WHERE k.resolved_at IS NULL AND (SELECT g.n FROM gone g) >= 0
   ORDER BY 1;
 END
 $$;
 COMMENT ON FUNCTION payguard.reconcile(text, timestamptz, timestamptz, interval) IS
-  'Compares a channel''s statement (settlement_lines) with what is known; records and returns each difference that nobody has resolved. Errors: PY405';
+  'Compares a channel''s statement (settlement_lines) with what is known; records and returns each difference that nobody has resolved, and closes those that are gone. Errors: PY405';
 
 CREATE TYPE payguard.finding_result AS (
   outcome    text,

@@ -63,7 +63,7 @@ BEGIN
   EXECUTE pg_catalog.format(
     'CREATE FUNCTION payguard.own_columns(OUT name text, OUT columns text) RETURNS SETOF record '
     'LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$ VALUES %s $$',
-    (SELECT pg_catalog.string_agg(pg_catalog.format('(%L, %L)', c.name, c.columns), ', ')
+    (SELECT pg_catalog.string_agg(pg_catalog.format('(%L, %L)', c.name, c.columns), ', ' ORDER BY c.name)
      FROM payguard.current_columns() c));
 END
 $do$;

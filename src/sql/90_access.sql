@@ -1,8 +1,4 @@
--- Who may do what: nothing for PUBLIC, exact sets of functions for the rest.
-REVOKE ALL ON ALL TABLES IN SCHEMA payguard FROM PUBLIC;
-REVOKE ALL ON ALL ROUTINES IN SCHEMA payguard FROM PUBLIC;
-REVOKE ALL ON SCHEMA payguard FROM PUBLIC;
-
+-- Who may do what: exact sets of functions, and nothing for PUBLIC (95_private.sql).
 -- The first function of an access is its marker: who may execute it has the access. It
 -- belongs to that access alone. So the grants themselves remember who has what.
 CREATE FUNCTION payguard.access_functions() RETURNS TABLE (access text, is_marker boolean, function text)
@@ -205,40 +201,3 @@ END
 $$;
 COMMENT ON FUNCTION payguard.revoke_access(name, text) IS
   'Takes an access from a role, which keeps what its other accesses need';
-
-REVOKE ALL ON ALL ROUTINES IN SCHEMA payguard FROM PUBLIC;
-
--- Nor for those whom ALTER DEFAULT PRIVILEGES of the installing role gave something.
-DO $$
-DECLARE
-  command text;
-BEGIN
-  FOR command IN
-    SELECT DISTINCT pg_catalog.format('REVOKE ALL ON %s FROM %s', o.object,
-      CASE a.grantee WHEN 0 THEN 'PUBLIC' ELSE pg_catalog.quote_ident(pg_catalog.pg_get_userbyid(a.grantee)) END)
-    FROM (
-      SELECT pg_catalog.format('%s %s', CASE c.relkind WHEN 'S' THEN 'SEQUENCE' ELSE 'TABLE' END, c.oid::pg_catalog.regclass), c.relacl, c.relowner
-      FROM pg_catalog.pg_class c
-      WHERE c.relnamespace = 'payguard'::pg_catalog.regnamespace AND c.relkind IN ('r', 'v', 'S')
-      UNION ALL
-      SELECT pg_catalog.format('ROUTINE %s', p.oid::pg_catalog.regprocedure), p.proacl, p.proowner
-      FROM pg_catalog.pg_proc p WHERE p.pronamespace = 'payguard'::pg_catalog.regnamespace
-      UNION ALL
-      SELECT pg_catalog.format('TYPE %s', t.oid::pg_catalog.regtype), t.typacl, t.typowner
-      FROM pg_catalog.pg_type t JOIN pg_catalog.pg_class c ON c.oid = t.typrelid
-      WHERE t.typnamespace = 'payguard'::pg_catalog.regnamespace AND c.relkind = 'c'
-      UNION ALL
-      SELECT 'SCHEMA payguard', n.nspacl, n.nspowner
-      FROM pg_catalog.pg_namespace n WHERE n.nspname = 'payguard'
-    ) o (object, acl, owner)
-    CROSS JOIN LATERAL pg_catalog.aclexplode(o.acl) a
-    WHERE a.grantee <> o.owner AND (a.grantee <> 0 OR o.object !~ '^TYPE')
-  LOOP
-    EXECUTE command;
-  END LOOP;
-END
-$$;
-
--- Whoever adds a partition to a guarded table makes its triggers. They can only refuse, and an
--- event trigger leaves putting them on by hand to superusers.
-GRANT EXECUTE ON FUNCTION payguard.guard(), payguard.guard_truncate() TO PUBLIC;

@@ -715,12 +715,12 @@ class Model:
     def lock_balance(self, payment_id):
         received = self.payment(payment_id).received or 0
         b = self.s.get(("balance", payment_id)) or Balance(received)
-        return self.put_balance(payment_id, b._replace(
-            received=max(received, b.refunding + b.refunded)))
+        return self.put_balance(payment_id, b)
 
     def put_balance(self, payment_id, b):
-        fits = min(b.excess, max(b.received - b.refunding - b.refunded, 0))
-        b = b._replace(refunded=b.refunded + fits, excess=b.excess - fits)
+        received = max(self.payment(payment_id).received or 0, b.refunding + b.refunded)
+        fits = min(b.excess, received - b.refunding - b.refunded)
+        b = b._replace(received=received, refunded=b.refunded + fits, excess=b.excess - fits)
         self.s[("balance", payment_id)] = b
         return b
 
@@ -764,8 +764,17 @@ class Model:
         counted = min(amount, max(b.received - b.refunding - b.refunded, 0))
         self.put_balance(r.payment, b._replace(refunded=b.refunded + counted,
                                                excess=b.excess + amount - counted))
+        if amount > counted:
+            for other in self.refunds_of(r.payment):
+                if other.status == "pending" and not self.has_begun(other):
+                    self.ask_again(other)
         if self.counts_for_order(r):
             self.change_refunded(r, amount)
+
+    def ask_again(self, r):
+        self.end_task(r.id, "refund")
+        self.s[("approval", r.id)] = "open"
+        self.put(r, status="awaiting_approval")
 
     def uncount_returned(self, r):
         b = self.s[("balance", r.payment)]
@@ -785,8 +794,7 @@ class Model:
         p = self.payment(payment_id)
         b = self.s.get(("balance", payment_id))
         if b is not None:
-            self.put_balance(payment_id, b._replace(
-                received=max(p.received, b.refunding + b.refunded)))
+            self.put_balance(payment_id, b)
         order = self.order(p.order)
         if p.status == "surplus":
             self.correct_unbegun(p)
@@ -806,9 +814,10 @@ class Model:
                 self.has_begun(r):
             return
         b = self.lock_balance(p.id)
-        self.put_balance(p.id, b._replace(refunding=b.refunding + p.received - r.amount,
-                                          received=p.received))
-        self.put(r, amount=p.received, currency=p.received_currency)
+        self.put_balance(p.id, b._replace(refunding=b.refunding + p.received - r.amount))
+        if r.status == "pending" and ("approval", r.id) in self.s:
+            self.ask_again(r)                           # another amount was approved
+        self.put(self.refund(r.id), amount=p.received, currency=p.received_currency)
 
     def has_begun(self, r):
         if r.status in ("awaiting_approval", "waived"):
@@ -1273,7 +1282,9 @@ class Model:
         return {"task_id": task_id}
 
     def extend_lease(self, task_id, token):
-        self.lock_leased(task_id, token)
+        order_id = self.lock_leased(task_id, token)[1]
+        lease = self.s[("lease", order_id)]
+        self.s[("lease", order_id)] = lease._replace(until=float("inf"))    # by an hour
         return {}
 
     # -- direct writes
