@@ -33,6 +33,13 @@ SET SESSION AUTHORIZATION regress_watcher;
 SELECT alert_id FROM payguard.alerts WHERE order_id = 'alerts-1' \gset
 SELECT kind, acknowledged_by, acknowledged_note, resolved_at FROM payguard.acknowledge_alert(:alert_id, 'I have asked the bank');
 SELECT kind, acknowledged_by, acknowledged_note, resolved_at FROM payguard.acknowledge_alert(:alert_id, 'me too');
+-- it gets worse: so does its alert, and whoever listens is told again
+SELECT outcome FROM payguard.settle_payment((SELECT payment_id FROM payguard.alerts WHERE alert_id = :alert_id), 'unknown', 'the bank does not know');
+SELECT notified_at AS told_at FROM payguard.alerts WHERE alert_id = :alert_id \gset
+SELECT count(*) FROM pg_temp.maintain() WHERE problem IS NULL;
+SELECT severity, details - 'since' AS details, acknowledged_by, notified_at > :'told_at' AS told_again FROM payguard.alerts WHERE alert_id = :alert_id;
+SELECT count(*) FROM pg_temp.maintain() WHERE problem IS NULL;
+SELECT count(*) FROM payguard.alerts WHERE order_id = 'alerts-1';
 -- what ends ends its alert; what does not is raised again when it is resolved all the same
 SELECT outcome FROM payguard.settle_payment((SELECT payment_id FROM payguard.alerts WHERE alert_id = :alert_id), 'failed', 'the bank says no');
 SELECT kind, resolved_by, note FROM payguard.resolve_alert((SELECT alert_id FROM payguard.alerts WHERE order_id = 'alerts-2'), 'nothing to see');
@@ -49,13 +56,29 @@ SELECT kind, severity, details, of_it, note FROM pg_temp.mine WHERE order_id = '
 SELECT outcome FROM payguard.settle_refund((SELECT refund_id FROM payguard.refunds WHERE order_id = 'alerts-4'), 'succeeded', 'the bank has it');
 SELECT count(*) FROM pg_temp.maintain() WHERE problem IS NULL;
 SELECT kind, resolved_by, note FROM pg_temp.mine WHERE order_id = 'alerts-4';
+-- a second charge, which a person sends back
+SELECT (payguard.create_order('alerts-6', 500, 'EUR')).status;
+SELECT outcome FROM payguard.start_payment('alerts-6', 'alerts-6', 'patient');
+SELECT (payguard.report_payment(p.payment_id, 'succeeded', txn, 500, 'EUR')).outcome FROM payguard.payments p, unnest('{alerts-6,alerts-6b}'::text[]) txn WHERE p.order_id = 'alerts-6';
+SET SESSION AUTHORIZATION regress_watcher;
+SELECT refund_id FROM payguard.order_timeline('alerts-6') WHERE refund_id IS NOT NULL LIMIT 1 \gset
+SELECT outcome FROM payguard.approve_refund(:'refund_id', 'charged twice, says the channel');
+SELECT count(*) FROM pg_temp.maintain() WHERE problem IS NULL;
+SELECT count(*) FROM payguard.alerts WHERE order_id = 'alerts-6' AND kind = 'second_charge' AND resolved_at IS NULL;
+SELECT outcome FROM payguard.settle_refund(:'refund_id', 'succeeded', 'the bank has it');
+SELECT count(*) FROM pg_temp.maintain() WHERE problem IS NULL;
+RESET SESSION AUTHORIZATION;
+SELECT kind, resolved_by, note FROM pg_temp.mine WHERE order_id = 'alerts-6';
 -- one duty that fails does not stop the others, and is alerted
-CREATE FUNCTION public.regress_fail() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'no such luck'; END $$;
+CREATE FUNCTION public.regress_fail() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE invalid_parameter_value USING MESSAGE = 'no such luck'; END $$;
 CREATE TRIGGER regress_fail BEFORE INSERT ON payguard.totals EXECUTE FUNCTION public.regress_fail();
 ALTER TABLE payguard.totals ENABLE ALWAYS TRIGGER regress_fail;
 SELECT outcome FROM payguard.pay_order('alerts-5', 'alerts-5');
 \set VERBOSITY terse
+SELECT ran_at AS done_at FROM payguard.maintenance WHERE duty = 'count_events' \gset
 SELECT * FROM pg_temp.maintain() WHERE problem IS NOT NULL;
+-- when it was done is not when it was tried: its age is a metric
+SELECT duty, ran_at = :'done_at' AS as_before, problem FROM payguard.maintenance WHERE duty = 'count_events' OR ran_at = :'done_at';
 SELECT kind, severity, cause, details FROM payguard.alerts WHERE kind = 'maintenance_failed' AND resolved_at IS NULL;
 DROP TRIGGER regress_fail ON payguard.totals;
 DROP FUNCTION public.regress_fail;

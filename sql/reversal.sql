@@ -132,6 +132,15 @@ SELECT outcome FROM payguard.report_payment(:'payment_id', 'succeeded', 'txn-21'
 SELECT * FROM pg_temp.refund WHERE order_id = 'reversal-21';
 SELECT outcome FROM payguard.report_refund(:'refund_id', 'failed');
 SELECT * FROM pg_temp.refund WHERE order_id = 'reversal-21';
+-- and what is back beyond it is too much
+SELECT pg_temp.pay('reversal-22') AS payment_id \gset
+SELECT outcome FROM payguard.report_payment(:'payment_id', 'succeeded', 'txn-22');
+SELECT outcome, refund_id FROM payguard.refund_order('reversal-22', 'reversal-22', reason := 'sent back') \gset
+SELECT outcome FROM payguard.report_refund(:'refund_id', 'pending');
+SELECT outcome FROM payguard.report_payment(:'payment_id', 'succeeded', 'txn-22', 60, 'EUR');
+SELECT outcome FROM payguard.report_refund(:'refund_id', 'succeeded', 'back-22', 100, 'EUR');
+SELECT * FROM pg_temp.refund WHERE order_id = 'reversal-22';
+SELECT kind FROM payguard.alerts WHERE order_id = 'reversal-22' ORDER BY kind COLLATE "C";
 SELECT * FROM payguard.verify();
 RESET SESSION AUTHORIZATION;
 DROP VIEW pg_temp.refund;

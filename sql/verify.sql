@@ -91,6 +91,14 @@ SELECT title, found.* FROM (VALUES
     SELECT now(), order_id, payment_id, 'by.hand', 'me' FROM payguard.payments WHERE order_id = 'verify-1'$$),
   ('surplus without a refund', $$SELECT pg_temp.a_payment('verify-2', 'surplus')$$),
   ('failed with money', $$SELECT pg_temp.a_payment('verify-2', 'failed')$$),
+  ('two names of each other', $$WITH id AS (
+      SELECT n, overlay('01890000-0000-7000-8000-00000000000' || n PLACING lpad(to_hex(payguard.slot('verify-2')), 3, '0') FROM 16)::uuid AS id FROM generate_series(1, 2) n)
+    INSERT INTO payguard.payments (payment_id, order_id, channel, amount, currency, received_amount, received_currency, amount_verified,
+      status, failure_code, details, order_version, request_kind, created_at, completed_at)
+    SELECT this.id, 'verify-2', 'internal', 100, 'EUR', 0, 'EUR', true, 'failed', 'same_charge', jsonb_build_object('second_charge_of', other.id), 1, 'record', now(), now()
+    FROM id this, id other WHERE other.n <> this.n;
+    INSERT INTO payguard.events (at, order_id, payment_id, kind, actor)
+    SELECT now(), order_id, payment_id, 'by.hand', 'me' FROM payguard.payments WHERE order_id = 'verify-2'$$),
   ('superseded, nothing due', $$SELECT pg_temp.a_payment('verify-2', 'superseded', received => NULL, done => NULL)$$),
   ('message never alerted', $$INSERT INTO payguard.notifications (channel, event_id, body, result, received_at) VALUES ('internal', 'x', '', 'unmatched', now())$$),
   ('contradiction never alerted', $$INSERT INTO payguard.notifications (channel, event_id, body, result, received_at) VALUES ('internal', 'x', '', 'contradicting', now())$$),

@@ -21,9 +21,13 @@
  * A transaction that begins after some moment takes event_ids behind that moment's high_event:
  * that is its floor, and late events are looked for from there.
  *
- * After a restore into another cluster xids mean nothing. The reader's position holds the
- * cluster's system identifier; where it is another one, everything from the lowest event that
- * may be missing on is read again, by event_id alone.
+ * After a restore into another cluster xids of both are in the table. The reader's position
+ * holds the cluster's system identifier; where it is another one, its window is of the former
+ * cluster, and so are the transactions of all events up to its end: it is read as it would have
+ * been there. Then whatever was open at its end has ended, committed before the dump or lost, and
+ * is late, in a window of its own. From then on xids are taken for those of this cluster: an
+ * unread event of the former one whose xid is by chance that of a transaction which is open now
+ * waits for its end.
  *
  * Locking: the consumer's row; orders are not locked.
  */
@@ -44,6 +48,7 @@
 
 #define OP(o) "OPERATOR(pg_catalog." o ")"
 #define OWN_CONSUMERS "payguard."
+#define FAR_ON "1000000" /* windows, more than a former cluster has given since its dump */
 #define EVENT_COLUMNS                                                                    \
 	"e.event_id, e.at, e.order_id, e.payment_id, e.refund_id, e.kind, e.from_status,"    \
 	" e.to_status, e.version, e.actor, e.details"
@@ -129,14 +134,17 @@ static const Statement open_window = {
 	"consumers",
 	CMD_UPDATE};
 
-/* $1 consumer, $2 system identifier */
-static const Statement start_anew = {
-	"UPDATE ONLY payguard.consumers c SET system_identifier = $2, low_event = safe.event_id,"
-	" high_event = safe.event_id, last_event = safe.event_id, late_xids = '{}',"
-	" open_xids = '{}', open_floors = '{}' FROM (SELECT LEAST(last_event, ("
-	"  SELECT pg_catalog.min(f) FROM pg_catalog.unnest(open_floors) f)) AS event_id"
-	"  FROM payguard.consumers WHERE consumer " OP("=") " $1) safe"
-	" WHERE c.consumer " OP("=") " $1"
+/*
+ * $1 consumer, $2 system identifier. The window's number is none that the former cluster may have
+ * given, so that a commit which was meant for that one changes nothing.
+ */
+static const Statement leave_cluster = {
+	"UPDATE ONLY payguard.consumers c SET system_identifier = $2,"
+	" window_id = c.window_id " OP("+") " " FAR_ON ", low_event = c.high_event,"
+	" last_event = LEAST(c.high_event, ("
+	"  SELECT pg_catalog.min(f) FROM pg_catalog.unnest(c.open_floors) f)),"
+	" late_xids = c.open_xids, open_xids = '{}', open_floors = '{}',"
+	" opened_at = pg_catalog.clock_timestamp() WHERE c.consumer " OP("=") " $1"
 	" RETURNING c.window_id, c.low_event, c.high_event, c.last_event, c.late_xids, c.open_xids",
 	{TEXTOID, INT8OID, InvalidOid},
 	"consumers",
@@ -251,12 +259,13 @@ read_next(const text *consumer, int max, Events *events)
 	payguard_store_execute(&add_consumer, who, NULL);
 	if (!lock_position(consumer, &position, &same_cluster))
 		elog(ERROR, "payguard: consumer \"%s\" has vanished", payguard_str(consumer));
-	if (!same_cluster)
-	{
-		payguard_store_execute(&start_anew, who, NULL);
-		read_position(&position);
-	}
 	read_window(&position, max, events);
+	if (events->n == 0 && !same_cluster)
+	{
+		payguard_store_execute(&leave_cluster, who, NULL);
+		read_position(&position);
+		read_window(&position, max, events);
+	}
 	if (events->n == 0 && open_next(consumer, &position))
 		read_window(&position, max, events);
 }
@@ -377,7 +386,7 @@ payguard_commit_events(PG_FUNCTION_ARGS)
 	int64 window_id;
 	int64 event_id;
 	Position position;
-	bool same_cluster;
+	bool same_cluster; /* what was dumped is the same window everywhere */
 	bool moves = false;
 
 	if (PG_ARGISNULL(1))
@@ -396,8 +405,7 @@ payguard_commit_events(PG_FUNCTION_ARGS)
 	if (window_id == position.window_id && event_id > position.high_event)
 		payguard_arg_bad("event_id", "It is behind the end of the window.",
 						 "Give window_id and event_id of the last event that was read.");
-	/* of a cluster that was restored from, a commit may come too late: it is read again */
-	if (same_cluster && window_id == position.window_id && event_id > position.last_event)
+	if (window_id == position.window_id && event_id > position.last_event)
 	{
 		payguard_consumer_move(consumer, event_id);
 		moves = true;

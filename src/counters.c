@@ -5,9 +5,10 @@
  * A refused call rolls back and a replay writes nothing, so no table can count them. They are
  * counted per database, when the answer is given, whatever becomes of its transaction.
  *
- * Locking: none. A backend finds its database's slot once, then adds atomically. Slots are
- * taken from the first on and never given back, so that backends agree; when all are taken,
- * that of a database that is gone is taken over.
+ * Locking: a backend finds its database's slot once, or takes one, under an exclusive lock;
+ * then it adds atomically, without any. Slots are taken from the first on and never given back;
+ * when all are taken, that of a database that is gone is taken over. A slot's oid is written
+ * last, when its counters are 0.
  *
  * Shared memory is there where shared_preload_libraries names payguard; without it nothing is
  * counted.
@@ -18,6 +19,7 @@
 #include "miscadmin.h"
 #include "port/atomics.h"
 #include "storage/ipc.h"
+#include "storage/lwlock.h"
 #include "storage/shmem.h"
 #include "utils/builtins.h"
 #include "utils/syscache.h"
@@ -36,6 +38,7 @@ typedef struct DatabaseCounters
 } DatabaseCounters;
 
 static DatabaseCounters *slots = NULL;
+static LWLock *slots_lock = NULL;
 static DatabaseCounters *mine = NULL;
 static bool looked_for_mine = false;
 static shmem_request_hook_type next_shmem_request_hook = NULL;
@@ -44,7 +47,9 @@ static shmem_startup_hook_type next_shmem_startup_hook = NULL;
 static void request_memory(void);
 static void set_up_memory(void);
 static void count(int counter);
-static DatabaseCounters *find_slot(void);
+static void look_for_mine(void);
+static Oid find_gone(void);
+static DatabaseCounters *find_slot(Oid of_database);
 static void clear(DatabaseCounters *slot);
 
 /*
@@ -67,6 +72,7 @@ request_memory(void)
 	if (next_shmem_request_hook)
 		next_shmem_request_hook();
 	RequestAddinShmemSpace(MAX_DATABASES * sizeof(DatabaseCounters));
+	RequestNamedLWLockTranche("payguard counters", 1);
 }
 
 static void
@@ -76,6 +82,7 @@ set_up_memory(void)
 
 	if (next_shmem_startup_hook)
 		next_shmem_startup_hook();
+	slots_lock = &GetNamedLWLockTranche("payguard counters")->lock;
 	slots = ShmemInitStruct("payguard counters", MAX_DATABASES * sizeof(DatabaseCounters),
 							&found);
 	if (found)
@@ -113,46 +120,62 @@ count(int counter)
 {
 	if (slots == NULL)
 		return;
-	if (!looked_for_mine)
-	{
-		mine = find_slot();
-		looked_for_mine = true;
-	}
+	look_for_mine();
 	if (mine)
 		pg_atomic_fetch_add_u64(&mine->count[counter], 1);
 }
 
 /*
- * find_slot returns the slot of this database, which it takes where it has none; NULL: all are
- * taken by others.
+ * look_for_mine finds or takes this database's slot, once; none where all are taken by others.
  */
-static DatabaseCounters *
-find_slot(void)
+static void
+look_for_mine(void)
+{
+	Oid available = InvalidOid;
+
+	if (looked_for_mine)
+		return;
+	do
+	{
+		LWLockAcquire(slots_lock, LW_EXCLUSIVE);
+		mine = find_slot(MyDatabaseId);
+		if (mine == NULL && (mine = find_slot(available)) != NULL)
+		{
+			clear(mine);
+			pg_write_barrier();
+			pg_atomic_write_u32(&mine->database, MyDatabaseId);
+		}
+		LWLockRelease(slots_lock);
+	} while (mine == NULL && OidIsValid(available = find_gone()));
+	looked_for_mine = true;
+}
+
+/*
+ * find_gone returns a database that has a slot and is gone; InvalidOid: there is none. Catalogs
+ * are not read under the lock.
+ */
+static Oid
+find_gone(void)
 {
 	for (int i = 0; i < MAX_DATABASES; i++)
 	{
-		uint32 database = InvalidOid;
+		Oid database = pg_atomic_read_u32(&slots[i].database);
 
-		/* where it was not free, database is whose it is */
-		if (pg_atomic_compare_exchange_u32(&slots[i].database, &database, MyDatabaseId))
-		{
-			clear(&slots[i]);
-			return &slots[i];
-		}
-		if (database == MyDatabaseId)
-			return &slots[i];
+		if (!SearchSysCacheExists1(DATABASEOID, ObjectIdGetDatum(database)))
+			return database;
 	}
+	return InvalidOid;
+}
+
+/*
+ * find_slot returns a database's slot, or NULL. Of InvalidOid: the first free one.
+ */
+static DatabaseCounters *
+find_slot(Oid of_database)
+{
 	for (int i = 0; i < MAX_DATABASES; i++)
-	{
-		uint32 database = pg_atomic_read_u32(&slots[i].database);
-
-		if (!SearchSysCacheExists1(DATABASEOID, ObjectIdGetDatum(database)) &&
-			pg_atomic_compare_exchange_u32(&slots[i].database, &database, MyDatabaseId))
-		{
-			clear(&slots[i]);
+		if (pg_atomic_read_u32(&slots[i].database) == of_database)
 			return &slots[i];
-		}
-	}
 	return NULL;
 }
 
@@ -174,33 +197,18 @@ Datum
 payguard_read_counters(PG_FUNCTION_ARGS)
 {
 	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
-	uint64 total[N_ERRORS] = {0};
-	uint64 since = 0;
 
 	InitMaterializedSRF(fcinfo, 0);
 	if (slots == NULL)
 		return (Datum) 0;
-	if (!looked_for_mine)
-	{
-		mine = find_slot();
-		looked_for_mine = true;
-	}
-	/* one slot, but for two backends that took two over in one moment */
-	for (int i = 0; i < MAX_DATABASES; i++)
-	{
-		if (pg_atomic_read_u32(&slots[i].database) != MyDatabaseId)
-			continue;
-		since = Max(since, pg_atomic_read_u64(&slots[i].since));
-		for (int c = 0; c < N_ERRORS; c++)
-			total[c] += pg_atomic_read_u64(&slots[i].count[c]);
-	}
-	for (int c = 0; since != 0 && c < N_ERRORS; c++)
+	look_for_mine();
+	for (int c = 0; mine && c < N_ERRORS; c++)
 	{
 		Datum values[4] = {
 			CStringGetTextDatum(c == REPLAYS ? "replays" : "refusals"),
 			c == REPLAYS ? (Datum) 0 : CStringGetTextDatum(payguard_error_name(c)),
-			Int64GetDatum((int64) total[c]),
-			TimestampTzGetDatum((TimestampTz) since),
+			Int64GetDatum((int64) pg_atomic_read_u64(&mine->count[c])),
+			TimestampTzGetDatum((TimestampTz) pg_atomic_read_u64(&mine->since)),
 		};
 		bool nulls[4] = {false, c == REPLAYS, false, false};
 
@@ -217,8 +225,9 @@ PG_FUNCTION_INFO_V1(payguard_reset_counters);
 Datum
 payguard_reset_counters(PG_FUNCTION_ARGS)
 {
-	for (int i = 0; slots != NULL && i < MAX_DATABASES; i++)
-		if (pg_atomic_read_u32(&slots[i].database) == MyDatabaseId)
-			clear(&slots[i]);
+	if (slots != NULL)
+		look_for_mine();
+	if (mine)
+		clear(mine);
 	PG_RETURN_VOID();
 }

@@ -71,6 +71,20 @@ static const Statement raise_payment = RAISE(
 	" AND p.created_at + c.alert_after <= clock_timestamp()"
 	" AND " NOT_YET("payment_open_too_long", "p.payment_id::text"));
 
+/* An attempt that was pending has become worse: whoever was told is told again. */
+static const Statement escalate_payment = {
+	"WITH worse AS MATERIALIZED (SELECT a.alert_id, p.status FROM payguard.alerts a"
+	" JOIN payguard.payments p ON p.payment_id = a.payment_id"
+	" WHERE a.kind = 'payment_open_too_long' AND a.resolved_at IS NULL"
+	" AND a.severity = 'warning' AND p.status IN ('unknown', 'closing', 'superseded')"
+	" ORDER BY a.cause LIMIT $1 FOR UPDATE OF a SKIP LOCKED)"
+	" UPDATE ONLY payguard.alerts a SET severity = 'critical', notified_at = NULL,"
+	" details = a.details || jsonb_build_object('became', w.status)"
+	" FROM worse w WHERE a.alert_id = w.alert_id RETURNING 1",
+	{INT8OID, InvalidOid},
+	"alerts",
+	CMD_UPDATE};
+
 static const Statement raise_refund = RAISE(
 	"refund_not_made", ", order_id, payment_id, refund_id",
 	"r.refund_id::text, 'warning',"
@@ -116,8 +130,8 @@ static const Statement raise_maintenance =
 		  "payguard.maintenance m WHERE m.problem IS NOT NULL");
 
 static const Statement *const raising[] = {
-	&raise_payment,		 &raise_refund,	  &raise_dead_task,	  &raise_success_rate,
-	&raise_consumer_lag, &raise_prepared, &raise_maintenance,
+	&escalate_payment,	 &raise_payment,	  &raise_refund,   &raise_dead_task,
+	&raise_success_rate, &raise_consumer_lag, &raise_prepared, &raise_maintenance,
 };
 
 static const Statement close_payment =
@@ -138,13 +152,20 @@ static const Statement close_refund_failed =
 		  " AND r.status = 'failed')",
 		  "The refund is no longer failed.");
 
+#define MONEY_IS_GONE                                                                    \
+	"NOT EXISTS (SELECT FROM payguard.payments p WHERE p.payment_id = a.payment_id"      \
+	" AND p.status = 'surplus' AND p.received_amount > (SELECT"                          \
+	"  COALESCE(sum(CASE r.status WHEN 'succeeded' THEN r.returned_amount"               \
+	"   WHEN 'waived' THEN r.amount END), 0)"                                            \
+	"  FROM payguard.refunds r WHERE r.payment_id = p.payment_id))"
+
 static const Statement close_surplus =
-	CLOSE("surplus_payment",
-		  "NOT EXISTS (SELECT FROM payguard.payments p WHERE p.payment_id = a.payment_id"
-		  " AND p.status = 'surplus' AND p.received_amount > (SELECT"
-		  "  COALESCE(sum(CASE r.status WHEN 'succeeded' THEN r.returned_amount"
-		  "   WHEN 'waived' THEN r.amount END), 0)"
-		  "  FROM payguard.refunds r WHERE r.payment_id = p.payment_id))",
+	CLOSE("surplus_payment", MONEY_IS_GONE,
+		  "The money has gone back, or somebody decided about it.");
+
+/* Its refund is made only after a person has found out that it was a second charge. */
+static const Statement close_second_charge =
+	CLOSE("second_charge", MONEY_IS_GONE,
 		  "The money has gone back, or somebody decided about it.");
 
 static const Statement close_duplicate =
@@ -185,9 +206,9 @@ static const Statement close_maintenance =
 		  "The duty was done.");
 
 static const Statement *const closing[] = {
-	&close_payment,	  &close_refund,	   &close_refund_failed, &close_surplus,
-	&close_duplicate, &close_dead_task,	   &close_success_rate,	 &close_consumer_lag,
-	&close_prepared,  &close_maintenance,
+	&close_payment,		  &close_refund,	   &close_refund_failed, &close_surplus,
+	&close_second_charge, &close_duplicate,	   &close_dead_task,	 &close_success_rate,
+	&close_consumer_lag,  &close_prepared,	   &close_maintenance,
 };
 
 /* Any role may LISTEN, so a NOTIFY says no more than that and what to look up. */
@@ -304,7 +325,8 @@ static const Statement add_duty = {
 static const Statement update_duty = {
 	"WITH free AS MATERIALIZED (SELECT duty FROM payguard.maintenance WHERE duty = $1"
 	" FOR UPDATE SKIP LOCKED)"
-	" UPDATE ONLY payguard.maintenance SET ran_at = clock_timestamp(), problem = $2"
+	" UPDATE ONLY payguard.maintenance SET problem = $2,"
+	" ran_at = CASE WHEN $2 IS NULL THEN clock_timestamp() ELSE ran_at END"
 	" WHERE duty = (SELECT duty FROM free)",
 	{TEXTOID, TEXTOID, InvalidOid},
 	"maintenance",

@@ -573,6 +573,7 @@ notification_result(FunctionCallInfo fcinfo, const Notification *notification,
 
 	payguard_store_begin(STORE_WRITE);
 	if (notification->payment_id && strcmp(what, "contradicting") != 0 &&
+		strcmp(what, "unmatched") != 0 &&
 		payguard_payment_find(notification->payment_id, &payment))
 		state = payguard_payment_outcome(&payment, &about);
 	payguard_store_end(STORE_WRITE);

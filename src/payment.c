@@ -597,8 +597,11 @@ settle_round(PayCall *calls, int n, bool first_round)
 		if (!is_next(call))
 			continue;
 
-		/* A key that was unknown may be known by now; one that was known stays so. */
-		if (!call->key_known && (!first_round || call->entry->changed))
+		/*
+		 * A key that was unknown may be known by now; what is known of one was read before
+		 * the order.
+		 */
+		if (first_round ? call->entry->changed : !call->key_known)
 			find_key(call);
 
 		/*

@@ -611,8 +611,9 @@ static void
 count_returned(Order *order, const Payment *payment, const Refund *refund,
 			   RefundBalance *balance, int64 amount)
 {
-	int64 room = balance->received - balance->refunding - balance->refunded;
-	int64 counted = Min(amount, Max(room, 0));
+	int64 known = balance->refunding + balance->refunded;
+	int64 room = Max(payment->received_amount, known) - known;
+	int64 counted = Min(amount, room);
 
 	balance->refunded += counted;
 	balance->excess = add(balance->excess, amount - counted);

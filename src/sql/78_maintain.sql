@@ -33,7 +33,8 @@ CREATE TABLE payguard.maintenance (
   problem text
 ) WITH (fillfactor = 50, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000);
 COMMENT ON TABLE payguard.maintenance IS 'When maintain() did what for the last time';
-COMMENT ON COLUMN payguard.maintenance.problem IS 'The error that ended it; NULL: it was done';
+COMMENT ON COLUMN payguard.maintenance.ran_at IS 'When it was done for the last time, or, if it never was, first tried';
+COMMENT ON COLUMN payguard.maintenance.problem IS 'The error that ended it since then; NULL: none';
 
 CREATE FUNCTION payguard.consumer_lags(OUT consumer text, OUT events bigint, OUT age interval)
 RETURNS SETOF record
@@ -126,6 +127,9 @@ SET search_path = pg_catalog, pg_temp
 SET jit = off
 AS $$
 BEGIN
+  IF "max" IS NULL OR "max" < 1 OR current_setting('transaction_read_only')::boolean THEN
+    PERFORM payguard.count_events("max"); -- says what is wrong
+  END IF;
   -- what takes long comes before what locks orders; alerts come last, to know what the others did
   FOREACH duty IN ARRAY '{count_events,sample_counters,forget_old,expire_orders,expire_leases,
     match_notifications,raise_alerts,close_alerts,notify_alerts}'::text[]
@@ -135,8 +139,6 @@ BEGIN
     BEGIN
       EXECUTE format('SELECT payguard.%I($1)', duty) INTO done USING "max";
     EXCEPTION
-      WHEN null_value_not_allowed OR invalid_parameter_value OR read_only_sql_transaction THEN
-        RAISE;
       WHEN OTHERS THEN
         -- one duty that fails must not stop the others
         problem := SQLERRM;

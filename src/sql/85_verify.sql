@@ -46,6 +46,21 @@ AS $$
   FROM payguard.every_payment p
   WHERE p.status NOT IN ('succeeded', 'surplus') AND p.received_amount > 0
   UNION ALL
+  SELECT 'I3', 'payment ' || named.payment_id, 'was dismissed as a second name of a charge that brought no money'
+  FROM (
+    WITH RECURSIVE names AS (
+      SELECT payment_id, (details ->> 'second_charge_of')::uuid AS same_as
+      FROM payguard.payments WHERE status = 'failed' AND failure_code = 'same_charge'
+      UNION
+      SELECT names.payment_id, (p.details ->> 'second_charge_of')::uuid
+      FROM names JOIN payguard.payments p ON p.payment_id = names.same_as
+      WHERE p.status = 'failed' AND p.failure_code = 'same_charge'
+    )
+    SELECT names.payment_id, bool_or(p.status IN ('succeeded', 'surplus')) AS has_money
+    FROM names LEFT JOIN payguard.payments p ON p.payment_id = names.same_as GROUP BY names.payment_id
+  ) named
+  WHERE has_money IS NOT TRUE
+  UNION ALL
   SELECT 'I3', 'notification ' || n.channel || ' ' || n.event_id, 'reports money and was never alerted'
   FROM payguard.every_notification n
   WHERE n.result = 'unmatched' AND NOT EXISTS (

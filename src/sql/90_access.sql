@@ -201,3 +201,9 @@ END
 $$;
 COMMENT ON FUNCTION payguard.revoke_access(name, text) IS
   'Takes an access from a role, which keeps what its other accesses need';
+
+CREATE FUNCTION payguard.renew_access() RETURNS bigint
+AS 'MODULE_PATHNAME', 'payguard_renew_access'
+LANGUAGE C VOLATILE;
+COMMENT ON FUNCTION payguard.renew_access() IS
+  'Grants each role what its accesses consist of now: called by an update, and after restoring the dump of an older version';

@@ -206,6 +206,8 @@ class Model:
                 self.s.setdefault(("approval", row.id), "open")
             elif self.s.get(("approval", row.id)) == "open":
                 del self.s[("approval", row.id)]        # nobody needs to decide any more
+            if before.txn not in (None, row.txn):
+                del self.s[("refund txn", row.channel, before.txn)]
             if row.key is not None:
                 self.s[("refund key", row.key)] = row.id
             if row.txn is not None:
@@ -758,10 +760,12 @@ class Model:
     def counts_for_order(self, r):
         return self.order(r.order).payment == r.payment and r.reversal in (None, "refund")
 
-    def count_returned(self, refund_id, amount):
+    def count_returned(self, refund_id, amount, reserved=0):
         r = self.refund(refund_id)
         b = self.s[("balance", r.payment)]
-        counted = min(amount, max(b.received - b.refunding - b.refunded, 0))
+        b = b._replace(refunding=b.refunding - reserved)
+        going = b.refunding + b.refunded
+        counted = min(amount, max((self.payment(r.payment).received or 0) - going, 0))
         self.put_balance(r.payment, b._replace(refunded=b.refunded + counted,
                                                excess=b.excess + amount - counted))
         if amount > counted:
@@ -932,9 +936,8 @@ class Model:
         self.end_task(r.id, "refund")
         applied.changed = True
         self.lock_balance(r.payment)
-        if r.status in ("awaiting_approval", "pending", "unknown"):
-            self.add_refunding(r.payment, -r.amount)
-        self.count_returned(r.id, amount)
+        self.count_returned(
+            r.id, amount, r.amount if r.status in ("awaiting_approval", "pending", "unknown") else 0)
         self.refund_rest(r, amount)
 
     def refund_rest(self, r, returned):
@@ -1051,8 +1054,7 @@ class Model:
         elif self.world.channels[r.channel].internal:
             self.put(r, status="succeeded", returned=r.amount, verified=True)
             self.lock_balance(r.payment)
-            self.add_refunding(r.payment, -r.amount)
-            self.count_returned(refund_id, r.amount)
+            self.count_returned(refund_id, r.amount, r.amount)
         else:
             self.put(r, status="pending")
             self.make_due(refund_id, "refund")
@@ -1084,7 +1086,7 @@ class Model:
         report = Report(*report)
         known = self.s.get(("notice", event))
         subject = self.find_subject(channel, payment_id, refund_id, report.txn)
-        if payment_id is None and refund_id is None and self.misses():
+        if subject is not None and self.misses():
             subject = None
         if known is not None and (known.result != "unmatched" or subject is None):
             return {"result": "duplicate", "replayed": True}
@@ -1119,7 +1121,10 @@ class Model:
         waiting = [what[1] for what, notice in self.s.items() if what[0] == "notice" and
                    (notice.result, notice.channel, notice.txn) == ("unmatched", p.channel, p.txn) and
                    notice.order in (None, p.order)]
-        for what in sorted(waiting, key=self.world.received.get):
+        received = self.world.received
+        if len(waiting) > 1 and not all(what in received for what in waiting):
+            raise Impossible("a message that was not kept")
+        for what in sorted(waiting, key=received.get):
             notice = self.s[("notice", what)]
             if notice.result != "unmatched" or self.misses():
                 continue        # a message before it has matched it, too
@@ -1225,7 +1230,7 @@ class Model:
             task = self.s.get(("task", subject, kind))
             if kind not in ("charge", "refund"):
                 self.s[("ended", task_id)] = (token, answer["outcome"], "perhaps")
-            elif task is None:
+            elif task is None or task.id != task_id:    # the next one, after a retry
                 self.s[("ended", task_id)] = (token, answer["outcome"])
             elif task.due == lease.due:
                 self.end_task(subject, kind, token, answer["outcome"])

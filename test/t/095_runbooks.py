@@ -45,9 +45,7 @@ class Life:
 
     @staticmethod
     def connect(server, role):
-        connection = psycopg2.connect(server.dsn.replace("user=postgres", f"user={role}"))
-        connection.autocommit = True
-        return connection.cursor()
+        return server.connect(role=role).cursor()
 
     def one(self, sql, *values, cursor=None):
         cursor = cursor or self.shop

@@ -53,6 +53,7 @@ INSERT INTO contract VALUES
   ('grant_access(role name, access text)', 'void', 'v', false),
   ('revoke_access(role name, access text)', 'void', 'v', false),
   ('role_access(OUT role name, OUT access text)', 'SETOF record', 's', false),
+  ('renew_access()', 'bigint', 'v', false),
   ('access_functions()', 'TABLE(access text, is_marker boolean, function text)', 'i', false);
 CREATE TEMP TABLE type_columns (type text, columns text);
 INSERT INTO type_columns VALUES

@@ -1342,7 +1342,8 @@ CREATE TABLE payguard.maintenance (
   problem text
 ) WITH (fillfactor = 50, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000);
 COMMENT ON TABLE payguard.maintenance IS 'When maintain() did what for the last time';
-COMMENT ON COLUMN payguard.maintenance.problem IS 'The error that ended it; NULL: it was done';
+COMMENT ON COLUMN payguard.maintenance.ran_at IS 'When it was done for the last time, or, if it never was, first tried';
+COMMENT ON COLUMN payguard.maintenance.problem IS 'The error that ended it since then; NULL: none';
 
 CREATE FUNCTION payguard.consumer_lags(OUT consumer text, OUT events bigint, OUT age interval)
 RETURNS SETOF record
@@ -1435,6 +1436,9 @@ SET search_path = pg_catalog, pg_temp
 SET jit = off
 AS $$
 BEGIN
+  IF "max" IS NULL OR "max" < 1 OR current_setting('transaction_read_only')::boolean THEN
+    PERFORM payguard.count_events("max"); -- says what is wrong
+  END IF;
   -- what takes long comes before what locks orders; alerts come last, to know what the others did
   FOREACH duty IN ARRAY '{count_events,sample_counters,forget_old,expire_orders,expire_leases,
     match_notifications,raise_alerts,close_alerts,notify_alerts}'::text[]
@@ -1444,8 +1448,6 @@ BEGIN
     BEGIN
       EXECUTE format('SELECT payguard.%I($1)', duty) INTO done USING "max";
     EXCEPTION
-      WHEN null_value_not_allowed OR invalid_parameter_value OR read_only_sql_transaction THEN
-        RAISE;
       WHEN OTHERS THEN
         -- one duty that fails must not stop the others
         problem := SQLERRM;
@@ -1987,6 +1989,21 @@ AS $$
   SELECT 'I3', 'payment ' || p.payment_id, 'is ' || p.status || ', but received ' || p.received_amount
   FROM payguard.payments p
   WHERE p.status NOT IN ('succeeded', 'surplus') AND p.received_amount > 0
+  UNION ALL
+  SELECT 'I3', 'payment ' || named.payment_id, 'was dismissed as a second name of a charge that brought no money'
+  FROM (
+    WITH RECURSIVE names AS (
+      SELECT payment_id, (details ->> 'second_charge_of')::uuid AS same_as
+      FROM payguard.payments WHERE status = 'failed' AND failure_code = 'same_charge'
+      UNION
+      SELECT names.payment_id, (p.details ->> 'second_charge_of')::uuid
+      FROM names JOIN payguard.payments p ON p.payment_id = names.same_as
+      WHERE p.status = 'failed' AND p.failure_code = 'same_charge'
+    )
+    SELECT names.payment_id, bool_or(p.status IN ('succeeded', 'surplus')) AS has_money
+    FROM names LEFT JOIN payguard.payments p ON p.payment_id = names.same_as GROUP BY names.payment_id
+  ) named
+  WHERE has_money IS NOT TRUE
   UNION ALL
   SELECT 'I3', 'notification ' || n.channel || ' ' || n.event_id, 'reports money and was never alerted'
   FROM payguard.notifications n
