@@ -118,9 +118,9 @@ lock_order(const Order *like, Order *order)
 	{
 		if (payguard_store_lock(&payguard_orders, ORDER_BY_ID, like, order))
 			return true;
+		payguard_store_refresh();
 		if (payguard_store_is_empty(&payguard_archived_orders))
 			return false;
-		payguard_store_refresh();
 		if (!payguard_archive_restore(like->order_id) &&
 			!payguard_order_find(like->order_id, order))
 			return false;

@@ -209,15 +209,18 @@ payguard_store_is_empty(const Table *table)
 {
 	static const Table *empty_table = NULL;
 	static uint64 empty_at;
+	Oid oid;
 	Relation relation;
 	bool empty;
 
 	if (empty_table == table && empty_at == payguard_store_snapshot)
 		return true;
+	oid = get_relname_relid(table->name, get_namespace_oid(PAYGUARD_SCHEMA, false));
+	/* with the SQL of an older version of the extension it may not be there yet */
+	if (!OidIsValid(oid))
+		return true;
 	/* the lock keeps a VACUUM FULL from putting another file in its place */
-	relation = table_open(get_relname_relid(table->name,
-											get_namespace_oid(PAYGUARD_SCHEMA, false)),
-						  AccessShareLock);
+	relation = table_open(oid, AccessShareLock);
 	empty = RelationGetNumberOfBlocks(relation) == 0;
 	table_close(relation, NoLock);
 	if (empty)
