@@ -10,14 +10,17 @@
 #define DEFAULTED(struct, field, type) {#field, type, offsetof(struct, field), NULL, true}
 #define STATUS(struct, field, machine)                                                   \
 	{#field, FIELD_STATUS, offsetof(struct, field), &machine, false}
-#define TABLE(name, struct, fields, keys)                                                \
+#define TABLE(name, struct, fields, keys) {name, TABLE_PARTS(struct, fields, keys), {0}, 0, NULL}
+#define WALKED_TABLE(name, struct, fields, keys, nwalk, ...)                             \
 	{                                                                                    \
-		name, sizeof(struct), fields, lengthof(fields), keys, lengthof(keys), NULL       \
+		name, TABLE_PARTS(struct, fields, keys), {__VA_ARGS__}, nwalk, NULL              \
 	}
 #define ARCHIVED_TABLE(name, struct, fields, keys, archive)                              \
 	{                                                                                    \
-		name, sizeof(struct), fields, lengthof(fields), keys, lengthof(keys), &archive   \
+		name, TABLE_PARTS(struct, fields, keys), {0}, 0, &archive                        \
 	}
+#define TABLE_PARTS(struct, fields, keys)                                                \
+	sizeof(struct), fields, lengthof(fields), keys, lengthof(keys)
 
 static const Field order_fields[N_ORDER_FIELDS] = {
 	[ORDER_F_ORDER_ID] = COLUMN(Order, order_id, FIELD_TEXT),
@@ -334,8 +337,8 @@ const Table payguard_refunds =
 	ARCHIVED_TABLE("refunds", Refund, refund_fields, refund_keys, archived_refunds);
 const Table payguard_refund_balances =
 	TABLE("refund_balances", RefundBalance, balance_fields, balance_keys);
-const Table payguard_tasks = TABLE("tasks", Task, task_fields, task_keys);
-const Table payguard_leases = TABLE("leases", Lease, lease_fields, lease_keys);
+const Table payguard_tasks = WALKED_TABLE("tasks", Task, task_fields, task_keys, 2, TASK_F_RUN_AT, TASK_F_TASK_ID);
+const Table payguard_leases = WALKED_TABLE("leases", Lease, lease_fields, lease_keys, 1, LEASE_F_LEASED_UNTIL);
 const Table payguard_finished_tasks =
 	TABLE("finished_tasks", FinishedTask, finished_fields, finished_keys);
 const Table payguard_notifications =

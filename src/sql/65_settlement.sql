@@ -36,7 +36,7 @@ COMMENT ON COLUMN payguard.settlement_lines.amount IS 'In the currency''s minor 
 
 -- The differences of one channel's statement, each by its cause: the same one has the same cause.
 CREATE FUNCTION payguard.settlement_differences(of_channel text, missing_from timestamptz, missing_until timestamptz)
-RETURNS TABLE (finding text, cause text, order_id text, payment_id uuid, refund_id uuid, details jsonb)
+RETURNS TABLE (finding text, cause text, order_id text, payment_id uuid, refund_id uuid, details jsonb, at timestamptz)
 LANGUAGE sql STABLE
 SET search_path = pg_catalog, pg_temp
 -- joins by hash cost what there is, whatever the planner thinks of it; others may cost its square
@@ -171,7 +171,8 @@ AS $$
            'payment_id', j.payment_id, 'order_id', j.order_id, 'refund_id', j.refund_id, 'amount', j.amount,
            'currency', j.currency, 'channel_time', j.channel_time, 'known_status', j.known_status,
            'known_amount', j.known_amount, 'known_currency', j.known_currency, 'known_at', j.known_at,
-           'first_txn', j.first_txn))
+           'first_txn', j.first_txn)),
+         coalesce(j.channel_time, j.known_at)
   FROM judged j
   WHERE j.finding IS NOT NULL
 $$;
@@ -228,15 +229,12 @@ BEGIN
     SELECT DISTINCT ON (d.finding, d.cause) d.*, i.in_period
     FROM payguard.settlement_differences(reconcile.channel, least(missing_from, first_open),
                                          greatest(missing_until, last_open + interval '1 us')) d
-    CROSS JOIN LATERAL (SELECT coalesce(d.details ->> 'channel_time', d.details ->> 'known_at')::timestamptz) m (at)
-    CROSS JOIN LATERAL (SELECT d.finding NOT LIKE 'missing%' OR (m.at >= missing_from AND m.at < missing_until)) i (in_period)
+    CROSS JOIN LATERAL (SELECT d.finding NOT LIKE 'missing%' OR (d.at >= missing_from AND d.at < missing_until)) i (in_period)
     ORDER BY d.finding, d.cause, i.in_period DESC
   ), gone AS MATERIALIZED (
     SELECT payguard.close_findings(coalesce(array_agg(a.alert_id ORDER BY a.alert_id), '{}')) AS n
     FROM payguard.alerts a
     WHERE a.kind LIKE 'settlement\_%' AND a.resolved_at IS NULL AND a.details ->> 'channel' = reconcile.channel
-      -- one of version 1.0.0 does not say when it was
-      AND (a.kind <> 'settlement_missing_at_channel' OR a.details ? 'known_at')
       AND NOT EXISTS (SELECT FROM every d WHERE 'settlement_' || d.finding = a.kind AND d.cause = a.cause)
   ), difference AS (
     SELECT d.* FROM every d WHERE d.in_period

@@ -18,6 +18,7 @@ class Notes:
         self.prepared = {}      # gid -> order, acknowledged as prepared
         self.committed = {}     # gid -> order, acknowledged as committed
         self.asked = {}         # order -> key, a payment that was not answered
+        self.refused = {}       # key of a call that was answered with an error -> the error's code
         self.wrong = []
 
     def note(self, table, name, value):
@@ -39,11 +40,25 @@ class Client(threading.Thread):
             connection = self.load.connect()
             self.cursor = connection.cursor()
             while not self.load.stop.is_set():
-                self.step()
+                self.asking = None
+                try:
+                    self.step()
+                except psycopg2.Error as error:
+                    if error.pgcode not in self.load.survives or connection.closed:
+                        raise
+                    self.refused(error)
         except psycopg2.Error as error:
             # the server is gone; an error of its own is another matter
-            if error.pgcode and error.pgcode[:2] not in ("57", "40", "08") and error.pgcode != "25006":
+            if error.pgcode and error.pgcode[:2] not in ("57", "40", "08") \
+                    and error.pgcode not in ("25006", *self.load.survives):
                 self.load.notes.wrong.append(f"{error.pgcode}: {error}".strip())
+
+    def refused(self, error):
+        """The server has said no and lives on: nothing of the call may be there."""
+        self.cursor.execute("ROLLBACK")
+        if self.asking:
+            self.load.notes.refused[self.asking] = error.pgcode
+            self.load.notes.asked.pop(self.asking.removeprefix("key-"), None)
 
     def row(self, sql, *args):
         self.cursor.execute(sql, args)
@@ -57,19 +72,22 @@ class Client(threading.Thread):
         self.row("SELECT payguard.create_order(%s, 100, 'EUR') IS NOT NULL", order)
         r = self.rnd.random()
         if r < 0.45:
-            notes.asked[order] = key
+            notes.asked[order] = self.asking = key
             outcome, payment = self.row(
                 "SELECT outcome, payment_id FROM payguard.pay_order(%s, %s)", order, key)
             assert outcome == "paid"
             notes.note(notes.paid, order, (key, payment))
             if self.rnd.random() < 0.3:
+                self.asking = "refund-" + order
                 refund, = self.row("SELECT refund_id FROM payguard.refund_order(%s, %s, 40, 'back')",
                                    order, "refund-" + order)
                 notes.note(notes.refunded, "refund-" + order, (order, refund))
         elif r < 0.65:
+            self.asking = key
             payment, = self.row("SELECT payment_id FROM payguard.request_payment(%s, %s, 'card')",
                                 order, key)
             notes.note(notes.open, order, (key, payment))
+            self.asking = None
             if self.rnd.random() < 0.5:
                 outcome, = self.row(
                     "SELECT outcome FROM payguard.report_payment(%s, 'succeeded', %s, 100, 'EUR')",
@@ -95,9 +113,11 @@ class Client(threading.Thread):
 
     def prepare(self, order, key):
         notes = self.load.notes
+        self.asking = key
         self.cursor.execute("BEGIN")
         self.row("SELECT outcome FROM payguard.pay_order(%s, %s)", order, key)
         self.cursor.execute("PREPARE TRANSACTION %s", (order,))
+        self.asking = None
         notes.note(notes.prepared, order, order)
         if self.rnd.random() < 0.8:
             self.cursor.execute("COMMIT PREPARED %s", (order,))
@@ -105,11 +125,13 @@ class Client(threading.Thread):
 
 
 class Load:
-    """A run of clients until stop is set or the server is gone."""
+    """A run of clients until stop is set or the server is gone. survives: the codes of errors after
+    which a client goes on."""
 
-    def __init__(self, connect, seed, name, clients=8, two_phase=True, notes=None):
+    def __init__(self, connect, seed, name, clients=8, two_phase=True, notes=None, survives=()):
         self.connect, self.seed, self.name, self.two_phase = connect, seed, name, two_phase
         self.notes = notes or Notes()
+        self.survives = survives
         self.stop = threading.Event()
         self.clients = [Client(self, number) for number in range(clients)]
 
@@ -153,6 +175,10 @@ def check(connection, notes):
     for gid in notes.prepared:
         if orders.get(gid, ("none",))[0] != "paid":
             wrong.append(f"lost: the prepared transaction {gid}")
+    cursor.execute("SELECT idempotency_key FROM payguard.payments WHERE idempotency_key = ANY (%s) UNION ALL"
+                   " SELECT idempotency_key FROM payguard.refunds WHERE idempotency_key = ANY (%s)",
+                   [list(notes.refused)] * 2)
+    wrong += [f"{key} was answered {notes.refused[key]}, and is there" for key, in cursor]
     repeated = 0
     for order, key in notes.asked.items():
         if order in notes.paid:

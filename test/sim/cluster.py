@@ -22,10 +22,12 @@ deadlock_timeout = 200ms
 
 
 class Cluster:
-    """As a context manager: initdb and pg_ctl are looked for in PATH. SIGTERM ends it, too."""
+    """As a context manager: initdb and pg_ctl are looked for in PATH. SIGTERM ends it, too.
 
-    def __init__(self, *settings):
-        self.settings = settings
+    settings: lines of postgresql.conf; initdb: further options; environment: of the server."""
+
+    def __init__(self, *settings, initdb=(), environment=None):
+        self.settings, self.initdb, self.environment = settings, initdb, environment
         self.folder = tempfile.mkdtemp(prefix="payguard-sim.")
         self.data = os.path.join(self.folder, "data")
         self.log = os.path.join(self.folder, "server.log")
@@ -35,7 +37,7 @@ class Cluster:
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
         try:
             self.run("initdb", "-D", self.data, "-U", "postgres", "-A", "trust", "-E", "UTF8",
-                     "--locale=C.UTF-8", "--no-sync")
+                     "--locale=C.UTF-8", "--no-sync", *self.initdb)
             with open(os.path.join(self.data, "postgresql.conf"), "a", encoding="utf-8") as conf:
                 conf.write(SETTINGS.format(socket=self.folder))
                 conf.writelines(setting + "\n" for setting in self.settings)
@@ -52,7 +54,8 @@ class Cluster:
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def start(self):
-        self.run("pg_ctl", "-D", self.data, "-l", self.log, "-w", "start")
+        self.run("pg_ctl", "-D", self.data, "-l", self.log, "-w", "start",
+                 environment=self.environment)
 
     def connect(self, database="postgres", role="postgres", autocommit=True):
         connection = psycopg2.connect(host=self.folder, port=5432, user=role, dbname=database)
@@ -64,8 +67,8 @@ class Cluster:
         self.run("pg_ctl", "-D", self.data, "-m", "immediate", "-w", "stop")
 
     @staticmethod
-    def run(*command):
+    def run(*command, environment=None):
         done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                              text=True, check=False)
+                              text=True, check=False, env=os.environ | (environment or {}))
         if done.returncode != 0:
             raise RuntimeError(f"{command[0]} failed:\n{done.stdout}")
