@@ -335,6 +335,14 @@ read_txns_of(Batch *batch, const Channel *channel)
 										ROW_READ, txns, n, (void **) &payments);
 	for (int k = 0; k < nknown; k++)
 		note_known_txn(batch, payments[k].channel_txn_id);
+	if (!payguard_store_is_empty(&payguard_archived_payments))
+	{
+		nknown = payguard_store_list_by_key(&payguard_archived_payments,
+											PAYMENT_BY_CHANNEL_TXN, 2, ROW_READ, txns, n,
+											(void **) &payments);
+		for (int k = 0; k < nknown; k++)
+			note_known_txn(batch, payments[k].channel_txn_id);
+	}
 	if (payguard_store_is_empty(&payguard_notifications))
 		return;
 	nknown = payguard_store_execute(

@@ -903,8 +903,10 @@ answer_one(Answer *answer)
 	bool held;
 	bool repeated;
 
+	/* of a finished task the order may have been archived, and is not locked then */
 	if (!find_subject(answer->task_id, &task, &finished) ||
-		!payguard_order_find(task.order_id, &order))
+		!(finished.task_id != NO_ID ? payguard_order_lock
+									: payguard_order_find)(task.order_id, &order))
 	{
 		answer_unknown(answer);
 		return;

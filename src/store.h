@@ -54,6 +54,7 @@ typedef struct Key
 {
 	int8 fields[MAX_KEY_FIELDS]; /* indexes into Table.fields, ended by -1 */
 	const char *condition;		 /* the unique index's WHERE, or NULL */
+	bool archived; /* what the table does not have is looked for in its archive */
 } Key;
 
 #define MAX_WALK_FIELDS 2
@@ -67,6 +68,7 @@ typedef struct Table
 	int nkeys;
 	int8 walk[MAX_WALK_FIELDS]; /* the fields of the index that rows are walked along */
 	int nwalk;					/* 0: there is none */
+	const struct Table *archive; /* of the same columns and keys, or NULL */
 } Table;
 
 /* A query for several rows; a constant, whose address names the saved plan. */

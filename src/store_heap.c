@@ -129,6 +129,7 @@ static HeapTable known_tables[] = {
 	{.table = &payguard_orders}, {.table = &payguard_payments},
 	{.table = &payguard_events}, {.table = &payguard_tasks},
 	{.table = &payguard_leases}, {.table = &payguard_finished_tasks},
+	{.table = &payguard_archived_orders}, {.table = &payguard_archived_payments},
 };
 /* How often anything has been invalidated that a HeapTable knows. */
 static uint64 changes = 1;

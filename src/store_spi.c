@@ -98,6 +98,7 @@ static struct
 
 static void wait_for_standby(XLogRecPtr lsn);
 static bool standby_has(XLogRecPtr lsn);
+static bool find_row(const Table *table, int key, const void *like, void *row);
 static int list_rows(const Table *table, Operation operation, uint64 variant,
 					 Datum *values, const char *nulls, void **rows);
 static uint64 by_key(int key, int nfields, RowLock lock);
@@ -192,10 +193,24 @@ payguard_store_end(StoreMode mode)
 
 /*
  * payguard_store_find reads the row whose key (an index into table->keys) is the one in
- * `like`, without a lock; false where there is none.
+ * `like`, without a lock; false where there is none. An id, key or transaction that the table
+ * does not have may be in its archive: one snapshot sees it in one of the two.
  */
 bool
 payguard_store_find(const Table *table, int key, const void *like, void *row)
+{
+	if (find_row(table, key, like, row))
+		return true;
+	if (table->archive == NULL || !table->keys[key].archived ||
+		payguard_store_is_empty(table->archive) || !find_row(table->archive, key, like, row))
+		return false;
+	/* it stands in another table than its lock is looked for in */
+	ItemPointerSetInvalid(&((RowHeader *) row)->tid);
+	return true;
+}
+
+static bool
+find_row(const Table *table, int key, const void *like, void *row)
 {
 	bool found;
 

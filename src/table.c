@@ -10,10 +10,14 @@
 #define DEFAULTED(struct, field, type) {#field, type, offsetof(struct, field), NULL, true}
 #define STATUS(struct, field, machine)                                                   \
 	{#field, FIELD_STATUS, offsetof(struct, field), &machine, false}
-#define TABLE(name, struct, fields, keys) {name, TABLE_PARTS(struct, fields, keys), {0}, 0}
+#define TABLE(name, struct, fields, keys) {name, TABLE_PARTS(struct, fields, keys), {0}, 0, NULL}
 #define WALKED_TABLE(name, struct, fields, keys, nwalk, ...)                             \
 	{                                                                                    \
-		name, TABLE_PARTS(struct, fields, keys), {__VA_ARGS__}, nwalk                    \
+		name, TABLE_PARTS(struct, fields, keys), {__VA_ARGS__}, nwalk, NULL              \
+	}
+#define ARCHIVED_TABLE(name, struct, fields, keys, archive)                              \
+	{                                                                                    \
+		name, TABLE_PARTS(struct, fields, keys), {0}, 0, &archive                        \
 	}
 #define TABLE_PARTS(struct, fields, keys)                                                \
 	sizeof(struct), fields, lengthof(fields), keys, lengthof(keys)
@@ -34,7 +38,7 @@ static const Field order_fields[N_ORDER_FIELDS] = {
 };
 
 static const Key order_keys[] = {
-	[ORDER_BY_ID] = {{ORDER_F_ORDER_ID, -1}, NULL},
+	[ORDER_BY_ID] = {{ORDER_F_ORDER_ID, -1}, NULL, true},
 };
 
 static const Field payment_fields[N_PAYMENT_FIELDS] = {
@@ -61,10 +65,10 @@ static const Field payment_fields[N_PAYMENT_FIELDS] = {
 };
 
 static const Key payment_keys[] = {
-	[PAYMENT_BY_ID] = {{PAYMENT_F_PAYMENT_ID, -1}, NULL},
-	[PAYMENT_BY_KEY] = {{PAYMENT_F_IDEMPOTENCY_KEY, -1}, NULL},
+	[PAYMENT_BY_ID] = {{PAYMENT_F_PAYMENT_ID, -1}, NULL, true},
+	[PAYMENT_BY_KEY] = {{PAYMENT_F_IDEMPOTENCY_KEY, -1}, NULL, true},
 	[PAYMENT_BY_CHANNEL_TXN] = {{PAYMENT_F_CHANNEL, PAYMENT_F_CHANNEL_TXN_ID, -1},
-								"channel_txn_id IS NOT NULL"},
+								"channel_txn_id IS NOT NULL", true},
 	[PAYMENT_THAT_COUNTS] = {{PAYMENT_F_ORDER_ID, -1},
 							 "status OPERATOR(pg_catalog.<>) ALL ("
 							 "'{failed,superseded,surplus}'::pg_catalog.text[])"},
@@ -86,7 +90,7 @@ static const Field event_fields[] = {
 
 static const Key event_keys[] = {
 	[EVENT_BY_ID] = {{0, -1}, NULL},
-	[EVENT_OF_CREATION] = {{1, -1}, "kind OPERATOR(pg_catalog.=) 'order.created'"},
+	[EVENT_OF_CREATION] = {{1, -1}, "kind OPERATOR(pg_catalog.=) 'order.created'", true},
 };
 
 static const Field channel_fields[N_CHANNEL_FIELDS] = {
@@ -132,10 +136,10 @@ static const Field refund_fields[N_REFUND_FIELDS] = {
 };
 
 static const Key refund_keys[] = {
-	[REFUND_BY_ID] = {{REFUND_F_REFUND_ID, -1}, NULL},
-	[REFUND_BY_KEY] = {{REFUND_F_IDEMPOTENCY_KEY, -1}, "idempotency_key IS NOT NULL"},
+	[REFUND_BY_ID] = {{REFUND_F_REFUND_ID, -1}, NULL, true},
+	[REFUND_BY_KEY] = {{REFUND_F_IDEMPOTENCY_KEY, -1}, "idempotency_key IS NOT NULL", true},
 	[REFUND_BY_CHANNEL_REFUND] = {{REFUND_F_CHANNEL, REFUND_F_CHANNEL_REFUND_ID, -1},
-								  "channel_refund_id IS NOT NULL"},
+								  "channel_refund_id IS NOT NULL", true},
 };
 
 static const Field balance_fields[N_BALANCE_FIELDS] = {
@@ -222,7 +226,7 @@ static const Field notification_fields[N_NOTIFICATION_FIELDS] = {
 
 static const Key notification_keys[] = {
 	[NOTIFICATION_BY_EVENT] = {{NOTIFICATION_F_CHANNEL, NOTIFICATION_F_EVENT_ID, -1},
-							   NULL},
+							   NULL, true},
 };
 
 static const Field alert_fields[N_ALERT_FIELDS] = {
@@ -310,11 +314,27 @@ static const Key approval_keys[] = {
 	[APPROVAL_OF_FINDING] = {{APPROVAL_F_ALERT_ID, -1}, CURRENT_OF("finding")},
 };
 
-const Table payguard_orders = TABLE("orders", Order, order_fields, order_keys);
-const Table payguard_payments = TABLE("payments", Payment, payment_fields, payment_keys);
-const Table payguard_events = TABLE("events", Event, event_fields, event_keys);
+/* What archive_orders() has moved. */
+const Table payguard_archived_orders =
+	TABLE("archived_orders", Order, order_fields, order_keys);
+const Table payguard_archived_payments =
+	TABLE("archived_payments", Payment, payment_fields, payment_keys);
+static const Table archived_events =
+	TABLE("archived_events", Event, event_fields, event_keys);
+static const Table archived_refunds =
+	TABLE("archived_refunds", Refund, refund_fields, refund_keys);
+static const Table archived_notifications =
+	TABLE("archived_notifications", Notification, notification_fields, notification_keys);
+
+const Table payguard_orders =
+	ARCHIVED_TABLE("orders", Order, order_fields, order_keys, payguard_archived_orders);
+const Table payguard_payments = ARCHIVED_TABLE("payments", Payment, payment_fields,
+											   payment_keys, payguard_archived_payments);
+const Table payguard_events =
+	ARCHIVED_TABLE("events", Event, event_fields, event_keys, archived_events);
 const Table payguard_channels = TABLE("channels", Channel, channel_fields, channel_keys);
-const Table payguard_refunds = TABLE("refunds", Refund, refund_fields, refund_keys);
+const Table payguard_refunds =
+	ARCHIVED_TABLE("refunds", Refund, refund_fields, refund_keys, archived_refunds);
 const Table payguard_refund_balances =
 	TABLE("refund_balances", RefundBalance, balance_fields, balance_keys);
 const Table payguard_tasks = WALKED_TABLE("tasks", Task, task_fields, task_keys, 2, TASK_F_RUN_AT, TASK_F_TASK_ID);
@@ -322,7 +342,8 @@ const Table payguard_leases = WALKED_TABLE("leases", Lease, lease_fields, lease_
 const Table payguard_finished_tasks =
 	TABLE("finished_tasks", FinishedTask, finished_fields, finished_keys);
 const Table payguard_notifications =
-	TABLE("notifications", Notification, notification_fields, notification_keys);
+	ARCHIVED_TABLE("notifications", Notification, notification_fields, notification_keys,
+				   archived_notifications);
 const Table payguard_alerts = TABLE("alerts", Alert, alert_fields, alert_keys);
 const Table payguard_deadlines =
 	TABLE("deadlines", Deadline, deadline_fields, deadline_keys);
