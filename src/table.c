@@ -71,7 +71,7 @@ static const Key payment_keys[] = {
 								"channel_txn_id IS NOT NULL", true},
 	[PAYMENT_THAT_COUNTS] = {{PAYMENT_F_ORDER_ID, -1},
 							 "status OPERATOR(pg_catalog.<>) ALL ("
-							 "'{failed,superseded,surplus}'::pg_catalog.text[])"},
+							 "'{failed,superseded,surplus}'::pg_catalog.text[])", false},
 };
 
 static const Field event_fields[] = {
@@ -89,7 +89,7 @@ static const Field event_fields[] = {
 };
 
 static const Key event_keys[] = {
-	[EVENT_BY_ID] = {{0, -1}, NULL},
+	[EVENT_BY_ID] = {{0, -1}, NULL, false},
 	[EVENT_OF_CREATION] = {{1, -1}, "kind OPERATOR(pg_catalog.=) 'order.created'", true},
 };
 
@@ -109,7 +109,7 @@ static const Field channel_fields[N_CHANNEL_FIELDS] = {
 };
 
 static const Key channel_keys[] = {
-	[CHANNEL_BY_NAME] = {{CHANNEL_F_NAME, -1}, NULL},
+	[CHANNEL_BY_NAME] = {{CHANNEL_F_NAME, -1}, NULL, false},
 };
 
 static const Field refund_fields[N_REFUND_FIELDS] = {
@@ -151,7 +151,7 @@ static const Field balance_fields[N_BALANCE_FIELDS] = {
 };
 
 static const Key balance_keys[] = {
-	[BALANCE_BY_PAYMENT] = {{BALANCE_F_PAYMENT_ID, -1}, NULL},
+	[BALANCE_BY_PAYMENT] = {{BALANCE_F_PAYMENT_ID, -1}, NULL, false},
 };
 
 static const Field task_fields[N_TASK_FIELDS] = {
@@ -171,9 +171,9 @@ static const Field task_fields[N_TASK_FIELDS] = {
 };
 
 static const Key task_keys[] = {
-	[TASK_BY_ID] = {{TASK_F_TASK_ID, -1}, NULL},
-	[TASK_OF_PAYMENT] = {{TASK_F_PAYMENT_ID, TASK_F_KIND, -1}, "refund_id IS NULL"},
-	[TASK_OF_REFUND] = {{TASK_F_REFUND_ID, TASK_F_KIND, -1}, "refund_id IS NOT NULL"},
+	[TASK_BY_ID] = {{TASK_F_TASK_ID, -1}, NULL, false},
+	[TASK_OF_PAYMENT] = {{TASK_F_PAYMENT_ID, TASK_F_KIND, -1}, "refund_id IS NULL", false},
+	[TASK_OF_REFUND] = {{TASK_F_REFUND_ID, TASK_F_KIND, -1}, "refund_id IS NOT NULL", false},
 };
 
 static const Field lease_fields[N_LEASE_FIELDS] = {
@@ -186,7 +186,7 @@ static const Field lease_fields[N_LEASE_FIELDS] = {
 };
 
 static const Key lease_keys[] = {
-	[LEASE_OF_ORDER] = {{LEASE_F_ORDER_ID, -1}, NULL},
+	[LEASE_OF_ORDER] = {{LEASE_F_ORDER_ID, -1}, NULL, false},
 };
 
 static const Field finished_fields[N_FINISHED_FIELDS] = {
@@ -201,7 +201,7 @@ static const Field finished_fields[N_FINISHED_FIELDS] = {
 };
 
 static const Key finished_keys[] = {
-	[FINISHED_BY_ID] = {{FINISHED_F_TASK_ID, -1}, NULL},
+	[FINISHED_BY_ID] = {{FINISHED_F_TASK_ID, -1}, NULL, false},
 };
 
 static const Field notification_fields[N_NOTIFICATION_FIELDS] = {
@@ -250,8 +250,8 @@ static const Field alert_fields[N_ALERT_FIELDS] = {
 };
 
 static const Key alert_keys[] = {
-	[ALERT_BY_ID] = {{ALERT_F_ALERT_ID, -1}, NULL},
-	[ALERT_OPEN] = {{ALERT_F_KIND, ALERT_F_CAUSE, -1}, "resolved_at IS NULL"},
+	[ALERT_BY_ID] = {{ALERT_F_ALERT_ID, -1}, NULL, false},
+	[ALERT_OPEN] = {{ALERT_F_KIND, ALERT_F_CAUSE, -1}, "resolved_at IS NULL", false},
 };
 
 static const Field deadline_fields[N_DEADLINE_FIELDS] = {
@@ -260,7 +260,7 @@ static const Field deadline_fields[N_DEADLINE_FIELDS] = {
 };
 
 static const Key deadline_keys[] = {
-	[DEADLINE_BY_ORDER] = {{DEADLINE_F_ORDER_ID, -1}, NULL},
+	[DEADLINE_BY_ORDER] = {{DEADLINE_F_ORDER_ID, -1}, NULL, false},
 };
 
 static const Field policy_fields[N_POLICY_FIELDS] = {
@@ -275,7 +275,7 @@ static const Field policy_fields[N_POLICY_FIELDS] = {
 };
 
 static const Key policy_keys[] = {
-	[POLICY_OF_AMOUNT] = {{POLICY_F_CURRENCY, POLICY_F_MIN_AMOUNT, -1}, NULL},
+	[POLICY_OF_AMOUNT] = {{POLICY_F_CURRENCY, POLICY_F_MIN_AMOUNT, -1}, NULL, false},
 };
 
 static const Field customer_fields[N_CUSTOMER_FIELDS] = {
@@ -285,7 +285,7 @@ static const Field customer_fields[N_CUSTOMER_FIELDS] = {
 };
 
 static const Key customer_keys[] = {
-	[CUSTOMER_BY_ID] = {{CUSTOMER_F_CUSTOMER_ID, -1}, NULL},
+	[CUSTOMER_BY_ID] = {{CUSTOMER_F_CUSTOMER_ID, -1}, NULL, false},
 };
 
 static const Field approval_fields[N_APPROVAL_FIELDS] = {
@@ -308,10 +308,10 @@ static const Field approval_fields[N_APPROVAL_FIELDS] = {
 	"subject OPERATOR(pg_catalog.=) '" subject "' AND status OPERATOR(pg_catalog.<>) 'void'"
 
 static const Key approval_keys[] = {
-	[APPROVAL_BY_ID] = {{APPROVAL_F_APPROVAL_ID, -1}, NULL},
-	[APPROVAL_OF_ORDER] = {{APPROVAL_F_ORDER_ID, -1}, CURRENT_OF("order")},
-	[APPROVAL_OF_REFUND] = {{APPROVAL_F_REFUND_ID, -1}, CURRENT_OF("refund")},
-	[APPROVAL_OF_FINDING] = {{APPROVAL_F_ALERT_ID, -1}, CURRENT_OF("finding")},
+	[APPROVAL_BY_ID] = {{APPROVAL_F_APPROVAL_ID, -1}, NULL, false},
+	[APPROVAL_OF_ORDER] = {{APPROVAL_F_ORDER_ID, -1}, CURRENT_OF("order"), false},
+	[APPROVAL_OF_REFUND] = {{APPROVAL_F_REFUND_ID, -1}, CURRENT_OF("refund"), false},
+	[APPROVAL_OF_FINDING] = {{APPROVAL_F_ALERT_ID, -1}, CURRENT_OF("finding"), false},
 };
 
 /* What archive_orders() has moved. */
