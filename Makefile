@@ -14,12 +14,12 @@ MODULE_big = payguard
 OBJS = $(patsubst %.c,%.o,$(wildcard src/*.c))
 HDRS = $(wildcard src/*.h)
 # The parts of the install script, in their order.
-SQL_PARTS = 00_schema 10_order 20_channel 30_payment 40_event 50_evidence 60_refund 62_approval 65_settlement 70_task 75_driver 76_counters 77_consumer 78_maintain 80_protect 83_guard 85_verify 90_access 95_private
+SQL_PARTS = 00_schema 10_order 20_channel 30_payment 40_event 50_evidence 60_refund 62_approval 64_archive 65_settlement 70_task 75_driver 76_counters 77_consumer 78_maintain 80_protect 83_guard 85_verify 90_access 95_private
 SQL_FILES = $(SQL_PARTS:%=src/sql/%.sql)
-# What was released, and what an update to this version does: doc/operations.md, "Releases".
-DATA = $(filter-out src/sql/frozen/payguard--$(EXTVERSION).sql,$(wildcard src/sql/frozen/*.sql))
+# What was released, and what an update to this version does: doc/design.md, "Versions".
 UPDATES = $(patsubst src/sql/update/%.sql,payguard--%.sql,$(wildcard src/sql/update/*--$(EXTVERSION).sql))
 DATA_built = payguard--$(EXTVERSION).sql $(UPDATES)
+DATA = $(filter-out $(DATA_built:%=src/sql/frozen/%),$(wildcard src/sql/frozen/*.sql))
 EXTRA_CLEAN = payguard--*.sql META.json payguard-*.zip results regression.diffs regression.out output_iso test/output_iso tmp_check
 
 REGRESS_OPTS = --load-extension=payguard
@@ -52,15 +52,16 @@ SCRIPT_HEAD = printf '%s\n' '\echo Use "$(1) payguard$(2)" to load this file. \q
 payguard--$(EXTVERSION).sql: $(SQL_FILES) $(EXTENSION).control Makefile
 	{ $(call SCRIPT_HEAD,CREATE EXTENSION); cat $(SQL_FILES); } > $@
 
-$(UPDATES): payguard--%.sql: src/sql/update/%.sql src/sql/update.awk $(SQL_FILES) Makefile
-	{ $(call SCRIPT_HEAD,ALTER EXTENSION, UPDATE); awk -f src/sql/update.awk $(SQL_FILES) $<; } > $@ || { rm -f $@; exit 1; }
+$(UPDATES): payguard--%.sql: src/sql/update/%.sql src/sql/update.awk $(DATA) $(SQL_FILES) Makefile
+	{ $(call SCRIPT_HEAD,ALTER EXTENSION, UPDATE); \
+	  awk -f src/sql/update.awk src/sql/frozen/payguard--$(firstword $(subst --, ,$*)).sql $(SQL_FILES) $<; } > $@ || { rm -f $@; exit 1; }
 
 # A release: its scripts as they are from now on.
 .PHONY: freeze
 freeze: $(DATA_built)
 	@for script in $^; do [ ! -e src/sql/frozen/$$script ] || { echo "$$script is frozen already"; exit 1; }; done
 	cp $^ src/sql/frozen/
-	cd src/sql/frozen && sha256sum payguard--*.sql > SHA256SUMS
+	cd src/sql/frozen && sha256sum payguard--*.sql | LC_ALL=C sort -k 2 > SHA256SUMS
 endif
 
 # make dist: what the PostgreSQL Extension Network takes, of the last commit.

@@ -269,6 +269,25 @@ SELECT pg_temp.state_of('approvals-17'), pg_temp.approvals_of('approvals-17');
 SELECT (payguard.report_payment(payment_id, 'succeeded', order_id, 6001, 'XXX')).outcome FROM payguard.payments WHERE order_id = 'approvals-19';
 SELECT pg_temp.state_of('approvals-19'), pg_temp.approvals_of('approvals-19');
 SELECT order_id, kind FROM payguard.tasks WHERE order_id IN ('approvals-17', 'approvals-19');
+-- a refund that a chargeback holds back: it is the channel's report that asks then, and who wanted the
+-- refund is no second person for it
+SELECT (payguard.create_order('approvals-20', 4000, 'XXX')).version;
+SET SESSION AUTHORIZATION regress_asker;
+SELECT payment_id AS held FROM payguard.start_payment('approvals-20', 'approvals-20', 'approvals') \gset
+SET SESSION AUTHORIZATION regress_hook;
+SELECT outcome FROM payguard.report_payment(:'held', 'succeeded', 'approvals-20', 4000, 'XXX');
+SET SESSION AUTHORIZATION regress_asker;
+SELECT outcome, refund_id AS refund FROM payguard.refund_order('approvals-20', 'approvals-20', 1000, 'returned') \gset
+SET SESSION AUTHORIZATION regress_hook;
+SELECT outcome FROM payguard.record_reversal('approvals', 'approvals-20', 'approvals-20', 'chargeback', 4000, 'XXX');
+SELECT pg_temp.state_of('approvals-20'), pg_temp.approvals_of('approvals-20');
+SET SESSION AUTHORIZATION regress_asker;
+SELECT pg_temp.answer(format('SELECT outcome FROM payguard.approve_refund(%L, %L)', :'refund', 'me'));
+SELECT pg_temp.answer(format('SELECT outcome FROM payguard.reject_refund(%L, %L)', :'refund', 'me'));
+SET SESSION AUTHORIZATION regress_decider;
+SELECT outcome FROM payguard.approve_refund(:'refund', 'both are owed');
+RESET SESSION AUTHORIZATION;
+SELECT pg_temp.state_of('approvals-20'), pg_temp.approvals_of('approvals-20');
 -- what verify() says of an approval that was decided by who asked, and of a refund that nobody was asked about
 BEGIN;
 INSERT INTO payguard.approvals (subject, order_id, amount, currency, status, requested_by, requested_at, decided_by, decided_at)

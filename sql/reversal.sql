@@ -132,15 +132,67 @@ SELECT outcome FROM payguard.report_payment(:'payment_id', 'succeeded', 'txn-21'
 SELECT * FROM pg_temp.refund WHERE order_id = 'reversal-21';
 SELECT outcome FROM payguard.report_refund(:'refund_id', 'failed');
 SELECT * FROM pg_temp.refund WHERE order_id = 'reversal-21';
--- and what is back beyond it is too much
+-- less came than is to go back: what nobody has begun waits for a person, what is on its way does not
 SELECT pg_temp.pay('reversal-22') AS payment_id \gset
 SELECT outcome FROM payguard.report_payment(:'payment_id', 'succeeded', 'txn-22');
-SELECT outcome, refund_id FROM payguard.refund_order('reversal-22', 'reversal-22', reason := 'sent back') \gset
+SELECT outcome FROM payguard.refund_order('reversal-22', 'reversal-22-a', 40, 'sent back');
+SELECT outcome FROM payguard.refund_order('reversal-22', 'reversal-22-b', 50, 'sent back');
+SELECT (payguard.report_refund(refund_id, 'pending')).outcome FROM payguard.refunds WHERE idempotency_key = 'reversal-22-a';
+SELECT outcome FROM payguard.report_payment(:'payment_id', 'succeeded', 'txn-22', 90, 'EUR');
+SELECT * FROM pg_temp.refund WHERE order_id = 'reversal-22'; -- enough for both
+SELECT pg_temp.pay('reversal-23') AS payment_id \gset
+SELECT outcome FROM payguard.report_payment(:'payment_id', 'succeeded', 'txn-23');
+SELECT outcome FROM payguard.refund_order('reversal-23', 'reversal-23-a', 40, 'sent back');
+SELECT outcome FROM payguard.refund_order('reversal-23', 'reversal-23-b', 50, 'sent back');
+SELECT (payguard.report_refund(refund_id, 'pending')).outcome FROM payguard.refunds WHERE idempotency_key = 'reversal-23-a';
+SELECT outcome FROM payguard.report_payment(:'payment_id', 'succeeded', 'txn-23', 89, 'EUR');
+SELECT * FROM pg_temp.refund WHERE order_id = 'reversal-23';
+SELECT kind FROM payguard.tasks WHERE order_id = 'reversal-23';
+-- nothing came at all: the refund of surplus money that was taken for granted waits, too
+SELECT pg_temp.pay('reversal-24') AS payment_id \gset
+SELECT outcome FROM payguard.report_payment(:'payment_id', 'failed');
+SELECT status FROM payguard.cancel_order('reversal-24');
+SELECT outcome FROM payguard.report_payment(:'payment_id', 'succeeded', 'txn-24');
+SELECT outcome FROM payguard.report_payment(:'payment_id', 'succeeded', 'txn-24', 0, 'EUR');
+SELECT * FROM pg_temp.refund WHERE order_id = 'reversal-24';
+SELECT count(*) AS nobody_sends_it FROM payguard.tasks WHERE order_id = 'reversal-24';
+-- amounts whose sum is no number any more are evidence, and can be undone one by one
+SELECT pg_temp.pay('reversal-25') AS payment_id \gset
+SELECT outcome FROM payguard.report_payment(:'payment_id', 'succeeded', 'txn-25', 100, 'EUR');
+SELECT (payguard.record_reversal('reversal', 'back-25-' || n, 'txn-25', kind, 9223372036854775807, 'EUR')).outcome FROM (VALUES (1, 'refund'), (2, 'refund'), (3, 'chargeback')) v (n, kind);
+SELECT (payguard.report_refund(refund_id, 'failed')).outcome FROM payguard.refunds WHERE channel_refund_id IN ('back-25-2', 'back-25-3');
+SELECT DISTINCT received, refunding, refunded, excess FROM pg_temp.refund WHERE order_id = 'reversal-25';
+SELECT status, refunded_amount FROM payguard.order_status('reversal-25');
+SELECT (payguard.report_refund(refund_id, 'failed')).outcome FROM payguard.refunds WHERE channel_refund_id = 'back-25-1';
+SELECT DISTINCT received, refunding, refunded, excess FROM pg_temp.refund WHERE order_id = 'reversal-25';
+SELECT status, refunded_amount FROM payguard.order_status('reversal-25');
+-- nor is a refund made of a sum that has run over
+SELECT pg_temp.pay('reversal-26') AS payment_id \gset
+SELECT outcome FROM payguard.report_payment(:'payment_id', 'failed');
+SELECT status FROM payguard.cancel_order('reversal-26');
+SELECT outcome FROM payguard.report_payment(:'payment_id', 'succeeded', 'txn-26');
+SELECT (payguard.record_reversal('reversal', 'back-26-' || n, 'txn-26', 'chargeback', 9223372036854775807, 'EUR')).outcome FROM generate_series(1, 2) n;
+SELECT outcome FROM payguard.report_payment(:'payment_id', 'succeeded', 'txn-26', 110, 'EUR');
+SELECT status, amount FROM payguard.refunds WHERE order_id = 'reversal-26' ORDER BY amount;
+SELECT (payguard.report_refund(refund_id, 'failed')).outcome FROM payguard.refunds WHERE channel_refund_id LIKE 'back-26-%';
+-- and what is back beyond it is too much
+SELECT pg_temp.pay('reversal-27') AS payment_id \gset
+SELECT outcome FROM payguard.report_payment(:'payment_id', 'succeeded', 'txn-27');
+SELECT outcome, refund_id FROM payguard.refund_order('reversal-27', 'reversal-27', reason := 'sent back') \gset
 SELECT outcome FROM payguard.report_refund(:'refund_id', 'pending');
-SELECT outcome FROM payguard.report_payment(:'payment_id', 'succeeded', 'txn-22', 60, 'EUR');
-SELECT outcome FROM payguard.report_refund(:'refund_id', 'succeeded', 'back-22', 100, 'EUR');
-SELECT * FROM pg_temp.refund WHERE order_id = 'reversal-22';
-SELECT kind FROM payguard.alerts WHERE order_id = 'reversal-22' ORDER BY kind COLLATE "C";
+SELECT outcome FROM payguard.report_payment(:'payment_id', 'succeeded', 'txn-27', 60, 'EUR');
+SELECT outcome FROM payguard.report_refund(:'refund_id', 'succeeded', 'back-27', 100, 'EUR');
+SELECT * FROM pg_temp.refund WHERE order_id = 'reversal-27';
+SELECT kind FROM payguard.alerts WHERE order_id = 'reversal-27' ORDER BY kind COLLATE "C";
+-- more went back than surplus money was, which turned out to be more itself: when it comes back all of it is owed
+SELECT pg_temp.pay('reversal-28') AS payment_id \gset
+SELECT outcome FROM payguard.report_payment(:'payment_id', 'failed');
+SELECT status FROM payguard.cancel_order('reversal-28');
+SELECT outcome FROM payguard.report_payment(:'payment_id', 'succeeded', 'txn-28');
+SELECT (payguard.report_refund(refund_id, 'succeeded', 'back-28', 150, 'EUR')).outcome FROM payguard.refunds WHERE order_id = 'reversal-28';
+SELECT outcome FROM payguard.report_payment(:'payment_id', 'succeeded', 'txn-28', 140, 'EUR');
+SELECT (payguard.report_refund(refund_id, 'failed')).outcome FROM payguard.refunds WHERE channel_refund_id = 'back-28';
+SELECT status, amount FROM payguard.refunds WHERE order_id = 'reversal-28' ORDER BY amount;
 SELECT * FROM payguard.verify();
 RESET SESSION AUTHORIZATION;
 DROP VIEW pg_temp.refund;

@@ -134,16 +134,18 @@ SELECT kind, coalesce(details ->> 'channel_refund_id', details ->> 'channel_txn_
 -- where a policy asks, a second person accepts, too
 SELECT min_amount FROM payguard.set_policy('EUR', 1000, approve_payment := true);
 INSERT INTO payguard.settlement_lines (channel, channel_txn_id, order_id, amount, currency, channel_time) VALUES
-  ('statement', 'T-second', 'settle-reused-other', 1000, 'EUR', '2026-01-10 13:00+00'), ('statement', 'T-third', 'settle-reused-other', 1000, 'EUR', '2026-01-10 13:00+00'), ('statement', 'T-small', 'settle-reused-other', 999, 'EUR', '2026-01-10 13:00+00');
+  ('statement', 'T-second', 'settle-reused-other', 1000, 'EUR', '2026-01-10 13:00+00'), ('statement', 'T-third', 'settle-reused-other', 1000, 'EUR', '2026-01-10 13:00+00'), ('statement', 'T-fourth', 'settle-reused-other', 1000, 'EUR', '2026-01-10 13:00+00'), ('statement', 'T-small', 'settle-reused-other', 999, 'EUR', '2026-01-10 13:00+00');
 SELECT finding, details ->> 'channel_txn_id' AS id FROM payguard.reconcile('statement', '2026-01-10', '2026-01-12') ORDER BY 2;
 SELECT pg_temp.resolve('missing_locally', 'T-small', 'accept');
 SELECT pg_temp.resolve('missing_locally', 'T-second', 'accept');
 SELECT pg_temp.resolve('missing_locally', 'T-second', 'accept');
 SELECT pg_temp.resolve('missing_locally', 'T-third', 'accept');
+SELECT pg_temp.resolve('missing_locally', 'T-fourth', 'accept');
 SELECT subject, order_id, amount, status, requested_by, decided_by, note FROM payguard.approvals WHERE subject = 'finding' ORDER BY approval_id;
 SET SESSION AUTHORIZATION regress_boss;
 SELECT pg_temp.resolve('missing_locally', 'T-second', 'accept');
 SELECT pg_temp.resolve('missing_locally', 'T-third', 'waive');
+SELECT pg_temp.resolve('missing_locally', 'T-fourth', 'refund'); -- nobody has to accept it any more
 SELECT subject, order_id, amount, status, requested_by, decided_by, note FROM payguard.approvals WHERE subject = 'finding' ORDER BY approval_id;
 -- accepted is not approved: the money waits for that
 RESET SESSION AUTHORIZATION;

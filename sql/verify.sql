@@ -135,7 +135,7 @@ SELECT title, found.* FROM (VALUES
   ('row security forced', 'ALTER TABLE payguard.orders FORCE ROW LEVEL SECURITY'),
   ('column added', 'ALTER TABLE payguard.orders ADD x int'),
   ('column renamed', 'ALTER TABLE payguard.payments RENAME failure_message TO x'),
-  ('column''s type changed', 'ALTER TABLE payguard.orders ALTER customer_id TYPE varchar'),
+  ('column''s type changed', 'ALTER TABLE payguard.deadlines ALTER order_id TYPE varchar'),
   ('foreign view', 'CREATE VIEW payguard.regress_view AS SELECT 1 AS a'),
   ('foreign table', 'CREATE TABLE payguard.regress_table (a int PRIMARY KEY)'),
   ('foreign function', 'CREATE AGGREGATE payguard.regress_sum(int) (SFUNC = int4pl, STYPE = int)'),

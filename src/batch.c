@@ -4,8 +4,8 @@
  *
  * Most answers are one of two: "still pending" to a query, which changes nothing but the time
  * of the next query; and the end of a live payment whose worker holds its only task. Both are
- * known from rows that one statement reads for all answers, and end in rows that one statement
- * writes for all. Whatever is not certain from these rows is left to queue.c, one by one.
+ * known from rows that are read together for all answers, and end in rows that are written
+ * together. Whatever is not certain from these rows is left to queue.c, one by one.
  *
  * Locking: the orders of all answers, in the order of their ids. Under an order's lock its leases,
  * tasks and payments do not change.
@@ -14,7 +14,6 @@
 
 #include "catalog/pg_type.h"
 #include "utils/array.h"
-#include "utils/lsyscache.h"
 
 #include "payguard.h"
 
@@ -50,55 +49,14 @@ typedef struct Batch
 	List *channels; /* of Channel */
 } Batch;
 
-static const RowQuery orders_by_id = {"order_id " EQ " ANY ($1) ORDER BY order_id",
-									  {TEXTARRAYOID, InvalidOid}};
-static const RowQuery leases_of_orders = {"order_id " EQ " ANY ($1) ORDER BY order_id",
-										  {TEXTARRAYOID, InvalidOid}};
-static const RowQuery payments_by_id = {"payment_id " EQ " ANY ($1) ORDER BY payment_id",
-										{UUIDARRAYOID, InvalidOid}};
-static const RowQuery tasks_by_id = {"task_id " EQ " ANY ($1) ORDER BY task_id",
-									 {INT8ARRAYOID, InvalidOid}};
-static const RowQuery tasks_of_payments = {
-	"payment_id " EQ " ANY ($1) AND refund_id IS NULL ORDER BY payment_id",
-	{UUIDARRAYOID, InvalidOid}};
-/* OFFSET 0 keeps each look-up one by the whole key, whatever the planner thinks of the tables. */
-static const Statement known_txns = {
+/* OFFSET 0 keeps each look-up one by the whole key, whatever the planner thinks of the table. */
+static const Statement waiting_txns = {
 	"SELECT a.txn FROM ROWS FROM (pg_catalog.unnest($2)) a (txn)"
-	" WHERE EXISTS (SELECT FROM ONLY payguard.payments p WHERE p.channel " EQ " $1"
-	" AND p.channel_txn_id " EQ " a.txn AND p.channel_txn_id IS NOT NULL OFFSET 0)"
-	" OR EXISTS (SELECT FROM ONLY payguard.notifications m WHERE m.channel " EQ " $1"
+	" WHERE EXISTS (SELECT FROM ONLY payguard.notifications m WHERE m.channel " EQ " $1"
 	" AND m.channel_txn_id " EQ " a.txn AND m.result " EQ " 'unmatched' OFFSET 0)",
 	{TEXTOID, TEXTARRAYOID, InvalidOid},
 	NULL,
 	CMD_UNKNOWN};
-
-static const Statement put_off = {
-	"UPDATE ONLY payguard.tasks t SET run_at = a.run_at, dead_at = NULL"
-	" FROM ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2)) a (task_id, run_at)"
-	" WHERE t.task_id " EQ " a.task_id",
-	{INT8ARRAYOID, TIMESTAMPTZARRAYOID, InvalidOid},
-	"tasks",
-	CMD_UPDATE};
-static const Statement end_tasks = {
-	"DELETE FROM ONLY payguard.tasks WHERE task_id " EQ " ANY ($1)",
-	{INT8ARRAYOID, InvalidOid},
-	"tasks",
-	CMD_DELETE};
-static const Statement note_finished = {
-	"INSERT INTO payguard.finished_tasks"
-	" (task_id, kind, order_id, payment_id, lease_token, outcome, finished_at)"
-	" SELECT a.*, $7 FROM ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2),"
-	" pg_catalog.unnest($3), pg_catalog.unnest($4), pg_catalog.unnest($5),"
-	" pg_catalog.unnest($6)) a",
-	{INT8ARRAYOID, TEXTARRAYOID, TEXTARRAYOID, UUIDARRAYOID, UUIDARRAYOID, TEXTARRAYOID,
-	 TIMESTAMPTZOID, InvalidOid},
-	NULL,
-	CMD_UNKNOWN};
-static const Statement give_up_leases = {
-	"DELETE FROM ONLY payguard.leases WHERE order_id " EQ " ANY ($1)",
-	{TEXTARRAYOID, InvalidOid},
-	"leases",
-	CMD_DELETE};
 
 static void read_cases(Batch *batch, Answer *answers, int n);
 static text *order_of_finished(int64 task_id);
@@ -110,6 +68,7 @@ static void read_payments(Batch *batch);
 static void read_tasks(Batch *batch);
 static void read_txns(Batch *batch);
 static void read_txns_of(Batch *batch, const Channel *channel);
+static void note_known_txn(Batch *batch, const text *txn);
 static void set_course(Case *item, TimestampTz now);
 static void end_payments(void *argument);
 static void end_payment(Case *item);
@@ -117,8 +76,6 @@ static void write_waits(Batch *batch);
 static void write_ends(Batch *batch);
 static void give_up(Batch *batch);
 static int choose(Batch *batch, Course course, Case **chosen);
-static void execute(const Statement *statement, Datum *values, int n, const Table *table);
-static Datum array_of(Datum *values, int n, Oid type);
 static int case_by_order(const void *a, const void *b);
 static int case_by_txn(const void *a, const void *b);
 static int order_by_id(const void *a, const void *b);
@@ -181,14 +138,13 @@ static void
 read_cases(Batch *batch, Answer *answers, int n)
 {
 	Datum *ids = palloc(sizeof(Datum) * Max(n, 1));
-	Datum array;
 	Task *tasks;
 	int ntasks;
 
 	for (int i = 0; i < n; i++)
 		ids[i] = Int64GetDatum(answers[i].task_id);
-	array = array_of(ids, n, INT8OID);
-	ntasks = payguard_store_list(&payguard_tasks, &tasks_by_id, &array, (void **) &tasks);
+	ntasks = payguard_store_list_by_key(&payguard_tasks, TASK_BY_ID, 1, ROW_READ, ids, n,
+										(void **) &tasks);
 	for (int i = 0; i < n; i++)
 	{
 		Task like = {.task_id = answers[i].task_id};
@@ -219,13 +175,11 @@ static void
 lock_orders(Batch *batch, Order **orders, int *norders)
 {
 	Datum *ids = palloc(sizeof(Datum) * Max(batch->n, 1));
-	Datum array;
 
 	for (int i = 0; i < batch->n; i++)
 		ids[i] = PointerGetDatum(batch->cases[i].answer->order_id);
-	array = array_of(ids, batch->n, TEXTOID);
-	*norders = payguard_store_lock_list(&payguard_orders, &orders_by_id, &array,
-										(void **) orders);
+	*norders = payguard_store_list_by_key(&payguard_orders, ORDER_BY_ID, 1, ROW_LOCK, ids,
+										  batch->n, (void **) orders);
 }
 
 static bool
@@ -266,15 +220,13 @@ static void
 read_leases(Batch *batch)
 {
 	Datum *ids = palloc(sizeof(Datum) * Max(batch->n, 1));
-	Datum array;
 	Lease *leases;
 	int n;
 
 	for (int i = 0; i < batch->n; i++)
 		ids[i] = PointerGetDatum(batch->cases[i].answer->order_id);
-	array = array_of(ids, batch->n, TEXTOID);
-	n = payguard_store_list(&payguard_leases, &leases_of_orders, &array,
-							(void **) &leases);
+	n = payguard_store_list_by_key(&payguard_leases, LEASE_OF_ORDER, 1, ROW_READ, ids,
+								   batch->n, (void **) &leases);
 	for (int i = 0; i < batch->n; i++)
 	{
 		Lease like = {.order_id = batch->cases[i].answer->order_id};
@@ -290,15 +242,13 @@ static void
 read_payments(Batch *batch)
 {
 	Datum *ids = palloc(sizeof(Datum) * Max(batch->n, 1));
-	Datum array;
 	Payment *payments;
 	int n;
 
 	for (int i = 0; i < batch->n; i++)
 		ids[i] = UUIDPGetDatum(batch->cases[i].task->payment_id);
-	array = array_of(ids, batch->n, UUIDOID);
-	n = payguard_store_list(&payguard_payments, &payments_by_id, &array,
-							(void **) &payments);
+	n = payguard_store_list_by_key(&payguard_payments, PAYMENT_BY_ID, 1, ROW_READ, ids,
+								   batch->n, (void **) &payments);
 	for (int i = 0; i < batch->n; i++)
 	{
 		Case *item = &batch->cases[i];
@@ -327,14 +277,13 @@ static void
 read_tasks(Batch *batch)
 {
 	Datum *ids = palloc(sizeof(Datum) * Max(batch->n, 1));
-	Datum array;
 	Task *tasks;
 	int n;
 
 	for (int i = 0; i < batch->n; i++)
 		ids[i] = UUIDPGetDatum(batch->cases[i].task->payment_id);
-	array = array_of(ids, batch->n, UUIDOID);
-	n = payguard_store_list(&payguard_tasks, &tasks_of_payments, &array, (void **) &tasks);
+	n = payguard_store_list_by_key(&payguard_tasks, TASK_OF_PAYMENT, 1, ROW_READ, ids, batch->n,
+								   (void **) &tasks);
 	for (int i = 0; i < batch->n; i++)
 	{
 		Case *item = &batch->cases[i];
@@ -371,27 +320,50 @@ read_txns(Batch *batch)
 static void
 read_txns_of(Batch *batch, const Channel *channel)
 {
-	Datum *txns = palloc(sizeof(Datum) * Max(batch->n, 1));
-	Datum values[2] = {PointerGetDatum(channel->name)};
-	int ntxns = 0;
+	Datum *txns = palloc(sizeof(Datum) * (batch->n + 1));
+	Payment *payments;
+	int n = 0;
 	int nknown;
 
+	txns[0] = PointerGetDatum(channel->name);
 	for (int i = 0; i < batch->n; i++)
 		if (batch->cases[i].channel == channel && batch->cases[i].answer->report.txn_id)
-			txns[ntxns++] = PointerGetDatum(batch->cases[i].answer->report.txn_id);
-	if (ntxns == 0)
+			txns[++n] = PointerGetDatum(batch->cases[i].answer->report.txn_id);
+	if (n == 0)
 		return;
-	values[1] = array_of(txns, ntxns, TEXTOID);
-	nknown = payguard_store_execute(&known_txns, values, NULL);
+	nknown = payguard_store_list_by_key(&payguard_payments, PAYMENT_BY_CHANNEL_TXN, 2,
+										ROW_READ, txns, n, (void **) &payments);
+	for (int k = 0; k < nknown; k++)
+		note_known_txn(batch, payments[k].channel_txn_id);
+	if (!payguard_store_is_empty(&payguard_archived_payments))
+	{
+		nknown = payguard_store_list_by_key(&payguard_archived_payments,
+											PAYMENT_BY_CHANNEL_TXN, 2, ROW_READ, txns, n,
+											(void **) &payments);
+		for (int k = 0; k < nknown; k++)
+			note_known_txn(batch, payments[k].channel_txn_id);
+	}
+	if (payguard_store_is_empty(&payguard_notifications))
+		return;
+	nknown = payguard_store_execute(
+		&waiting_txns,
+		(Datum[]){txns[0], PointerGetDatum(construct_array(txns + 1, n, TEXTOID, -1, false,
+														   TYPALIGN_INT))},
+		NULL);
 	for (int k = 0; k < nknown; k++)
 	{
 		bool isnull;
-		text *known = DatumGetTextPP(payguard_store_result(k, 0, &isnull));
 
-		for (int i = 0; i < batch->n; i++)
-			if (payguard_text_equal(batch->cases[i].answer->report.txn_id, known))
-				batch->cases[i].known_txn = true;
+		note_known_txn(batch, DatumGetTextPP(payguard_store_result(k, 0, &isnull)));
 	}
+}
+
+static void
+note_known_txn(Batch *batch, const text *txn)
+{
+	for (int i = 0; i < batch->n; i++)
+		if (payguard_text_equal(batch->cases[i].answer->report.txn_id, txn))
+			batch->cases[i].known_txn = true;
 }
 
 /*
@@ -475,19 +447,19 @@ write_waits(Batch *batch)
 {
 	Case *chosen;
 	int n = choose(batch, COURSE_WAIT, &chosen);
-	Datum *ids = palloc(sizeof(Datum) * Max(n, 1));
-	Datum *times = palloc(sizeof(Datum) * Max(n, 1));
-	Datum values[2];
+	const void **rows = palloc(sizeof(void *) * Max(n, 1));
 
 	for (int i = 0; i < n; i++)
 	{
-		ids[i] = Int64GetDatum(chosen[i].task->task_id);
-		times[i] = TimestampTzGetDatum(payguard_task_next_query(
-			chosen[i].channel, chosen[i].task->tries, batch->now));
+		Task *task = chosen[i].task;
+
+		task->run_at =
+			payguard_task_next_query(chosen[i].channel, task->tries, batch->now);
+		task->dead_at = NO_TIME;
+		rows[i] = task;
 	}
-	values[0] = array_of(ids, n, INT8OID);
-	values[1] = array_of(times, n, TIMESTAMPTZOID);
-	execute(&put_off, values, n, &payguard_tasks);
+	payguard_store_update_all(&payguard_tasks,
+							  FIELD(TASK_F_RUN_AT) | FIELD(TASK_F_DEAD_AT), rows, n);
 }
 
 static void
@@ -495,42 +467,40 @@ write_ends(Batch *batch)
 {
 	Case *chosen;
 	int n = choose(batch, COURSE_END, &chosen);
-	Datum *columns[6];
-	static const Oid types[6] = {INT8OID, TEXTOID, TEXTOID, UUIDOID, UUIDOID, TEXTOID};
-	Datum values[7];
+	FinishedTask *finished = palloc0(sizeof(FinishedTask) * Max(n, 1));
+	const void **rows = palloc(sizeof(void *) * Max(n, 1));
 
-	for (int c = 0; c < 6; c++)
-		columns[c] = palloc(sizeof(Datum) * Max(n, 1));
+	for (int i = 0; i < n; i++)
+		rows[i] = chosen[i].task;
+	payguard_store_delete_all(&payguard_tasks, rows, n);
 	for (int i = 0; i < n; i++)
 	{
 		const Answer *answer = chosen[i].answer;
 
-		columns[0][i] = Int64GetDatum(answer->task_id);
-		columns[1][i] = PointerGetDatum(chosen[i].task->kind);
-		columns[2][i] = PointerGetDatum(answer->order_id);
-		columns[3][i] = UUIDPGetDatum(chosen[i].payment->payment_id);
-		columns[4][i] = UUIDPGetDatum(answer->token);
-		columns[5][i] = PointerGetDatum(payguard_text(answer->result.outcome));
+		finished[i] = (FinishedTask){
+			.task_id = answer->task_id,
+			.kind = chosen[i].task->kind,
+			.order_id = answer->order_id,
+			.payment_id = chosen[i].payment->payment_id,
+			.lease_token = answer->token,
+			.outcome = payguard_text(answer->result.outcome),
+			.finished_at = batch->now,
+		};
+		rows[i] = &finished[i];
 	}
-	for (int c = 0; c < 6; c++)
-		values[c] = array_of(columns[c], n, types[c]);
-	values[6] = TimestampTzGetDatum(batch->now);
-	execute(&end_tasks, values, n, &payguard_tasks);
-	execute(&note_finished, values, n, &payguard_finished_tasks);
+	payguard_store_insert_all(&payguard_finished_tasks, rows, n);
 }
 
 static void
 give_up(Batch *batch)
 {
-	Datum *ids = palloc(sizeof(Datum) * Max(batch->n, 1));
-	Datum array;
+	const void **rows = palloc(sizeof(void *) * Max(batch->n, 1));
 	int n = 0;
 
 	for (int i = 0; i < batch->n; i++)
 		if (batch->cases[i].course != COURSE_OTHER)
-			ids[n++] = PointerGetDatum(batch->cases[i].answer->order_id);
-	array = array_of(ids, n, TEXTOID);
-	execute(&give_up_leases, &array, n, &payguard_leases);
+			rows[n++] = batch->cases[i].lease;
+	payguard_store_delete_all(&payguard_leases, rows, n);
 }
 
 static int
@@ -543,27 +513,6 @@ choose(Batch *batch, Course course, Case **chosen)
 		if (batch->cases[i].course == course)
 			(*chosen)[n++] = batch->cases[i];
 	return n;
-}
-
-/*
- * execute runs a statement that writes n rows, neither more nor less.
- */
-static void
-execute(const Statement *statement, Datum *values, int n, const Table *table)
-{
-	if (n > 0 && payguard_store_execute(statement, values, NULL) != n)
-		payguard_store_suppressed(table);
-}
-
-static Datum
-array_of(Datum *values, int n, Oid type)
-{
-	int16 length;
-	bool by_value;
-	char align;
-
-	get_typlenbyvalalign(type, &length, &by_value, &align);
-	return PointerGetDatum(construct_array(values, n, type, length, by_value, align));
 }
 
 static int

@@ -97,6 +97,14 @@ typedef bool PayguardUpdateIndexes;
 					   failure, mode, indexes)
 #endif
 
+#if PG_VERSION_NUM >= 190000
+#define payguard_tuple_delete(table, tid, command, snapshot, failure)                    \
+	table_tuple_delete(table, tid, command, 0, snapshot, InvalidSnapshot, true, failure)
+#else
+#define payguard_tuple_delete(table, tid, command, snapshot, failure)                    \
+	table_tuple_delete(table, tid, command, snapshot, InvalidSnapshot, true, failure, false)
+#endif
+
 /* Index entries of a new row or version; those of a conflict are reported, not raised. */
 #if PG_VERSION_NUM >= 190000
 #define payguard_insert_index_tuples(result, slot, estate, update, conflict, arbiters)   \

@@ -42,6 +42,20 @@ payguard_uuid_v7(uint16 rand_a)
 }
 
 /*
+ * payguard_uuid_v4 makes an id that cannot be guessed: 122 random bits.
+ */
+pg_uuid_t *
+payguard_uuid_v4(void)
+{
+	pg_uuid_t *uuid = palloc(sizeof(pg_uuid_t));
+
+	draw_random(uuid->data, UUID_LEN);
+	uuid->data[6] = 0x40 | (uuid->data[6] & 0x0f);
+	uuid->data[8] = 0x80 | (uuid->data[8] & 0x3f);
+	return uuid;
+}
+
+/*
  * draw_random gives random bytes, which are made in advance for several ids: each time costs the
  * same, for few bytes or many.
  */

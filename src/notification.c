@@ -27,26 +27,33 @@ static const RowQuery unmatched_of_txn = {
 	{TEXTOID, TEXTOID, InvalidOid}};
 
 /* Those that would match by now, so that what never will does not hold up the others. */
-static const RowQuery matchable = {
-	"result OPERATOR(pg_catalog.=) 'unmatched' AND ("
-	"EXISTS (SELECT FROM payguard.refunds r"
-	" WHERE r.refund_id OPERATOR(pg_catalog.=) notifications.refund_id) "
-	"OR refund_id IS NULL AND EXISTS (SELECT FROM payguard.payments p"
-	" WHERE p.payment_id OPERATOR(pg_catalog.=) notifications.payment_id) "
-	"OR refund_id IS NULL AND payment_id IS NULL AND order_id IS NULL"
-	" AND EXISTS (SELECT FROM payguard.payments p"
-	" WHERE p.channel OPERATOR(pg_catalog.=) notifications.channel"
-	" AND p.channel_txn_id OPERATOR(pg_catalog.=) notifications.channel_txn_id"
-	" AND (p.status OPERATOR(pg_catalog.=) ANY ('{succeeded,surplus}')"
-	" OR p.failure_code OPERATOR(pg_catalog.=) 'same_charge'"
-	" OR notifications.reversal_kind IS NULL)) "
-	"OR refund_id IS NULL AND payment_id IS NULL"
-	" AND EXISTS (SELECT FROM payguard.orders o"
-	" WHERE o.order_id OPERATOR(pg_catalog.=) notifications.order_id)"
-	" AND EXISTS (SELECT FROM payguard.channels c"
-	" WHERE c.name OPERATOR(pg_catalog.=) notifications.channel)) "
-	"ORDER BY received_at LIMIT $1",
-	{INT8OID, InvalidOid}};
+#define MATCHABLE(orders, payments, refunds)                                             \
+	{                                                                                    \
+		"result OPERATOR(pg_catalog.=) 'unmatched' AND ("                                \
+		"EXISTS (SELECT FROM payguard." refunds " r"                                     \
+		" WHERE r.refund_id OPERATOR(pg_catalog.=) notifications.refund_id) "            \
+		"OR refund_id IS NULL AND EXISTS (SELECT FROM payguard." payments " p"           \
+		" WHERE p.payment_id OPERATOR(pg_catalog.=) notifications.payment_id) "          \
+		"OR refund_id IS NULL AND payment_id IS NULL AND order_id IS NULL"               \
+		" AND EXISTS (SELECT FROM payguard." payments " p"                               \
+		" WHERE p.channel OPERATOR(pg_catalog.=) notifications.channel"                  \
+		" AND p.channel_txn_id OPERATOR(pg_catalog.=) notifications.channel_txn_id"      \
+		" AND (p.status OPERATOR(pg_catalog.=) ANY ('{succeeded,surplus}')"              \
+		" OR p.failure_code OPERATOR(pg_catalog.=) 'same_charge'"                        \
+		" OR notifications.reversal_kind IS NULL)) "                                     \
+		"OR refund_id IS NULL AND payment_id IS NULL"                                    \
+		" AND EXISTS (SELECT FROM payguard." orders " o"                                 \
+		" WHERE o.order_id OPERATOR(pg_catalog.=) notifications.order_id)"               \
+		" AND EXISTS (SELECT FROM payguard.channels c"                                   \
+		" WHERE c.name OPERATOR(pg_catalog.=) notifications.channel)) "                  \
+		"ORDER BY received_at LIMIT $1",                                                 \
+		{                                                                                \
+			INT8OID, InvalidOid                                                          \
+		}                                                                                \
+	}
+static const RowQuery matchable = MATCHABLE("orders", "payments", "refunds");
+static const RowQuery matchable_with_archive =
+	MATCHABLE("every_order", "every_payment", "every_refund");
 
 typedef struct Match
 {
@@ -293,8 +300,11 @@ payguard_match_notifications(PG_FUNCTION_ARGS)
 	int n;
 
 	payguard_evidence_begin("match_notifications()");
-	n = payguard_store_list(&payguard_notifications, &matchable, &limit,
-							(void **) &waiting);
+	n = payguard_store_list(&payguard_notifications,
+							payguard_store_is_empty(&payguard_archived_orders)
+								? &matchable
+								: &matchable_with_archive,
+							&limit, (void **) &waiting);
 	for (int i = 0; i < n; i++)
 	{
 		Applied applied;
@@ -338,7 +348,7 @@ try_again(Notification *notification, bool wait, Applied *applied)
 	else
 		return false;
 	if (wait ? !payguard_order_lock(like.order_id, &order)
-			 : !payguard_store_lock_free(&payguard_orders, ORDER_BY_ID, &like, &order))
+			 : !payguard_order_lock_free(like.order_id, &order))
 		return false;
 	payguard_store_refresh();
 	if (!payguard_store_lock(&payguard_notifications, NOTIFICATION_BY_EVENT, notification,

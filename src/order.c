@@ -16,6 +16,7 @@
 
 #include "payguard.h"
 
+static bool lock_order(const Order *like, Order *order);
 static bool judge_creation(const Order *asked, const Order *existing, Refusal *refusal);
 static bool judge_update(const Order *order, int64 expected_version, Refusal *refusal);
 static bool judge_cancel(const Order *order, int64 expected_version, Refusal *refusal);
@@ -70,14 +71,15 @@ payguard_order_find(const text *order_id, Order *order)
 }
 
 /*
- * payguard_order_lock locks an order's row and reads its newest version.
+ * payguard_order_lock locks an order's row and reads its newest version. An archived order comes
+ * back for that.
  */
 bool
 payguard_order_lock(const text *order_id, Order *order)
 {
 	Order like = {.order_id = unconstify(text *, order_id)};
 
-	return payguard_store_lock(&payguard_orders, ORDER_BY_ID, &like, order);
+	return lock_order(&like, order);
 }
 
 /*
@@ -89,7 +91,41 @@ payguard_order_lock_found(Order *order)
 {
 	Order like = *order;
 
-	return payguard_store_lock(&payguard_orders, ORDER_BY_ID, &like, order);
+	return lock_order(&like, order);
+}
+
+/*
+ * payguard_order_lock_free is payguard_order_lock for an order that nobody holds; false: there
+ * is none, or somebody holds it.
+ */
+bool
+payguard_order_lock_free(const text *order_id, Order *order)
+{
+	Order like = {.order_id = unconstify(text *, order_id)};
+
+	return payguard_store_lock_free(&payguard_orders, ORDER_BY_ID, &like, order) ||
+		   (payguard_archive_restore(order_id) && payguard_order_lock(order_id, order));
+}
+
+/*
+ * lock_order: an order that is not to be found may have gone to the archive, and come back from
+ * there, since it was looked for.
+ */
+static bool
+lock_order(const Order *like, Order *order)
+{
+	for (int tries = 0; tries < 10; tries++)
+	{
+		if (payguard_store_lock(&payguard_orders, ORDER_BY_ID, like, order))
+			return true;
+		payguard_store_refresh();
+		if (payguard_store_is_empty(&payguard_archived_orders))
+			return false;
+		if (!payguard_archive_restore(like->order_id) &&
+			!payguard_order_find(like->order_id, order))
+			return false;
+	}
+	payguard_store_suppressed(&payguard_archived_orders);
 }
 
 /*

@@ -693,6 +693,8 @@ extern const Table payguard_deadlines;
 extern const Table payguard_policies;
 extern const Table payguard_customers;
 extern const Table payguard_approvals;
+extern const Table payguard_archived_orders;
+extern const Table payguard_archived_payments;
 
 /* argument.c */
 #define ARG(n) PG_GETARG_DATUM(n), PG_ARGISNULL(n)
@@ -747,6 +749,7 @@ extern int64 payguard_json_int(Jsonb *object, const char *key);
 
 /* id.c */
 extern pg_uuid_t *payguard_uuid_v7(uint16 rand_a);
+extern pg_uuid_t *payguard_uuid_v4(void);
 extern uint16 payguard_slot_of(const text *order_id);
 
 /* event.c */
@@ -764,6 +767,7 @@ extern void payguard_evidence_begin(const char *function);
 extern bool payguard_order_find(const text *order_id, Order *order);
 extern bool payguard_order_lock(const text *order_id, Order *order);
 extern bool payguard_order_lock_found(Order *order);
+extern bool payguard_order_lock_free(const text *order_id, Order *order);
 extern void payguard_order_change(Order *order, OrderStatus to, FieldSet also,
 								  const char *kind, const Payment *payment,
 								  Jsonb *details);
@@ -777,6 +781,9 @@ extern bool payguard_refuse_unpayable_briefly(const Order *order, TimestampTz no
 extern TupleDesc payguard_result_desc(FunctionCallInfo fcinfo);
 extern Datum payguard_row_result(FunctionCallInfo fcinfo, const Table *table,
 								 const void *row);
+
+/* archive.c */
+extern bool payguard_archive_restore(const text *order_id);
 
 /* payment.c */
 extern bool payguard_payment_that_counts(const text *order_id, Payment *payment);

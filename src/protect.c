@@ -521,7 +521,10 @@ has_orders(void)
 	LockRelationOid(get_relname_relid("orders", get_namespace_oid(PAYGUARD_SCHEMA, false)),
 					ShareLock);
 	PushActiveSnapshot(GetLatestSnapshot());
-	if (SPI_execute("SELECT FROM payguard.orders LIMIT 1", true, 1) != SPI_OK_SELECT)
+	if (SPI_execute(payguard_store_is_empty(&payguard_archived_orders)
+						? "SELECT FROM payguard.orders LIMIT 1"
+						: "SELECT FROM payguard.every_order LIMIT 1",
+					true, 1) != SPI_OK_SELECT)
 		elog(ERROR, "payguard: cannot read orders");
 	PopActiveSnapshot();
 	return SPI_processed > 0;

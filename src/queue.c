@@ -27,19 +27,44 @@
 #include "payguard.h"
 
 #define MAX_TRIES 10		/* of what certainly did not reach the channel */
+#define LOOK_AT_MOST 1000	/* tasks that a claim looks at together */
 #define EXPIRED_AT_ONCE 100 /* leases dealt with by one claim, at most */
 #define LONGEST_LEASE USECS_PER_DAY /* payguard_arg_lease() takes no more, also of a delay */
 #define EQ "OPERATOR(pg_catalog.=)"
 #define LE "OPERATOR(pg_catalog.<=)"
 
 /* Where this backend's claims go on. */
-static struct
+typedef struct Position
 {
 	char *filter; /* the kinds and channels that it is about */
 	TimestampTz run_at;
 	int64 task_id;
 	TimestampTz look_again_at; /* when to look from the beginning again */
-} position = {NULL, DT_NOBEGIN, 0, DT_NOBEGIN};
+	TimestampTz used_at;
+} Position;
+
+static Position positions[8];
+
+/* A call of claim_tasks(). */
+typedef struct Claim
+{
+	text *worker;
+	TimestampTz now;
+	TimestampTz until; /* of its leases */
+	int max;
+	Datum among[MAX_AMONG]; /* the kinds and channels */
+	bool any[MAX_AMONG];
+	Position *position;
+} Claim;
+
+/* A task that a claim takes, with what the worker is told. */
+typedef struct Due
+{
+	Task *task;
+	Lease lease;
+	Payment *payment;
+	bool taken;
+} Due;
 
 /* Up to when this backend has looked for expired leases. */
 static struct
@@ -48,10 +73,24 @@ static struct
 	TimestampTz look_again_at; /* when to look from the beginning again */
 } leases_seen = {DT_NOBEGIN, DT_NOBEGIN};
 
-static const RowQuery expired_leases = {
-	"leased_until " LE " $1 AND leased_until OPERATOR(pg_catalog.>) $3 "
-	"ORDER BY leased_until LIMIT $2",
-	{TIMESTAMPTZOID, INT8OID, TIMESTAMPTZOID, InvalidOid}};
+static const WalkQuery expired_leases = {
+	{"leased_until OPERATOR(pg_catalog.>) $1 AND leased_until " LE " $2"
+	 " ORDER BY leased_until LIMIT $3",
+	 {TIMESTAMPTZOID, TIMESTAMPTZOID, INT8OID, InvalidOid}},
+	0,
+	{-1, -1},
+	-1};
+
+static const WalkQuery due_tasks = {
+	{"ROW(run_at, task_id) OPERATOR(pg_catalog.>) ROW($1, $2)"
+	 " AND run_at " LE " $3 AND dead_at IS NULL"
+	 " AND ($5 IS NULL OR kind " EQ " ANY ($5)) AND ($6 IS NULL OR channel " EQ " ANY ($6))"
+	 " ORDER BY run_at, task_id LIMIT $4",
+	 {TIMESTAMPTZOID, INT8OID, TIMESTAMPTZOID, INT8OID, TEXTARRAYOID, TEXTARRAYOID,
+	  InvalidOid}},
+	2,
+	{TASK_F_KIND, TASK_F_CHANNEL},
+	TASK_F_DEAD_AT};
 
 /* Held for longer than a lease can last: the clock was ahead when they were taken. */
 static const RowQuery leases_of_future = {
@@ -72,75 +111,24 @@ static const RowQuery tasks_of_future = {
 	" tasks.order_id) ORDER BY run_at DESC LIMIT $2",
 	{TIMESTAMPTZOID, INT8OID, InvalidOid}};
 
-/*
- * OFFSET 0, here and below, keeps a look-up one by the whole key, whatever the planner thinks of
- * a table that is empty most of the time.
- */
-
-/*
- * The leased tasks; the last one that was due, with its time; and, with their orders, charges
- * that come too late for their attempts. All their orders are locked.
- *
- * $1, $2 where to go on, $3 now, $4 how many, $5 lease, $6 worker, $7 kinds, $8 channels
- */
-static const Statement lease_due = {
-	"WITH due AS MATERIALIZED ("
-	" SELECT t.task_id, t.order_id, t.run_at,"
-	" CASE WHEN t.kind " EQ " 'charge' THEN (SELECT p.expires_at " LE " $3"
-	" FROM ONLY payguard.payments p WHERE p.payment_id " EQ " t.payment_id OFFSET 0)"
-	" END AS is_late"
-	" FROM ONLY payguard.tasks t JOIN ONLY payguard.orders o ON o.order_id " EQ " t.order_id"
-	" WHERE ROW(t.run_at, t.task_id) OPERATOR(pg_catalog.>) ROW($1, $2)"
-	" AND t.run_at " LE " $3 AND t.dead_at IS NULL"
-	" AND ($7 IS NULL OR t.kind " EQ " ANY ($7))"
-	" AND ($8 IS NULL OR t.channel " EQ " ANY ($8))"
-	" AND NOT EXISTS (SELECT FROM ONLY payguard.leases l WHERE l.order_id " EQ " t.order_id"
-	" OFFSET 0)"
-	" ORDER BY t.run_at, t.task_id LIMIT $4"
-	" FOR NO KEY UPDATE OF o SKIP LOCKED FOR UPDATE OF t SKIP LOCKED),"
-	" leased AS ("
-	" INSERT INTO payguard.leases (order_id, task_id, lease_token, leased_until, worker, run_at)"
-	" SELECT due.order_id, due.task_id, pg_catalog.gen_random_uuid(),"
-	" $3 OPERATOR(pg_catalog.+) $5, $6, due.run_at FROM due WHERE due.is_late IS NOT TRUE"
-	" ORDER BY due.run_at, due.task_id"
-	" ON CONFLICT (order_id) DO NOTHING RETURNING task_id) "
-	"SELECT task_id, NULL::pg_catalog.timestamptz, NULL::pg_catalog.text FROM leased "
-	"UNION ALL SELECT task_id, NULL, order_id FROM due WHERE is_late "
-	"UNION ALL (SELECT task_id, run_at, NULL FROM due"
-	" ORDER BY run_at DESC, task_id DESC LIMIT 1)",
-	{TIMESTAMPTZOID, INT8OID, TIMESTAMPTZOID, INT8OID, INTERVALOID, TEXTOID, TEXTARRAYOID,
-	 TEXTARRAYOID, InvalidOid},
-	NULL,
-	CMD_UNKNOWN};
-
-static const Statement take_leased = {
-	"WITH taken AS ("
-	" UPDATE ONLY payguard.tasks t SET tries = t.tries OPERATOR(pg_catalog.+) 1, sent = true"
-	" WHERE t.task_id " EQ " ANY ($1) RETURNING t.*) "
-	"SELECT t.task_id, l.lease_token, l.leased_until, t.kind, t.tries, t.order_id,"
-	" t.payment_id, t.refund_id, t.channel, COALESCE(r.amount, p.amount),"
-	" COALESCE(r.currency, p.currency), p.channel_txn_id, r.channel_refund_id, p.expires_at,"
-	" COALESCE(r.details, p.details)"
-	" FROM taken t"
-	" CROSS JOIN LATERAL (SELECT lease_token, leased_until FROM ONLY payguard.leases"
-	" WHERE order_id " EQ " t.order_id OFFSET 0) l"
-	" CROSS JOIN LATERAL (SELECT amount, currency, channel_txn_id, expires_at, details"
-	" FROM ONLY payguard.payments WHERE payment_id " EQ " t.payment_id OFFSET 0) p"
-	" LEFT JOIN LATERAL (SELECT amount, currency, channel_refund_id, details"
-	" FROM ONLY payguard.refunds WHERE refund_id " EQ " t.refund_id OFFSET 0) r ON true"
-	" ORDER BY t.run_at, t.task_id",
-	{INT8ARRAYOID, InvalidOid},
-	"tasks",
-	CMD_UPDATE};
-
 static int expire_leases(TimestampTz now, int max);
 static bool end_lease(const Lease *like, TimestampTz now);
 static int end_future(TimestampTz now, int max);
 static bool bring_forward(const Task *like, TimestampTz now);
 static void lose(Order *order, const Task *task);
-static int lease_some(Datum *values, const char *nulls, Datum **leased);
+static int lease_some(const Claim *claim, TimestampTz *run_at, int64 *task_id, Due **due);
+static int find_due(const Claim *claim, TimestampTz run_at, int64 task_id, Due **due);
+static int take_free(Task *tasks, int ntasks, int max, Due *due, int *seen);
+static int keep_standing(Due *due, int n);
+static void find_payments(Due *due, int n);
+static bool is_late(const Task *task, const Payment *payment, TimestampTz now);
+static int take(const Claim *claim, Due *due, int n);
+static void put_task(ReturnSetInfo *rsinfo, const Due *due);
 static void drop_late(const Task *late);
-static TimestampTz look_from(const char *filter, TimestampTz now, int64 *task_id);
+static Position *look_from(const char *filter, TimestampTz now, bool *again);
+static int lease_by_order(const void *a, const void *b);
+static int order_by_id(const void *a, const void *b);
+static int payment_by_id(const void *a, const void *b);
 static char *filter_of(FunctionCallInfo fcinfo);
 static void check_filters(FunctionCallInfo fcinfo);
 static void check_kind(const text *kind);
@@ -183,116 +171,352 @@ payguard_claim_tasks(PG_FUNCTION_ARGS)
 	Interval *lease = payguard_arg_lease(ARG(2), "lease");
 	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
 	TimestampTz now = GetCurrentTimestamp();
-	int64 after;
-	TimestampTz from = look_from(filter_of(fcinfo), now, &after);
-	Datum values[8] = {TimestampTzGetDatum(from),
-					   Int64GetDatum(after),
-					   TimestampTzGetDatum(now),
-					   Int64GetDatum(max),
-					   IntervalPGetDatum(lease),
-					   PointerGetDatum(worker),
-					   PG_ARGISNULL(3) ? (Datum) 0 : PG_GETARG_DATUM(3),
-					   PG_ARGISNULL(4) ? (Datum) 0 : PG_GETARG_DATUM(4)};
-	const char nulls[] = {' ', ' ', ' ', ' ', ' ', ' ',
-						  PG_ARGISNULL(3) ? 'n' : ' ',
-						  PG_ARGISNULL(4) ? 'n' : ' '};
-	Datum *leased;
-	int nleased;
+	Claim claim = {worker, now, payguard_time_plus(now, lease), max, {0}, {false}, NULL};
+	bool again;
+	TimestampTz run_at;
+	int64 task_id;
+	Due *due;
+	int n;
 
+	for (int i = 0; i < MAX_AMONG; i++)
+	{
+		claim.any[i] = PG_ARGISNULL(3 + i);
+		claim.among[i] = claim.any[i] ? (Datum) 0 : PG_GETARG_DATUM(3 + i);
+	}
+	claim.position = look_from(filter_of(fcinfo), now, &again);
 	check_filters(fcinfo);
 	InitMaterializedSRF(fcinfo, 0);
 	payguard_request_begin("claim_tasks()");
 	expire_leases(now, EXPIRED_AT_ONCE);
+	run_at = claim.position->run_at;
+	task_id = claim.position->task_id;
 	/* where all that was due came too late, or its order was taken, there may be more behind it */
-	while ((nleased = lease_some(values, nulls, &leased)) == 0)
-	{
-		values[0] = TimestampTzGetDatum(position.run_at);
-		values[1] = Int64GetDatum(position.task_id);
-	}
-	if (from == DT_NOBEGIN)
+	while ((n = lease_some(&claim, &run_at, &task_id, &due)) == 0)
+		;
+	if (again)
 	{
 		/* what dead rows cost must not grow with how often we look */
 		TimestampTz took = GetCurrentTimestamp() - now;
 
-		position.look_again_at =
+		claim.position->look_again_at =
 			now + Min(Max(250 * INT64CONST(1000), 20 * took), 5 * USECS_PER_SEC);
 	}
-	if (nleased > 0)
-	{
-		Datum ids = PointerGetDatum(construct_array(leased, nleased, INT8OID, sizeof(int64),
-													FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
-
-		payguard_store_execute(&take_leased, &ids, NULL);
-		payguard_store_put_results(rsinfo->setResult, rsinfo->setDesc);
-	}
+	for (int i = 0; i < n; i++)
+		put_task(rsinfo, &due[i]);
 	payguard_store_end(STORE_WRITE);
 	return (Datum) 0;
 }
 
 /*
- * lease_some leases due tasks and returns how many; -1: nothing is due any more. Charges that are
- * due too late are dropped.
+ * lease_some leases due tasks behind a point, which it moves on, and returns how many; -1: nothing
+ * is due any more. Charges that are due too late are dropped.
  */
 static int
-lease_some(Datum *values, const char *nulls, Datum **leased)
+lease_some(const Claim *claim, TimestampTz *run_at, int64 *task_id, Due **due)
 {
-	int n = payguard_store_execute(&lease_due, values, nulls);
-	Task *late = palloc(sizeof(Task) * Max(n, 1));
-	int nlate = 0;
-	int nleased = 0;
+	int n;
+	int taken;
 
-	*leased = palloc(sizeof(Datum) * Max(n, 1));
+	n = find_due(claim, *run_at, *task_id, due);
+	if (n == 0)
+		return -1;
+	claim->position->run_at = *run_at = (*due)[n - 1].task->run_at;
+	claim->position->task_id = *task_id = (*due)[n - 1].task->task_id;
+
+	/* others may have had the orders' locks meanwhile */
+	payguard_store_refresh();
+	n = keep_standing(*due, n);
+	find_payments(*due, n);
+	taken = take(claim, *due, n);
 	for (int i = 0; i < n; i++)
 	{
-		bool isnull[3];
-		int64 task_id = DatumGetInt64(payguard_store_result(i, 0, &isnull[0]));
-		Datum run_at = payguard_store_result(i, 1, &isnull[1]);
-		Datum order_id = payguard_store_result(i, 2, &isnull[2]);
+		const Payment *payment = (*due)[i].payment;
 
-		if (!isnull[2])
-			late[nlate++] =
-				(Task){.task_id = task_id, .order_id = DatumGetTextPCopy(order_id)};
-		else if (isnull[1])
-			(*leased)[nleased++] = Int64GetDatum(task_id);
-		else
-		{
-			position.task_id = task_id;
-			position.run_at = DatumGetTimestampTz(run_at);
-		}
+		if (payment && is_late((*due)[i].task, payment, claim->now))
+			drop_late((*due)[i].task);
 	}
-	for (int i = 0; i < nlate; i++)
-		drop_late(&late[i]);
-	return n == 0 ? -1 : nleased;
+	n = 0;
+	for (int i = 0; n < taken; i++)
+		if ((*due)[i].taken)
+			(*due)[n++] = (*due)[i];
+	return taken;
 }
 
 /*
- * look_from tells behind which task a claim begins: where this backend's last one ended, or,
- * now and then, at the beginning. Tasks behind that point that were not taken (their order was
- * leased, their enqueuer committed late, they were retried) are found then.
+ * find_due finds due tasks of orders that nobody works on, and locks the orders; it returns how
+ * many.
  */
-static TimestampTz
-look_from(const char *filter, TimestampTz now, int64 *task_id)
+static int
+find_due(const Claim *claim, TimestampTz run_at, int64 task_id, Due **due)
 {
-	if (position.filter == NULL || strcmp(position.filter, filter) != 0)
-	{
-		char *kept = MemoryContextStrdup(TopMemoryContext, filter);
+	char nulls[] = {' ', ' ', ' ', ' ', claim->any[0] ? 'n' : ' ', claim->any[1] ? 'n' : ' '};
+	int64 look_at = Min(claim->max, LOOK_AT_MOST);
+	int n = 0;
 
-		/* only now: for want of memory the copy may have failed */
-		if (position.filter)
-			pfree(position.filter);
-		position.filter = kept;
-		position.look_again_at = DT_NOBEGIN;
-	}
-	if (now < position.look_again_at && position.run_at <= now &&
-		position.look_again_at - now <= 5 * USECS_PER_SEC)
+	*due = palloc(sizeof(Due));
+	for (;;)
 	{
-		*task_id = position.task_id;
-		return position.run_at;
+		Datum values[] = {TimestampTzGetDatum(run_at), Int64GetDatum(task_id),
+						  TimestampTzGetDatum(claim->now), Int64GetDatum(look_at),
+						  claim->among[0], claim->among[1]};
+		Task *tasks;
+		int seen;
+		int ntasks =
+			payguard_store_walk(&payguard_tasks, &due_tasks, values, nulls, (void **) &tasks);
+
+		if (ntasks == 0)
+			return n;
+		*due = repalloc(*due, sizeof(Due) * (n + ntasks));
+		n += take_free(tasks, ntasks, claim->max - n, *due + n, &seen);
+		if (n == claim->max || (seen == ntasks && ntasks < look_at))
+			return n;
+		run_at = tasks[seen - 1].run_at;
+		task_id = tasks[seen - 1].task_id;
+		/* many are held: the first ones of the next look may be so, too */
+		look_at = Min(2 * look_at, LOOK_AT_MOST);
 	}
-	position.run_at = DT_NOBEGIN;
-	position.task_id = 0;
-	*task_id = 0;
-	return DT_NOBEGIN;
+}
+
+/*
+ * take_free takes tasks, at most `max`, whose orders have no lease, and can be locked at once.
+ *
+ * seen: how many tasks it has looked at for that
+ */
+static int
+take_free(Task *tasks, int ntasks, int max, Due *due, int *seen)
+{
+	Datum *ids = palloc(sizeof(Datum) * ntasks);
+	Task **unleased = palloc(sizeof(Task *) * ntasks);
+	Lease *leases;
+	Order *orders;
+	int nleases;
+	int norders;
+	int nunleased = 0;
+	int n = 0;
+
+	for (int i = 0; i < ntasks; i++)
+		ids[i] = PointerGetDatum(tasks[i].order_id);
+	nleases = payguard_store_list_by_key(&payguard_leases, LEASE_OF_ORDER, 1, ROW_READ, ids,
+										 ntasks, (void **) &leases);
+	for (*seen = 0; *seen < ntasks && nunleased < max; (*seen)++)
+	{
+		Lease like = {.order_id = tasks[*seen].order_id};
+
+		if (nleases > 0 &&
+			bsearch(&like, leases, nleases, sizeof(Lease), lease_by_order) != NULL)
+			continue;
+		ids[nunleased] = PointerGetDatum(tasks[*seen].order_id);
+		unleased[nunleased++] = &tasks[*seen];
+	}
+	norders = payguard_store_list_by_key(&payguard_orders, ORDER_BY_ID, 1, ROW_LOCK_FREE, ids,
+										 nunleased, (void **) &orders);
+	for (int i = 0; i < nunleased; i++)
+	{
+		Order like = {.order_id = unleased[i]->order_id};
+
+		if (bsearch(&like, orders, norders, sizeof(Order), order_by_id) != NULL)
+			due[n++] = (Due){.task = unleased[i]};
+	}
+	return n;
+}
+
+/*
+ * keep_standing leaves out the tasks that have changed since they were found, before their orders
+ * were locked; where they are due still they are found later. It returns how many are left.
+ */
+static int
+keep_standing(Due *due, int n)
+{
+	const void **rows = palloc(sizeof(void *) * n);
+	bool *stands = palloc(sizeof(bool) * n);
+	int kept = 0;
+
+	for (int i = 0; i < n; i++)
+		rows[i] = due[i].task;
+	payguard_store_check(&payguard_tasks, rows, n, stands);
+	for (int i = 0; i < n; i++)
+		if (stands[i])
+			due[kept++] = due[i];
+	return kept;
+}
+
+static void
+find_payments(Due *due, int n)
+{
+	Datum *ids = palloc(sizeof(Datum) * Max(n, 1));
+	Payment *payments;
+	int npayments;
+
+	for (int i = 0; i < n; i++)
+		ids[i] = UUIDPGetDatum(due[i].task->payment_id);
+	npayments = payguard_store_list_by_key(&payguard_payments, PAYMENT_BY_ID, 1, ROW_READ,
+										   ids, n, (void **) &payments);
+	for (int i = 0; i < n; i++)
+	{
+		Payment like = {.payment_id = due[i].task->payment_id};
+
+		due[i].payment =
+			bsearch(&like, payments, npayments, sizeof(Payment), payment_by_id);
+	}
+}
+
+/*
+ * is_late: an attempt that has expired is not charged any more.
+ */
+static bool
+is_late(const Task *task, const Payment *payment, TimestampTz now)
+{
+	return payguard_text_is(task->kind, "charge") && payment->expires_at != NO_TIME &&
+		   payment->expires_at <= now;
+}
+
+/*
+ * take gives the worker a lease for each order's first task, and returns for how many.
+ */
+static int
+take(const Claim *claim, Due *due, int n)
+{
+	const void **rows = palloc(sizeof(void *) * Max(n, 1));
+	Due **wanted = palloc(sizeof(Due *) * Max(n, 1));
+	bool *leased = palloc(sizeof(bool) * Max(n, 1));
+	int nwanted = 0;
+	int ntaken = 0;
+
+	for (int i = 0; i < n; i++)
+	{
+		Task *task = due[i].task;
+
+		if (due[i].payment == NULL || is_late(task, due[i].payment, claim->now))
+			continue;
+		due[i].lease = (Lease){
+			.order_id = task->order_id,
+			.task_id = task->task_id,
+			.lease_token = payguard_uuid_v4(),
+			.leased_until = claim->until,
+			.worker = claim->worker,
+			.run_at = task->run_at,
+		};
+		rows[nwanted] = &due[i].lease;
+		wanted[nwanted++] = &due[i];
+	}
+	payguard_store_insert_new_all(&payguard_leases, LEASE_OF_ORDER, rows, nwanted, leased);
+	for (int i = 0; i < nwanted; i++)
+	{
+		if (!leased[i])
+			continue;
+		wanted[i]->taken = true;
+		wanted[i]->task->tries++;
+		wanted[i]->task->sent = true;
+		rows[ntaken++] = wanted[i]->task;
+	}
+	payguard_store_update_all(&payguard_tasks, FIELD(TASK_F_TRIES) | FIELD(TASK_F_SENT), rows,
+							  ntaken);
+	return ntaken;
+}
+
+/*
+ * put_task adds a task to a function's result.
+ */
+static void
+put_task(ReturnSetInfo *rsinfo, const Due *due)
+{
+	const Task *task = due->task;
+	const Payment *payment = due->payment;
+	Refund like = {.refund_id = task->refund_id};
+	Refund refund;
+	bool has_refund = task->refund_id && payguard_store_find(&payguard_refunds, REFUND_BY_ID,
+															 &like, &refund);
+	const Jsonb *details =
+		has_refund && refund.details ? refund.details : payment->details;
+	text *refund_name = has_refund ? refund.channel_refund_id : NULL;
+	Datum values[] = {
+		Int64GetDatum(task->task_id),
+		UUIDPGetDatum(due->lease.lease_token),
+		TimestampTzGetDatum(due->lease.leased_until),
+		PointerGetDatum(task->kind),
+		Int64GetDatum(task->tries),
+		PointerGetDatum(task->order_id),
+		UUIDPGetDatum(task->payment_id),
+		UUIDPGetDatum(task->refund_id),
+		PointerGetDatum(task->channel),
+		Int64GetDatum(has_refund ? refund.amount : payment->amount),
+		PointerGetDatum(has_refund ? refund.currency : payment->currency),
+		PointerGetDatum(payment->channel_txn_id),
+		PointerGetDatum(refund_name),
+		TimestampTzGetDatum(payment->expires_at),
+		PointerGetDatum(details),
+	};
+	bool nulls[lengthof(values)] = {
+		[7] = task->refund_id == NULL,
+		[11] = payment->channel_txn_id == NULL,
+		[12] = refund_name == NULL,
+		[13] = payment->expires_at == NO_TIME,
+		[14] = details == NULL,
+	};
+
+	tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
+}
+
+static int
+lease_by_order(const void *a, const void *b)
+{
+	return payguard_text_compare(((const Lease *) a)->order_id,
+								 ((const Lease *) b)->order_id);
+}
+
+static int
+order_by_id(const void *a, const void *b)
+{
+	return payguard_text_compare(((const Order *) a)->order_id,
+								 ((const Order *) b)->order_id);
+}
+
+static int
+payment_by_id(const void *a, const void *b)
+{
+	return memcmp(((const Payment *) a)->payment_id, ((const Payment *) b)->payment_id,
+				  UUID_LEN);
+}
+
+/*
+ * look_from tells behind which task a claim begins: where this backend's last one for the same
+ * kinds and channels ended, or, now and then, at the beginning (again). Tasks behind that point
+ * that were not taken (their order was leased, their enqueuer committed late, they were retried)
+ * are found then.
+ */
+static Position *
+look_from(const char *filter, TimestampTz now, bool *again)
+{
+	Position *position = &positions[0];
+
+	for (int i = 0; i < (int) lengthof(positions); i++)
+	{
+		if (positions[i].filter && strcmp(positions[i].filter, filter) == 0)
+		{
+			position = &positions[i];
+			break;
+		}
+		if (positions[i].used_at < position->used_at)
+			position = &positions[i];
+	}
+	if (position->filter == NULL || strcmp(position->filter, filter) != 0)
+	{
+		char *copy = MemoryContextStrdup(TopMemoryContext, filter);
+
+		if (position->filter)
+			pfree(position->filter);
+		position->filter = copy;
+		position->look_again_at = DT_NOBEGIN;
+	}
+	position->used_at = now;
+	*again = now >= position->look_again_at || position->run_at > now ||
+			 position->look_again_at - now > 5 * USECS_PER_SEC;
+	if (*again)
+	{
+		position->run_at = DT_NOBEGIN;
+		position->task_id = 0;
+	}
+	return position;
 }
 
 static char *
@@ -379,11 +603,11 @@ expire_leases(TimestampTz now, int max)
 {
 	bool all = now >= leases_seen.look_again_at || leases_seen.until > now ||
 			   leases_seen.look_again_at - now > 5 * USECS_PER_SEC;
-	Datum values[3] = {TimestampTzGetDatum(now), Int64GetDatum(max),
-					   TimestampTzGetDatum(all ? DT_NOBEGIN : leases_seen.until)};
+	Datum values[] = {TimestampTzGetDatum(all ? DT_NOBEGIN : leases_seen.until),
+					  TimestampTzGetDatum(now), Int64GetDatum(max)};
 	Lease *expired;
 	int done = 0;
-	int n = payguard_store_list(&payguard_leases, &expired_leases, values,
+	int n = payguard_store_walk(&payguard_leases, &expired_leases, values, NULL,
 								(void **) &expired);
 
 	if (all)
@@ -679,8 +903,10 @@ answer_one(Answer *answer)
 	bool held;
 	bool repeated;
 
+	/* of a finished task the order may have been archived, and is not locked then */
 	if (!find_subject(answer->task_id, &task, &finished) ||
-		!payguard_order_find(task.order_id, &order))
+		!(finished.task_id != NO_ID ? payguard_order_lock
+									: payguard_order_find)(task.order_id, &order))
 	{
 		answer_unknown(answer);
 		return;

@@ -29,7 +29,7 @@ typedef struct RefundCall
 	Jsonb *details;
 } RefundCall;
 
-static void correct_unbegun(const Payment *payment);
+static bool correct_unbegun(const Payment *payment);
 static void correct_order_status(Order *order, const Payment *payment);
 static void read_refund_call(FunctionCallInfo fcinfo, RefundCall *call);
 static bool replay_refund(const RefundCall *call, const Payment *payment,
@@ -50,7 +50,7 @@ static void count_returned(Order *order, const Payment *payment, const Refund *r
 static int64 add(int64 a, int64 b);
 static void uncount_returned(Order *order, const Payment *payment, const Refund *refund,
 							 RefundBalance *balance);
-static void change_order_refunded(Order *order, const Payment *payment, int64 by);
+static void change_order_refunded(Order *order, const Payment *payment, int64 refunded);
 static bool counts_for_order(const Order *order, const Payment *payment,
 							 const Refund *refund);
 static void follow_approval(const Refund *refund, RefundStatus from, bool other_amount);
@@ -77,6 +77,7 @@ static void must_exist(const pg_uuid_t *refund_id, Refund *refund);
 static void lock_refund(const pg_uuid_t *refund_id, Order *order, Payment *payment,
 						Refund *refund);
 static void check_second_person(const Payment *payment, const Refund *refund);
+static void check_not_asker(const Refund *refund, const char *detail, const char *hint);
 static void refuse_move(const Refund *refund, const char *what, const char *hint)
 	pg_attribute_noreturn();
 static Jsonb *report_details(const Report *report);
@@ -100,7 +101,7 @@ payguard_refund_surplus(Order *order, const Payment *payment, RefundStatus statu
 	payguard_store_refresh(); /* to see what this call has written */
 	n = payguard_store_list(&payguard_refunds, &refunds_of_payment, &id,
 							(void **) &others);
-	for (int i = 0; i < n; i++)
+	for (int i = 0; i < n && rest > 0; i++)
 		rest -= others[i].status == REFUND_SUCCEEDED ? others[i].returned_amount
 													 : others[i].amount;
 	if (rest > 0)
@@ -118,32 +119,39 @@ payguard_refund_surplus(Order *order, const Payment *payment, RefundStatus statu
 
 /*
  * payguard_refund_correct_received follows a correction of what a payment brought: its balance,
- * and a refund for surplus money that nobody knew of, for an operator to approve.
+ * and a refund for surplus money that nobody knew of, for an operator to approve. Where more
+ * would go back than came, refunds that nobody has begun wait for a person.
  */
 void
 payguard_refund_correct_received(Order *order, const Payment *payment)
 {
 	RefundBalance like = {.payment_id = payment->payment_id};
 	RefundBalance balance;
+	bool too_much = false;
 
 	if (payguard_store_lock(&payguard_refund_balances, BALANCE_BY_PAYMENT, &like,
 							&balance))
+	{
 		store_balance(payment, &balance);
+		too_much = balance.received > payment->received_amount;
+	}
 	if (payment->status == PAYMENT_SURPLUS)
 	{
-		correct_unbegun(payment);
+		too_much = !correct_unbegun(payment) && too_much;
 		payguard_refund_surplus(order, payment, REFUND_AWAITING_APPROVAL);
 	}
 	else if (order->payment_id &&
 			 memcmp(order->payment_id, payment->payment_id, UUID_LEN) == 0)
 		correct_order_status(order, payment);
+	if (too_much)
+		hold_unbegun(payment);
 }
 
 /*
  * correct_unbegun gives the refund of surplus money that nobody has begun the amount and the
- * currency that were received.
+ * currency that were received; false: there is no such refund.
  */
-static void
+static bool
 correct_unbegun(const Payment *payment)
 {
 	Datum id = UUIDPGetDatum(payment->payment_id);
@@ -157,7 +165,7 @@ correct_unbegun(const Payment *payment)
 
 	if (refund == NULL || !payguard_text_is(refund->origin, "surplus") ||
 		!is_reserved(refund->status) || has_begun(refund) || payment->received_amount == 0)
-		return;
+		return false;
 	lock_balance(payment, &balance);
 	balance.refunding += payment->received_amount - refund->amount;
 	store_balance(payment, &balance);
@@ -176,6 +184,7 @@ correct_unbegun(const Payment *payment)
 				  FIELD(REFUND_F_AMOUNT) | FIELD(REFUND_F_CURRENCY),
 				  payguard_json("amount", 'i', refund->amount, "currency", 't',
 								refund->currency, NULL));
+	return true;
 }
 
 /*
@@ -625,7 +634,7 @@ count_returned(Order *order, const Payment *payment, const Refund *refund,
 		hold_unbegun(payment);
 	}
 	if (counts_for_order(order, payment, refund))
-		change_order_refunded(order, payment, amount);
+		change_order_refunded(order, payment, add(order->refunded_amount, amount));
 }
 
 /*
@@ -660,19 +669,35 @@ hold_unbegun(const Payment *payment)
 }
 
 /*
- * uncount_returned takes back what count_returned counted, excess first.
+ * uncount_returned takes back what count_returned counted, excess first. What is left is added up
+ * anew: from a sum that has stopped at the largest number nothing can be subtracted.
  */
 static void
 uncount_returned(Order *order, const Payment *payment, const Refund *refund,
 				 RefundBalance *balance)
 {
-	int64 excess = Min(refund->returned_amount, balance->excess);
+	Datum id = UUIDPGetDatum(payment->payment_id);
+	int64 total = 0;
+	int64 of_order = 0;
+	Refund *refunds;
+	int n;
 
-	balance->excess -= excess;
-	balance->refunded -= refund->returned_amount - excess;
+	payguard_store_refresh(); /* to see what this call has written */
+	n = payguard_store_list(&payguard_refunds, &refunds_of_payment, &id, (void **) &refunds);
+	for (int i = 0; i < n; i++)
+	{
+		if (refunds[i].status != REFUND_SUCCEEDED ||
+			memcmp(refunds[i].refund_id, refund->refund_id, UUID_LEN) == 0)
+			continue;
+		total = add(total, refunds[i].returned_amount);
+		if (counts_for_order(order, payment, &refunds[i]))
+			of_order = add(of_order, refunds[i].returned_amount);
+	}
+	balance->refunded = Min(balance->refunded, total);
+	balance->excess = total - balance->refunded;
 	store_balance(payment, balance);
 	if (counts_for_order(order, payment, refund))
-		change_order_refunded(order, payment, -refund->returned_amount);
+		change_order_refunded(order, payment, of_order);
 }
 
 /*
@@ -689,14 +714,15 @@ counts_for_order(const Order *order, const Payment *payment, const Refund *refun
 }
 
 static void
-change_order_refunded(Order *order, const Payment *payment, int64 by)
+change_order_refunded(Order *order, const Payment *payment, int64 refunded)
 {
+	bool less = refunded < order->refunded_amount;
 	OrderStatus to;
 	const char *kind;
 
-	order->refunded_amount = add(order->refunded_amount, by);
+	order->refunded_amount = refunded;
 	to = order->refunded_amount >= payment->received_amount ? ORDER_REFUNDED : ORDER_PAID;
-	if (by < 0)
+	if (less)
 		kind = "order.refund_returned";
 	else if (to == ORDER_REFUNDED)
 		kind = "order.refunded";
@@ -1077,6 +1103,9 @@ note_not_returned(Order *order, const Payment *payment, Refund *refund,
 	else
 		payguard_alert_refund("refund_failed", "critical", refund,
 							  report_details(report));
+	/* it may have covered money that was named later than the refund was opened */
+	if (payment->status == PAYMENT_SURPLUS)
+		payguard_refund_surplus(order, payment, REFUND_AWAITING_APPROVAL);
 }
 
 /*
@@ -1306,18 +1335,29 @@ static void
 check_second_person(const Payment *payment, const Refund *refund)
 {
 	Approval approval;
-	Refusal refusal;
 
 	if (!needs_approval(payment, refund) ||
 		(payguard_approval_of_refund(refund, &approval) &&
-		 payguard_text_is(approval.status, "approved")) ||
-		!payguard_text_equal(payguard_actor(), refund->requested_by))
+		 payguard_text_is(approval.status, "approved")))
+		return;
+	check_not_asker(refund, "A policy asks for a second person, and nobody has approved it.",
+					"Have somebody else retry it.");
+}
+
+/*
+ * check_not_asker: who has asked for a refund is not the second person. Errors: PY602.
+ */
+static void
+check_not_asker(const Refund *refund, const char *detail, const char *hint)
+{
+	Refusal refusal;
+
+	if (!payguard_text_equal(payguard_actor(), refund->requested_by))
 		return;
 	payguard_refuse(&refusal, ERR_SELF_APPROVAL,
 					psprintf("\"%s\" has asked for this refund",
 							 payguard_str(refund->requested_by)),
-					"A policy asks for a second person, and nobody has approved it.",
-					"Have somebody else retry it.");
+					detail, hint);
 	payguard_raise(&refusal);
 }
 
@@ -1427,6 +1467,9 @@ decide_refund(FunctionCallInfo fcinfo, bool approve, const char *function)
 	if (!asked)
 		elog(ERROR, "payguard: nobody was asked to approve refund \"%s\"",
 			 payguard_uuid_str(refund_id));
+	/* a report that held it back may have asked for the approval */
+	check_not_asker(&refund, "Who asks does not decide. Nothing has been written.",
+					"Have somebody else decide.");
 	decided = payguard_approval_decide(&approval, approve, note);
 	if (decided && approve)
 		go_on(&order, &payment, &refund, note);

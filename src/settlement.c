@@ -111,15 +111,15 @@ payguard_resolve_finding(PG_FUNCTION_ARGS)
 							errhint("Repeat the call.")));
 	}
 	must_be_finding(alert_id, true, &alert);
-	if (waive)
+	if (waive || refund)
 		payguard_approval_end(NULL, NULL, alert_id);
-	else if (!refund && !has_second_person(&alert, &line, note))
+	if (!waive && !refund && !has_second_person(&alert, &line, note))
 	{
 		payguard_store_end(STORE_WRITE);
 		return finding_result(fcinfo, &alert, &line, "approval_required",
 							  "Somebody else has to accept it, too.");
 	}
-	else
+	if (!waive)
 	{
 		line.report.note = note;
 		line.report.corrects = true;

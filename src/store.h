@@ -54,8 +54,10 @@ typedef struct Key
 {
 	int8 fields[MAX_KEY_FIELDS]; /* indexes into Table.fields, ended by -1 */
 	const char *condition;		 /* the unique index's WHERE, or NULL */
+	bool archived; /* what the table does not have is looked for in its archive */
 } Key;
 
+#define MAX_WALK_FIELDS 2
 typedef struct Table
 {
 	const char *name; /* in schema payguard */
@@ -64,6 +66,9 @@ typedef struct Table
 	int nfields;
 	const Key *keys; /* keys[0] is the primary key */
 	int nkeys;
+	int8 walk[MAX_WALK_FIELDS]; /* the fields of the index that rows are walked along */
+	int nwalk;					/* 0: there is none */
+	const struct Table *archive; /* of the same columns and keys, or NULL */
 } Table;
 
 /* A query for several rows; a constant, whose address names the saved plan. */
@@ -71,8 +76,23 @@ typedef struct Table
 typedef struct RowQuery
 {
 	const char *where; /* the text behind WHERE, qualified, with $1 ... */
-	Oid types[MAX_QUERY_PARAMETERS]; /* of the parameters, ended by InvalidOid */
+	Oid types[MAX_QUERY_PARAMETERS + 1]; /* of the parameters, ended by InvalidOid */
 } RowQuery;
+
+/*
+ * A query for the first rows along Table.walk. The parameters: the values of the walk's fields
+ * behind which it begins, up to which value of the first one it goes, how many rows, and arrays
+ * that text fields are among (NULL: they are anything). What it is for store_heap.c must be what
+ * its text says.
+ */
+#define MAX_AMONG 2
+typedef struct WalkQuery
+{
+	RowQuery sql;
+	int namong;
+	int8 among[MAX_AMONG];
+	int8 absent; /* a field that is NULL; -1: none */
+} WalkQuery;
 
 /* A statement on many rows of one table, which it may change; a constant, as RowQuery. */
 #define MAX_STATEMENT_PARAMETERS 8
@@ -102,6 +122,14 @@ typedef enum StoreMode
 	STORE_WRITE, /* reads with a snapshot of its own that sees all done so far */
 } StoreMode;
 
+/* How rows of a query are locked. */
+typedef enum RowLock
+{
+	ROW_READ,	  /* not at all */
+	ROW_LOCK,	  /* as payguard_store_lock() does */
+	ROW_LOCK_FREE /* those that nobody holds: the others are left out */
+} RowLock;
+
 typedef enum StoreSetting
 {
 	STORE_AUTO, /* payguard chooses */
@@ -120,8 +148,12 @@ extern bool payguard_store_find(const Table *table, int key, const void *like, v
 extern bool payguard_store_is_empty(const Table *table);
 extern int payguard_store_list(const Table *table, const RowQuery *query, Datum *values,
 							   void **rows);
-extern int payguard_store_lock_list(const Table *table, const RowQuery *query,
-									Datum *values, void **rows);
+extern int payguard_store_walk(const Table *table, const WalkQuery *query, Datum *values,
+							   const char *nulls, void **rows);
+extern int payguard_store_list_by_key(const Table *table, int key, int nfields, RowLock lock,
+									  const Datum *values, int n, void **rows);
+extern void payguard_store_check(const Table *table, const void *const *rows, int n,
+								 bool *stands);
 extern bool payguard_store_lock(const Table *table, int key, const void *like, void *row);
 extern bool payguard_store_lock_free(const Table *table, int key, const void *like,
 									 void *row);
@@ -129,6 +161,12 @@ extern void payguard_store_insert(const Table *table, const void *row);
 extern bool payguard_store_insert_new(const Table *table, int key, const void *row);
 extern void payguard_store_update(const Table *table, FieldSet changed, const void *row);
 extern void payguard_store_delete(const Table *table, const void *row);
+extern void payguard_store_insert_all(const Table *table, const void *const *rows, int n);
+extern void payguard_store_insert_new_all(const Table *table, int key,
+										  const void *const *rows, int n, bool *inserted);
+extern void payguard_store_update_all(const Table *table, FieldSet changed,
+									  const void *const *rows, int n);
+extern void payguard_store_delete_all(const Table *table, const void *const *rows, int n);
 
 extern void payguard_store_suppressed(const Table *table) pg_attribute_noreturn();
 extern int payguard_store_execute(const Statement *statement, Datum *values,
@@ -143,6 +181,15 @@ extern bool payguard_store_expects(const char *relation, CmdType operation);
 extern Datum payguard_store_row_datum(const Table *table, const void *row,
 									  TupleDesc desc);
 
+/* What is done to rows, one as the other. */
+typedef struct RowWrite
+{
+	CmdType operation; /* CMD_INSERT, CMD_UPDATE or CMD_DELETE */
+	FieldSet changed;  /* of CMD_UPDATE */
+	bool if_new;	   /* of CMD_INSERT: unless there is a row with the same key */
+	int key;		   /* of if_new */
+} RowWrite;
+
 /* For the stores alone. */
 extern uint64 payguard_store_snapshot;
 extern bool payguard_field_get(const Field *field, const void *row, Datum *value);
@@ -154,10 +201,14 @@ extern bool payguard_heap_find(const Table *table, int key, const void *like, vo
 							   bool *found);
 extern bool payguard_heap_lock(const Table *table, int key, const void *like, void *row,
 							   bool *found);
-extern bool payguard_heap_insert(const Table *table, const void *row);
-extern bool payguard_heap_insert_new(const Table *table, int key, const void *row,
-									 bool *inserted);
-extern bool payguard_heap_update(const Table *table, FieldSet changed, const void *row,
-								 bool *updated);
+extern bool payguard_heap_list_by_key(const Table *table, int key, int nfields,
+									  RowLock lock, const Datum *values, int n,
+									  void **rows, int *found);
+extern bool payguard_heap_walk(const Table *table, const WalkQuery *query, Datum *values,
+							   const char *nulls, void **rows, int *found);
+extern bool payguard_heap_check(const Table *table, const void *const *rows, int n,
+							   bool *stands);
+extern bool payguard_heap_write(const Table *table, const RowWrite *write,
+								const void *const *rows, int n, bool *written);
 
 #endif

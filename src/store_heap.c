@@ -1,11 +1,11 @@
 /*
  * store_heap.c
- *		The table layer without SPI, for orders, payments and events: the same rows, locks, WAL and
- *		errors, without a statement around them.
+ *		The table layer without SPI, for the tables that every payment or task writes to: the same
+ *		rows, locks, WAL and errors, without a statement around them.
  *
- * It does by itself what an executor node does for one row: an index scan with a snapshot, a row
- * lock, an update, an insertion that reports a conflict instead of raising it; indexes,
- * constraints and AFTER ROW triggers (foreign keys that reference our tables are such) included.
+ * It does by itself what executor nodes do: index scans with a snapshot, row locks, updates and
+ * deletions, insertions that report a conflict instead of raising it; indexes, constraints and
+ * AFTER ROW triggers (foreign keys that reference our tables are such) included.
  * Where somebody has put anything on a table that it does not do (statement triggers, transition
  * tables, BEFORE ROW triggers, row security, CHECKs, indexes on expressions ...) it declines, and
  * the caller goes to SPI. Each operation declines on its own, and both may serve one call: they leave
@@ -23,6 +23,7 @@
 
 #include "access/genam.h"
 #include "access/heapam.h"
+#include "access/nbtree.h"
 #include "access/relation.h"
 #include "access/skey.h"
 #include "access/sysattr.h"
@@ -43,6 +44,7 @@
 #include "parser/parse_func.h"
 #include "rewrite/rewriteHandler.h"
 #include "storage/lmgr.h"
+#include "utils/array.h"
 #include "utils/fmgroids.h"
 #include "utils/inval.h"
 #include "utils/lsyscache.h"
@@ -79,13 +81,18 @@ typedef struct HeapTable
 	bool readable;	 /* rows can be found and locked */
 	bool insertable; /* and inserted */
 	bool updatable;	 /* and updated */
+	bool deletable;	 /* and deleted */
 	bool after_insert; /* AFTER ROW triggers, other than which this file does not fire */
 	bool after_update;
+	bool after_delete;
 	AttrNumber column_of[MAX_FIELDS]; /* of each field */
 	int natts;
 	Filler filler[MAX_FIELDS]; /* of each column */
 	Oid sequence;			   /* of FILL_SEQUENCE */
 	Oid key_index[MAX_KEYS];   /* the unique index of each key; InvalidOid: none that can be used */
+	AttrNumber null_column[MAX_KEYS]; /* of a key with a condition: the column that it tests */
+	bool is_null[MAX_KEYS];			  /* and whether that is NULL or is not */
+	Oid walk_index;					  /* of Table.walk, InvalidOid: none that can be used */
 	List *arbiters[MAX_KEYS];  /* the unique indexes that an insertion looks for a conflict in */
 	int nindexes;
 	Oid index[MAX_INDEXES];
@@ -101,11 +108,29 @@ typedef struct Access
 	ResultRelInfo *result;
 	MemoryContext caller;
 	bool fires; /* AFTER ROW triggers may fire */
+	TupleTableSlot *old; /* the row as it was: of an update or deletion */
+	TupleTableSlot *new; /* the row as it is to be: of an insertion or update */
 } Access;
+
+/* A search for rows by the first fields of a key. */
+typedef struct KeyScan
+{
+	HeapTable *known;
+	int key;
+	int n; /* fields */
+	Relation index;
+	IndexScanDesc scan;
+	ScanKeyData keys[MAX_KEY_FIELDS];
+} KeyScan;
 
 int payguard_store_setting = STORE_AUTO;
 
-static HeapTable known_tables[3];
+static HeapTable known_tables[] = {
+	{.table = &payguard_orders}, {.table = &payguard_payments},
+	{.table = &payguard_events}, {.table = &payguard_tasks},
+	{.table = &payguard_leases}, {.table = &payguard_finished_tasks},
+	{.table = &payguard_archived_orders}, {.table = &payguard_archived_payments},
+};
 /* How often anything has been invalidated that a HeapTable knows. */
 static uint64 changes = 1;
 
@@ -121,32 +146,54 @@ static bool has_known_indexes(HeapTable *known, Relation relation);
 static bool is_foreign(Oid function, void *context);
 static bool has_foreign_function(Node *node, void *context);
 static bool is_plain_index(Relation index);
-static bool is_index_of_key(const HeapTable *known, Relation index, const Key *key);
+static void note_index_of_key(HeapTable *known, Relation index, int key);
+static bool has_key_columns(const HeapTable *known, Relation index, const Key *key);
+static bool has_condition(HeapTable *known, Relation index, int key);
+static bool is_index_of_walk(const HeapTable *known, Relation index);
 static void check_triggers(HeapTable *known, Relation relation);
 static Oid guard_function(void);
 static RegProcedure equality(const Field *field);
+static void begin_scan(KeyScan *scan, HeapTable *known, Relation relation, int key, int n,
+					   Snapshot snapshot);
+static bool next_row(KeyScan *scan, const Datum *values, bool first, TupleTableSlot *slot);
+static void end_scan(KeyScan *scan);
 static bool find_row(HeapTable *known, Relation relation, int key, const void *like,
 					 Snapshot snapshot, TupleTableSlot *slot);
+static int sort_values(const Field *field, Datum *values, int n);
+static int compare_values(const void *a, const void *b, void *field);
+static void set_walk_keys(const HeapTable *known, Relation index, const Datum *values,
+						  ScanKey keys, ScanKey members);
+static bool is_among(const HeapTable *known, const WalkQuery *query, Datum **among,
+					 const int *namong, TupleTableSlot *slot);
 static bool is_known_place(const void *row);
-static bool lock_row(HeapTable *known, Relation relation, int key, const void *like,
-					 TupleTableSlot *slot);
+static bool lock_row(Relation relation, LockWaitPolicy wait, TupleTableSlot *slot,
+					 bool *traversed);
 static bool has_key(const HeapTable *known, int key, const void *like,
 					TupleTableSlot *slot);
+static bool has_values(const HeapTable *known, int key, int n, const Datum *values,
+					   TupleTableSlot *slot);
+static int key_values(const HeapTable *known, int key, const void *like, Datum *values);
 static bool is_same(const Field *field, Datum a, Datum b);
 static void read_slot(const HeapTable *known, TupleTableSlot *slot, void *row);
-static bool begin_write(Access *access, const Table *table, bool insert, FieldSet changed);
+static bool begin_write(Access *access, const Table *table, const RowWrite *write);
+static bool may_write(const HeapTable *known, const RowWrite *write);
+static bool has_after_triggers(const HeapTable *known, CmdType operation);
 static Bitmapset *changed_columns(const HeapTable *known, FieldSet fields);
 static void open_indexes(Access *access);
 static void end_write(Access *access);
-static TupleTableSlot *new_row(Access *access, const void *row);
-static bool insert_speculatively(Access *access, TupleTableSlot *slot, List *arbiters);
+static void new_row(Access *access, const void *row);
+static void insert_row(Access *access);
+static bool insert_speculatively(Access *access, const RowWrite *write);
 static void check_visible(Access *access, ItemPointer tid);
 static bool update_row(Access *access, FieldSet changed, const void *row);
+static bool delete_row(Access *access, const void *row);
+static bool find_old(Access *access, const void *row);
+static bool find_newer(Access *access, const void *row, TM_Result result, ItemPointer tid,
+					   LockTupleMode mode);
 static bool find_again(Access *access, const void *row, TupleTableSlot *slot);
 static bool is_row_meant(const HeapTable *known, const void *row, FieldSet changed,
 						 TupleTableSlot *old);
-static void changed_row(Access *access, FieldSet changed, const void *row,
-						TupleTableSlot *old, TupleTableSlot *slot);
+static void changed_row(Access *access, FieldSet changed, const void *row);
 static void raise_concurrent(const char *what) pg_attribute_noreturn();
 
 /*
@@ -188,6 +235,7 @@ payguard_heap_lock(const Table *table, int key, const void *like, void *row, boo
 	Relation relation;
 	HeapTable *known;
 	TupleTableSlot *slot;
+	bool traversed;
 
 	*found = true;
 	if (!serves(table) || XactReadOnly || IsInParallelMode())
@@ -208,7 +256,8 @@ payguard_heap_lock(const Table *table, int key, const void *like, void *row, boo
 	else
 		*found = find_row(known, relation, key, like, GetActiveSnapshot(), slot);
 	if (*found)
-		*found = lock_row(known, relation, key, like, slot);
+		*found = lock_row(relation, LockWaitBlock, slot, &traversed) &&
+				 (!traversed || has_key(known, key, like, slot));
 	if (*found)
 		read_slot(known, slot, row);
 	ExecDropSingleTupleTableSlot(slot);
@@ -219,58 +268,212 @@ payguard_heap_lock(const Table *table, int key, const void *like, void *row, boo
 }
 
 /*
- * payguard_heap_insert is payguard_store_insert(); false: it declines.
+ * payguard_heap_list_by_key is payguard_store_list_by_key(); false: it declines.
  */
 bool
-payguard_heap_insert(const Table *table, const void *row)
+payguard_heap_list_by_key(const Table *table, int key, int nfields, RowLock lock,
+						  const Datum *values, int n, void **rows, int *found)
 {
-	Access access;
+	const Field *field = &table->fields[table->keys[key].fields[nfields - 1]];
+	bool writes = lock != ROW_READ;
+	int capacity = Max(n, 1);
+	Datum wanted[MAX_KEY_FIELDS];
+	Datum *last;
+	Relation relation;
+	HeapTable *known;
 	TupleTableSlot *slot;
-	List *recheck;
+	KeyScan scan;
 
-	if (!begin_write(&access, table, true, 0))
+	if (!serves(table) || (writes && (XactReadOnly || IsInParallelMode())))
 		return false;
-	slot = new_row(&access, row);
-	open_indexes(&access);
-	table_tuple_insert(access.relation, slot, access.estate->es_output_cid, 0, NULL);
-	recheck = payguard_insert_index_tuples(access.result, slot, access.estate, false, NULL,
-										   NIL);
-	if (access.fires)
-		ExecARInsertTriggers(access.estate, access.result, slot, recheck, NULL);
-	end_write(&access);
+	CHECK_FOR_INTERRUPTS();
+	known = open_table(table, writes ? RowShareLock : AccessShareLock, &relation);
+	if (known == NULL)
+		return false;
+	if (!known->readable || !OidIsValid(known->key_index[key]))
+	{
+		relation_close(relation, NoLock);
+		return false;
+	}
+	if (writes)
+	{
+		CommandCounterIncrement();
+		PushActiveSnapshot(GetTransactionSnapshot());
+	}
+	memcpy(wanted, values, sizeof(Datum) * (nfields - 1));
+	last = palloc(sizeof(Datum) * Max(n, 1));
+	memcpy(last, values + nfields - 1, sizeof(Datum) * n);
+	n = sort_values(field, last, n);
+	*rows = palloc(table->row_size * capacity);
+	*found = 0;
+	slot = table_slot_create(relation, NULL);
+	begin_scan(&scan, known, relation, key, nfields, GetActiveSnapshot());
+	for (int i = 0; i < n; i++)
+	{
+		bool traversed = false;
+
+		wanted[nfields - 1] = last[i];
+		for (bool first = true; next_row(&scan, wanted, first, slot); first = false)
+		{
+			if (writes &&
+				(!lock_row(relation, lock == ROW_LOCK ? LockWaitBlock : LockWaitSkip, slot,
+						   &traversed) ||
+				 (traversed && !has_values(known, key, nfields, wanted, slot))))
+				continue;
+			if (*found == capacity)
+				*rows = repalloc(*rows, table->row_size * (capacity *= 2));
+			read_slot(known, slot, (char *) *rows + table->row_size * (*found)++);
+		}
+	}
+	end_scan(&scan);
+	ExecDropSingleTupleTableSlot(slot);
+	if (writes)
+	{
+		PopActiveSnapshot();
+		CommandCounterIncrement();
+	}
+	relation_close(relation, NoLock);
 	return true;
 }
 
 /*
- * payguard_heap_insert_new is payguard_store_insert_new(); false: it declines.
+ * payguard_heap_walk is payguard_store_walk(); false: it declines.
  */
 bool
-payguard_heap_insert_new(const Table *table, int key, const void *row, bool *inserted)
+payguard_heap_walk(const Table *table, const WalkQuery *query, Datum *values,
+				   const char *nulls, void **rows, int *found)
 {
-	Access access;
+	int nwalk = table->nwalk;
+	int64 limit = DatumGetInt64(values[nwalk + 1]);
+	int capacity = (int) Min(limit, 100);
+	Datum *among[MAX_AMONG];
+	int namong[MAX_AMONG];
+	ScanKeyData keys[2];
+	ScanKeyData members[MAX_WALK_FIELDS];
+	Relation relation;
+	Relation index;
+	HeapTable *known;
+	TupleTableSlot *slot;
+	IndexScanDesc scan;
 
-	if (table->keys[key].condition != NULL)
+	if (!serves(table))
 		return false;
-	if (!begin_write(&access, table, true, 0))
+	CHECK_FOR_INTERRUPTS();
+	known = open_table(table, AccessShareLock, &relation);
+	if (known == NULL)
 		return false;
-	Assert(access.known->arbiters[key] != NIL);
-	*inserted = insert_speculatively(&access, new_row(&access, row),
-									 access.known->arbiters[key]);
-	end_write(&access);
+	if (!known->readable || !OidIsValid(known->walk_index))
+	{
+		relation_close(relation, NoLock);
+		return false;
+	}
+	for (int i = 0; i < query->namong; i++)
+	{
+		bool *isnull;
+
+		namong[i] = -1;
+		if (nulls == NULL || nulls[nwalk + 2 + i] != 'n')
+			deconstruct_array(DatumGetArrayTypeP(values[nwalk + 2 + i]), TEXTOID, -1, false,
+							  TYPALIGN_INT, &among[i], &isnull, &namong[i]);
+	}
+	*rows = palloc(table->row_size * Max(capacity, 1));
+	*found = 0;
+	slot = table_slot_create(relation, NULL);
+	index = index_open(known->walk_index, AccessShareLock);
+	set_walk_keys(known, index, values, keys, members);
+	scan = payguard_index_beginscan(relation, index, GetActiveSnapshot(), 2);
+	index_rescan(scan, keys, 2, NULL, 0);
+	while (*found < limit && index_getnext_slot(scan, ForwardScanDirection, slot))
+	{
+		CHECK_FOR_INTERRUPTS();
+		if (!is_among(known, query, among, namong, slot))
+			continue;
+		if (*found == capacity)
+			*rows = repalloc(*rows, table->row_size * (capacity *= 2));
+		read_slot(known, slot, (char *) *rows + table->row_size * (*found)++);
+	}
+	index_endscan(scan);
+	index_close(index, NoLock);
+	ExecDropSingleTupleTableSlot(slot);
+	relation_close(relation, NoLock);
 	return true;
 }
 
 /*
- * payguard_heap_update is payguard_store_update(); false: it declines.
+ * payguard_heap_check is payguard_store_check(); false: it declines.
  */
 bool
-payguard_heap_update(const Table *table, FieldSet changed, const void *row, bool *updated)
+payguard_heap_check(const Table *table, const void *const *rows, int n, bool *stands)
+{
+	Relation relation;
+	HeapTable *known;
+	TupleTableSlot *slot;
+
+	/* in SERIALIZABLE they are read anew */
+	if (!serves(table) || IsolationIsSerializable())
+		return false;
+	for (int i = 0; i < n; i++)
+		if (!ItemPointerIsValid(&((const RowHeader *) rows[i])->tid))
+			return false;
+	known = open_table(table, AccessShareLock, &relation);
+	if (known == NULL)
+		return false;
+	if (!known->readable)
+	{
+		relation_close(relation, NoLock);
+		return false;
+	}
+	slot = table_slot_create(relation, NULL);
+	for (int i = 0; i < n; i++)
+	{
+		const RowHeader *header = rows[i];
+		ItemPointerData tid = header->tid;
+		bool isnull;
+
+		stands[i] =
+			table_tuple_fetch_row_version(relation, &tid, GetActiveSnapshot(), slot) &&
+			DatumGetTransactionId(slot_getsysattr(slot, MinTransactionIdAttributeNumber,
+												  &isnull)) == header->xmin &&
+			has_key(known, 0, header, slot);
+	}
+	ExecDropSingleTupleTableSlot(slot);
+	relation_close(relation, NoLock);
+	return true;
+}
+
+/*
+ * payguard_heap_write writes rows; false: it declines. written: which of them were; of the others
+ * there is none to be changed, or one already.
+ */
+bool
+payguard_heap_write(const Table *table, const RowWrite *write, const void *const *rows, int n,
+					bool *written)
 {
 	Access access;
 
-	if (!begin_write(&access, table, false, changed))
+	if (!begin_write(&access, table, write))
 		return false;
-	*updated = update_row(&access, changed, row);
+	for (int i = 0; i < n; i++)
+	{
+		ResetPerTupleExprContext(access.estate);
+		written[i] = true;
+		switch (write->operation)
+		{
+			case CMD_INSERT:
+				new_row(&access, rows[i]);
+				if (write->if_new)
+					written[i] = insert_speculatively(&access, write);
+				else
+					insert_row(&access);
+				break;
+			case CMD_UPDATE:
+				written[i] = update_row(&access, write->changed, rows[i]);
+				break;
+			default:
+				written[i] = delete_row(&access, rows[i]);
+				break;
+		}
+	}
 	end_write(&access);
 	return true;
 }
@@ -282,10 +485,11 @@ payguard_heap_update(const Table *table, FieldSet changed, const void *row, bool
 static bool
 serves(const Table *table)
 {
-	return payguard_store_setting != STORE_SPI &&
-		   (table == &payguard_orders || table == &payguard_payments ||
-			table == &payguard_events) &&
-		   superuser();
+	bool known = false;
+
+	for (int i = 0; i < (int) lengthof(known_tables); i++)
+		known |= known_tables[i].table == table;
+	return known && payguard_store_setting != STORE_SPI && superuser();
 }
 
 /*
@@ -335,15 +539,14 @@ open_table(const Table *table, LOCKMODE mode, Relation *relation)
 static HeapTable *
 entry_of(const Table *table)
 {
+	static bool registered = false;
 	HeapTable *known = known_tables;
 
-	if (known_tables[0].table == NULL)
+	if (!registered)
 	{
 		CacheRegisterRelcacheCallback(forget_relation, (Datum) 0);
 		CacheRegisterSyscacheCallback(NAMESPACEOID, forget_names, (Datum) 0);
-		known_tables[1].table = &payguard_payments;
-		known_tables[2].table = &payguard_events;
-		known_tables[0].table = &payguard_orders;
+		registered = true;
 	}
 	while (known->table != table)
 		known++;
@@ -380,7 +583,7 @@ describe(HeapTable *known, Relation relation)
 	Form_pg_class class = relation->rd_rel;
 	MemoryContext caller;
 
-	known->readable = known->insertable = known->updatable = false;
+	known->readable = known->insertable = known->updatable = known->deletable = false;
 	known->nindexes = 0;
 	if (known->context == NULL)
 		known->context = AllocSetContextCreate(TopMemoryContext, "payguard table",
@@ -394,7 +597,7 @@ describe(HeapTable *known, Relation relation)
 		!class->relforcerowsecurity && has_known_columns(known, relation) &&
 		has_known_indexes(known, relation))
 	{
-		known->readable = known->insertable = known->updatable = true;
+		known->readable = known->insertable = known->updatable = known->deletable = true;
 		check_triggers(known, relation);
 	}
 	MemoryContextSwitchTo(caller);
@@ -492,6 +695,8 @@ has_known_indexes(HeapTable *known, Relation relation)
 
 	memset(known->key_index, 0, sizeof(known->key_index));
 	memset(known->arbiters, 0, sizeof(known->arbiters));
+	memset(known->null_column, 0, sizeof(known->null_column));
+	known->walk_index = InvalidOid;
 	foreach (cell, indexes)
 	{
 		Relation index;
@@ -516,13 +721,9 @@ has_known_indexes(HeapTable *known, Relation relation)
 			known->index_info[known->nindexes++] = info;
 		}
 		for (int key = 0; good && key < table->nkeys; key++)
-			if (is_index_of_key(known, index, &table->keys[key]))
-			{
-				known->arbiters[key] =
-					lappend_oid(known->arbiters[key], RelationGetRelid(index));
-				if (!index->rd_index->indcheckxmin)
-					known->key_index[key] = RelationGetRelid(index);
-			}
+			note_index_of_key(known, index, key);
+		if (good && is_index_of_walk(known, index))
+			known->walk_index = RelationGetRelid(index);
 		index_close(index, NoLock);
 	}
 
@@ -566,17 +767,31 @@ is_plain_index(Relation index)
 }
 
 /*
- * is_index_of_key tells whether a unique index holds exactly the columns of a key, as
- * ON CONFLICT would find it.
+ * note_index_of_key notes an index that holds exactly the columns of a key: to find rows by, where
+ * it has the key's condition, and as an arbiter, where it has that or none, as ON CONFLICT would
+ * choose it.
  */
+static void
+note_index_of_key(HeapTable *known, Relation index, int key)
+{
+	bool same;
+
+	if (!has_key_columns(known, index, &known->table->keys[key]))
+		return;
+	same = has_condition(known, index, key);
+	if (same || RelationGetIndexPredicate(index) == NIL)
+		known->arbiters[key] = lappend_oid(known->arbiters[key], RelationGetRelid(index));
+	if (same && !index->rd_index->indcheckxmin)
+		known->key_index[key] = RelationGetRelid(index);
+}
+
 static bool
-is_index_of_key(const HeapTable *known, Relation index, const Key *key)
+has_key_columns(const HeapTable *known, Relation index, const Key *key)
 {
 	Form_pg_index form = index->rd_index;
 	int n = 0;
 
-	if (!form->indisunique || !form->indisvalid || !form->indislive || key->condition ||
-		RelationGetIndexPredicate(index) != NIL)
+	if (!form->indisunique || !form->indisvalid || !form->indislive)
 		return false;
 	for (; n < MAX_KEY_FIELDS && key->fields[n] >= 0; n++)
 	{
@@ -595,6 +810,62 @@ is_index_of_key(const HeapTable *known, Relation index, const Key *key)
 }
 
 /*
+ * has_condition tells whether an index has the condition of a key: none, or a test for NULL. Keys
+ * with other conditions are left to SPI.
+ */
+static bool
+has_condition(HeapTable *known, Relation index, int key)
+{
+	const char *condition = known->table->keys[key].condition;
+	List *predicate = RelationGetIndexPredicate(index);
+	NullTest *test;
+	Var *column;
+
+	if (condition == NULL)
+		return predicate == NIL;
+	if (list_length(predicate) != 1 || !IsA(linitial(predicate), NullTest))
+		return false;
+	test = linitial(predicate);
+	column = (Var *) test->arg;
+	if (test->argisrow || !IsA(column, Var) || column->varattno <= 0 ||
+		strcmp(condition,
+			   psprintf("%s IS %sNULL",
+						get_attname(known->oid, column->varattno, false),
+						test->nulltesttype == IS_NULL ? "" : "NOT ")) != 0)
+		return false;
+	known->null_column[key] = column->varattno;
+	known->is_null[key] = test->nulltesttype == IS_NULL;
+	return true;
+}
+
+/*
+ * is_index_of_walk tells whether an index begins with the table's walk, all rows in it, in
+ * ascending order.
+ */
+static bool
+is_index_of_walk(const HeapTable *known, Relation index)
+{
+	Form_pg_index form = index->rd_index;
+	const Table *table = known->table;
+
+	if (table->nwalk == 0 || !form->indisvalid || !form->indislive || form->indcheckxmin ||
+		RelationGetIndexPredicate(index) != NIL || form->indnkeyatts != table->nwalk)
+		return false;
+	for (int n = 0; n < table->nwalk; n++)
+	{
+		const Field *field = &table->fields[table->walk[n]];
+		Oid type = payguard_field_type(field);
+
+		if (form->indkey.values[n] != known->column_of[table->walk[n]] ||
+			index->rd_opcintype[n] != type || index->rd_indoption[n] != 0 ||
+			get_opcode(get_opfamily_member(index->rd_opfamily[n], type, type,
+										   BTEqualStrategyNumber)) != equality(field))
+			return false;
+	}
+	return true;
+}
+
+/*
  * equality returns the function that compares a field of a key.
  */
 static RegProcedure
@@ -608,6 +879,8 @@ equality(const Field *field)
 			return F_UUID_EQ;
 		case FIELD_ID:
 			return F_INT8EQ;
+		case FIELD_TIME:
+			return F_TIMESTAMPTZ_EQ;
 		default:
 			elog(ERROR, "payguard: column \"%s\" is no key", field->column);
 	}
@@ -623,12 +896,13 @@ check_triggers(HeapTable *known, Relation relation)
 	const TriggerDesc *triggers = relation->trigdesc;
 	Oid guard = guard_function();
 
-	known->after_insert = known->after_update = false;
+	known->after_insert = known->after_update = known->after_delete = false;
 	for (int i = 0; triggers != NULL && i < triggers->numtriggers; i++)
 	{
 		const Trigger *trigger = &triggers->triggers[i];
 		bool insert = TRIGGER_FOR_INSERT(trigger->tgtype);
 		bool update = TRIGGER_FOR_UPDATE(trigger->tgtype);
+		bool delete = TRIGGER_FOR_DELETE(trigger->tgtype);
 
 		if (trigger->tgfoid == guard && strcmp(trigger->tgname, "payguard_protect") == 0)
 			continue;
@@ -637,10 +911,12 @@ check_triggers(HeapTable *known, Relation relation)
 		{
 			known->after_insert |= insert;
 			known->after_update |= update;
+			known->after_delete |= delete;
 			continue;
 		}
 		known->insertable &= !insert;
 		known->updatable &= !update;
+		known->deletable &= !delete;
 	}
 }
 
@@ -654,37 +930,153 @@ guard_function(void)
 }
 
 /*
+ * begin_scan opens the index of a key, to look rows up by its first n fields.
+ */
+static void
+begin_scan(KeyScan *scan, HeapTable *known, Relation relation, int key, int n,
+		   Snapshot snapshot)
+{
+	*scan = (KeyScan){.known = known, .key = key, .n = n};
+	scan->index = index_open(known->key_index[key], AccessShareLock);
+	for (int i = 0; i < n; i++)
+	{
+		const Key *of = &known->table->keys[key];
+
+		ScanKeyInit(&scan->keys[i], i + 1, BTEqualStrategyNumber,
+					equality(&known->table->fields[of->fields[i]]), (Datum) 0);
+		scan->keys[i].sk_collation = scan->index->rd_indcollation[i];
+	}
+	scan->scan = payguard_index_beginscan(relation, scan->index, snapshot, n);
+}
+
+/*
+ * next_row finds the first or next row with these values; false: the snapshot shows none.
+ */
+static bool
+next_row(KeyScan *scan, const Datum *values, bool first, TupleTableSlot *slot)
+{
+	if (first)
+	{
+		CHECK_FOR_INTERRUPTS();
+		for (int i = 0; i < scan->n; i++)
+			scan->keys[i].sk_argument = values[i];
+		index_rescan(scan->scan, scan->keys, scan->n, NULL, 0);
+	}
+	return index_getnext_slot(scan->scan, ForwardScanDirection, slot);
+}
+
+static void
+end_scan(KeyScan *scan)
+{
+	index_endscan(scan->scan);
+	index_close(scan->index, NoLock);
+}
+
+/*
  * find_row looks a row up by a key; false: the snapshot shows none.
  */
 static bool
 find_row(HeapTable *known, Relation relation, int key, const void *like,
 		 Snapshot snapshot, TupleTableSlot *slot)
 {
-	const Table *table = known->table;
-	Relation index = index_open(known->key_index[key], AccessShareLock);
-	ScanKeyData keys[MAX_KEY_FIELDS];
-	IndexScanDesc scan;
-	bool found = true;
-	int n = 0;
+	Datum values[MAX_KEY_FIELDS];
+	int n = key_values(known, key, like, values);
+	KeyScan scan;
+	bool found;
 
-	for (; n < MAX_KEY_FIELDS && table->keys[key].fields[n] >= 0; n++)
-	{
-		const Field *field = &table->fields[table->keys[key].fields[n]];
-		Datum value;
-
-		found &= payguard_field_get(field, like, &value);
-		ScanKeyInit(&keys[n], n + 1, BTEqualStrategyNumber, equality(field), value);
-		keys[n].sk_collation = index->rd_indcollation[n];
-	}
-	if (found)
-	{
-		scan = payguard_index_beginscan(relation, index, snapshot, n);
-		index_rescan(scan, keys, n, NULL, 0);
-		found = index_getnext_slot(scan, ForwardScanDirection, slot);
-		index_endscan(scan);
-	}
-	index_close(index, NoLock);
+	if (n == 0)
+		return false;
+	begin_scan(&scan, known, relation, key, n, snapshot);
+	found = next_row(&scan, values, true, slot);
+	end_scan(&scan);
 	return found;
+}
+
+/*
+ * sort_values sorts values of a field, each of them once, and returns how many are left.
+ */
+static int
+sort_values(const Field *field, Datum *values, int n)
+{
+	int kept = 0;
+
+	qsort_arg(values, n, sizeof(Datum), compare_values, unconstify(Field *, field));
+	for (int i = 0; i < n; i++)
+		if (kept == 0 || !is_same(field, values[kept - 1], values[i]))
+			values[kept++] = values[i];
+	return kept;
+}
+
+static int
+compare_values(const void *a, const void *b, void *field)
+{
+	Datum left = *(const Datum *) a;
+	Datum right = *(const Datum *) b;
+
+	switch (((const Field *) field)->type)
+	{
+		case FIELD_TEXT:
+			return payguard_text_compare(DatumGetTextPP(left), DatumGetTextPP(right));
+		case FIELD_UUID:
+			return memcmp(DatumGetUUIDP(left), DatumGetUUIDP(right), UUID_LEN);
+		default:
+			return DatumGetInt64(left) < DatumGetInt64(right)
+					   ? -1
+					   : DatumGetInt64(left) > DatumGetInt64(right);
+	}
+}
+
+/*
+ * set_walk_keys makes the scan keys of a walk: behind the first values, and up to the one after
+ * them.
+ */
+static void
+set_walk_keys(const HeapTable *known, Relation index, const Datum *values, ScanKey keys,
+			  ScanKey members)
+{
+	int nwalk = known->table->nwalk;
+
+	ScanKeyInit(&keys[1], 1, BTLessEqualStrategyNumber, F_TIMESTAMPTZ_LE, values[nwalk]);
+	if (nwalk == 1)
+	{
+		ScanKeyInit(&keys[0], 1, BTGreaterStrategyNumber, F_TIMESTAMPTZ_GT, values[0]);
+		return;
+	}
+	for (int i = 0; i < nwalk; i++)
+		ScanKeyEntryInitialize(&members[i],
+							   SK_ROW_MEMBER | (i == nwalk - 1 ? SK_ROW_END : 0), i + 1,
+							   BTGreaterStrategyNumber, InvalidOid, InvalidOid,
+							   index_getprocid(index, i + 1, BTORDER_PROC), values[i]);
+	memset(&keys[0], 0, sizeof(ScanKeyData));
+	keys[0].sk_flags = SK_ROW_HEADER;
+	keys[0].sk_attno = 1;
+	keys[0].sk_strategy = BTGreaterStrategyNumber;
+	keys[0].sk_argument = PointerGetDatum(members);
+}
+
+/*
+ * is_among tells whether a row on the way is one that a walk is for. namong -1: anything is.
+ */
+static bool
+is_among(const HeapTable *known, const WalkQuery *query, Datum **among, const int *namong,
+		 TupleTableSlot *slot)
+{
+	bool isnull;
+
+	if (query->absent >= 0 && !slot_attisnull(slot, known->column_of[query->absent]))
+		return false;
+	for (int i = 0; i < query->namong; i++)
+	{
+		Datum value = slot_getattr(slot, known->column_of[query->among[i]], &isnull);
+		bool is = namong[i] < 0;
+
+		for (int j = 0; j < namong[i] && !is; j++)
+			is = !isnull &&
+				 payguard_text_equal(DatumGetTextPP(value), DatumGetTextPP(among[i][j]));
+		if (!is)
+			return false;
+	}
+	return true;
 }
 
 /*
@@ -703,11 +1095,12 @@ is_known_place(const void *row)
 
 /*
  * lock_row locks the newest version of the row whose tid is in the slot, and reads it; false:
- * the row is gone. As nodeLockRows.c does it.
+ * the row is gone, or somebody holds it and it is not waited for. As nodeLockRows.c does it.
+ *
+ * traversed: it is another version, which may have another key
  */
 static bool
-lock_row(HeapTable *known, Relation relation, int key, const void *like,
-		 TupleTableSlot *slot)
+lock_row(Relation relation, LockWaitPolicy wait, TupleTableSlot *slot, bool *traversed)
 {
 	ItemPointerData tid = slot->tts_tid;
 	uint8 flags = TUPLE_LOCK_FLAG_LOCK_UPDATE_IN_PROGRESS;
@@ -717,13 +1110,15 @@ lock_row(HeapTable *known, Relation relation, int key, const void *like,
 	if (!IsolationUsesXactSnapshot())
 		flags |= TUPLE_LOCK_FLAG_FIND_LAST_VERSION;
 	result = table_tuple_lock(relation, &tid, GetActiveSnapshot(), slot,
-							  GetCurrentCommandId(true), LockTupleNoKeyExclusive,
-							  LockWaitBlock, flags, &failure);
+							  GetCurrentCommandId(true), LockTupleNoKeyExclusive, wait,
+							  flags, &failure);
+	*traversed = failure.traversed;
 	switch (result)
 	{
 		case TM_Ok:
-			return !failure.traversed || has_key(known, key, like, slot);
+			return true;
 		case TM_SelfModified:
+		case TM_WouldBlock:
 			return false;
 		case TM_Updated:
 			if (IsolationUsesXactSnapshot())
@@ -745,20 +1140,48 @@ lock_row(HeapTable *known, Relation relation, int key, const void *like,
 static bool
 has_key(const HeapTable *known, int key, const void *like, TupleTableSlot *slot)
 {
+	Datum values[MAX_KEY_FIELDS];
+	int n = key_values(known, key, like, values);
+
+	return n > 0 && has_values(known, key, n, values, slot);
+}
+
+/*
+ * has_values tells whether a row has these values in the first fields of a key, and fulfils the
+ * key's condition.
+ */
+static bool
+has_values(const HeapTable *known, int key, int n, const Datum *values,
+		   TupleTableSlot *slot)
+{
 	const Key *of = &known->table->keys[key];
 
-	for (int n = 0; n < MAX_KEY_FIELDS && of->fields[n] >= 0; n++)
+	for (int i = 0; i < n; i++)
 	{
-		const Field *field = &known->table->fields[of->fields[n]];
 		bool isnull;
-		Datum value = slot_getattr(slot, known->column_of[of->fields[n]], &isnull);
-		Datum wanted;
+		Datum value = slot_getattr(slot, known->column_of[of->fields[i]], &isnull);
 
-		if (isnull || !payguard_field_get(field, like, &wanted) ||
-			!is_same(field, value, wanted))
+		if (isnull || !is_same(&known->table->fields[of->fields[i]], value, values[i]))
 			return false;
 	}
-	return true;
+	return known->null_column[key] == 0 ||
+		   slot_attisnull(slot, known->null_column[key]) == known->is_null[key];
+}
+
+/*
+ * key_values reads the values of a key and returns how many they are; 0: one is NULL, which equals
+ * nothing.
+ */
+static int
+key_values(const HeapTable *known, int key, const void *like, Datum *values)
+{
+	const Key *of = &known->table->keys[key];
+	int n = 0;
+
+	for (; n < MAX_KEY_FIELDS && of->fields[n] >= 0; n++)
+		if (!payguard_field_get(&known->table->fields[of->fields[n]], like, &values[n]))
+			return 0;
+	return n;
 }
 
 /*
@@ -805,14 +1228,14 @@ read_slot(const HeapTable *known, TupleTableSlot *slot, void *row)
 }
 
 /*
- * begin_write opens a table for an insertion or update of the changed fields; false: it cannot
- * be done here.
+ * begin_write opens a table for what is to be done to its rows; false: it cannot be done here.
  */
 static bool
-begin_write(Access *access, const Table *table, bool insert, FieldSet changed)
+begin_write(Access *access, const Table *table, const RowWrite *write)
 {
 	HeapTable *known;
 	RangeTblEntry *range;
+	EState *estate;
 
 	if (!serves(table) || XactReadOnly || IsInParallelMode())
 		return false;
@@ -820,33 +1243,66 @@ begin_write(Access *access, const Table *table, bool insert, FieldSet changed)
 	known = open_table(table, RowExclusiveLock, &access->relation);
 	if (known == NULL)
 		return false;
-	if (insert ? !known->insertable : !known->updatable)
+	if (!may_write(known, write))
 	{
 		relation_close(access->relation, NoLock);
 		return false;
 	}
 	access->known = known;
-	access->fires = insert ? known->after_insert : known->after_update;
+	access->fires = has_after_triggers(known, write->operation);
 	CommandCounterIncrement();
 	PushActiveSnapshot(GetTransactionSnapshot());
-	access->estate = CreateExecutorState();
-	access->caller = MemoryContextSwitchTo(access->estate->es_query_cxt);
-	access->estate->es_snapshot = GetActiveSnapshot();
-	access->estate->es_output_cid = GetCurrentCommandId(true);
+	access->estate = estate = CreateExecutorState();
+	access->caller = MemoryContextSwitchTo(estate->es_query_cxt);
+	estate->es_snapshot = GetActiveSnapshot();
+	estate->es_output_cid = GetCurrentCommandId(true);
 
 	range = makeNode(RangeTblEntry);
 	range->rtekind = RTE_RELATION;
 	range->relid = known->oid;
 	range->relkind = RELKIND_RELATION;
 	range->rellockmode = RowExclusiveLock;
-	payguard_init_range_table(access->estate, range, changed_columns(known, changed));
+	payguard_init_range_table(estate, range, changed_columns(known, write->changed));
 	access->result = makeNode(ResultRelInfo);
 	InitResultRelInfo(access->result, access->relation, 1, NULL, 0);
 	/* triggers find it here, instead of opening the table once more */
-	access->estate->es_opened_result_relations = list_make1(access->result);
+	estate->es_opened_result_relations = list_make1(access->result);
+	access->new = ExecInitExtraTupleSlot(estate, RelationGetDescr(access->relation),
+										 &TTSOpsVirtual);
+	if (write->operation == CMD_INSERT)
+		open_indexes(access);
+	else
+	{
+		access->old = table_slot_create(access->relation, &estate->es_tupleTable);
+		CheckCmdReplicaIdentity(access->relation, write->operation);
+	}
 	if (access->fires)
 		AfterTriggerBeginQuery();
 	return true;
+}
+
+static bool
+may_write(const HeapTable *known, const RowWrite *write)
+{
+	switch (write->operation)
+	{
+		case CMD_INSERT:
+			return known->insertable && (!write->if_new || OidIsValid(known->key_index[write->key]));
+		case CMD_UPDATE:
+			return known->updatable;
+		case CMD_DELETE:
+			return known->deletable;
+		default:
+			elog(ERROR, "payguard: unknown operation %d", (int) write->operation);
+	}
+}
+
+static bool
+has_after_triggers(const HeapTable *known, CmdType operation)
+{
+	return operation == CMD_INSERT	 ? known->after_insert
+		   : operation == CMD_UPDATE ? known->after_update
+									 : known->after_delete;
 }
 
 /*
@@ -865,7 +1321,7 @@ changed_columns(const HeapTable *known, FieldSet fields)
 }
 
 /*
- * open_indexes opens the indexes for an insertion, with what is known of them.
+ * open_indexes opens the indexes for new entries, with what is known of them.
  */
 static void
 open_indexes(Access *access)
@@ -880,6 +1336,8 @@ open_indexes(Access *access)
 	{
 		result->ri_IndexRelationDescs[i] = index_open(known->index[i], RowExclusiveLock);
 		result->ri_IndexRelationInfo[i] = known->index_info[i];
+		/* it depends on what is updated */
+		known->index_info[i]->ii_CheckedUnchanged = false;
 	}
 }
 
@@ -903,13 +1361,13 @@ end_write(Access *access)
 /*
  * new_row makes the row that an insertion writes.
  */
-static TupleTableSlot *
+static void
 new_row(Access *access, const void *row)
 {
 	HeapTable *known = access->known;
-	TupleTableSlot *slot = ExecInitExtraTupleSlot(
-		access->estate, RelationGetDescr(access->relation), &TTSOpsVirtual);
+	TupleTableSlot *slot = access->new;
 
+	ExecClearTuple(slot);
 	memset(slot->tts_isnull, true, known->natts);
 	for (int f = 0; f < known->table->nfields; f++)
 	{
@@ -935,25 +1393,39 @@ new_row(Access *access, const void *row)
 	slot->tts_tableOid = RelationGetRelid(access->relation);
 	if (RelationGetDescr(access->relation)->constr)
 		ExecConstraints(access->result, slot, access->estate);
-	return slot;
+}
+
+static void
+insert_row(Access *access)
+{
+	EState *estate = access->estate;
+	List *recheck;
+
+	table_tuple_insert(access->relation, access->new, estate->es_output_cid, 0, NULL);
+	recheck = payguard_insert_index_tuples(access->result, access->new, estate, false, NULL,
+										   NIL);
+	if (access->fires)
+		ExecARInsertTriggers(estate, access->result, access->new, recheck, NULL);
 }
 
 /*
  * insert_speculatively inserts a row unless an arbiter index has one with its key, as ExecInsert()
- * does it; false: there is one. The caller has looked for it before, so that the row goes in
- * first, and whether it may stay is asked afterwards; in SERIALIZABLE the attempt itself could
- * fail, for another reason.
+ * does it; false: there is one. Of a key without a condition the caller has looked for it before, so
+ * that the row goes in first, and whether it may stay is asked afterwards; in SERIALIZABLE the
+ * attempt itself could fail, for another reason.
  */
 static bool
-insert_speculatively(Access *access, TupleTableSlot *slot, List *arbiters)
+insert_speculatively(Access *access, const RowWrite *write)
 {
 	Relation relation = access->relation;
 	EState *estate = access->estate;
+	TupleTableSlot *slot = access->new;
+	List *arbiters = access->known->arbiters[write->key];
 	TransactionId xid = GetCurrentTransactionId();
-	bool conflict = IsolationIsSerializable();
+	bool conflict =
+		IsolationIsSerializable() || access->known->table->keys[write->key].condition != NULL;
 	List *recheck;
 
-	open_indexes(access);
 	do
 	{
 		uint32 token;
@@ -1016,54 +1488,101 @@ update_row(Access *access, FieldSet changed, const void *row)
 	HeapTable *known = access->known;
 	Relation relation = access->relation;
 	EState *estate = access->estate;
-	TupleTableSlot *old = table_slot_create(relation, &estate->es_tupleTable);
-	TupleTableSlot *new = ExecInitExtraTupleSlot(estate, RelationGetDescr(relation),
-												 &TTSOpsVirtual);
 	List *recheck = NIL;
 
-	CheckCmdReplicaIdentity(relation, CMD_UPDATE);
-	if (!find_again(access, row, old) &&
-		!find_row(known, relation, 0, row, estate->es_snapshot, old))
-		return false;
-	for (;;)
+	for (bool found = find_old(access, row); found;)
 	{
-		ItemPointerData tid = old->tts_tid;
+		ItemPointerData tid = access->old->tts_tid;
 		TM_FailureData failure;
 		LockTupleMode mode;
 		PayguardUpdateIndexes indexes;
 		TM_Result result;
 
-		if (!is_row_meant(known, row, changed, old))
+		if (!is_row_meant(known, row, changed, access->old))
 			return false;
-		changed_row(access, changed, row, old, new);
-		result = payguard_tuple_update(relation, &tid, new, estate->es_output_cid,
-									   estate->es_snapshot, &failure, &mode, &indexes);
+		changed_row(access, changed, row);
+		result =
+			payguard_tuple_update(relation, &tid, access->new, estate->es_output_cid,
+								  estate->es_snapshot, &failure, &mode, &indexes);
 		if (result == TM_Ok)
 		{
 			if (payguard_any_index(indexes))
 			{
-				ExecOpenIndices(access->result, false);
-				recheck = payguard_insert_index_tuples(access->result, new, estate, true,
-													   NULL, NIL);
+				if (access->result->ri_IndexRelationDescs == NULL)
+					open_indexes(access);
+				recheck = payguard_insert_index_tuples(access->result, access->new, estate,
+													   true, NULL, NIL);
 			}
 			if (access->fires)
-				ExecARUpdateTriggers(estate, access->result, NULL, NULL, &tid, NULL, new,
-									 recheck, NULL, false);
+				ExecARUpdateTriggers(estate, access->result, NULL, NULL, &tid, NULL,
+									 access->new, recheck, NULL, false);
 			return true;
 		}
-		if (IsolationUsesXactSnapshot() && (result == TM_Updated || result == TM_Deleted))
-			raise_concurrent(result == TM_Updated ? "update" : "delete");
-		if (result == TM_Updated)
-			result = table_tuple_lock(relation, &tid, estate->es_snapshot, old,
-									  estate->es_output_cid, mode, LockWaitBlock,
-									  TUPLE_LOCK_FLAG_FIND_LAST_VERSION, &failure);
-		if (result == TM_Deleted)
-			return false;
-		if (result != TM_Ok)
-			elog(ERROR, "payguard: unexpected result %d of an update", (int) result);
-		if (!has_key(known, 0, row, old))
-			return false;
+		found = find_newer(access, row, result, &tid, mode);
 	}
+	return false;
+}
+
+/*
+ * delete_row deletes a row, found by its primary key, as ExecDelete() does it; false: there is
+ * none.
+ */
+static bool
+delete_row(Access *access, const void *row)
+{
+	EState *estate = access->estate;
+
+	for (bool found = find_old(access, row); found;)
+	{
+		ItemPointerData tid = access->old->tts_tid;
+		TM_FailureData failure;
+		TM_Result result =
+			payguard_tuple_delete(access->relation, &tid, estate->es_output_cid,
+								  estate->es_snapshot, &failure);
+
+		if (result == TM_Ok)
+		{
+			if (access->fires)
+				ExecARDeleteTriggers(estate, access->result, &tid, NULL, NULL, false);
+			return true;
+		}
+		found = find_newer(access, row, result, &tid, LockTupleExclusive);
+	}
+	return false;
+}
+
+/*
+ * find_old finds the row that is to be updated or deleted.
+ */
+static bool
+find_old(Access *access, const void *row)
+{
+	return find_again(access, row, access->old) ||
+		   find_row(access->known, access->relation, 0, row, access->estate->es_snapshot,
+					access->old);
+}
+
+/*
+ * find_newer: somebody was faster. It locks and reads the row's newest version; false: there is
+ * none any more.
+ */
+static bool
+find_newer(Access *access, const void *row, TM_Result result, ItemPointer tid,
+		   LockTupleMode mode)
+{
+	TM_FailureData failure;
+
+	if (IsolationUsesXactSnapshot() && (result == TM_Updated || result == TM_Deleted))
+		raise_concurrent(result == TM_Updated ? "update" : "delete");
+	if (result == TM_Updated)
+		result = table_tuple_lock(access->relation, tid, access->estate->es_snapshot,
+								  access->old, access->estate->es_output_cid, mode,
+								  LockWaitBlock, TUPLE_LOCK_FLAG_FIND_LAST_VERSION, &failure);
+	if (result == TM_Deleted)
+		return false;
+	if (result != TM_Ok)
+		elog(ERROR, "payguard: unexpected result %d of a write", (int) result);
+	return has_key(access->known, 0, row, access->old);
 }
 
 /*
@@ -1101,10 +1620,11 @@ is_row_meant(const HeapTable *known, const void *row, FieldSet changed,
  * changed_row makes the row that an update writes.
  */
 static void
-changed_row(Access *access, FieldSet changed, const void *row, TupleTableSlot *old,
-			TupleTableSlot *slot)
+changed_row(Access *access, FieldSet changed, const void *row)
 {
 	HeapTable *known = access->known;
+	TupleTableSlot *old = access->old;
+	TupleTableSlot *slot = access->new;
 
 	ExecClearTuple(slot);
 	slot_getallattrs(old);

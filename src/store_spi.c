@@ -28,6 +28,7 @@
 #include "replication/walsender_private.h"
 #include "storage/bufmgr.h"
 #include "storage/lwlock.h"
+#include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/datum.h"
 #include "utils/hsearch.h"
@@ -47,13 +48,16 @@ typedef enum Operation
 {
 	OP_FIND,
 	OP_LIST,
-	OP_LOCK_LIST,
+	OP_LIST_BY_KEY,
 	OP_LOCK,
 	OP_LOCK_FREE,
 	OP_INSERT,
 	OP_INSERT_NEW,
 	OP_UPDATE,
 	OP_DELETE,
+	OP_INSERT_ALL,
+	OP_UPDATE_ALL,
+	OP_DELETE_ALL,
 	OP_STATEMENT
 } Operation;
 
@@ -64,7 +68,11 @@ typedef struct PlanKey
 {
 	const Table *table;
 	uint64 operation; /* an Operation, perhaps with RETURNING; wide, to leave no padding */
-	uint64 variant;	  /* OP_UPDATE: the fields; of a list: a RowQuery; otherwise a key's index */
+	/*
+	 * Of an update: the fields; of OP_LIST: a RowQuery; OP_LIST_BY_KEY: by_key(); otherwise a key's
+	 * index.
+	 */
+	uint64 variant;
 } PlanKey;
 
 typedef struct PlanEntry
@@ -90,8 +98,16 @@ static struct
 
 static void wait_for_standby(XLogRecPtr lsn);
 static bool standby_has(XLogRecPtr lsn);
-static int list_rows(const Table *table, Operation operation, const RowQuery *query,
-					 Datum *values, void **rows);
+static bool find_row(const Table *table, int key, const void *like, void *row);
+static int list_rows(const Table *table, Operation operation, uint64 variant,
+					 Datum *values, const char *nulls, void **rows);
+static uint64 by_key(int key, int nfields, RowLock lock);
+static bool write_all(const Table *table, const RowWrite *write, const void *const *rows,
+					  int n, bool *written);
+static void write_each(const Table *table, Operation operation, FieldSet fields,
+					   uint64 variant, const void *const *rows, int n);
+static Datum array_of(Oid type, Datum *values, bool *nulls, int n);
+static void must_be_written(const Table *table, const bool *written, int n);
 static bool select_row(const Table *table, Operation operation, int key, const void *like,
 					   void *row);
 static void read_row(const Table *table, HeapTuple tuple, TupleDesc desc, void *row);
@@ -102,6 +118,7 @@ static void changed_by_trigger(const Table *table, const char *column)
 	pg_attribute_noreturn();
 static uint64 run(const Table *table, int operation, uint64 variant, Datum *values,
 				  const char *nulls);
+static bool is_read(Operation operation, uint64 variant);
 static int run_plan(SPIPlanPtr plan, Datum *values, const char *nulls, bool read_only,
 					bool many, const char *announced, CmdType operation);
 static PlanEntry *get_entry(const Table *table, int operation, uint64 variant);
@@ -111,6 +128,10 @@ static int parameter_types(const Table *table, Operation operation, uint64 varia
 						   Oid *types);
 static void append_select(StringInfo sql, const Table *table, Operation operation,
 						  uint64 variant);
+static void append_values_of_key(StringInfo sql, const Table *table, int key,
+								 int nfields);
+static void append_write_all(StringInfo sql, const Table *table, Operation operation,
+							 FieldSet changed);
 static void append_insert(StringInfo sql, const Table *table, Operation operation,
 						  uint64 variant, int n);
 static void append_update(StringInfo sql, const Table *table, FieldSet fields);
@@ -172,10 +193,24 @@ payguard_store_end(StoreMode mode)
 
 /*
  * payguard_store_find reads the row whose key (an index into table->keys) is the one in
- * `like`, without a lock; false where there is none.
+ * `like`, without a lock; false where there is none. An id, key or transaction that the table
+ * does not have may be in its archive: one snapshot sees it in one of the two.
  */
 bool
 payguard_store_find(const Table *table, int key, const void *like, void *row)
+{
+	if (find_row(table, key, like, row))
+		return true;
+	if (table->archive == NULL || !table->keys[key].archived ||
+		payguard_store_is_empty(table->archive) || !find_row(table->archive, key, like, row))
+		return false;
+	/* it stands in another table than its lock is looked for in */
+	ItemPointerSetInvalid(&((RowHeader *) row)->tid);
+	return true;
+}
+
+static bool
+find_row(const Table *table, int key, const void *like, void *row)
 {
 	bool found;
 
@@ -195,16 +230,20 @@ payguard_store_is_empty(const Table *table)
 	static const Table *empty_table = NULL;
 	static uint64 empty_at;
 	Relation relation;
-	bool empty;
+	Oid oid;
+	bool empty = true;
 
 	if (empty_table == table && empty_at == payguard_store_snapshot)
 		return true;
-	/* the lock keeps a VACUUM FULL from putting another file in its place */
-	relation = table_open(get_relname_relid(table->name,
-											get_namespace_oid(PAYGUARD_SCHEMA, false)),
-						  AccessShareLock);
-	empty = RelationGetNumberOfBlocks(relation) == 0;
-	table_close(relation, NoLock);
+	/* the scripts of an older version may not have made it */
+	oid = get_relname_relid(table->name, get_namespace_oid(PAYGUARD_SCHEMA, false));
+	if (OidIsValid(oid))
+	{
+		/* the lock keeps a VACUUM FULL from putting another file in its place */
+		relation = table_open(oid, AccessShareLock);
+		empty = RelationGetNumberOfBlocks(relation) == 0;
+		table_close(relation, NoLock);
+	}
 	if (empty)
 	{
 		empty_table = table;
@@ -220,25 +259,74 @@ payguard_store_is_empty(const Table *table)
 int
 payguard_store_list(const Table *table, const RowQuery *query, Datum *values, void **rows)
 {
-	return list_rows(table, OP_LIST, query, values, rows);
+	return list_rows(table, OP_LIST, (uint64) (uintptr_t) query, values, NULL, rows);
 }
 
 /*
- * payguard_store_lock_list is payguard_store_list, which also locks the rows, in the order that
- * the query asks for, as payguard_store_lock() does.
+ * payguard_store_walk is payguard_store_list along a table's walk, in its order. nulls: as SPI
+ * has them, or NULL.
  */
 int
-payguard_store_lock_list(const Table *table, const RowQuery *query, Datum *values,
-						 void **rows)
+payguard_store_walk(const Table *table, const WalkQuery *query, Datum *values,
+					const char *nulls, void **rows)
 {
-	return list_rows(table, OP_LOCK_LIST, query, values, rows);
+	int n;
+
+	if (payguard_heap_walk(table, query, values, nulls, rows, &n))
+		return n;
+	return list_rows(table, OP_LIST, (uint64) (uintptr_t) &query->sql, values, nulls, rows);
+}
+
+/*
+ * payguard_store_list_by_key reads, and perhaps locks, the rows whose first nfields fields of a
+ * key (and its condition) are those in `values`: the fields but the last one, then n values for
+ * the last one, no NULLs. Where nfields is 1 the rows are read and locked in the order of that
+ * field.
+ */
+int
+payguard_store_list_by_key(const Table *table, int key, int nfields, RowLock lock,
+						   const Datum *values, int n, void **rows)
+{
+	const Field *last = &table->fields[table->keys[key].fields[nfields - 1]];
+	Datum parameters[MAX_KEY_FIELDS];
+	int found;
+
+	if (payguard_heap_list_by_key(table, key, nfields, lock, values, n, rows, &found))
+		return found;
+	memcpy(parameters, values, sizeof(Datum) * (nfields - 1));
+	parameters[nfields - 1] = array_of(payguard_field_type(last),
+									   unconstify(Datum *, values) + nfields - 1, NULL, n);
+	return list_rows(table, OP_LIST_BY_KEY, by_key(key, nfields, lock), parameters, NULL,
+					 rows);
+}
+
+/*
+ * payguard_store_check tells of rows that were found, with another snapshot, which of them are
+ * still the same: nobody else has changed them.
+ */
+void
+payguard_store_check(const Table *table, const void *const *rows, int n, bool *stands)
+{
+	char *row = palloc(table->row_size);
+
+	if (n == 0 || payguard_heap_check(table, rows, n, stands))
+		return;
+	for (int i = 0; i < n; i++)
+		stands[i] = payguard_store_find(table, 0, rows[i], row) &&
+					((RowHeader *) row)->xmin == ((const RowHeader *) rows[i])->xmin;
+}
+
+static uint64
+by_key(int key, int nfields, RowLock lock)
+{
+	return (uint64) key << 16 | (uint64) nfields << 8 | (uint64) lock;
 }
 
 static int
-list_rows(const Table *table, Operation operation, const RowQuery *query, Datum *values,
-		  void **rows)
+list_rows(const Table *table, Operation operation, uint64 variant, Datum *values,
+		  const char *nulls, void **rows)
 {
-	int n = (int) run(table, operation, (uint64) (uintptr_t) query, values, NULL);
+	int n = (int) run(table, operation, variant, values, nulls);
 	char *row = palloc0(Max(n, 1) * table->row_size);
 
 	*rows = row;
@@ -281,10 +369,12 @@ payguard_store_lock_free(const Table *table, int key, const void *like, void *ro
 void
 payguard_store_insert(const Table *table, const void *row)
 {
+	RowWrite write = {.operation = CMD_INSERT};
 	Datum values[MAX_FIELDS];
 	char nulls[MAX_FIELDS];
+	bool written;
 
-	if (payguard_heap_insert(table, row))
+	if (payguard_heap_write(table, &write, &row, 1, &written))
 		return;
 	collect(table, parameters(table, OP_INSERT, 0), row, values, nulls);
 	if (write_row(table, OP_INSERT, 0, row, values, nulls) != 1)
@@ -299,11 +389,12 @@ payguard_store_insert(const Table *table, const void *row)
 bool
 payguard_store_insert_new(const Table *table, int key, const void *row)
 {
+	RowWrite write = {.operation = CMD_INSERT, .if_new = true, .key = key};
 	Datum values[MAX_FIELDS];
 	char nulls[MAX_FIELDS];
 	bool inserted;
 
-	if (payguard_heap_insert_new(table, key, row, &inserted))
+	if (payguard_heap_write(table, &write, &row, 1, &inserted))
 		return inserted;
 	collect(table, parameters(table, OP_INSERT_NEW, key), row, values, nulls);
 	return write_row(table, OP_INSERT_NEW, key, row, values, nulls) == 1;
@@ -316,15 +407,15 @@ payguard_store_insert_new(const Table *table, int key, const void *row)
 void
 payguard_store_update(const Table *table, FieldSet changed, const void *row)
 {
+	RowWrite write = {.operation = CMD_UPDATE, .changed = changed};
 	Datum values[MAX_FIELDS];
 	char nulls[MAX_FIELDS];
 	bool updated;
 	int n;
 
-	if (payguard_heap_update(table, changed, row, &updated))
+	if (payguard_heap_write(table, &write, &row, 1, &updated))
 	{
-		if (!updated)
-			payguard_store_suppressed(table);
+		must_be_written(table, &updated, 1);
 		return;
 	}
 
@@ -342,12 +433,149 @@ payguard_store_update(const Table *table, FieldSet changed, const void *row)
 void
 payguard_store_delete(const Table *table, const void *row)
 {
+	RowWrite write = {.operation = CMD_DELETE};
 	Datum values[MAX_FIELDS];
 	char nulls[MAX_FIELDS];
+	bool deleted;
 
+	if (payguard_heap_write(table, &write, &row, 1, &deleted))
+	{
+		must_be_written(table, &deleted, 1);
+		return;
+	}
 	collect(table, key_fields(table, 0), row, values, nulls);
 	if (run(table, OP_DELETE, 0, values, nulls) != 1)
 		payguard_store_suppressed(table);
+}
+
+/*
+ * payguard_store_insert_all adds n rows, by one statement where that is the same.
+ */
+void
+payguard_store_insert_all(const Table *table, const void *const *rows, int n)
+{
+	RowWrite write = {.operation = CMD_INSERT};
+
+	if (write_all(table, &write, rows, n, NULL))
+		return;
+	if (has_before_row_trigger(table, true))
+		for (int i = 0; i < n; i++)
+			payguard_store_insert(table, rows[i]);
+	else
+		write_each(table, OP_INSERT_ALL, parameters(table, OP_INSERT, 0), 0, rows, n);
+}
+
+/*
+ * payguard_store_insert_new_all is payguard_store_insert_new for n rows.
+ */
+void
+payguard_store_insert_new_all(const Table *table, int key, const void *const *rows, int n,
+							  bool *inserted)
+{
+	RowWrite write = {.operation = CMD_INSERT, .if_new = true, .key = key};
+
+	if (write_all(table, &write, rows, n, inserted))
+		return;
+	for (int i = 0; i < n; i++)
+		inserted[i] = payguard_store_insert_new(table, key, rows[i]);
+}
+
+/*
+ * payguard_store_update_all is payguard_store_update for n rows, by one statement where that is
+ * the same. It is not for orders, whose version is looked at.
+ */
+void
+payguard_store_update_all(const Table *table, FieldSet changed, const void *const *rows,
+						  int n)
+{
+	RowWrite write = {.operation = CMD_UPDATE, .changed = changed};
+
+	Assert(table != &payguard_orders);
+	if (write_all(table, &write, rows, n, NULL))
+		return;
+	if (has_before_row_trigger(table, false))
+		for (int i = 0; i < n; i++)
+			payguard_store_update(table, changed, rows[i]);
+	else
+		write_each(table, OP_UPDATE_ALL, key_fields(table, 0) | changed, changed, rows, n);
+}
+
+/*
+ * payguard_store_delete_all is payguard_store_delete for n rows, by one statement.
+ */
+void
+payguard_store_delete_all(const Table *table, const void *const *rows, int n)
+{
+	RowWrite write = {.operation = CMD_DELETE};
+
+	if (!write_all(table, &write, rows, n, NULL))
+		write_each(table, OP_DELETE_ALL, key_fields(table, 0), 0, rows, n);
+}
+
+/*
+ * write_all has store_heap.c write rows, if there are any; false: it declines. written: which were
+ * written; NULL: all must be.
+ */
+static bool
+write_all(const Table *table, const RowWrite *write, const void *const *rows, int n,
+		  bool *written)
+{
+	bool *done = written ? written : palloc(sizeof(bool) * Max(n, 1));
+
+	if (n == 0)
+		return true;
+	if (!payguard_heap_write(table, write, rows, n, done))
+		return false;
+	if (written == NULL)
+		must_be_written(table, done, n);
+	return true;
+}
+
+static void
+must_be_written(const Table *table, const bool *written, int n)
+{
+	for (int i = 0; i < n; i++)
+		if (!written[i])
+			payguard_store_suppressed(table);
+}
+
+/*
+ * write_each runs a statement whose parameters are arrays of some fields of all rows.
+ */
+static void
+write_each(const Table *table, Operation operation, FieldSet fields, uint64 variant,
+		   const void *const *rows, int n)
+{
+	Datum parameters[MAX_FIELDS];
+	Datum *values = palloc(sizeof(Datum) * n);
+	bool *nulls = palloc(sizeof(bool) * n);
+	int nparameters = 0;
+
+	for (int f = 0; f < table->nfields; f++)
+	{
+		if (!(fields & FIELD(f)))
+			continue;
+		for (int i = 0; i < n; i++)
+			nulls[i] = !payguard_field_get(&table->fields[f], rows[i], &values[i]);
+		parameters[nparameters++] =
+			array_of(payguard_field_type(&table->fields[f]), values, nulls, n);
+	}
+	if (run(table, operation, variant, parameters, NULL) != (uint64) n)
+		payguard_store_suppressed(table);
+}
+
+static Datum
+array_of(Oid type, Datum *values, bool *nulls, int n)
+{
+	int lower = 1;
+	int16 length;
+	bool by_value;
+	char align;
+
+	get_typlenbyvalalign(type, &length, &by_value, &align);
+	return PointerGetDatum(n == 0 ? construct_empty_array(type)
+								  : construct_md_array(values, nulls, 1, &n, &lower, type,
+													   length, by_value, align));
 }
 
 /*
@@ -682,16 +910,20 @@ run(const Table *table, int operation, uint64 variant, Datum *values, const char
 	switch (operation & ~RETURNING)
 	{
 		case OP_UPDATE:
-			result = run_plan(plan, values, nulls, false, false, table->name, CMD_UPDATE);
+		case OP_UPDATE_ALL:
+			result = run_plan(plan, values, nulls, false, operation == OP_UPDATE_ALL,
+							  table->name, CMD_UPDATE);
 			break;
 		case OP_DELETE:
-			result = run_plan(plan, values, nulls, false, false, table->name, CMD_DELETE);
+		case OP_DELETE_ALL:
+			result = run_plan(plan, values, nulls, false, operation == OP_DELETE_ALL,
+							  table->name, CMD_DELETE);
 			break;
 		default:
-			result = run_plan(plan, values, nulls,
-							  operation == OP_FIND || operation == OP_LIST,
-							  operation == OP_LIST || operation == OP_LOCK_LIST, NULL,
-							  CMD_UNKNOWN);
+			result = run_plan(plan, values, nulls, is_read(operation, variant),
+							  operation == OP_LIST || operation == OP_LIST_BY_KEY ||
+								  operation == OP_INSERT_ALL,
+							  NULL, CMD_UNKNOWN);
 			break;
 	}
 	if (result < 0)
@@ -699,6 +931,16 @@ run(const Table *table, int operation, uint64 variant, Datum *values, const char
 			 SPI_result_code_string(result));
 	MemoryContextSwitchTo(caller);
 	return SPI_processed;
+}
+
+/*
+ * is_read tells whether an operation reads with the snapshot that there is.
+ */
+static bool
+is_read(Operation operation, uint64 variant)
+{
+	return operation == OP_FIND || operation == OP_LIST ||
+		   (operation == OP_LIST_BY_KEY && (variant & 0xff) == ROW_READ);
 }
 
 /*
@@ -808,12 +1050,17 @@ make_plan(const Table *table, int operation_and_returning, uint64 variant)
 		case OP_LOCK:
 		case OP_LOCK_FREE:
 		case OP_LIST:
-		case OP_LOCK_LIST:
+		case OP_LIST_BY_KEY:
 			append_select(&sql, table, operation, variant);
 			break;
 		case OP_INSERT:
 		case OP_INSERT_NEW:
 			append_insert(&sql, table, operation, variant, n);
+			break;
+		case OP_INSERT_ALL:
+		case OP_UPDATE_ALL:
+		case OP_DELETE_ALL:
+			append_write_all(&sql, table, operation, (FieldSet) variant);
 			break;
 		case OP_UPDATE:
 			append_update(&sql, table, (FieldSet) variant);
@@ -849,14 +1096,24 @@ static int
 parameter_types(const Table *table, Operation operation, uint64 variant, Oid *types)
 {
 	FieldSet fields = parameters(table, operation, variant);
+	bool arrays = operation == OP_INSERT_ALL || operation == OP_UPDATE_ALL ||
+				  operation == OP_DELETE_ALL;
 	int n = 0;
 
-	if (operation == OP_LIST || operation == OP_LOCK_LIST)
+	if (operation == OP_LIST)
 	{
 		const RowQuery *query = (const RowQuery *) (uintptr_t) variant;
 
 		for (; n < MAX_QUERY_PARAMETERS && OidIsValid(query->types[n]); n++)
 			types[n] = query->types[n];
+		return n;
+	}
+	if (operation == OP_LIST_BY_KEY)
+	{
+		for (; n < (int) (variant >> 8 & 0xff); n++)
+			types[n] = payguard_field_type(
+				&table->fields[table->keys[variant >> 16].fields[n]]);
+		types[n - 1] = get_array_type(types[n - 1]);
 		return n;
 	}
 	if (operation == OP_UPDATE)
@@ -865,25 +1122,111 @@ parameter_types(const Table *table, Operation operation, uint64 variant, Oid *ty
 				types[n++] = payguard_field_type(&table->fields[f]);
 	for (int f = 0; f < table->nfields; f++)
 		if (fields & FIELD(f))
-			types[n++] = payguard_field_type(&table->fields[f]);
+		{
+			types[n] = payguard_field_type(&table->fields[f]);
+			if (arrays)
+				types[n] = get_array_type(types[n]);
+			n++;
+		}
 	return n;
 }
 
 static void
 append_select(StringInfo sql, const Table *table, Operation operation, uint64 variant)
 {
+	RowLock lock = ROW_READ;
+
 	appendStringInfoString(sql, "SELECT ");
 	append_columns(sql, table, ~UINT64CONST(0));
 	appendStringInfo(sql, ", xmin FROM ONLY " PAYGUARD_SCHEMA ".%s", table->name);
-	if (operation == OP_LIST || operation == OP_LOCK_LIST)
+	if (operation == OP_LIST)
 		appendStringInfo(sql, " WHERE %s",
 						 ((const RowQuery *) (uintptr_t) variant)->where);
+	else if (operation == OP_LIST_BY_KEY)
+	{
+		append_values_of_key(sql, table, (int) (variant >> 16), (int) (variant >> 8 & 0xff));
+		lock = (RowLock) (variant & 0xff);
+	}
 	else
 		append_key(sql, table, (int) variant);
-	if (operation == OP_LOCK || operation == OP_LOCK_LIST)
+	if (operation == OP_LOCK || operation == OP_LOCK_FREE || lock != ROW_READ)
 		appendStringInfoString(sql, " FOR NO KEY UPDATE");
-	if (operation == OP_LOCK_FREE)
-		appendStringInfoString(sql, " FOR NO KEY UPDATE SKIP LOCKED");
+	if (operation == OP_LOCK_FREE || lock == ROW_LOCK_FREE)
+		appendStringInfoString(sql, " SKIP LOCKED");
+}
+
+/*
+ * append_values_of_key appends the WHERE and ORDER BY of OP_LIST_BY_KEY.
+ */
+static void
+append_values_of_key(StringInfo sql, const Table *table, int key, int nfields)
+{
+	const Key *of = &table->keys[key];
+	const char *last = table->fields[of->fields[nfields - 1]].column;
+
+	appendStringInfo(sql, " WHERE %s OPERATOR(pg_catalog.=) ANY ($%d)", last, nfields);
+	for (int i = 0; i < nfields - 1; i++)
+		appendStringInfo(sql, " AND %s OPERATOR(pg_catalog.=) $%d",
+						 table->fields[of->fields[i]].column, i + 1);
+	if (of->condition)
+		appendStringInfo(sql, " AND %s", of->condition);
+	/* the planner knows of an array's order in the first column alone */
+	if (nfields == 1)
+		appendStringInfo(sql, " ORDER BY %s", last);
+}
+
+/*
+ * append_write_all: the parameters are arrays, of the fields in their order; those of an update
+ * are the primary key's too.
+ */
+static void
+append_write_all(StringInfo sql, const Table *table, Operation operation, FieldSet changed)
+{
+	FieldSet fields = parameters(table, operation, changed);
+	FieldSet key = key_fields(table, 0);
+	const char *separator = "";
+	int n = 0;
+
+	if (operation == OP_INSERT_ALL)
+	{
+		appendStringInfo(sql, "INSERT INTO " PAYGUARD_SCHEMA ".%s (", table->name);
+		append_columns(sql, table, fields);
+		appendStringInfoString(sql, ") SELECT a.*");
+	}
+	else if (operation == OP_UPDATE_ALL)
+	{
+		appendStringInfo(sql, "UPDATE ONLY " PAYGUARD_SCHEMA ".%s t SET ", table->name);
+		for (int f = 0; f < table->nfields; f++)
+			if (changed & FIELD(f))
+			{
+				appendStringInfo(sql, "%s%s = a.%s", separator, table->fields[f].column,
+								 table->fields[f].column);
+				separator = ", ";
+			}
+	}
+	else
+		appendStringInfo(sql, "DELETE FROM ONLY " PAYGUARD_SCHEMA ".%s t", table->name);
+
+	appendStringInfoString(sql, operation == OP_DELETE_ALL ? " USING ROWS FROM ("
+														   : " FROM ROWS FROM (");
+	for (int f = 0; f < table->nfields; f++)
+		if (fields & FIELD(f))
+		{
+			appendStringInfo(sql, "%spg_catalog.unnest($%d)", n > 0 ? ", " : "", n + 1);
+			n++;
+		}
+	appendStringInfoString(sql, ") a (");
+	append_columns(sql, table, fields);
+	appendStringInfoChar(sql, ')');
+
+	separator = " WHERE";
+	for (int f = 0; f < table->nfields && operation != OP_INSERT_ALL; f++)
+		if (key & FIELD(f))
+		{
+			appendStringInfo(sql, "%s t.%s OPERATOR(pg_catalog.=) a.%s", separator,
+							 table->fields[f].column, table->fields[f].column);
+			separator = " AND";
+		}
 }
 
 static void
@@ -986,20 +1329,24 @@ parameters(const Table *table, Operation operation, uint64 variant)
 	{
 		case OP_INSERT:
 		case OP_INSERT_NEW:
+		case OP_INSERT_ALL:
 			for (int f = 0; f < table->nfields; f++)
 				if (!table->fields[f].generated)
 					fields |= FIELD(f);
 			return fields;
 		case OP_UPDATE:
 			return (FieldSet) variant;
+		case OP_UPDATE_ALL:
+			return key_fields(table, 0) | (FieldSet) variant;
 		case OP_FIND:
 		case OP_LOCK:
 		case OP_LOCK_FREE:
 			return key_fields(table, (int) variant);
 		case OP_DELETE:
+		case OP_DELETE_ALL:
 			return key_fields(table, 0);
 		case OP_LIST:
-		case OP_LOCK_LIST:
+		case OP_LIST_BY_KEY:
 		case OP_STATEMENT:
 			return 0;
 	}

@@ -10,10 +10,17 @@
 #define DEFAULTED(struct, field, type) {#field, type, offsetof(struct, field), NULL, true}
 #define STATUS(struct, field, machine)                                                   \
 	{#field, FIELD_STATUS, offsetof(struct, field), &machine, false}
-#define TABLE(name, struct, fields, keys)                                                \
+#define TABLE(name, struct, fields, keys) {name, TABLE_PARTS(struct, fields, keys), {0}, 0, NULL}
+#define WALKED_TABLE(name, struct, fields, keys, nwalk, ...)                             \
 	{                                                                                    \
-		name, sizeof(struct), fields, lengthof(fields), keys, lengthof(keys)             \
+		name, TABLE_PARTS(struct, fields, keys), {__VA_ARGS__}, nwalk, NULL              \
 	}
+#define ARCHIVED_TABLE(name, struct, fields, keys, archive)                              \
+	{                                                                                    \
+		name, TABLE_PARTS(struct, fields, keys), {0}, 0, &archive                        \
+	}
+#define TABLE_PARTS(struct, fields, keys)                                                \
+	sizeof(struct), fields, lengthof(fields), keys, lengthof(keys)
 
 static const Field order_fields[N_ORDER_FIELDS] = {
 	[ORDER_F_ORDER_ID] = COLUMN(Order, order_id, FIELD_TEXT),
@@ -31,7 +38,7 @@ static const Field order_fields[N_ORDER_FIELDS] = {
 };
 
 static const Key order_keys[] = {
-	[ORDER_BY_ID] = {{ORDER_F_ORDER_ID, -1}, NULL},
+	[ORDER_BY_ID] = {{ORDER_F_ORDER_ID, -1}, NULL, true},
 };
 
 static const Field payment_fields[N_PAYMENT_FIELDS] = {
@@ -58,13 +65,13 @@ static const Field payment_fields[N_PAYMENT_FIELDS] = {
 };
 
 static const Key payment_keys[] = {
-	[PAYMENT_BY_ID] = {{PAYMENT_F_PAYMENT_ID, -1}, NULL},
-	[PAYMENT_BY_KEY] = {{PAYMENT_F_IDEMPOTENCY_KEY, -1}, NULL},
+	[PAYMENT_BY_ID] = {{PAYMENT_F_PAYMENT_ID, -1}, NULL, true},
+	[PAYMENT_BY_KEY] = {{PAYMENT_F_IDEMPOTENCY_KEY, -1}, NULL, true},
 	[PAYMENT_BY_CHANNEL_TXN] = {{PAYMENT_F_CHANNEL, PAYMENT_F_CHANNEL_TXN_ID, -1},
-								"channel_txn_id IS NOT NULL"},
+								"channel_txn_id IS NOT NULL", true},
 	[PAYMENT_THAT_COUNTS] = {{PAYMENT_F_ORDER_ID, -1},
 							 "status OPERATOR(pg_catalog.<>) ALL ("
-							 "'{failed,superseded,surplus}'::pg_catalog.text[])"},
+							 "'{failed,superseded,surplus}'::pg_catalog.text[])", false},
 };
 
 static const Field event_fields[] = {
@@ -82,8 +89,8 @@ static const Field event_fields[] = {
 };
 
 static const Key event_keys[] = {
-	[EVENT_BY_ID] = {{0, -1}, NULL},
-	[EVENT_OF_CREATION] = {{1, -1}, "kind OPERATOR(pg_catalog.=) 'order.created'"},
+	[EVENT_BY_ID] = {{0, -1}, NULL, false},
+	[EVENT_OF_CREATION] = {{1, -1}, "kind OPERATOR(pg_catalog.=) 'order.created'", true},
 };
 
 static const Field channel_fields[N_CHANNEL_FIELDS] = {
@@ -102,7 +109,7 @@ static const Field channel_fields[N_CHANNEL_FIELDS] = {
 };
 
 static const Key channel_keys[] = {
-	[CHANNEL_BY_NAME] = {{CHANNEL_F_NAME, -1}, NULL},
+	[CHANNEL_BY_NAME] = {{CHANNEL_F_NAME, -1}, NULL, false},
 };
 
 static const Field refund_fields[N_REFUND_FIELDS] = {
@@ -129,10 +136,10 @@ static const Field refund_fields[N_REFUND_FIELDS] = {
 };
 
 static const Key refund_keys[] = {
-	[REFUND_BY_ID] = {{REFUND_F_REFUND_ID, -1}, NULL},
-	[REFUND_BY_KEY] = {{REFUND_F_IDEMPOTENCY_KEY, -1}, "idempotency_key IS NOT NULL"},
+	[REFUND_BY_ID] = {{REFUND_F_REFUND_ID, -1}, NULL, true},
+	[REFUND_BY_KEY] = {{REFUND_F_IDEMPOTENCY_KEY, -1}, "idempotency_key IS NOT NULL", true},
 	[REFUND_BY_CHANNEL_REFUND] = {{REFUND_F_CHANNEL, REFUND_F_CHANNEL_REFUND_ID, -1},
-								  "channel_refund_id IS NOT NULL"},
+								  "channel_refund_id IS NOT NULL", true},
 };
 
 static const Field balance_fields[N_BALANCE_FIELDS] = {
@@ -144,7 +151,7 @@ static const Field balance_fields[N_BALANCE_FIELDS] = {
 };
 
 static const Key balance_keys[] = {
-	[BALANCE_BY_PAYMENT] = {{BALANCE_F_PAYMENT_ID, -1}, NULL},
+	[BALANCE_BY_PAYMENT] = {{BALANCE_F_PAYMENT_ID, -1}, NULL, false},
 };
 
 static const Field task_fields[N_TASK_FIELDS] = {
@@ -164,9 +171,9 @@ static const Field task_fields[N_TASK_FIELDS] = {
 };
 
 static const Key task_keys[] = {
-	[TASK_BY_ID] = {{TASK_F_TASK_ID, -1}, NULL},
-	[TASK_OF_PAYMENT] = {{TASK_F_PAYMENT_ID, TASK_F_KIND, -1}, "refund_id IS NULL"},
-	[TASK_OF_REFUND] = {{TASK_F_REFUND_ID, TASK_F_KIND, -1}, "refund_id IS NOT NULL"},
+	[TASK_BY_ID] = {{TASK_F_TASK_ID, -1}, NULL, false},
+	[TASK_OF_PAYMENT] = {{TASK_F_PAYMENT_ID, TASK_F_KIND, -1}, "refund_id IS NULL", false},
+	[TASK_OF_REFUND] = {{TASK_F_REFUND_ID, TASK_F_KIND, -1}, "refund_id IS NOT NULL", false},
 };
 
 static const Field lease_fields[N_LEASE_FIELDS] = {
@@ -179,7 +186,7 @@ static const Field lease_fields[N_LEASE_FIELDS] = {
 };
 
 static const Key lease_keys[] = {
-	[LEASE_OF_ORDER] = {{LEASE_F_ORDER_ID, -1}, NULL},
+	[LEASE_OF_ORDER] = {{LEASE_F_ORDER_ID, -1}, NULL, false},
 };
 
 static const Field finished_fields[N_FINISHED_FIELDS] = {
@@ -194,7 +201,7 @@ static const Field finished_fields[N_FINISHED_FIELDS] = {
 };
 
 static const Key finished_keys[] = {
-	[FINISHED_BY_ID] = {{FINISHED_F_TASK_ID, -1}, NULL},
+	[FINISHED_BY_ID] = {{FINISHED_F_TASK_ID, -1}, NULL, false},
 };
 
 static const Field notification_fields[N_NOTIFICATION_FIELDS] = {
@@ -219,7 +226,7 @@ static const Field notification_fields[N_NOTIFICATION_FIELDS] = {
 
 static const Key notification_keys[] = {
 	[NOTIFICATION_BY_EVENT] = {{NOTIFICATION_F_CHANNEL, NOTIFICATION_F_EVENT_ID, -1},
-							   NULL},
+							   NULL, true},
 };
 
 static const Field alert_fields[N_ALERT_FIELDS] = {
@@ -243,8 +250,8 @@ static const Field alert_fields[N_ALERT_FIELDS] = {
 };
 
 static const Key alert_keys[] = {
-	[ALERT_BY_ID] = {{ALERT_F_ALERT_ID, -1}, NULL},
-	[ALERT_OPEN] = {{ALERT_F_KIND, ALERT_F_CAUSE, -1}, "resolved_at IS NULL"},
+	[ALERT_BY_ID] = {{ALERT_F_ALERT_ID, -1}, NULL, false},
+	[ALERT_OPEN] = {{ALERT_F_KIND, ALERT_F_CAUSE, -1}, "resolved_at IS NULL", false},
 };
 
 static const Field deadline_fields[N_DEADLINE_FIELDS] = {
@@ -253,7 +260,7 @@ static const Field deadline_fields[N_DEADLINE_FIELDS] = {
 };
 
 static const Key deadline_keys[] = {
-	[DEADLINE_BY_ORDER] = {{DEADLINE_F_ORDER_ID, -1}, NULL},
+	[DEADLINE_BY_ORDER] = {{DEADLINE_F_ORDER_ID, -1}, NULL, false},
 };
 
 static const Field policy_fields[N_POLICY_FIELDS] = {
@@ -268,7 +275,7 @@ static const Field policy_fields[N_POLICY_FIELDS] = {
 };
 
 static const Key policy_keys[] = {
-	[POLICY_OF_AMOUNT] = {{POLICY_F_CURRENCY, POLICY_F_MIN_AMOUNT, -1}, NULL},
+	[POLICY_OF_AMOUNT] = {{POLICY_F_CURRENCY, POLICY_F_MIN_AMOUNT, -1}, NULL, false},
 };
 
 static const Field customer_fields[N_CUSTOMER_FIELDS] = {
@@ -278,7 +285,7 @@ static const Field customer_fields[N_CUSTOMER_FIELDS] = {
 };
 
 static const Key customer_keys[] = {
-	[CUSTOMER_BY_ID] = {{CUSTOMER_F_CUSTOMER_ID, -1}, NULL},
+	[CUSTOMER_BY_ID] = {{CUSTOMER_F_CUSTOMER_ID, -1}, NULL, false},
 };
 
 static const Field approval_fields[N_APPROVAL_FIELDS] = {
@@ -301,25 +308,42 @@ static const Field approval_fields[N_APPROVAL_FIELDS] = {
 	"subject OPERATOR(pg_catalog.=) '" subject "' AND status OPERATOR(pg_catalog.<>) 'void'"
 
 static const Key approval_keys[] = {
-	[APPROVAL_BY_ID] = {{APPROVAL_F_APPROVAL_ID, -1}, NULL},
-	[APPROVAL_OF_ORDER] = {{APPROVAL_F_ORDER_ID, -1}, CURRENT_OF("order")},
-	[APPROVAL_OF_REFUND] = {{APPROVAL_F_REFUND_ID, -1}, CURRENT_OF("refund")},
-	[APPROVAL_OF_FINDING] = {{APPROVAL_F_ALERT_ID, -1}, CURRENT_OF("finding")},
+	[APPROVAL_BY_ID] = {{APPROVAL_F_APPROVAL_ID, -1}, NULL, false},
+	[APPROVAL_OF_ORDER] = {{APPROVAL_F_ORDER_ID, -1}, CURRENT_OF("order"), false},
+	[APPROVAL_OF_REFUND] = {{APPROVAL_F_REFUND_ID, -1}, CURRENT_OF("refund"), false},
+	[APPROVAL_OF_FINDING] = {{APPROVAL_F_ALERT_ID, -1}, CURRENT_OF("finding"), false},
 };
 
-const Table payguard_orders = TABLE("orders", Order, order_fields, order_keys);
-const Table payguard_payments = TABLE("payments", Payment, payment_fields, payment_keys);
-const Table payguard_events = TABLE("events", Event, event_fields, event_keys);
+/* What archive_orders() has moved. */
+const Table payguard_archived_orders =
+	TABLE("archived_orders", Order, order_fields, order_keys);
+const Table payguard_archived_payments =
+	TABLE("archived_payments", Payment, payment_fields, payment_keys);
+static const Table archived_events =
+	TABLE("archived_events", Event, event_fields, event_keys);
+static const Table archived_refunds =
+	TABLE("archived_refunds", Refund, refund_fields, refund_keys);
+static const Table archived_notifications =
+	TABLE("archived_notifications", Notification, notification_fields, notification_keys);
+
+const Table payguard_orders =
+	ARCHIVED_TABLE("orders", Order, order_fields, order_keys, payguard_archived_orders);
+const Table payguard_payments = ARCHIVED_TABLE("payments", Payment, payment_fields,
+											   payment_keys, payguard_archived_payments);
+const Table payguard_events =
+	ARCHIVED_TABLE("events", Event, event_fields, event_keys, archived_events);
 const Table payguard_channels = TABLE("channels", Channel, channel_fields, channel_keys);
-const Table payguard_refunds = TABLE("refunds", Refund, refund_fields, refund_keys);
+const Table payguard_refunds =
+	ARCHIVED_TABLE("refunds", Refund, refund_fields, refund_keys, archived_refunds);
 const Table payguard_refund_balances =
 	TABLE("refund_balances", RefundBalance, balance_fields, balance_keys);
-const Table payguard_tasks = TABLE("tasks", Task, task_fields, task_keys);
-const Table payguard_leases = TABLE("leases", Lease, lease_fields, lease_keys);
+const Table payguard_tasks = WALKED_TABLE("tasks", Task, task_fields, task_keys, 2, TASK_F_RUN_AT, TASK_F_TASK_ID);
+const Table payguard_leases = WALKED_TABLE("leases", Lease, lease_fields, lease_keys, 1, LEASE_F_LEASED_UNTIL);
 const Table payguard_finished_tasks =
 	TABLE("finished_tasks", FinishedTask, finished_fields, finished_keys);
 const Table payguard_notifications =
-	TABLE("notifications", Notification, notification_fields, notification_keys);
+	ARCHIVED_TABLE("notifications", Notification, notification_fields, notification_keys,
+				   archived_notifications);
 const Table payguard_alerts = TABLE("alerts", Alert, alert_fields, alert_keys);
 const Table payguard_deadlines =
 	TABLE("deadlines", Deadline, deadline_fields, deadline_keys);

@@ -41,14 +41,14 @@ BEGIN
     FROM (
       SELECT e.at, e.kind, e.from_status, e.to_status, e.version, e.payment_id, e.refund_id,
              e.actor, e.details, e.event_id
-      FROM payguard.events e
+      FROM payguard.every_event e
       WHERE e.order_id = order_timeline.order_id
       UNION ALL
       SELECT n.received_at, 'notification.' || n.result, NULL, n.channel_status, NULL,
              n.payment_id, n.refund_id, n.channel,
              jsonb_build_object('event_id', n.event_id, 'channel_txn_id', n.channel_txn_id,
                                 'amount', n.amount, 'currency', n.currency), NULL
-      FROM payguard.notifications n
+      FROM payguard.every_notification n
       WHERE n.order_id = order_timeline.order_id
       UNION ALL
       SELECT a.opened_at, 'alert.' || a.kind, NULL, a.severity, NULL, a.payment_id, a.refund_id,

@@ -51,6 +51,7 @@ COMMENT ON COLUMN payguard.approvals.decided_by IS 'Never who asked';
 -- One that counts for each subject.
 CREATE UNIQUE INDEX approvals_of_order ON payguard.approvals (order_id) WHERE subject = 'order' AND status <> 'void';
 CREATE UNIQUE INDEX approvals_of_refund ON payguard.approvals (refund_id) WHERE subject = 'refund' AND status <> 'void';
+CREATE INDEX approvals_order_id ON payguard.approvals (order_id);
 CREATE UNIQUE INDEX approvals_of_finding ON payguard.approvals (alert_id) WHERE subject = 'finding' AND status <> 'void';
 
 CREATE FUNCTION payguard.set_policy(currency text, min_amount bigint,

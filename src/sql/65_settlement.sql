@@ -54,7 +54,7 @@ AS $$
     SELECT p.payment_id, p.order_id, p.channel_txn_id, p.status, p.received_amount, p.received_currency,
            p.failure_code, coalesce(p.channel_time, p.completed_at) AS at,
            CASE p.failure_code WHEN 'same_charge' THEN (p.details ->> 'second_charge_of')::uuid END AS same_as
-    FROM payguard.payments p
+    FROM payguard.every_payment p
     WHERE p.channel = of_channel
   ), other_name AS (
     -- a charge that has two names: the payment that counts for each of them
@@ -109,7 +109,7 @@ AS $$
       coalesce(l.ours_currency, l.named_currency) AS known_currency, f.channel_txn_id AS first_txn, NULL::timestamptz AS known_at
     FROM paid_line l
     LEFT JOIN first_txn f ON f.named = l.named
-    LEFT JOIN payguard.orders o ON o.order_id = l.order_id AND l.ours IS NULL AND l.named IS NULL
+    LEFT JOIN payguard.every_order o ON o.order_id = l.order_id AND l.ours IS NULL AND l.named IS NULL
     UNION ALL
     -- what the channel says was not taken
     SELECT 'status_mismatch', p.order_id, p.payment_id, NULL, l.kind, l.channel_status, l.channel_txn_id,
@@ -136,9 +136,9 @@ AS $$
       r.order_id, r.payment_id, r.refund_id, l.kind, l.channel_status, l.channel_txn_id, l.channel_refund_id, l.payment_id,
       l.order_id, l.refund_id, l.amount, l.currency, l.channel_time, r.status, r.returned_amount, r.currency, NULL, NULL
     FROM line l
-    LEFT JOIN payguard.refunds x ON x.channel = of_channel AND x.channel_refund_id = l.channel_refund_id
-    LEFT JOIN payguard.refunds y ON y.refund_id = l.refund_id AND y.channel = of_channel
-    LEFT JOIN payguard.refunds r ON r.refund_id = coalesce(x.refund_id, y.refund_id)
+    LEFT JOIN payguard.every_refund x ON x.channel = of_channel AND x.channel_refund_id = l.channel_refund_id
+    LEFT JOIN payguard.every_refund y ON y.refund_id = l.refund_id AND y.channel = of_channel
+    LEFT JOIN payguard.every_refund r ON r.refund_id = coalesce(x.refund_id, y.refund_id)
     LEFT JOIN payment t ON t.channel_txn_id = l.channel_txn_id
     LEFT JOIN other_name n ON n.name_of = t.payment_id
     WHERE l.kind <> 'payment'
@@ -156,7 +156,7 @@ AS $$
     UNION ALL
     SELECT 'missing_at_channel', r.order_id, r.payment_id, r.refund_id, coalesce(r.reversal_kind, 'refund'), NULL, NULL,
       r.channel_refund_id, NULL, NULL, NULL, NULL, NULL, NULL, r.status, r.returned_amount, r.currency, NULL, r.completed_at
-    FROM payguard.refunds r
+    FROM payguard.every_refund r
     WHERE r.channel = of_channel AND r.status = 'succeeded' AND r.completed_at >= missing_from AND r.completed_at < missing_until
       AND NOT EXISTS (SELECT FROM line l WHERE l.kind <> 'payment' AND l.channel_refund_id = r.channel_refund_id)
       AND NOT EXISTS (SELECT FROM line l WHERE l.kind <> 'payment' AND l.refund_id = r.refund_id)

@@ -13,7 +13,9 @@ AS $$
   VALUES ('orders'), ('channels'), ('payments'), ('events'), ('notifications'), ('deadlines'),
     ('refunds'), ('refund_balances'), ('tasks'), ('leases'),
     ('finished_tasks'), ('alerts'), ('policies'), ('customers'), ('approvals'),
-     ('settlement_lines'), ('counter_samples'), ('consumers'), ('totals'), ('maintenance')
+     ('settlement_lines'), ('counter_samples'), ('consumers'), ('totals'), ('maintenance'),
+    ('archived_orders'), ('archived_payments'), ('archived_refunds'), ('archived_refund_balances'),
+    ('archived_events'), ('archived_notifications'), ('archived_approvals'), ('archive_position')
 $$;
 COMMENT ON FUNCTION payguard.own_tables() IS 'The names of payguard''s tables';
 
@@ -106,6 +108,14 @@ AS $$
       ('approvals_of_order', 'CREATE UNIQUE INDEX approvals_of_order ON payguard.approvals USING btree (order_id) WHERE ((subject = ''order''::text) AND (status <> ''void''::text))'),
       ('approvals_of_refund', 'CREATE UNIQUE INDEX approvals_of_refund ON payguard.approvals USING btree (refund_id) WHERE ((subject = ''refund''::text) AND (status <> ''void''::text))'),
       ('approvals_of_finding', 'CREATE UNIQUE INDEX approvals_of_finding ON payguard.approvals USING btree (alert_id) WHERE ((subject = ''finding''::text) AND (status <> ''void''::text))'),
+      ('archived_orders_pkey', 'CREATE UNIQUE INDEX archived_orders_pkey ON payguard.archived_orders USING btree (order_id)'),
+      ('archived_payments_pkey', 'CREATE UNIQUE INDEX archived_payments_pkey ON payguard.archived_payments USING btree (payment_id)'),
+      ('archived_payments_idempotency_key', 'CREATE UNIQUE INDEX archived_payments_idempotency_key ON payguard.archived_payments USING btree (idempotency_key)'),
+      ('archived_payments_channel_txn', 'CREATE UNIQUE INDEX archived_payments_channel_txn ON payguard.archived_payments USING btree (channel, channel_txn_id) WHERE (channel_txn_id IS NOT NULL)'),
+      ('archived_refunds_pkey', 'CREATE UNIQUE INDEX archived_refunds_pkey ON payguard.archived_refunds USING btree (refund_id)'),
+      ('archived_refunds_idempotency_key', 'CREATE UNIQUE INDEX archived_refunds_idempotency_key ON payguard.archived_refunds USING btree (idempotency_key) WHERE (idempotency_key IS NOT NULL)'),
+      ('archived_refunds_channel_refund', 'CREATE UNIQUE INDEX archived_refunds_channel_refund ON payguard.archived_refunds USING btree (channel, channel_refund_id) WHERE (channel_refund_id IS NOT NULL)'),
+      ('archived_notifications_pkey', 'CREATE UNIQUE INDEX archived_notifications_pkey ON payguard.archived_notifications USING btree (channel, event_id)'),
       ('alerts_open', 'CREATE UNIQUE INDEX alerts_open ON payguard.alerts USING btree (kind, cause) WHERE (resolved_at IS NULL)')
   )
   SELECT g.guard, g.problem FROM payguard.guard_problems() g

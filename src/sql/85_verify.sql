@@ -9,7 +9,7 @@ AS $$
   WITH counted AS (
     SELECT order_id, count(*) AS payments, bool_or(status = 'succeeded') AS succeeded,
            bool_or(status <> 'succeeded') AS live
-    FROM payguard.payments
+    FROM payguard.every_payment
     WHERE status NOT IN ('failed', 'superseded', 'surplus')
     GROUP BY order_id
   ), versioned AS (
@@ -17,7 +17,7 @@ AS $$
            lag(e.to_status) OVER w AS previous_status,
            lag(e.version) OVER w AS previous_version,
            lead(e.version) OVER w IS NULL AS is_last
-    FROM payguard.events e
+    FROM payguard.every_event e
     WHERE e.version IS NOT NULL
     WINDOW w AS (PARTITION BY e.order_id ORDER BY e.event_id)
   ), moves AS (
@@ -29,21 +29,21 @@ AS $$
   -- I2: a key names one request
   UNION ALL
   SELECT 'I2', 'key ' || idempotency_key, count(*) || ' payments have it'
-  FROM payguard.payments WHERE idempotency_key IS NOT NULL
+  FROM payguard.every_payment WHERE idempotency_key IS NOT NULL
   GROUP BY idempotency_key HAVING count(*) > 1
   -- I3: money that did not pay its order goes back, or somebody decided that it does not
   UNION ALL
   SELECT 'I3', 'payment ' || p.payment_id,
          'received ' || p.received_amount || ' as surplus, of which ' || coalesce(r.total, 0)
          || ' has a refund'
-  FROM payguard.payments p
+  FROM payguard.every_payment p
   LEFT JOIN LATERAL (
     SELECT sum(CASE WHEN r.status = 'succeeded' THEN r.returned_amount ELSE r.amount END) AS total
-    FROM payguard.refunds r WHERE r.payment_id = p.payment_id) r ON true
+    FROM payguard.every_refund r WHERE r.payment_id = p.payment_id) r ON true
   WHERE p.status = 'surplus' AND coalesce(r.total, 0) < p.received_amount
   UNION ALL
   SELECT 'I3', 'payment ' || p.payment_id, 'is ' || p.status || ', but received ' || p.received_amount
-  FROM payguard.payments p
+  FROM payguard.every_payment p
   WHERE p.status NOT IN ('succeeded', 'surplus') AND p.received_amount > 0
   UNION ALL
   SELECT 'I3', 'payment ' || named.payment_id, 'was dismissed as a second name of a charge that brought no money'
@@ -62,18 +62,18 @@ AS $$
   WHERE has_money IS NOT TRUE
   UNION ALL
   SELECT 'I3', 'notification ' || n.channel || ' ' || n.event_id, 'reports money and was never alerted'
-  FROM payguard.notifications n
+  FROM payguard.every_notification n
   WHERE n.result = 'unmatched' AND NOT EXISTS (
     SELECT FROM payguard.alerts a WHERE a.kind = 'unmatched_notification' AND a.cause = n.event_id)
   -- I4: an open attempt is asked about until the channel answers
   UNION ALL
   SELECT 'I4', 'payment ' || p.payment_id, 'is ' || p.status || ' and nothing is due to ask about it'
-  FROM payguard.payments p
+  FROM payguard.every_payment p
   WHERE p.status IN ('pending', 'unknown', 'closing', 'superseded') AND NOT EXISTS (
     SELECT FROM payguard.tasks t WHERE t.payment_id = p.payment_id AND t.refund_id IS NULL)
   UNION ALL
   SELECT 'I4', 'refund ' || r.refund_id, 'is ' || r.status || ' and nothing is due for it'
-  FROM payguard.refunds r
+  FROM payguard.every_refund r
   WHERE r.status IN ('pending', 'unknown') AND NOT EXISTS (
     SELECT FROM payguard.tasks t WHERE t.refund_id = r.refund_id)
   -- I6: the balance is what its refunds add up to
@@ -85,32 +85,32 @@ AS $$
   FROM (SELECT payment_id,
                coalesce(sum(amount) FILTER (WHERE status IN ('awaiting_approval', 'pending', 'unknown')), 0) AS refunding,
                coalesce(sum(returned_amount) FILTER (WHERE status = 'succeeded'), 0) AS returned
-        FROM payguard.refunds GROUP BY payment_id) r
-  JOIN payguard.payments p USING (payment_id)
-  LEFT JOIN payguard.refund_balances b USING (payment_id)
+        FROM payguard.every_refund GROUP BY payment_id) r
+  JOIN payguard.every_payment p USING (payment_id)
+  LEFT JOIN payguard.every_refund_balance b USING (payment_id)
   WHERE (r.refunding, r.returned) IS DISTINCT FROM (b.refunding, b.refunded::numeric + b.excess)
   UNION ALL
   SELECT 'I6', 'payment ' || p.payment_id,
          'its balance says ' || b.received || ' received, the payment ' || coalesce(p.received_amount, 0)
-  FROM payguard.refund_balances b JOIN payguard.payments p USING (payment_id)
+  FROM payguard.every_refund_balance b JOIN payguard.every_payment p USING (payment_id)
   -- what goes back already is not taken away by a correction of what was received
   WHERE b.received <> greatest(p.received_amount, 0, b.refunding::numeric + b.refunded)
   UNION ALL
   SELECT 'I6', 'payment ' || payment_id, 'more goes back than was received'
-  FROM payguard.refund_balances WHERE refunding::numeric + refunded > received
+  FROM payguard.every_refund_balance WHERE refunding::numeric + refunded > received
   UNION ALL
   SELECT 'I6', 'order ' || o.order_id,
          'says ' || o.refunded_amount || ' refunded, its refunds ' || coalesce(r.returned, 0)
-  FROM payguard.orders o
+  FROM payguard.every_order o
   LEFT JOIN LATERAL (
-    SELECT sum(r.returned_amount) AS returned FROM payguard.refunds r
+    SELECT sum(r.returned_amount) AS returned FROM payguard.every_refund r
     WHERE r.payment_id = o.payment_id AND r.status = 'succeeded'
       AND coalesce(r.reversal_kind, 'refund') = 'refund') r ON true
   WHERE o.refunded_amount <> coalesce(r.returned, 0)
   -- I9: what could not be applied is alerted
   UNION ALL
   SELECT 'I9', 'notification ' || n.channel || ' ' || n.event_id, 'contradicts and was never alerted'
-  FROM payguard.notifications n
+  FROM payguard.every_notification n
   WHERE n.result = 'contradicting' AND NOT EXISTS (
     SELECT FROM payguard.alerts a
     -- the alert may be about the charge that the message's payment is a second name of
@@ -139,34 +139,34 @@ AS $$
   SELECT 'I7', 'order ' || o.order_id,
          'is ' || o.status || ' at version ' || o.version || ', its last event says '
          || coalesce(v.to_status || ' at version ' || v.version, 'nothing')
-  FROM payguard.orders o LEFT JOIN versioned v ON v.order_id = o.order_id AND v.is_last
+  FROM payguard.every_order o LEFT JOIN versioned v ON v.order_id = o.order_id AND v.is_last
   WHERE (o.status, o.version) IS DISTINCT FROM (v.to_status, v.version)
   UNION ALL
   SELECT 'I7', 'event ' || e.event_id, 'its order ' || e.order_id || ' does not exist'
-  FROM payguard.events e
+  FROM payguard.every_event e
   WHERE e.order_id IS NOT NULL
-    AND NOT EXISTS (SELECT FROM payguard.orders o WHERE o.order_id = e.order_id)
+    AND NOT EXISTS (SELECT FROM payguard.every_order o WHERE o.order_id = e.order_id)
   UNION ALL
   SELECT 'I7', 'event ' || e.last, 'its id is beyond those that the sequence has given'
-  FROM payguard.events_event_id_seq s, (SELECT max(event_id) AS last FROM payguard.events) e
+  FROM payguard.events_event_id_seq s, (SELECT max(event_id) AS last FROM payguard.every_event) e
   WHERE e.last > s.last_value
     -- logical replication does not carry sequences: a subscriber's is set when it takes over
     AND NOT EXISTS (SELECT FROM pg_subscription_rel WHERE srrelid = 'payguard.events'::regclass)
   UNION ALL
   SELECT 'I7', 'payment ' || p.payment_id, 'no event names it'
-  FROM payguard.payments p
-  WHERE NOT EXISTS (SELECT FROM payguard.events e
+  FROM payguard.every_payment p
+  WHERE NOT EXISTS (SELECT FROM payguard.every_event e
                     WHERE e.order_id = p.order_id AND e.payment_id = p.payment_id)
   UNION ALL
   SELECT 'I7', 'refund ' || r.refund_id, 'no event names it'
-  FROM payguard.refunds r
-  WHERE NOT EXISTS (SELECT FROM payguard.events e
+  FROM payguard.every_refund r
+  WHERE NOT EXISTS (SELECT FROM payguard.every_event e
                     WHERE e.order_id = r.order_id AND e.refund_id = r.refund_id)
   -- I10: rows that no function could have made, and guards that are gone
   UNION ALL
   SELECT 'I10', 'order ' || o.order_id, p.problem
-  FROM payguard.orders o
-  LEFT JOIN payguard.payments c ON c.payment_id = o.payment_id
+  FROM payguard.every_order o
+  LEFT JOIN payguard.every_payment c ON c.payment_id = o.payment_id
   LEFT JOIN counted n ON n.order_id = o.order_id
   CROSS JOIN LATERAL (
     SELECT 'its status ' || o.status || ' is unknown'
@@ -195,8 +195,8 @@ AS $$
   ) p (problem)
   UNION ALL
   SELECT 'I10', 'payment ' || p.payment_id, x.problem
-  FROM payguard.payments p
-  LEFT JOIN payguard.orders o ON o.order_id = p.order_id
+  FROM payguard.every_payment p
+  LEFT JOIN payguard.every_order o ON o.order_id = p.order_id
   CROSS JOIN LATERAL (
     SELECT 'its status ' || p.status || ' is unknown'
     WHERE NOT EXISTS (SELECT FROM moves m WHERE m.machine = 'payment' AND m.to_status = p.status)
@@ -221,18 +221,18 @@ AS $$
   ) x (problem)
   UNION ALL
   SELECT 'I10', 'refund ' || r.refund_id, x.problem
-  FROM payguard.refunds r
+  FROM payguard.every_refund r
   CROSS JOIN LATERAL (
     SELECT 'its status ' || r.status || ' is unknown'
     WHERE NOT EXISTS (SELECT FROM moves m WHERE m.machine = 'refund' AND m.to_status = r.status)
     UNION ALL SELECT 'its payment does not exist, or is another order''s'
-      WHERE NOT EXISTS (SELECT FROM payguard.payments p
+      WHERE NOT EXISTS (SELECT FROM payguard.every_payment p
                         WHERE p.payment_id = r.payment_id AND p.order_id = r.order_id)
     UNION ALL SELECT 'it succeeded without an amount' WHERE r.status = 'succeeded' AND r.returned_amount IS NULL
   ) x (problem)
   UNION ALL
   SELECT 'I10', 'approval ' || a.approval_id, x.problem
-  FROM payguard.approvals a
+  FROM payguard.every_approval a
   CROSS JOIN LATERAL (
     SELECT 'its status ' || a.status || ' is unknown'
     WHERE a.status NOT IN ('open', 'approved', 'rejected', 'void')
@@ -240,20 +240,41 @@ AS $$
     UNION ALL SELECT 'it is ' || a.status || ', but nobody decided'
       WHERE a.status IN ('approved', 'rejected') AND a.decided_by IS NULL
     UNION ALL SELECT 'its order is ' || o.status || ', and it is open'
-      FROM payguard.orders o
+      FROM payguard.every_order o
       WHERE a.subject = 'order' AND a.status = 'open' AND o.order_id = a.order_id
         AND o.status NOT IN ('unpaid', 'paying')
     UNION ALL SELECT 'it is approved, and its refund awaits approval'
-      FROM payguard.refunds r
+      FROM payguard.every_refund r
       WHERE a.subject = 'refund' AND a.status = 'approved' AND r.refund_id = a.refund_id
         AND r.status = 'awaiting_approval'
   ) x (problem)
   UNION ALL
   SELECT 'I10', 'refund ' || r.refund_id, 'it awaits approval, and nobody was asked'
-  FROM payguard.refunds r
+  FROM payguard.every_refund r
   WHERE r.status = 'awaiting_approval' AND NOT EXISTS (
-    SELECT FROM payguard.approvals a
+    SELECT FROM payguard.every_approval a
     WHERE a.subject = 'refund' AND a.refund_id = r.refund_id AND a.status = 'open')
+  -- the archive: an order and all of its is there, or nothing
+  UNION ALL
+  SELECT 'I2', 'order ' || order_id, 'is in the archive and out of it'
+  FROM payguard.orders JOIN payguard.archived_orders USING (order_id)
+  UNION ALL
+  SELECT 'I10', 'order ' || a.order_id, 'is archived, and it is ' || a.status
+  FROM payguard.archived_orders a WHERE a.status NOT IN ('paid', 'refunded', 'cancelled', 'expired')
+  UNION ALL
+  SELECT 'I10', p.object, 'is not where its order is'
+  FROM (
+    SELECT 'payment ' || payment_id, order_id, false FROM payguard.payments
+    UNION ALL SELECT 'payment ' || payment_id, order_id, true FROM payguard.archived_payments
+    UNION ALL SELECT 'refund ' || refund_id, order_id, false FROM payguard.refunds
+    UNION ALL SELECT 'refund ' || refund_id, order_id, true FROM payguard.archived_refunds
+    UNION ALL SELECT 'event ' || event_id, order_id, false FROM payguard.events
+    UNION ALL SELECT 'event ' || event_id, order_id, true FROM payguard.archived_events
+    UNION ALL SELECT 'notification ' || channel || ' ' || event_id, order_id, true FROM payguard.archived_notifications
+    UNION ALL SELECT 'approval ' || approval_id, order_id, true FROM payguard.archived_approvals
+  ) p (object, order_id, archived)
+  WHERE NOT p.archived AND EXISTS (SELECT FROM payguard.archived_orders o WHERE o.order_id = p.order_id)
+    OR p.archived AND EXISTS (SELECT FROM payguard.orders o WHERE o.order_id = p.order_id)
   UNION ALL
   SELECT 'I10', guard, problem FROM payguard.broken_guards()
   UNION ALL

@@ -58,6 +58,8 @@ AS $$
     ('operator', false, 'payguard.acknowledge_alert(bigint,text)'),
     ('operator', false, 'payguard.resolve_alert(bigint,text)'),
     ('operator', false, 'payguard.drop_consumer(text)'),
+    ('operator', false, 'payguard.archive_orders(timestamptz,integer)'),
+    ('operator', false, 'payguard.erase_customer(text)'),
     ('operator', false, 'payguard.reset_counters()'),
     ('operator', false, 'payguard.payment_rates(interval,text)'),
     ('operator', false, 'payguard.read_counters()'),
@@ -130,6 +132,9 @@ BEGIN
     FOR f IN SELECT payguard.own_tables() LOOP
       EXECUTE format('GRANT SELECT ON payguard.%I TO %I', f, role);
     END LOOP;
+    EXECUTE format('GRANT SELECT ON payguard.every_order, payguard.every_payment, payguard.every_refund, '
+                   'payguard.every_refund_balance, payguard.every_event, payguard.every_notification, '
+                   'payguard.every_approval TO %I', role);
   END IF;
 END
 $$;
@@ -196,3 +201,9 @@ END
 $$;
 COMMENT ON FUNCTION payguard.revoke_access(name, text) IS
   'Takes an access from a role, which keeps what its other accesses need';
+
+CREATE FUNCTION payguard.renew_access() RETURNS bigint
+AS 'MODULE_PATHNAME', 'payguard_renew_access'
+LANGUAGE C VOLATILE;
+COMMENT ON FUNCTION payguard.renew_access() IS
+  'Grants each role what its accesses consist of now: called by an update, and after restoring the dump of an older version';

@@ -1,11 +1,12 @@
 # Puts an update script together.
 #
-#   awk -f update.awk PART... TEMPLATE
+#   awk -f update.awk OLD PART... TEMPLATE
 #
-# PART: the parts of the install script; TEMPLATE: what changes from one version to the next, SQL and
-#   --@ part 95_private      a whole part stands here
-#   --@ create f             a new function, procedure or view with its comment: payguard.f
-#   --@ replace f            one that is there already, as it is now
+# OLD: the install script that was released; PART: the parts of the present one; TEMPLATE: what an
+# update does, in SQL, and
+#   --@ part 95_private      here stands a whole part
+#   --@ functions            here stand, in the order of the parts, all functions, procedures and
+#                            views that are new or read otherwise than in OLD, with their comments
 # So nothing stands in two places while a version is being made; a release freezes what comes out.
 
 FNR == 1 {
@@ -15,35 +16,51 @@ FNR == 1 {
   object = ""
 }
 
-FILENAME != ARGV[ARGC - 1] {
-  part[name] = part[name] $0 "\n"
-  if (object == "" && match($0, /^CREATE (FUNCTION|PROCEDURE|VIEW) payguard\.[a-z0-9_]+/)) {
-    object = substr($0, 1, RLENGTH)
-    sub(/.*\./, "", object)
-    said = 0
-  }
-  if (object != "") {
-    definition[object] = definition[object] $0 "\n"
-    said = said || $0 ~ "^COMMENT ON (FUNCTION|PROCEDURE|VIEW) payguard\\." object "[ (]"
-    if (said && /;$/)
-      object = ""
-  }
-  next
-}
-
-/^--@ / {
-  text = $2 == "part" ? part[$3] : definition[$3]
-  if (NF != 3 || $2 !~ /^(part|create|replace)$/ || text == "") {
+FILENAME == ARGV[ARGC - 1] {
+  if ($0 == "--@ functions") {
+    for (i = 1; i <= objects; i++) {
+      known = (order[i], "old") in text
+      if (!(order[i] in printed) && !(known && text[order[i], "old"] == text[order[i], "new"]))
+        print replacing(text[order[i], "new"], known)
+    }
+  } else if (/^--@ part / && $3 in part) {
+    printf "%s", part[$3]
+    for (i = 1; i <= objects; i++)
+      if (home[order[i]] == $3)
+        printed[order[i]]
+  } else if (/^--@/) {
     print FILENAME ":" FNR ": " $0 ": there is no such thing" > "/dev/stderr"
     exit 1
-  }
-  if ($2 == "replace") {
-    text = "\n" text
-    gsub(/\nCREATE /, "\nCREATE OR REPLACE ", text)
-    text = substr(text, 2)
-  }
-  printf "%s", text
+  } else
+    print
   next
 }
 
-{ print }
+{ which = FILENAME == ARGV[1] ? "old" : "new" }
+
+which == "new" { part[name] = part[name] $0 "\n" }
+
+# An object begins with its CREATE and ends with its COMMENT.
+object == "" && match($0, /^CREATE (FUNCTION|PROCEDURE|VIEW) payguard\.[a-z0-9_]+/) {
+  object = substr($0, 1, RLENGTH)
+  sub(/.*\./, "", object)
+  if (which == "new" && !(object in home)) {
+    order[++objects] = object
+    home[object] = name
+  }
+  said = 0
+}
+
+object != "" {
+  text[object, which] = text[object, which] $0 "\n"
+  said = said || $0 ~ "^COMMENT ON (FUNCTION|PROCEDURE|VIEW) payguard\\." object "[ (]"
+  if (said && /;$/)
+    object = ""
+}
+
+function replacing(definition, known) {
+  definition = "\n" definition
+  if (known)
+    gsub(/\nCREATE /, "\nCREATE OR REPLACE ", definition)
+  return substr(definition, 2)
+}

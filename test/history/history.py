@@ -6,6 +6,7 @@ can be explained by one call after the other. See README.md.
   PAYGUARD_CALLS    how many at each isolation level (20000), in rounds of 20000 at most
   PAYGUARD_CLIENTS  how many clients (16)
 """
+import multiprocessing
 import os
 import random
 import sys
@@ -120,7 +121,8 @@ def check(tables, families):
     global CHECKED
     CHECKED = (world_of(tables, families), tables, families)
     wrong, steps = [], 0
-    with ProcessPoolExecutor(WORKERS) as pool:
+    # what there is to check is theirs by fork
+    with ProcessPoolExecutor(WORKERS, multiprocessing.get_context("fork")) as pool:
         for _, verdict, notes, n in pool.map(check_family, range(len(families)), chunksize=8):
             steps += n
             if verdict is not True:

@@ -769,9 +769,7 @@ class Model:
         self.put_balance(r.payment, b._replace(refunded=b.refunded + counted,
                                                excess=b.excess + amount - counted))
         if amount > counted:
-            for other in self.refunds_of(r.payment):
-                if other.status == "pending" and not self.has_begun(other):
-                    self.ask_again(other)
+            self.hold_unbegun(r.payment)
         if self.counts_for_order(r):
             self.change_refunded(r, amount)
 
@@ -797,31 +795,38 @@ class Model:
     def correct_received(self, payment_id):
         p = self.payment(payment_id)
         b = self.s.get(("balance", payment_id))
-        if b is not None:
-            self.put_balance(payment_id, b)
+        too_much = b is not None and self.put_balance(payment_id, b).received > p.received
         order = self.order(p.order)
         if p.status == "surplus":
-            self.correct_unbegun(p)
+            too_much = not self.correct_unbegun(p) and too_much
             self.open_surplus_refund(payment_id, "awaiting_approval")
         elif order.payment == payment_id:
             full = 0 < order.refunded and order.refunded >= p.received
             to = "refunded" if full else "paid"
             if to != order.status:
                 self.change_order(p.order, status=to)
+        if too_much:
+            self.hold_unbegun(payment_id)
+
+    def hold_unbegun(self, payment_id):
+        for r in self.refunds_of(payment_id):
+            if r.status == "pending" and not self.has_begun(r):
+                self.ask_again(r)
 
     def correct_unbegun(self, p):
         refunds = self.refunds_of(p.id)
         if len(refunds) != 1 or p.received == 0:
-            return
+            return False
         r = refunds[0]
         if r.origin != "surplus" or r.status not in ("awaiting_approval", "pending", "unknown") or \
                 self.has_begun(r):
-            return
+            return False
         b = self.lock_balance(p.id)
         self.put_balance(p.id, b._replace(refunding=b.refunding + p.received - r.amount))
         if r.status == "pending" and ("approval", r.id) in self.s:
             self.ask_again(r)                           # another amount was approved
         self.put(self.refund(r.id), amount=p.received, currency=p.received_currency)
+        return True
 
     def has_begun(self, r):
         if r.status in ("awaiting_approval", "waived"):
@@ -979,6 +984,8 @@ class Model:
         self.put(r, status="failed", returned=None, verified=False)
         self.end_task(r.id, "refund")
         applied.changed = True
+        if self.payment(r.payment).status == "surplus":
+            self.open_surplus_refund(r.payment, "awaiting_approval")
 
     def record_reversal(self, channel, reversal_id, txn, kind, amount, currency):
         p = self.payment(self.s.get(("txn", channel, txn)))

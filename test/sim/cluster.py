@@ -7,6 +7,8 @@ import subprocess
 import sys
 import tempfile
 
+import psycopg2
+
 SETTINGS = """
 listen_addresses = ''
 unix_socket_directories = '{socket}'
@@ -54,6 +56,11 @@ class Cluster:
     def start(self):
         self.run("pg_ctl", "-D", self.data, "-l", self.log, "-w", "start",
                  environment=self.environment)
+
+    def connect(self, database="postgres", role="postgres", autocommit=True):
+        connection = psycopg2.connect(host=self.folder, port=5432, user=role, dbname=database)
+        connection.autocommit = autocommit
+        return connection
 
     def crash(self):
         """Stops the server as if the machine had failed."""

@@ -10,15 +10,17 @@ that fails.
 """
 import os
 import random
-import shutil
-import subprocess
 import sys
-import tempfile
 import threading
 import time
 
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "sim"))
+sys.dont_write_bytecode = True
+
 import psycopg2
 import psycopg2.extensions
+
+from cluster import Cluster
 
 SEED = int(os.environ.get("PAYGUARD_SEED") or random.SystemRandom().randrange(10**9))
 SECONDS = float(os.environ.get("PAYGUARD_SECONDS") or 4)
@@ -47,36 +49,9 @@ class Tap:
         sys.stdout.flush()
 
 
-class Cluster:
-    """A server of our own in a temporary folder, reached by its socket there only."""
-
-    def __init__(self):
-        self.folder = tempfile.mkdtemp(prefix="payguard-stress.")
-        self.data = os.path.join(self.folder, "data")
-
-    def run(self, *command):
-        done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-        if done.returncode != 0:
-            raise RuntimeError(done.stdout.decode())
-
-    def __enter__(self):
-        self.run("initdb", "-D", self.data, "-U", "postgres", "-A", "trust", "-E", "UTF8",
-                 "--locale=C.UTF-8", "--no-sync")
-        with open(os.path.join(self.data, "postgresql.conf"), "a") as conf:
-            conf.write(f"listen_addresses = ''\nunix_socket_directories = '{self.folder}'\n"
-                       "fsync = off\ndeadlock_timeout = '100ms'\nmax_connections = 60\n")
-        self.run("pg_ctl", "-D", self.data, "-l", os.path.join(self.folder, "log"), "-w", "start")
-        return self
-
-    def __exit__(self, *error):
-        try:
-            self.run("pg_ctl", "-D", self.data, "-m", "immediate", "-w", "stop")
-        finally:
-            shutil.rmtree(self.folder, ignore_errors=True)
-
+class Server(Cluster):
     def connect(self, level=None):
-        connection = psycopg2.connect(host=self.folder, user="postgres", dbname="postgres")
-        connection.autocommit = True
+        connection = super().connect()
         if level:
             with connection.cursor() as cursor:
                 cursor.execute(f"SET default_transaction_isolation = '{level}'")
@@ -421,7 +396,7 @@ def run_part(cluster, tap, name, level, client_class, generation_seconds, nclien
 def main():
     tap = Tap()
     print(f"# PAYGUARD_SEED={SEED}")
-    with Cluster() as cluster:
+    with Server("deadlock_timeout = '100ms'") as cluster:
         connection = cluster.connect()
         connection.cursor().execute("CREATE EXTENSION payguard")
         connection.close()

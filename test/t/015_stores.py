@@ -15,15 +15,17 @@ import json
 import os
 import random
 import re
-import shutil
-import subprocess
 import sys
-import tempfile
 import threading
 import time
 
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "sim"))
+sys.dont_write_bytecode = True
+
 import psycopg2
 import psycopg2.extensions
+
+from cluster import Cluster
 
 SEED = int(os.environ.get("PAYGUARD_SEED") or random.SystemRandom().randrange(10**9))
 CALLS = int(os.environ.get("PAYGUARD_CALLS") or 100)
@@ -138,40 +140,6 @@ class Tap:
             for note in notes:
                 print("#  ", str(note).replace("\n", "\n#    "))
         sys.stdout.flush()
-
-
-class Cluster:
-    """A server of our own in a temporary folder, reached by its socket there only."""
-
-    def __init__(self):
-        self.folder = tempfile.mkdtemp(prefix="payguard-stores.")
-        self.data = os.path.join(self.folder, "data")
-
-    def run(self, *command):
-        done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-        if done.returncode != 0:
-            raise RuntimeError(done.stdout.decode())
-
-    def __enter__(self):
-        self.run("initdb", "-D", self.data, "-U", "postgres", "-A", "trust", "-E", "UTF8",
-                 "--locale=C.UTF-8", "--no-sync")
-        with open(os.path.join(self.data, "postgresql.conf"), "a") as conf:
-            conf.write(f"listen_addresses = ''\nunix_socket_directories = '{self.folder}'\n"
-                       "fsync = off\nwal_level = logical\nmax_connections = 60\nautovacuum = off\n"
-                       "max_replication_slots = 40\nmax_prepared_transactions = 10\n")
-        self.run("pg_ctl", "-D", self.data, "-l", os.path.join(self.folder, "log"), "-w", "start")
-        return self
-
-    def __exit__(self, *error):
-        try:
-            self.run("pg_ctl", "-D", self.data, "-m", "immediate", "-w", "stop")
-        finally:
-            shutil.rmtree(self.folder, ignore_errors=True)
-
-    def connect(self, database="postgres"):
-        connection = psycopg2.connect(host=self.folder, user="postgres", dbname=database)
-        connection.autocommit = True
-        return connection
 
 
 class Side:
@@ -491,7 +459,7 @@ def main():
     tap = Tap()
     print(f"# PAYGUARD_SEED={SEED}")
     chosen = os.environ.get("PAYGUARD_PARTS")
-    with Cluster() as cluster:
+    with Cluster("wal_level = logical", "autovacuum = off", "max_replication_slots = 40") as cluster:
         for number, name in enumerate(OBJECTS):
             if chosen and name not in chosen.split(";"):
                 continue

@@ -9,15 +9,15 @@ what one claim reads must stay small on the average.
 PAYGUARD_DEAD is how many tasks are finished under the old snapshot.
 """
 import os
-import shutil
-import subprocess
 import sys
-import tempfile
 import threading
 import time
 from contextlib import closing
 
-import psycopg2
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "sim"))
+sys.dont_write_bytecode = True
+
+from cluster import Cluster
 
 DEAD = int(os.environ.get("PAYGUARD_DEAD") or 20000)
 SOON = 2.0          # seconds
@@ -40,39 +40,6 @@ class Tap:
 
     def note(self, text):
         print("#  ", text)
-
-
-class Cluster:
-    """A server of our own in a temporary folder, reached by its socket there only."""
-
-    def __init__(self):
-        self.folder = tempfile.mkdtemp(prefix="payguard-queue.")
-        self.data = os.path.join(self.folder, "data")
-
-    def run(self, *command):
-        done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-        if done.returncode != 0:
-            raise RuntimeError(done.stdout.decode())
-
-    def __enter__(self):
-        self.run("initdb", "-D", self.data, "-U", "postgres", "-A", "trust", "-E", "UTF8",
-                 "--locale=C.UTF-8", "--no-sync")
-        with open(os.path.join(self.data, "postgresql.conf"), "a") as conf:
-            conf.write(f"listen_addresses = ''\nunix_socket_directories = '{self.folder}'\n"
-                       "fsync = off\nautovacuum_naptime = '1s'\n")
-        self.run("pg_ctl", "-D", self.data, "-l", os.path.join(self.folder, "log"), "-w", "start")
-        return self
-
-    def __exit__(self, *error):
-        try:
-            self.run("pg_ctl", "-D", self.data, "-m", "immediate", "-w", "stop")
-        finally:
-            shutil.rmtree(self.folder, ignore_errors=True)
-
-    def connect(self, autocommit=True):
-        connection = psycopg2.connect(host=self.folder, user="postgres", dbname="postgres")
-        connection.autocommit = autocommit
-        return connection
 
 
 def enqueue(cursor, order):
@@ -234,7 +201,7 @@ def dead_rows(tap, cluster):
 
 def main():
     tap = Tap()
-    with Cluster() as cluster:
+    with Cluster("autovacuum_naptime = '1s'") as cluster:
         with closing(cluster.connect()) as connection, connection.cursor() as cursor:
             cursor.execute("CREATE EXTENSION payguard")
             cursor.execute("SELECT payguard.register_channel('card', first_query_after := '1 hour')")

@@ -121,12 +121,14 @@ def main():
             good, notes = refused(connect("read committed").cursor(), trap, "P0001")
             tap.ok(good, f"and catch who steps on them: {trap}", notes)
         dba.execute("SET search_path = hostile, pg_catalog")
-        try:
-            dba.execute("CREATE EXTENSION payguard")
-            tap.ok(True, "the extension is made, and nothing planted runs meanwhile")
-        except psycopg2.Error as error:
-            tap.ok(False, "the extension is made, and nothing planted runs meanwhile", [error])
-            raise
+        for statement in ("CREATE EXTENSION payguard", "DROP EXTENSION payguard",
+                          "CREATE EXTENSION payguard VERSION '1.0.0'", "ALTER EXTENSION payguard UPDATE"):
+            try:
+                dba.execute(statement)
+                tap.ok(True, f"{statement}: nothing planted runs meanwhile")
+            except psycopg2.Error as error:
+                tap.ok(False, f"{statement}: nothing planted runs meanwhile", [error])
+                raise
         dba.execute("RESET search_path")
         for access in ("checkout", "cashier", "channel", "operator", "auditor", "consumer"):
             dba.execute("SELECT payguard.grant_access('attacker', %s)", (access,))

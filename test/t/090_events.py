@@ -38,12 +38,6 @@ SETUP = """
 """
 
 
-def connect(server, role="postgres"):
-    connection = psycopg2.connect(server.dsn.replace("user=postgres", f"user={role}"))
-    connection.autocommit = True
-    return connection
-
-
 class Writer(threading.Thread):
     """Changes orders until it is stopped, or the server is gone."""
 
@@ -58,7 +52,7 @@ class Writer(threading.Thread):
 
     def run(self):
         try:
-            self.connection = connect(self.server, "app")
+            self.connection = self.server.connect(role="app")
             self.cursor = self.connection.cursor()
             while not self.stop.is_set():
                 self.transaction()
@@ -149,7 +143,7 @@ class Reader(threading.Thread):
 
     def run(self):
         try:
-            connection = connect(self.server, "reader")
+            connection = self.server.connect(role="reader")
             cursor = connection.cursor()
             while True:
                 stopping = self.stop.is_set()
@@ -211,7 +205,7 @@ def half(server, readers, counts, crash):
 
 
 def compare(server, readers, when):
-    cursor = connect(server).cursor()
+    cursor = server.connect().cursor()
     cursor.execute("SELECT event_id FROM payguard.events")
     events = {row[0] for row in cursor.fetchall()}
     for reader in readers:
@@ -232,15 +226,15 @@ def checks():
                Reader(None, "forgetful", 50, None, forgets=0.5)]
     lost = Reader(None, "lost", 100, None)
     with cluster.Cluster() as server, cluster.Cluster() as other:
-        cursor = connect(server).cursor()
+        cursor = server.connect().cursor()
         cursor.execute(SETUP, (ORDERS,))
         first = Reader(server, "lost", 20, threading.Event())
-        first.read(connect(server, "reader").cursor())
+        first.read(server.connect(role="reader").cursor())
         lost.given, lost.ids, lost.repeated = first.given, first.ids, first.repeated
 
         readers = half(server, readers, counts, crash=True)
         server.start()
-        cursor = connect(server).cursor()
+        cursor = server.connect().cursor()
         cursor.execute("SELECT gid FROM pg_prepared_xacts")
         left = cursor.fetchall()
         for (gid,) in left:
@@ -253,7 +247,7 @@ def checks():
         yield "the forgetful one was given events again", readers[2].repeated > 0, ""
 
         # read and counted while a transaction is open, that ends before the dump
-        app = connect(server, "app").cursor()
+        app = server.connect(role="app").cursor()
         app.execute("BEGIN; SELECT payguard.create_order('open-' || n, 5, 'EUR') FROM generate_series(1, 3) n;"
                     " PREPARE TRANSACTION 'open'")
         cursor.execute("SELECT payguard.create_order('closed-' || n, 5, 'EUR') FROM generate_series(1, 50) n")
@@ -262,9 +256,9 @@ def checks():
         app.execute("COMMIT PREPARED 'open'")
         # events that nobody has read, in a dump; one consumer stands in the middle of a window
         cursor.execute("SELECT payguard.create_order('unread-' || n, 5, 'EUR') FROM generate_series(1, 50) n")
-        readers[1].read(connect(server, "reader").cursor())
+        readers[1].read(server.connect(role="reader").cursor())
         dump = subprocess.run(["pg_dump", "-d", server.dsn], stdout=subprocess.PIPE, check=True)
-        roles = connect(other).cursor()
+        roles = other.connect().cursor()
         roles.execute("CREATE ROLE app LOGIN")
         roles.execute("CREATE ROLE reader LOGIN")
         # xids of another cluster, lower and higher ones
@@ -275,7 +269,7 @@ def checks():
         yield from compare(other, readers, "restored")
         yield "restored: what was committed is not given again", readers[0].repeated == repeated, \
             readers[0].repeated - repeated
-        cursor = connect(other).cursor()
+        cursor = other.connect().cursor()
         count_all(cursor)
         cursor.execute("SELECT (SELECT sum(n) FROM payguard.totals WHERE subject = 'events' AND bucket = '-infinity'),"
                        " (SELECT count(*) FROM payguard.events)")

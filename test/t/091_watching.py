@@ -16,12 +16,6 @@ import cluster
 CLIENTS, CALLS = 16, 50
 
 
-def connect(server, database="postgres"):
-    connection = psycopg2.connect(server.dsn.replace("dbname=postgres", f"dbname={database}"))
-    connection.autocommit = True
-    return connection
-
-
 def value(cursor, sql, *values):
     cursor.execute(sql, values)
     return cursor.fetchone()[0]
@@ -38,7 +32,7 @@ def in_parallel(server, work):
 
     def run():
         try:
-            work(connect(server).cursor())
+            work(server.connect().cursor())
         except psycopg2.Error as error:
             errors.append(str(error))
 
@@ -51,9 +45,9 @@ def in_parallel(server, work):
 
 
 def counters(server):
-    cursor = connect(server).cursor()
+    cursor = server.connect().cursor()
     cursor.execute("CREATE DATABASE other")
-    other = connect(server, "other").cursor()
+    other = server.connect("other").cursor()
     for each in (cursor, other):
         each.execute("CREATE EXTENSION payguard; SELECT payguard.create_order('a', 1, 'EUR')")
         each.execute("SELECT payguard.pay_order('a', 'a')")
@@ -105,7 +99,7 @@ def counters(server):
     # the slots of databases that are gone are taken over
     for number in range(70):
         cursor.execute(f"CREATE DATABASE d{number} TEMPLATE other")
-        each = connect(server, f"d{number}").cursor()
+        each = server.connect(f"d{number}").cursor()
         each.execute("SELECT payguard.try_pay_order('a', 'b')")
         good = counted(each) == {"order_already_paid": 1}
         each.connection.close()
@@ -116,13 +110,13 @@ def counters(server):
     cursor.execute("DROP DATABASE other")
     server.crash()
     server.start()
-    yield "a crash: from 0 again", counted(connect(server).cursor()) == {}
+    yield "a crash: from 0 again", counted(server.connect().cursor()) == {}
 
 
 def watching(server):
-    listener = connect(server)
+    listener = server.connect()
     listener.cursor().execute("LISTEN payguard_alerts")
-    cursor = connect(server).cursor()
+    cursor = server.connect().cursor()
 
     def notified():
         listener.cursor().execute("SELECT 1")
@@ -183,10 +177,61 @@ def watching(server):
     yield "the database is sound", not cursor.fetchall()
 
 
+# how many minutes ago (a bucket has five), what, how many; the period is an hour
+TOTALS = [
+    (0, "a", "EUR", "started", 12), (0, "a", "EUR", "succeeded", 5), (60, "a", "EUR", "succeeded", 1),
+    (5, "a", "USD", "failed", 2), (5, "a", "EUR", "surplus", 2),
+    (65, "a", "EUR", "succeeded", 9), (120, "a", "EUR", "succeeded", 9), (120, "a", "USD", "failed", 2),
+    (125, "a", "EUR", "failed", 1000),
+    (0, "b", "USD", "failed", 1), (30, "b", "USD", "started", 1),
+]
+RATES = {  # started, succeeded, failed, duplicates; of success, failure, duplicates; and of these before
+    "channel": [("a", 12, 6, 2, 2, .75, .25, .25, .9, .1, 0), ("b", 1, 0, 1, 0, 0, 1, None, None, None, None)],
+    "currency": [("EUR", 12, 6, 0, 2, 1, 0, .25, 1, 0, 0), ("USD", 1, 0, 3, 0, 0, 1, None, 0, 1, None)],
+    "all": [("all", 13, 6, 3, 2, .6667, .3333, .25, .9, .1, 0)],
+}
+# minutes ago, reason, value, minutes since the counters began
+SAMPLES = [
+    (500, "order_already_paid", 70, 1000), (65, "order_already_paid", 90, 1000),
+    (60, "order_already_paid", 100, 1000), (55, "order_already_paid", 150, 1000),  # 50 more
+    (20, "order_already_paid", 7, 22), (15, "order_already_paid", 9, 22),  # a restart: 9 more
+    (10, "payment_in_progress", 4, 1000),  # nobody knows since when
+    (60, "version_conflict", 0, 1000), (10, "version_conflict", 30, 1000),  # is no duplicate
+    (30, "", 1000, 2000), (25, "", 1003, 2000),  # 3 replays
+]
+
+
+def rates(server):
+    server.connect().cursor().execute("CREATE DATABASE rates")
+    cursor = server.connect("rates").cursor()
+    cursor.execute("CREATE EXTENSION payguard")
+    found, now = {}, None
+    while now is None or now != value(cursor, "SELECT payguard.bucket_of(clock_timestamp())"):
+        now = value(cursor, "SELECT payguard.bucket_of(clock_timestamp())")
+        cursor.execute("BEGIN")
+        for ago, channel, currency, status, n in TOTALS:
+            cursor.execute("INSERT INTO payguard.totals VALUES (%s - %s * interval '1 min', 'payments', %s, %s, %s, %s)",
+                           (now, ago, channel, currency, status, n))
+        for ago, reason, counted_then, since in SAMPLES:
+            cursor.execute("INSERT INTO payguard.counter_samples VALUES (%s - %s * interval '1 min', %s, %s, %s,"
+                           " %s - %s * interval '1 min')",
+                           (now, ago, "refusals" if reason else "replays", reason, counted_then, now, since))
+        for split in RATES:
+            cursor.execute("SELECT split, started, succeeded, failed, duplicates, success_rate::float8, failure_rate::float8,"
+                           " duplicate_rate::float8, baseline_success_rate::float8, baseline_failure_rate::float8,"
+                           " baseline_duplicate_rate::float8 FROM payguard.payment_rates('1 hour', %s)", (split,))
+            found[split] = cursor.fetchall()
+        blocked = value(cursor, "SELECT blocked FROM payguard.payment_rates('1 hour', 'all')")
+        cursor.execute("ROLLBACK")
+    for split, expected in RATES.items():
+        yield f"rates by {split}, beside the hour before", found[split] == expected
+    yield "blocked calls of the hour, over a restart of the counters", blocked == 50 + 9 + 3
+
+
 def main():
     number, sound = 0, True
     with cluster.Cluster() as server:
-        for part in (counters, watching):
+        for part in (counters, watching, rates):
             for name, passed in part(server):
                 number += 1
                 sound &= bool(passed)

@@ -45,9 +45,7 @@ class Life:
 
     @staticmethod
     def connect(server, role):
-        connection = psycopg2.connect(server.dsn.replace("user=postgres", f"user={role}"))
-        connection.autocommit = True
-        return connection.cursor()
+        return server.connect(role=role).cursor()
 
     def one(self, sql, *values, cursor=None):
         cursor = cursor or self.shop
@@ -142,6 +140,19 @@ class Life:
         self.one("SELECT result FROM payguard.record_notification('card', %s, channel_status => 'succeeded',"
                  " channel_txn_id => %s, amount => 500, currency => 'EUR')", txn.encode(), txn)
         return {"known_order": self.order, "channel": "card", "txn": txn}
+
+    def archived_evidence(self, way):
+        payment = self.paid()
+        # what would keep the order where it is
+        self.root.execute("SELECT payguard.drop_consumer(consumer) FROM payguard.consumers WHERE consumer !~ '^payguard'")
+        self.root.execute("SELECT payguard.set_policy('CHF', 0)")
+        for _ in range(1000):  # an autovacuum worker's snapshot may be in the way
+            self.one("SELECT payguard.count_events(10000)", cursor=self.root)
+            self.one("SELECT payguard.archive_orders(clock_timestamp(), 10000)")
+            if self.one("SELECT count(*) FROM payguard.archived_orders WHERE order_id = %s", self.order, cursor=self.root):
+                break
+            self.one("SELECT pg_sleep(0.02)")
+        self.report(payment, "succeeded", f"{self.order}/other", 500, "EUR")
 
     def refund_failed(self, way):
         self.one("SELECT outcome FROM payguard.report_refund(%s, 'failed')", self.refund())

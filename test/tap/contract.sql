@@ -35,6 +35,8 @@ INSERT INTO contract VALUES
   ('resolve_alert(alert_id bigint, note text)', 'payguard.alerts', 'v', true),
   ('reset_counters()', 'void', 'v', false),
   ('payment_rates(period interval DEFAULT ''01:00:00''::interval, split_by text DEFAULT ''channel''::text)', 'TABLE(split text, started bigint, succeeded bigint, failed bigint, duplicates bigint, blocked bigint, success_rate numeric, failure_rate numeric, duplicate_rate numeric, baseline_success_rate numeric, baseline_failure_rate numeric, baseline_duplicate_rate numeric)', 's', true),
+  ('archive_orders(before timestamp with time zone, max integer DEFAULT 1000)', 'integer', 'v', true),
+  ('erase_customer(customer_id text)', 'integer', 'v', true),
   ('read_events(consumer text, max integer DEFAULT 1000)', 'TABLE(window_id bigint, event_id bigint, at timestamp with time zone, order_id text, payment_id uuid, refund_id uuid, kind text, from_status text, to_status text, version bigint, actor text, details jsonb)', 'v', true),
   ('commit_events(consumer text, window_id bigint, event_id bigint)', 'boolean', 'v', true),
   ('drop_consumer(consumer text)', 'boolean', 'v', true),
@@ -51,6 +53,7 @@ INSERT INTO contract VALUES
   ('grant_access(role name, access text)', 'void', 'v', false),
   ('revoke_access(role name, access text)', 'void', 'v', false),
   ('role_access(OUT role name, OUT access text)', 'SETOF record', 's', false),
+  ('renew_access()', 'bigint', 'v', false),
   ('access_functions()', 'TABLE(access text, is_marker boolean, function text)', 'i', false);
 CREATE TEMP TABLE type_columns (type text, columns text);
 INSERT INTO type_columns VALUES
@@ -86,6 +89,15 @@ ORDER BY p.oid::regprocedure::text COLLATE "C";
 SELECT ok(p.prolang = (SELECT oid FROM pg_language WHERE lanname = 'c') OR p.proconfig @> '{"search_path=pg_catalog, pg_temp"}', p.oid::regprocedure || ' pins its search_path')
 FROM pg_proc p WHERE p.pronamespace = 'payguard'::regnamespace AND p.prokind = 'f' -- a procedure that commits cannot
 ORDER BY p.oid::regprocedure::text COLLATE "C";
+-- what is archived has the columns that it had; the views have them too
+SELECT is((SELECT string_agg(concat(a.attname, ' ', format_type(a.atttypid, a.atttypmod), ' ', a.attnotnull, ' ', a.attcollation), ', ' ORDER BY a.attnum) FROM pg_attribute a
+           WHERE a.attrelid = ('payguard.archived_' || t)::regclass AND a.attnum > 0 AND NOT a.attisdropped),
+          (SELECT string_agg(concat(a.attname, ' ', format_type(a.atttypid, a.atttypmod), ' ', a.attnotnull, ' ', a.attcollation), ', ' ORDER BY a.attnum) FROM pg_attribute a
+           WHERE a.attrelid = ('payguard.' || t)::regclass AND a.attnum > 0 AND NOT a.attisdropped), 'columns of archived ' || t)
+FROM unnest('{orders,payments,refunds,refund_balances,events,notifications,approvals}'::text[]) t;
+SELECT is((SELECT string_agg(a.attname, ', ' ORDER BY a.attnum) FROM pg_attribute a WHERE a.attrelid = ('payguard.every_' || rtrim(t, 's'))::regclass AND a.attnum > 0),
+          (SELECT string_agg(a.attname, ', ' ORDER BY a.attnum) FROM pg_attribute a WHERE a.attrelid = ('payguard.' || t)::regclass AND a.attnum > 0 AND NOT a.attisdropped), 'columns of every one of ' || t)
+FROM unnest('{orders,payments,refunds,refund_balances,events,notifications,approvals}'::text[]) t;
 -- types and tables
 SELECT is((SELECT string_agg(a.attname || ' ' || format_type(a.atttypid, a.atttypmod), ', ' ORDER BY a.attnum) FROM pg_attribute a
            WHERE a.attrelid = ('payguard.' || t.type)::regclass AND a.attnum > 0 AND NOT a.attisdropped), t.columns, 'columns of ' || t.type) FROM type_columns t;
