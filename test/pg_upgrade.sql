@@ -1,4 +1,4 @@
--- What a shop has before its server is upgraded: test/upgrade.sh.
+-- What a shop has before its server is upgraded: test/pg_upgrade.sh.
 CREATE ROLE web LOGIN;
 CREATE ROLE till LOGIN;
 CREATE EXTENSION payguard;

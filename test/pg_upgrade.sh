@@ -1,7 +1,7 @@
 #!/bin/bash
 # pg_upgrade: a cluster that PostgreSQL 15 has filled goes on under 17, and nothing is lost of it.
 #
-#   make test-upgrade              as root; PAYGUARD_LINK=1: with hard links
+#   make test-pg_upgrade           as root; PAYGUARD_LINK=1: with hard links
 #
 # 15 is that of the system that runs this. Its programs, with payguard built for it, are copied into
 # the Debian chroot of 17 (test/versions.sh), with the libraries that are missing there.
@@ -25,8 +25,7 @@ check() {
   else
     FAILED=$((FAILED + 1))
     say "not ok - $1"
-    say "got: $2"
-    say "not: $3"
+    diff <(say "$3") <(say "$2")
   fi
 }
 
@@ -57,7 +56,7 @@ outside() {
     while read -r library; do
       [ -e "$folder/usr/lib/x86_64-linux-gnu/${library##*/}" ] || cp "$library" "$PLACE/libraries/"
     done
-  inside "$folder" PAYGUARD_LINK="${PAYGUARD_LINK:-}" "/${PLACE##*/}/source/test/upgrade.sh" inside "/${PLACE##*/}"
+  inside "$folder" PAYGUARD_LINK="${PAYGUARD_LINK:-}" "/${PLACE##*/}/source/test/pg_upgrade.sh" inside "/${PLACE##*/}"
 }
 
 # newest_release: the last minor release of the new version, in the private copy. What a cluster has from a
@@ -110,7 +109,7 @@ SQL
 
 # rights: who may do what with what is payguard's, the guards, and whose the objects are.
 rights() {
-  sql -c "SELECT p.oid::regprocedure::text COLLATE \"C\", ARRAY(SELECT unnest(p.proacl)::text ORDER BY 1), p.prosecdef
+  sql -c "SELECT p.oid::regprocedure::text COLLATE \"C\", ARRAY(SELECT unnest(coalesce(p.proacl, acldefault('f', p.proowner)))::text ORDER BY 1), p.prosecdef
           FROM pg_proc p WHERE p.pronamespace = 'payguard'::regnamespace ORDER BY 1" \
     -c "SELECT evtname, evtenabled FROM pg_event_trigger ORDER BY 1" \
     -c "SELECT tgrelid::regclass::text COLLATE \"C\", tgname, tgenabled FROM pg_trigger ORDER BY 1, 2" \
@@ -125,7 +124,7 @@ upgrade() {
   keep=$PGBIN
   PGBIN=$OLDBIN
   start_server before
-  sql -f "$SRC/test/upgrade.sql" >/dev/null || die "the old cluster was not filled"
+  sql -f "$SRC/test/pg_upgrade.sql" >/dev/null || die "the old cluster was not filled"
   check "the old server is $OLD" "$(sql -c "SELECT current_setting('server_version_num')::int / 10000")" $OLD
   say "# from $("$OLDBIN/postgres" --version) to $("$NEWBIN/postgres" --version)"
   check "verify() finds nothing before" "$(sql -c 'SELECT * FROM payguard.verify()')" ""
