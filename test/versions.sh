@@ -42,7 +42,7 @@ run_version() {
   fi
   copy_tree "$folder/payguard" || return 1
   if [ "$version" = 19 ]; then borrow_pgtap "$folder" >"$LOGS/$version.pgtap" 2>&1 || return 1; fi
-  inside "$folder" PGMAJOR="$version" TESTS="${TESTS:-}" \
+  inside "$folder" TMPDIR=/dev/shm PGMAJOR="$version" TESTS="${TESTS:-}" \
     ${PAYGUARD_STORE:+PAYGUARD_STORE="$PAYGUARD_STORE"} \
     WATCH_PACKAGES= CLIENT_PACKAGES= $([ "$version" = 19 ] && say PGTAP_PACKAGE= PLPROXY_PACKAGE=) /payguard/test/run "$suite"
 }
