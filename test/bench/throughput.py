@@ -19,7 +19,7 @@ ROUNDS = int(os.environ.get("PAYGUARD_ROUNDS") or 5)
 SECONDS = int(os.environ.get("PAYGUARD_SECONDS") or 4)
 PARTS = (os.environ.get("PAYGUARD_PARTS") or "processor_time new_orders hot_order batches").split()
 REGIONS = 8
-BATCHED = ORDERS     # that only batches pay
+BATCHED = 1000003       # orders for the batches, a prime
 
 PAY = "SELECT payguard.pay_order(:id, :k);\n"
 # Each begins by choosing a store, which is not counted: all of them meet a session that is awake.
