@@ -147,18 +147,19 @@ PG_FUNCTION_INFO_V1(payguard_close_findings);
 
 /*
  * close_findings(alert_ids) → bigint: resolves findings whose difference is gone; returns how
- * many. One that somebody is just resolving is left to him.
+ * many. One that somebody is just resolving is left to him. Errors: 22004.
  */
 Datum
 payguard_close_findings(PG_FUNCTION_ARGS)
 {
-	ArrayType *array = PG_GETARG_ARRAYTYPE_P(0);
 	Datum *ids;
 	int n;
 	int64 closed = 0;
 
-	deconstruct_array(array, INT8OID, sizeof(int64), FLOAT8PASSBYVAL, TYPALIGN_DOUBLE, &ids,
-					  NULL, &n);
+	if (PG_ARGISNULL(0))
+		payguard_arg_missing("alert_ids");
+	deconstruct_array(PG_GETARG_ARRAYTYPE_P(0), INT8OID, sizeof(int64), FLOAT8PASSBYVAL,
+					  TYPALIGN_DOUBLE, &ids, NULL, &n);
 	payguard_request_begin("close_findings()");
 	for (int i = 0; i < n; i++)
 	{
