@@ -227,27 +227,33 @@ find_row(const Table *table, int key, const void *like, void *row)
 bool
 payguard_store_is_empty(const Table *table)
 {
-	static const Table *empty_table = NULL;
-	static uint64 empty_at;
-	Relation relation;
-	Oid oid;
+	static struct
+	{
+		const Table *table;
+		uint64 snapshot;
+	} seen[4]; /* the tables that were empty, and at which snapshot */
+	static int next = 0;
 	bool empty = true;
+	Oid oid;
 
-	if (empty_table == table && empty_at == payguard_store_snapshot)
-		return true;
+	for (size_t i = 0; i < lengthof(seen); i++)
+		if (seen[i].table == table && seen[i].snapshot == payguard_store_snapshot)
+			return true;
 	/* the scripts of an older version may not have made it */
 	oid = get_relname_relid(table->name, get_namespace_oid(PAYGUARD_SCHEMA, false));
 	if (OidIsValid(oid))
 	{
 		/* the lock keeps a VACUUM FULL from putting another file in its place */
-		relation = table_open(oid, AccessShareLock);
+		Relation relation = table_open(oid, AccessShareLock);
+
 		empty = RelationGetNumberOfBlocks(relation) == 0;
 		table_close(relation, NoLock);
 	}
 	if (empty)
 	{
-		empty_table = table;
-		empty_at = payguard_store_snapshot;
+		seen[next].table = table;
+		seen[next].snapshot = payguard_store_snapshot;
+		next = (next + 1) % lengthof(seen);
 	}
 	return empty;
 }
