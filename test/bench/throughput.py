@@ -6,7 +6,7 @@ disturbs the machine disturbs all of them; a round is a few seconds, and figures
 the rounds, with the smallest and the largest. What asks for one hot order, and batches, run alone,
 one after another in each round.
 
-PAYGUARD_ORDERS (1000000), PAYGUARD_ROUNDS (5), PAYGUARD_SECONDS (4, of a round).
+PAYGUARD_ORDERS (1000000), PAYGUARD_ROUNDS (5), PAYGUARD_SECONDS (4, of a round), PAYGUARD_PARTS.
 """
 import os
 import re
@@ -17,8 +17,9 @@ from common import APP, FIRST, HOT, L1, L1E, NEXT, ORM, Server, say, table
 ORDERS = int(os.environ.get("PAYGUARD_ORDERS") or 1000000)
 ROUNDS = int(os.environ.get("PAYGUARD_ROUNDS") or 5)
 SECONDS = int(os.environ.get("PAYGUARD_SECONDS") or 4)
+PARTS = (os.environ.get("PAYGUARD_PARTS") or "processor_time new_orders hot_order batches").split()
 REGIONS = 8
-BATCHED = 300007        # orders for the batches, a prime
+BATCHED = ORDERS     # that only batches pay
 
 PAY = "SELECT payguard.pay_order(:id, :k);\n"
 # Each begins by choosing a store, which is not counted: all of them meet a session that is awake.
@@ -96,7 +97,7 @@ class Bench:
         say("\nNew orders: payments per second if only this way ran, and × the others' throughput\n")
         table(["synchronous_commit", "clients", "way", "per second", "× L1", "× L1e", "× APP"], rows)
 
-    def processor_time(self, times=3000):
+    def processor_time(self, times=1000):
         """What a payment takes of the server's processors, which others on the machine hardly change."""
         rows = []
         ways = {name: way.split("\n", 1)[1] for name, way in WAYS.items()}
@@ -170,10 +171,8 @@ def main():
         server.add_orders(ORDERS, ORDERS + BATCHED, ["payguard"])
         server.tidy()
         bench = Bench(server)
-        bench.processor_time()
-        bench.new_orders()
-        bench.hot_order()
-        bench.batches()
+        for part in PARTS:
+            getattr(bench, part)()
         found = server.sql("SELECT invariant, problem FROM payguard.verify() LIMIT 3")
         say("\nverify():", found or "nothing")
 

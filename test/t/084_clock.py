@@ -167,7 +167,7 @@ def deadlines(tap, clock, a):
 def wrong_future(tap, clock, a, b):
     """A year ahead for a while: what was put off then is not left for a year."""
     before = a.request("before")
-    taken, = a.claim("a")
+    taken, = [task for task in a.claim("a", most=1000) if task[1] == "before"]
     a.answer(taken, "pending")                      # its query is due in a moment
     clock.set(YEAR)
     b.claim("b")                                    # b looks at the queue in the future
@@ -295,6 +295,10 @@ def jumping(tap, clock, server, a, seed):
         wrong += worker.wrong + ([f"worker {worker.number} hangs"] if worker.is_alive() else [])
     tap.ok(not wrong, "workers, payers and maintain() go on while the clock jumps", wrong)
     tap.ok(not open_ones, "and every charge that was made comes to its end", map(str, open_ones or []))
+    # a worker's answer can have been lost, and a query have come before the charge: the channel tells by itself
+    for payments in channel["charged"].values():
+        a.row("SELECT outcome FROM payguard.report_payment(%s, 'succeeded', %s, 100, 'EUR')",
+              payments[0], "t" + payments[0])
     charged = [(order, payments) for order, payments in channel["charged"].items() if len(set(payments)) > 1]
     tap.ok(not charged and len(channel["charged"]) > 20, "no order is charged under two names", charged)
     twice = [(task, who) for task, who in channel["acknowledged"].items() if len(who) > 1]
