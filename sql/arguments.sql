@@ -8,6 +8,13 @@ SHOW server_encoding;
 SELECT (payguard.create_order('arguments', 5, 'EUR')).version;
 SELECT pg_temp.written() AS before \gset
 SELECT * FROM pg_temp.cases();
+-- what NULL everywhere does, where it is not refused with 22004
+SELECT signature, answer FROM (
+  SELECT p.oid::regprocedure AS signature, pg_temp.answer(format('SELECT payguard.%I(%s)', p.proname,
+    (SELECT string_agg('NULL::' || t::regtype, ', ' ORDER BY i) FROM unnest(p.proargtypes) WITH ORDINALITY a (t, i)))) AS answer
+  FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace JOIN pg_language l ON l.oid = p.prolang
+  WHERE n.nspname = 'payguard' AND p.pronargs > 0 AND l.lanname = 'c') x
+WHERE answer !~ '^22004' ORDER BY signature::text COLLATE "C";
 -- the functions with arguments that these cases do not call
 SELECT p.proname FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace
 WHERE n.nspname = 'payguard' AND p.pronargs > 0 AND p.proname NOT IN (SELECT function FROM calls) ORDER BY 1;

@@ -181,7 +181,7 @@ lock_alert(Datum alert_id, bool isnull, Alert *alert)
 
 	if (isnull)
 		payguard_arg_missing("alert_id");
-	like.alert_id = DatumGetInt64(alert_id);
+	like = (Alert){.alert_id = DatumGetInt64(alert_id)};
 	if (!payguard_store_lock(&payguard_alerts, ALERT_BY_ID, &like, alert))
 		payguard_arg_bad("alert_id", "There is no such alert.",
 						 "Look it up in payguard.alerts.");

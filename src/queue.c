@@ -911,7 +911,7 @@ answer_one(Answer *answer)
 		answer_unknown(answer);
 		return;
 	}
-	lease.order_id = task.order_id;
+	lease = (Lease){.order_id = task.order_id};
 	held = holds(answer, &lease);
 	repeated = finished.task_id != NO_ID && finished.lease_token &&
 			   memcmp(finished.lease_token, answer->token, UUID_LEN) == 0;
@@ -1266,13 +1266,13 @@ lock_leased(FunctionCallInfo fcinfo, Order *order, Task *task, Lease *lease)
 		payguard_arg_missing("task_id");
 	answer.task_id = PG_GETARG_INT64(0);
 	answer.token = payguard_arg_uuid(ARG(1), "lease_token");
-	like.task_id = answer.task_id;
+	like = (Task){.task_id = answer.task_id};
 	payguard_request_begin("retry_task(), extend_lease()");
 	if (!find_subject(answer.task_id, task, &finished))
 		task_must_exist(answer.task_id, task);
 	payguard_order_lock(task->order_id, order);
 	payguard_store_refresh();
-	lease->order_id = task->order_id;
+	*lease = (Lease){.order_id = task->order_id};
 	if (holds(&answer, lease) &&
 		payguard_store_lock(&payguard_tasks, TASK_BY_ID, &like, task))
 		return;

@@ -4,7 +4,8 @@
  *
  * Nothing above it touches a heap, an index or SPI. A row is a C struct that begins with
  * RowHeader; a const Table says which column is which field of the struct. Pointers in a row
- * that was found belong to the memory context that was current when it was asked for.
+ * that was found belong to the memory context that was current when it was asked for. A row that a
+ * key is looked up by is zero but for the key: its header says whether it was found before.
  *
  * NULLs: a NULL pointer (text, jsonb, bytea, uuid, interval), NO_AMOUNT, NO_ID, NO_TIME,
  * status 0. A boolean is never NULL.

@@ -39,6 +39,8 @@ VALUES = {
 }
 # what bad input may be told; everything else is a defect
 ALLOWED = ("PY", "22", "40001", "42501", "55P03", "0A000", "25001", "2D000", "3F000", "42704", "42P01")
+# and what a function says that it answers
+PROMISED = {("payguard.erase_customer", "55000")}
 
 
 class Tap:
@@ -114,7 +116,7 @@ def random_calls(tap, server, seed, calls):
         except psycopg2.Error as error:
             code = error.pgcode or "lost"
             counts[code[:2]] = counts.get(code[:2], 0) + 1
-            if not code.startswith(ALLOWED):
+            if not code.startswith(ALLOWED) and (name, code) not in PROMISED:
                 wrong.append(f"{code} from {name}{tuple(arguments)}: {error}".strip()[:400])
             elif code.startswith("22") and not error.diag.message_hint and code not in ("22P02", "22007", "22008"):
                 counts["without a hint"] = counts.get("without a hint", 0) + 1
