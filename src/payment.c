@@ -78,6 +78,15 @@ typedef struct PayCall
 	Order duplicate; /* what this order seems to repeat, to be flagged; order_id NULL: none */
 } PayCall;
 
+/* What pays in one go, by key. */
+typedef struct Round
+{
+	PayCall **calls;
+	int n;
+	bool repeats;  /* nothing goes in where one loses its key, and the next round is another */
+	PayCall *lost; /* the first that did */
+} Round;
+
 static void read_pay_arguments(FunctionCallInfo fcinfo, PayCall *call);
 static void read_pay_requests(ArrayType *array, PayCall **calls, int *n);
 static Datum open_attempt(FunctionCallInfo fcinfo, const char *kind, const char *function);
@@ -87,6 +96,9 @@ static void probe(PayCall *calls, int n);
 static void lock_orders(PayCall *calls, int n);
 static void lock_customers(PayCall *calls, int n);
 static int settle_round(PayCall *calls, int n, bool first_round);
+static bool holds_up(const PayCall *calls, int n);
+static void insert_payments(void *argument);
+static void lose_key(PayCall *call);
 static bool is_next(PayCall *call);
 static void settle(PayCall *call);
 static void find_key(PayCall *call);
@@ -578,16 +590,16 @@ lock_customers(PayCall *calls, int n)
 /*
  * settle_round answers the calls that no earlier call holds up, and returns their number. What
  * is refused or replayed is answered first, so that all payments that can go in do so in one
- * round: only then are keys taken in their order, whatever the batch looks like. (Two cases are
- * left to a later round: an order named again after a call that loses its key to another
- * transaction, and the next order of a customer where a policy looks for duplicates.)
+ * round: only then are keys taken in their order, whatever the batch looks like. Left to a later
+ * round are the next order of a customer where a policy looks for duplicates, and a key whose
+ * first call in the batch waited for its order.
  */
 static int
 settle_round(PayCall *calls, int n, bool first_round)
 {
-	PayCall **round = palloc(sizeof(PayCall *) * n);
+	Round round = {.calls = palloc(sizeof(PayCall *) * n)};
 	int nsettled = 0;
-	int npay = 0;
+	bool written;
 
 	/* A call stands behind those that can hold it up: one pass sees all that follows. */
 	for (int i = 0; i < n; i++)
@@ -613,7 +625,7 @@ settle_round(PayCall *calls, int n, bool first_round)
 		if (call->verdict == VERDICT_OPEN)
 		{
 			call->paying = true;
-			round[npay++] = call;
+			round.calls[round.n++] = call;
 			continue;
 		}
 		make_answer_durable(call);
@@ -621,33 +633,95 @@ settle_round(PayCall *calls, int n, bool first_round)
 		nsettled++;
 	}
 
-	qsort(round, npay, sizeof(PayCall *), by_key);
-	for (int i = 0; i < npay; i++)
+	qsort(round.calls, round.n, sizeof(PayCall *), by_key);
+	round.repeats = holds_up(calls, n);
+	written = round.repeats && payguard_store_try(insert_payments, &round);
+	if (round.lost)
 	{
-		PayCall *call = round[i];
+		/* another call of its order comes forward: all keys in their order again */
+		for (int i = 0; i < n; i++)
+			calls[i].paying = calls[i].passed = false;
+		lose_key(round.lost);
+		settle(round.lost);
+		return nsettled + 1;
+	}
+	if (!written)
+	{
+		/* where it was a unique index of the user's own: once more, for its error */
+		round.repeats = false;
+		insert_payments(&round);
+	}
+
+	qsort(round.calls, round.n, sizeof(PayCall *), by_order);
+	for (int i = 0; i < round.n; i++)
+	{
+		if (round.calls[i]->verdict == VERDICT_OPEN)
+			complete(round.calls[i]);
+		settle(round.calls[i]);
+	}
+	if (round.n > 0)
+		payguard_store_refresh();
+	pfree(round.calls);
+	return nsettled + round.n;
+}
+
+/*
+ * holds_up tells whether a call may pay if an earlier one of its order, which is about to, loses
+ * its key to another transaction.
+ */
+static bool
+holds_up(const PayCall *calls, int n)
+{
+	for (int i = 0; i < n; i++)
+	{
+		const PayCall *call = &calls[i];
+
+		if (call->settled || call->paying || call->passed || call->key_known)
+			continue;
+		for (const PayCall *before = call->before_order; before; before = before->before_order)
+			if (before->paying && !payguard_text_equal(before->key, call->key))
+				return true;
+	}
+	return false;
+}
+
+/*
+ * insert_payments writes a round's payments. Where another transaction has taken a key: the call
+ * is judged again; or, in a round that repeats, 23505 for payguard_store_try().
+ */
+static void
+insert_payments(void *argument)
+{
+	Round *round = argument;
+
+	for (int i = 0; i < round->n; i++)
+	{
+		PayCall *call = round->calls[i];
 
 		fill_payment(call);
 		if (payguard_store_insert_new(&payguard_payments, PAYMENT_BY_KEY, &call->payment))
 			continue;
-		payguard_store_refresh();
-		find_key(call);
-		if (!call->key_known)
-			payguard_store_suppressed(&payguard_payments);
-		judge(call);
-		make_answer_durable(call);
+		if (round->repeats)
+		{
+			round->lost = call;
+			ereport(ERROR, (errcode(ERRCODE_UNIQUE_VIOLATION), errmsg("the key is taken")));
+		}
+		lose_key(call);
 	}
+}
 
-	qsort(round, npay, sizeof(PayCall *), by_order);
-	for (int i = 0; i < npay; i++)
-	{
-		if (round[i]->verdict == VERDICT_OPEN)
-			complete(round[i]);
-		settle(round[i]);
-	}
-	if (npay > 0)
-		payguard_store_refresh();
-	pfree(round);
-	return nsettled + npay;
+/*
+ * lose_key judges a call whose key another transaction has taken.
+ */
+static void
+lose_key(PayCall *call)
+{
+	payguard_store_refresh();
+	find_key(call);
+	if (!call->key_known)
+		payguard_store_suppressed(&payguard_payments);
+	judge(call);
+	make_answer_durable(call);
 }
 
 /*

@@ -95,10 +95,11 @@ class Family:
 class Stage:
     """The families in use, and how many calls are still to be made."""
 
-    def __init__(self, seed, calls, hot, connect, approves):
+    def __init__(self, seed, calls, hot, connect, approves, waits=False):
         self.rnd = random.Random(f"{seed} stage")
         self.connect = connect
         self.calls, self.hot, self.approves = calls, hot, approves
+        self.waits, self.half = waits, calls // 2
         self.families, self.used = [], []
         self.lock = threading.Lock()
         self.cursor = connect().cursor()
@@ -110,7 +111,8 @@ class Stage:
         with self.lock:
             if self.calls <= 0:
                 return None
-            self.calls -= 1
+            if not self.waits or self.calls > self.half:
+                self.calls -= 1
             self.families = [f for f in self.families if f.left > 0]
             while len(self.families) < max(1, self.hot // 2):
                 family = Family(self.rnd, len(self.used))
@@ -578,17 +580,26 @@ class Client(threading.Thread):
         return "attack", (self.rnd.choice(ATTACKS),)
 
 
-def play(connect, seed, level, calls, hot, clients, approves=True):
+def play(connect, seed, level, calls, hot, clients, approves=True, halfway=None):
     """Plays on an empty database; returns the families and what the clients found wrong.
 
     approves: whether the clients may act for others, and so decide about refunds.
+    halfway: what is done after half of the calls, while the clients go on until it is done, and then
+    for the other half.
     """
-    stage = Stage(f"{seed} {level} {hot}", calls, hot, connect, approves)
+    stage = Stage(f"{seed} {level} {hot}", calls, hot, connect, approves, waits=bool(halfway))
     players = [Client(stage, f"{seed} {hot}", number, level) for number in range(clients)]
     chaos = threading.Thread(target=stage.lose_connections, daemon=True)
     for thread in players + [chaos]:
         thread.start()
     wrong = []
+    if halfway:
+        while stage.calls > stage.half and any(player.is_alive() for player in players):
+            time.sleep(0.01)
+        try:
+            halfway()
+        finally:
+            stage.waits = False
     for player in players:
         player.join(600)
         wrong += player.wrong

@@ -188,8 +188,9 @@ class Side:
         return self.names[uuid]
 
     def tables(self):
-        """Every row of every table. Events come first, by their number, and give the ids their names."""
-        found = {"events": self.execute(self.admin, """SELECT to_jsonb(t) - 'xid',
+        """Every row of every table. Events come first, by their number, and give the ids their names. The
+        number itself is a sequence's: what fails may or may not have drawn one."""
+        found = {"events": self.execute(self.admin, """SELECT to_jsonb(t) - 'xid' - 'event_id',
             dense_rank() OVER (ORDER BY xid) FROM payguard.events t ORDER BY event_id""")}
         for (table,) in self.execute(self.admin, "SELECT * FROM payguard.own_tables() t (name) ORDER BY name"):
             if table != "events":
@@ -350,7 +351,7 @@ class Part:
     def decoded(self, side):
         rows = side.execute(side.admin, f"""SELECT data FROM pg_logical_slot_get_changes('{side.database}', NULL, NULL,
             'include-xids', 'off', 'skip-empty-xacts', 'on')""")
-        return [re.sub(r"xid\[xid8\]:'\d+'|lease_token\[uuid\]:'[^']+'", "", row[0]) for row in rows]
+        return [re.sub(r"event_id\[bigint\]:\d+|xid\[xid8\]:'\d+'|lease_token\[uuid\]:'[^']+'", "", row[0]) for row in rows]
 
     def close(self):
         for side in self.sides:
