@@ -199,6 +199,7 @@ task_like(const char *kind, const Payment *payment, const Refund *refund)
 		return (Task){
 			.kind = payguard_text(kind),
 			.order_id = refund->order_id,
+			.payment_id = refund->payment_id,
 			.refund_id = refund->refund_id,
 			.channel = refund->channel,
 		};
