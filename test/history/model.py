@@ -95,14 +95,16 @@ class Lease(NamedTuple):
 
 
 class Notice(NamedTuple):
-    """A message that is kept; args only while it matches nothing."""
+    """A message that is kept, and what it is about as long as that is not known."""
     result: str
     channel: Optional[str] = None
     txn: Optional[str] = None
     report: Optional[tuple] = None
     order: Optional[str] = None         # whose money it is, where it says so
     reversal: Optional[str] = None
-    reversal_id: Optional[str] = None
+    payment: Optional[str] = None
+    refund: Optional[str] = None
+    until: float = 0.0                  # before that it was answered
 
 
 class Report(NamedTuple):
@@ -453,6 +455,7 @@ class Model:
     def report_payment(self, payment_id, *report):
         p = self.payment(payment_id)
         if p is None:
+            self.keep((payment_id, report), Notice("unmatched", report=Report(*report), payment=payment_id))
             return {"outcome": "recorded", "payment_id": payment_id, "replayed": False}
         return self.result_of_evidence(payment_id, self.evidence(payment_id, Report(*report)))
 
@@ -894,6 +897,7 @@ class Model:
 
     def report_refund(self, refund_id, *report):
         if self.refund(refund_id) is None:
+            self.keep((refund_id, report), Notice("unmatched", report=Report(*report), refund=refund_id))
             return {"outcome": "recorded", "refund_id": refund_id, "replayed": False}
         return self.answer_to_report(refund_id, self.refund_evidence(refund_id, Report(*report)))
 
@@ -988,16 +992,20 @@ class Model:
             self.open_surplus_refund(r.payment, "awaiting_approval")
 
     def record_reversal(self, channel, reversal_id, txn, kind, amount, currency):
-        p = self.payment(self.s.get(("txn", channel, txn)))
-        while p is not None and p.status == "failed" and p.code == "same_charge" and p.second_of:
-            p = self.payment(p.second_of)
-        if p is None or p.status not in ("succeeded", "surplus") or self.misses():
+        p = self.charge(channel, txn)
+        if p is None or self.misses():
             self.keep((channel, reversal_id, txn), Notice("unmatched", channel, txn,
-                                   Report("succeeded", reversal_id, amount, currency), None, kind,
-                                   reversal_id))
+                                   Report("succeeded", reversal_id, amount, currency), None, kind))
             return {"outcome": "recorded", "replayed": False, "amount": amount}
         refund_id, applied = self.reverse(p.id, kind, Report("succeeded", reversal_id, amount, currency))
         return self.answer_to_report(refund_id, applied)
+
+    def charge(self, channel, txn):
+        """The payment whose money came by a transaction."""
+        p = self.payment(self.s.get(("txn", channel, txn)))
+        while p is not None and p.status == "failed" and p.code == "same_charge" and p.second_of:
+            p = self.payment(p.second_of)
+        return p if p is not None and p.status in ("succeeded", "surplus") else None
 
     def reverse(self, payment_id, kind, report):
         p = self.payment(payment_id)
@@ -1075,7 +1083,7 @@ class Model:
         return self.choose()
 
     def keep(self, what, notice):
-        self.s.setdefault(("notice", what), notice)
+        self.s.setdefault(("notice", what), notice._replace(until=self.now[1]))
 
     def find_subject(self, channel, payment_id, refund_id, txn):
         """The kind and id of what a message is about; None: it is not known."""
@@ -1100,12 +1108,22 @@ class Model:
         if subject is None:
             self.keep(event, Notice("unmatched", channel,
                                     report.txn if payment_id is None and refund_id is None else None,
-                                    report))
+                                    report, payment=None if refund_id else payment_id, refund=refund_id))
             return {"result": "unmatched", "outcome": "recorded", "replayed": False}
-        self.s[("notice", event)] = Notice("applied")
+        applied = self.apply_message(channel, subject, report)
+        about = self.payment(subject[1]) if subject[0] == "payment" else self.refund(subject[1])
+        self.s[("notice", event)] = Notice("contradicting" if applied.contradicts else "applied")
+        answer = {"result": "applied", "replayed": not known and not applied.changed and
+                  not applied.contradicts, "order_id": about.order}
+        if applied.contradicts:
+            answer["result"] = "contradicting"
+        return answer
+
+    def apply_message(self, channel, subject, report):
+        """channel: None where a report has none."""
         applied = Applied()
         about = self.payment(subject[1]) if subject[0] == "payment" else self.refund(subject[1])
-        if about.channel != channel:
+        if channel not in (None, about.channel):
             applied.contradicts = True
         elif report.status is None:
             applied.changed = True
@@ -1113,12 +1131,7 @@ class Model:
             self.evidence(subject[1], report, applied)
         else:
             applied = self.refund_evidence(subject[1], report)
-        answer = {"result": "applied", "replayed": not known and not applied.changed and
-                  not applied.contradicts, "order_id": about.order}
-        if applied.contradicts:
-            answer["result"] = "contradicting"
-            self.s[("notice", event)] = Notice("contradicting")
-        return answer
+        return applied
 
     def match_notices(self, payment_id, known_now):
         """The messages that waited for this payment's transaction."""
@@ -1133,7 +1146,7 @@ class Model:
             raise Impossible("a message that was not kept")
         for what in sorted(waiting, key=received.get):
             notice = self.s[("notice", what)]
-            if notice.result != "unmatched" or self.misses():
+            if notice.result != "unmatched" or (notice.until > self.now[0] and self.misses()):
                 continue        # a message before it has matched it, too
             if notice.reversal and self.payment(payment_id).status not in ("succeeded", "surplus"):
                 continue
@@ -1146,6 +1159,28 @@ class Model:
                 applied = self.evidence(payment_id, notice.report)
             if applied.contradicts:
                 self.s[("notice", what)] = Notice("contradicting")
+
+    def subject_of(self, notice):
+        """The kind and id of what a waiting message is about; None: it is still not known."""
+        if notice.order:
+            return ("order", notice.order) if self.order(notice.order) else None
+        if notice.reversal:
+            charge = self.charge(notice.channel, notice.txn)
+            return ("charge", charge.id) if charge else None
+        return self.find_subject(notice.channel, notice.payment, notice.refund, notice.txn)
+
+    def match_notice(self, what):
+        """Time passes: match_notifications() has come to a message that waits."""
+        notice = self.s[("notice", what)]
+        kind, known = self.subject_of(notice)
+        if kind == "order":
+            _, applied = self.apply_record(known, notice.channel, notice.report)
+        elif kind == "charge":
+            _, applied = self.reverse(known, notice.reversal, notice.report)
+        else:
+            applied = self.apply_message(notice.channel, (kind, known), notice.report)
+        self.s[("notice", what)] = Notice("contradicting" if applied.contradicts else "applied")
+        return {}
 
     # -- the queue
 

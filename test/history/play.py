@@ -12,6 +12,7 @@ import uuid
 
 import psycopg2
 
+from beside import Keeper
 from check import FOREVER, Op
 from model import NAMES, Channel, Refused
 
@@ -57,7 +58,8 @@ SQL = {
 ATTACKS = ["UPDATE payguard.orders SET status = 'unpaid'",
            "UPDATE payguard.payments SET status = 'failed'",
            "DELETE FROM payguard.payments", "DELETE FROM payguard.events",
-           "DELETE FROM payguard.refund_balances", "TRUNCATE payguard.tasks"]
+           "DELETE FROM payguard.refund_balances", "TRUNCATE payguard.tasks",
+           "UPDATE payguard.archived_orders SET status = 'unpaid'", "DELETE FROM payguard.archived_payments"]
 
 
 def now():
@@ -76,12 +78,10 @@ class Family:
                                 idempotent=rnd.random() < 0.7)
         self.short_lease = rnd.random() < 0.12
         self.deadlines = rnd.random() < 0.2
+        self.calm = rnd.random() < 0.25         # its orders are settled soon, and so archived
         self.ops = []
         self.payments, self.refunds, self.tasks = [], [], []
         self.left = CALLS_OF_A_FAMILY
-
-    def clock(self):
-        return self.short_lease or self.deadlines
 
     def register(self, cursor):
         cursor.execute(
@@ -95,10 +95,10 @@ class Family:
 class Stage:
     """The families in use, and how many calls are still to be made."""
 
-    def __init__(self, seed, calls, hot, connect, approves, waits=False):
+    def __init__(self, seed, calls, hot, connect, approves, waits=False, whole=False):
         self.rnd = random.Random(f"{seed} stage")
         self.connect = connect
-        self.calls, self.hot, self.approves = calls, hot, approves
+        self.calls, self.hot, self.approves, self.whole = calls, hot, approves, whole
         self.waits, self.half = waits, calls // 2
         self.families, self.used = [], []
         self.lock = threading.Lock()
@@ -125,9 +125,9 @@ class Stage:
             family.left -= 1
             return family
 
-    def count(self, what):
+    def count(self, what, number=1):
         with self.lock:
-            self.counts[what] = self.counts.get(what, 0) + 1
+            self.counts[what] = self.counts.get(what, 0) + number
 
     def lose_connections(self):
         """Ends one client's connection after the other, at random moments."""
@@ -147,6 +147,7 @@ class Client(threading.Thread):
     def __init__(self, stage, seed, number, level):
         super().__init__(daemon=True)
         self.stage, self.number, self.level = stage, number, level
+        self.name = f"client {number}"
         self.rnd = random.Random(f"{seed} {level} {number}")
         self.bodies = {}
         self.wrong = []
@@ -293,8 +294,9 @@ class Client(threading.Thread):
 
     def look(self, family):
         """Reads what no answer tells, and lets time pass."""
-        for sql in ["SELECT payment_id, order_id FROM payguard.payments WHERE order_id OPERATOR(pg_catalog.=) ANY (%s)",
-                    "SELECT refund_id FROM payguard.refunds WHERE order_id OPERATOR(pg_catalog.=) ANY (%s)"]:
+        payments, refunds = ("every_payment", "every_refund") if self.stage.whole else ("payments", "refunds")
+        for sql in [f"SELECT payment_id, order_id FROM payguard.{payments} WHERE order_id OPERATOR(pg_catalog.=) ANY (%s)",
+                    f"SELECT refund_id FROM payguard.{refunds} WHERE order_id OPERATOR(pg_catalog.=) ANY (%s)"]:
             rows = self.execute(self.safe, sql, (family.orders,))
             for row in rows if isinstance(rows, list) else []:
                 self.learn(family, row)
@@ -381,6 +383,10 @@ class Client(threading.Thread):
             self.reversal: 3, self.claim: 9, self.complete: 12, self.complete_tasks: 2,
             self.retry_task: 3, self.extend: 1, self.attack: 1,
             self.decide: 6 if self.stage.approves else 0}
+        if family.calm:
+            calls = {self.create: 5, self.update: 2, self.cancel: 1, self.status: 3, self.pay: 8,
+                     self.try_pay: 5, self.pay_orders: 3, self.attempt: 1, self.report: 2, self.revoke: 1,
+                     self.record: 1, self.refund_order: 5, self.refund_payment: 1}
         make = rnd.choices(list(calls), list(calls.values()))[0]
         return make(family, rnd.choice(family.orders))
 
@@ -580,17 +586,20 @@ class Client(threading.Thread):
         return "attack", (self.rnd.choice(ATTACKS),)
 
 
-def play(connect, seed, level, calls, hot, clients, approves=True, halfway=None):
+def play(connect, seed, level, calls, hot, clients, approves=True, halfway=None, whole=False):
     """Plays on an empty database; returns the families and what the clients found wrong.
 
     approves: whether the clients may act for others, and so decide about refunds.
     halfway: what is done after half of the calls, while the clients go on until it is done, and then
     for the other half.
+    whole: with what needs the newest version of the scripts and all rights: orders are archived beside
+    the calls.
     """
-    stage = Stage(f"{seed} {level} {hot}", calls, hot, connect, approves, waits=bool(halfway))
+    stage = Stage(f"{seed} {level} {hot}", calls, hot, connect, approves, bool(halfway), whole)
     players = [Client(stage, f"{seed} {hot}", number, level) for number in range(clients)]
+    keepers = [Keeper(stage, f"keeper {n}") for n in range(2 if whole else 0)]
     chaos = threading.Thread(target=stage.lose_connections, daemon=True)
-    for thread in players + [chaos]:
+    for thread in players + keepers + [chaos]:
         thread.start()
     wrong = []
     if halfway:
@@ -600,10 +609,10 @@ def play(connect, seed, level, calls, hot, clients, approves=True, halfway=None)
             halfway()
         finally:
             stage.waits = False
-    for player in players:
-        player.join(600)
-        wrong += player.wrong
-        if player.crash or player.is_alive():
-            wrong.append(player.crash or f"client {player.number} hangs")
+    for thread in players + keepers:
+        thread.join(600)
+        wrong += thread.wrong
+        if thread.crash or thread.is_alive():
+            wrong.append(thread.crash or f"{thread.name} hangs")
     chaos.join(10)
     return stage, wrong
