@@ -335,14 +335,15 @@ class Client(threading.Thread):
                         break
                 if self.level != "read committed":
                     called = began = began or called
-                wrote = not refused and not answer["replayed"] and answer["order_id"] and \
+                kept = not refused and answer["outcome"] == "recorded"     # locks no order
+                wrote = not refused and not answer["replayed"] and (answer["order_id"] or kept) and \
                     answer["outcome"] not in NAMES.values()
                 if steps or wrote or together:
                     began = began if steps or together else called
                     steps.append(step)
                 else:
                     alone.append(Op(called, answered, [step], commits=False))
-                if refused or (wrote and self.level == "repeatable read"):
+                if refused or kept or (wrote and self.level == "repeatable read"):
                     break
             sent_commit = commits
             self.cursor.execute("COMMIT" if commits else "ROLLBACK")
