@@ -218,7 +218,7 @@ class Tables:
     """The tables as they are at the end: lists of dicts."""
 
     NAMES = ("orders", "payments", "refunds", "refund_balances", "tasks", "events", "notifications",
-             "alerts")
+             "alerts", "approvals", "policies")
 
     def __init__(self, rows):
         for name in self.NAMES:
@@ -253,6 +253,9 @@ class Tables:
             if t["order_id"] in orders and t["kind"] in ("charge", "refund"):
                 wanted[("task", t["refund_id"] or t["payment_id"], t["kind"])] = (
                     t["sent"], t["again"], t["tries"])
+        for a in self.approvals:
+            if a["order_id"] in orders and a["subject"] == "order" and a["status"] != "void":
+                wanted[("opinion", a["order_id"])] = (a["status"], a["amount"], a["currency"])
         return End(wanted)
 
 
@@ -273,7 +276,7 @@ class End:
         if what[0] == "refund":
             return (row.payment, row.key, row.status, row.amount, row.currency, row.returned,
                     row.origin, row.txn, row.verified)
-        if what[0] == "balance":
+        if what[0] in ("balance", "opinion"):
             return tuple(row)
         if what[0] == "task":
             return (row.sent, row.again, row.tries)

@@ -51,7 +51,7 @@ def read_tables(connection):
     rows = {}
     cursor = connection.cursor()
     for name in Tables.NAMES:
-        source = name if name in ("tasks", "alerts") else "every_" + name[:-1]
+        source = name if name in ("tasks", "alerts", "policies") else "every_" + name[:-1]
         cursor.execute(f"SELECT * FROM payguard.{source}")
         columns = [column[0] for column in cursor.description]
         rows[name] = [dict(zip(columns, row)) for row in cursor]
@@ -84,6 +84,8 @@ def world_of(tables, families):
                 n["received_at"]
     for family in families:
         world.channels[family.channel] = family.settings
+        if family.policy:
+            world.policies[family.currency] = family.policy
         for task_id, _, _, kind, row in family.tasks:
             world.tasks[task_id] = (kind, row["order_id"], row["payment_id"], row["refund_id"])
     return world
