@@ -4,9 +4,10 @@
 # The server's programs are copied into a temporary folder and payguard is installed into the
 # copy, so that neither root's rights nor the system's own servers are needed or touched.
 
-# set here alone: clean_up removes them
+# set here or in test/run: clean_up ends and removes them
 WORK=
 SERVER=
+BESIDE= # what runs in the background
 WRAPPER=
 
 PGMAJOR=${PGMAJOR:-15}
@@ -124,6 +125,10 @@ stop_server() {
 
 # clean_up: for the EXIT trap.
 clean_up() {
+  if [ -n "$BESIDE" ]; then
+    kill -INT -- -"$BESIDE" 2>/dev/null
+    wait "$BESIDE"
+  fi
   stop_server
   if [ -n "${WORK:-}" ] && [ -z "${PAYGUARD_KEEP:-}" ]; then rm -rf "$WORK"; fi
 }
