@@ -188,16 +188,21 @@ refuse_unapproved(const Order *order, const Approval *approval, bool known,
 				  const char *why, Refusal *refusal)
 {
 	bool rejected = known && payguard_text_is(approval->status, "rejected");
+	const char *hint =
+		"An operator who has not asked for it decides: payguard.approve_order() or "
+		"payguard.reject_order().";
 
+	if (rejected)
+		hint = "Change the order, or cancel it.";
+	if (order->status == ORDER_CANCELLED || order->status == ORDER_EXPIRED)
+		hint = "It is closed, and is not approved any more. Refund the payment.";
 	return payguard_refuse(
 		refusal, ERR_APPROVAL_REQUIRED,
 		psprintf("order \"%s\" needs an approval", payguard_str(order->order_id)),
 		rejected ? psprintf("%s, and was rejected at %s.", why,
 							payguard_time_str(approval->decided_at))
 				 : psprintf("%s, and nobody has approved it yet.", why),
-		rejected ? "Change the order, or cancel it."
-				 : "An operator who has not asked for it decides: payguard.approve_order() or "
-				   "payguard.reject_order().");
+		hint);
 }
 
 /*

@@ -346,6 +346,26 @@ async function open(suffix) {
   }
   return systems;
 }
+// What is measured is over: autovacuum shall not work at it beside the next rows.
+async function drop(systems) {
+  const admin = new Client({ database: 'postgres' });
+  await admin.connect();
+  for (const s of systems) {
+    const name = s.client.database;
+    await s.old?.end();
+    await s.second?.end();
+    await s.boss?.stop({ graceful: false });
+    await s.pool?.end();
+    await s.client.end();
+    await admin.query(`DROP DATABASE ${name} WITH (FORCE)`);
+  }
+  await admin.end();
+}
+// While old snapshots are held it can remove nothing, and would take a core from whoever is measured.
+async function setAutovacuum(client, on) {
+  await client.query(`ALTER SYSTEM SET autovacuum = ${on ? 'on' : 'off'}`);
+  await client.query('SELECT pg_reload_conf()');
+}
 const inTurns = (systems, round) => systems.map((_, i) => systems[(i + round) % systems.length]);
 const tidy = (system) => system.client.query('VACUUM ANALYZE');
 
@@ -405,8 +425,10 @@ async function main() {
   for (let round = 0; round < ROUNDS; round++)
     for (const s of inTurns(backlog, round))
       await timed(`batches, backlog ${BACKLOG}`, s, MANY, () => s.batches(MANY));
+  await drop(backlog);
 
   const dead = await open('dead');
+  await setAutovacuum(dead[0].client, false);
   for (const s of dead) {
     await s.backlog(DEAD);
     await tidy(s);
@@ -418,7 +440,8 @@ async function main() {
   for (let round = 0; round < ROUNDS; round++)
     for (const s of inTurns(dead, round))
       await timed(`batches, ${DEAD} dead rows at the head`, s, MANY, () => s.batches(MANY));
-  for (const s of dead) await s.old.end();
+  await setAutovacuum(dead[0].client, true);
+  await drop(dead);
 
   for (const s of clean) {
     await s.beforeLoop();
