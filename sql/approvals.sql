@@ -137,6 +137,15 @@ SET SESSION AUTHORIZATION regress_decider;
 SELECT status, requested_by, decided_by FROM payguard.approve_order('approvals-2', 'fine');
 SET SESSION AUTHORIZATION regress_till;
 SELECT outcome FROM payguard.pay_order('approvals-2', 'approvals-2');
+-- where no policy asks, an approval that was given all the same is not taken back: it would hold nothing back
+SET SESSION AUTHORIZATION regress_asker;
+SELECT (payguard.create_order('approvals-unasked', 999, 'XTS')).version;
+SET SESSION AUTHORIZATION regress_decider;
+SELECT status FROM payguard.approve_order('approvals-unasked', 'fine');
+SELECT pg_temp.answer($$SELECT payguard.reject_order('approvals-unasked', 'not so fine')$$);
+SELECT pg_temp.approvals_of('approvals-unasked');
+SET SESSION AUTHORIZATION regress_till;
+SELECT outcome FROM payguard.pay_order('approvals-unasked', 'approvals-unasked');
 -- behind a pool the delegate's actors count
 SET SESSION AUTHORIZATION regress_pool;
 SET payguard.actor = 'anna';

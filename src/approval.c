@@ -19,6 +19,8 @@
 static Datum decide_order(FunctionCallInfo fcinfo, bool approve, const char *function);
 static void judge_order(const Order *order, int64 expected_version);
 static void open_for_order(const Order *order, bool approve, Approval *approval);
+static void refuse_pointless(const Order *order) pg_attribute_noreturn();
+static int key_of(const Approval *approval);
 static text *who_asked(const Order *order);
 static bool find(int key, bool lock, const Approval *like, Approval *approval);
 static void write_event(const char *what, const Approval *approval, const char *from,
@@ -73,6 +75,17 @@ find(int key, bool lock, const Approval *like, Approval *approval)
 }
 
 /*
+ * key_of returns the key under which what an approval is about has one.
+ */
+static int
+key_of(const Approval *approval)
+{
+	if (approval->alert_id != NO_ID)
+		return APPROVAL_OF_FINDING;
+	return approval->refund_id ? APPROVAL_OF_REFUND : APPROVAL_OF_ORDER;
+}
+
+/*
  * payguard_approval_ask opens an approval. asked: its subject, amount, currency and who asked.
  */
 void
@@ -83,7 +96,9 @@ payguard_approval_ask(const Approval *asked)
 	approval.status = payguard_text("open");
 	approval.requested_at = GetCurrentTimestamp();
 	approval.decided_at = NO_TIME;
-	payguard_store_insert(&payguard_approvals, &approval);
+	/* 40001 where an older snapshot does not see that somebody has just asked */
+	if (!payguard_store_insert_new(&payguard_approvals, key_of(&approval), &approval))
+		payguard_store_suppressed(&payguard_approvals);
 	write_event("requested", &approval, NULL, "open");
 }
 
@@ -158,13 +173,10 @@ payguard_approval_end(const text *order_id, const pg_uuid_t *refund_id, int64 al
 		.refund_id = unconstify(pg_uuid_t *, refund_id),
 		.alert_id = alert_id,
 	};
-	int key = order_id	  ? APPROVAL_OF_ORDER
-			  : refund_id ? APPROVAL_OF_REFUND
-						  : APPROVAL_OF_FINDING;
 	Approval approval;
 	const char *from;
 
-	if (!find(key, true, &like, &approval))
+	if (!find(key_of(&like), true, &like, &approval))
 		return;
 	from = payguard_str(approval.status);
 	approval.status = payguard_text("void");
@@ -292,6 +304,7 @@ decide_order(FunctionCallInfo fcinfo, bool approve, const char *function)
 	Order seen;
 	Order order;
 	Approval approval;
+	Asked asked;
 	Refusal refusal;
 
 	payguard_request_begin(function);
@@ -313,6 +326,9 @@ decide_order(FunctionCallInfo fcinfo, bool approve, const char *function)
 	}
 	if (!payguard_approval_of_order(&order, true, &approval))
 		open_for_order(&order, approve, &approval);
+	else if (!approve && !payguard_text_is(approval.status, "rejected") &&
+			 !payguard_policy_asks(order.currency, order.amount, &asked))
+		refuse_pointless(&order);
 	payguard_approval_decide(&approval, approve, note);
 	payguard_store_end(STORE_WRITE);
 	return payguard_row_result(fcinfo, &payguard_approvals, &approval);
@@ -329,6 +345,23 @@ judge_order(const Order *order, int64 expected_version)
 }
 
 /*
+ * refuse_pointless raises PY105: a rejection counts where a policy asks for something, and nowhere
+ * else.
+ */
+static void
+refuse_pointless(const Order *order)
+{
+	Refusal refusal;
+
+	payguard_refuse(&refusal, ERR_ILLEGAL_TRANSITION,
+					psprintf("order \"%s\" needs no approval",
+							 payguard_str(order->order_id)),
+					"No policy asks for one, so that a rejection would not hold it back.",
+					"Cancel the order with payguard.cancel_order().");
+	payguard_raise(&refusal);
+}
+
+/*
  * open_for_order asks for an approval that is to be decided at once.
  */
 static void
@@ -341,18 +374,9 @@ open_for_order(const Order *order, bool approve, Approval *approval)
 		.currency = order->currency,
 		.requested_by = who_asked(order),
 	};
-	Refusal refusal;
 
-	/* a rejection counts where a policy asks for an approval, and nowhere else */
 	if (!approve && !payguard_policy_holds(order))
-	{
-		payguard_refuse(&refusal, ERR_ILLEGAL_TRANSITION,
-						psprintf("order \"%s\" needs no approval",
-								 payguard_str(order->order_id)),
-						"No policy asks for one, so that a rejection would not hold it back.",
-						"Cancel the order with payguard.cancel_order().");
-		payguard_raise(&refusal);
-	}
+		refuse_pointless(order);
 	payguard_approval_ask(&asked);
 	payguard_store_refresh(); /* to see it */
 	if (!payguard_approval_of_order(order, true, approval))

@@ -10,7 +10,7 @@ The search goes depth first over (operations done, state), and remembers where i
 operation that changes nothing and fits is done at once: it can only get worse later, unless its
 answer does not tell whether it changed something (SILENT).
 """
-from model import LIVE, Refused, outcomes
+from model import LIVE, Model, Refused, outcomes
 
 FOREVER = float("inf")
 MAX_STEPS = 400_000
@@ -96,22 +96,27 @@ def follow(world, state, op, now):
 
 
 def passing_time(world, state, now):
-    """What may happen by itself: a lease or an order's deadline is over."""
+    """What may happen by itself: a lease or an order's deadline is over, a message finds its money."""
     for what, row in list(state.items()):
-        method = {"lease": "lose_lease", "order": "expire_order"}.get(what[0])
-        if method is None:
-            continue
-        until = row.until if method == "lose_lease" else row.deadline
-        if until is not None and until <= now[1]:
-            for _, new in outcomes(world, state, method, (what[1],), (now[1], now[1])):
+        method, when = None, (now[1], now[1])
+        if what[0] == "notice":
+            when = (0.0, now[1])
+            if row.result == "unmatched" and Model(world, state).subject_of(row):
+                method = "match_notice"
+        elif what[0] == "lease" and row.until <= now[1]:
+            method = "lose_lease"
+        elif what[0] == "order" and row.deadline is not None and row.deadline <= now[1]:
+            method = "expire_order"
+        if method is not None:
+            for _, new in outcomes(world, state, method, (what[1],), when):
                 yield new
 
 
 class Search:
     """One family's history. ends: a function that says whether a state may be the last one."""
 
-    def __init__(self, world, ops, ends, clock=False):
-        self.world, self.ends, self.clock = world, ends, clock
+    def __init__(self, world, ops, ends):
+        self.world, self.ends = world, ends
         self.ops = sorted(ops, key=lambda op: op.called)
         self.best = 0           # the longest order found, and why it did not go on
         self.stuck = (0, {})
@@ -169,9 +174,8 @@ class Search:
                     return
                 choices.append(node)
         yield from choices
-        if self.clock:
-            for new in passing_time(self.world, state, (latest, soonest)):
-                yield (mask, first, new, done, latest)
+        for new in passing_time(self.world, state, (latest, soonest)):
+            yield (mask, first, new, done, latest)
 
     def why(self):
         """What could not be explained, for a person."""
@@ -214,7 +218,7 @@ class Tables:
     """The tables as they are at the end: lists of dicts."""
 
     NAMES = ("orders", "payments", "refunds", "refund_balances", "tasks", "events", "notifications",
-             "alerts")
+             "alerts", "approvals", "policies")
 
     def __init__(self, rows):
         for name in self.NAMES:
@@ -249,6 +253,9 @@ class Tables:
             if t["order_id"] in orders and t["kind"] in ("charge", "refund"):
                 wanted[("task", t["refund_id"] or t["payment_id"], t["kind"])] = (
                     t["sent"], t["again"], t["tries"])
+        for a in self.approvals:
+            if a["order_id"] in orders and a["subject"] == "order" and a["status"] != "void":
+                wanted[("opinion", a["order_id"])] = (a["status"], a["amount"], a["currency"])
         return End(wanted)
 
 
@@ -269,7 +276,7 @@ class End:
         if what[0] == "refund":
             return (row.payment, row.key, row.status, row.amount, row.currency, row.returned,
                     row.origin, row.txn, row.verified)
-        if what[0] == "balance":
+        if what[0] in ("balance", "opinion"):
             return tuple(row)
         if what[0] == "task":
             return (row.sent, row.again, row.tries)

@@ -19,7 +19,7 @@ NAMES = {"PY101": "order_already_paid", "PY102": "order_closed", "PY103": "payme
          "PY201": "version_conflict", "PY301": "idempotency_key_reused",
          "PY302": "idempotency_key_revoked", "PY303": "payment_failed", "PY401": "order_not_found",
          "PY405": "channel_not_found", "PY406": "channel_not_internal", "PY501": "amount_mismatch",
-         "PY502": "currency_mismatch"}
+         "PY502": "currency_mismatch", "PY601": "approval_required", "PY104": "suspected_duplicate"}
 MAX_TRIES = 10
 
 
@@ -95,14 +95,16 @@ class Lease(NamedTuple):
 
 
 class Notice(NamedTuple):
-    """A message that is kept; args only while it matches nothing."""
+    """A message that is kept, and what it is about as long as that is not known."""
     result: str
     channel: Optional[str] = None
     txn: Optional[str] = None
     report: Optional[tuple] = None
     order: Optional[str] = None         # whose money it is, where it says so
     reversal: Optional[str] = None
-    reversal_id: Optional[str] = None
+    payment: Optional[str] = None
+    refund: Optional[str] = None
+    until: float = 0.0                  # before that it was answered
 
 
 class Report(NamedTuple):
@@ -120,6 +122,22 @@ class Channel(NamedTuple):
     idempotent: bool = True
 
 
+class Policy(NamedTuple):
+    """What is needed from an amount of a currency on."""
+    currency: str
+    min_amount: int
+    approve: bool = False
+    version: bool = False
+    duplicate: Optional[str] = None     # flag, hold or refuse
+
+
+class Opinion(NamedTuple):
+    """A second person's, about an order with this amount and currency."""
+    status: str                         # open, approved, rejected
+    amount: int
+    currency: str
+
+
 class World:
     """What the tables say at the end about ids that the server made."""
 
@@ -132,6 +150,7 @@ class World:
         self.received = {}           # message -> when it came
         self.tasks = {}              # task -> (kind, order, payment, refund), from claims
         self.channels = {"internal": Channel(internal=True)}
+        self.policies = {}           # of a currency
         self.impossible = None       # why the last call cannot have happened
         # of a call that was rolled back nothing is in the tables: what its answer told
         self.free, self.told = False, None
@@ -246,6 +265,7 @@ class Model:
         if known is None:
             self.put(Order(order_id, amount, currency, (amount, currency, customer),
                            deadline=deadline))
+            self.ask_for_opinion(order_id)
         elif known.made != (amount, currency, customer):
             raise Refused("PY304")
         return self.row_of(order_id)
@@ -274,6 +294,7 @@ class Model:
             changes["currency"] = currency
         if changes:
             self.change_order(order_id, **changes)
+            self.ask_for_opinion(order_id)
         return self.row_of(order_id)
 
     def cancel_order(self, order_id, version=None):
@@ -293,9 +314,15 @@ class Model:
     def end_order(self, order_id, how):
         if self.order(order_id).status == "unpaid":
             self.change_order(order_id, status=how)
+            self.forget_question(order_id)
         else:
             self.change_order(order_id, closing=how)
             self.close(self.that_counts(order_id).id)
+
+    def forget_question(self, order_id):
+        """Nobody needs to decide any more."""
+        if self.opinion(order_id) is not None and self.opinion(order_id).status == "open":
+            del self.s[("opinion", order_id)]
 
     def expire_order(self, order_id):
         """Time passes: expire_orders() has come to this order."""
@@ -319,6 +346,78 @@ class Model:
         if order.status not in ("unpaid", "paying") or order.closing:
             answer["can_cancel"] = False
         return answer
+
+    # -- second opinions
+
+    def policy(self, order):
+        policy = self.world.policies.get(order.currency)
+        if policy is None or order.amount < policy.min_amount:
+            return Policy(order.currency, 0)
+        return policy
+
+    def opinion(self, order_id):
+        return self.s.get(("opinion", order_id))
+
+    def set_opinion(self, order, status):
+        self.s[("opinion", order.id)] = Opinion(status, order.amount, order.currency)
+
+    def ask_for_opinion(self, order_id):
+        """The order is new, or has changed: what somebody has said of it before is void."""
+        order = self.order(order_id)
+        self.s.pop(("opinion", order_id), None)
+        if self.policy(order).approve:
+            self.set_opinion(order, "open")
+
+    def twin(self, order):
+        """Another order of the customer over the same, that was paid or is being paid."""
+        return any(what[0] == "order" and row.id != order.id and row.made[2] and
+                   (row.made[2], row.amount, row.currency) == (order.made[2], order.amount, order.currency) and
+                   row.status in ("paying", "paid") for what, row in self.s.items())
+
+    def check_policy(self, order, version):
+        policy, opinion = self.policy(order), self.opinion(order.id)
+        if policy.version and version is None:
+            raise Refused("PY201")
+        approved = opinion is not None and opinion.status == "approved"
+        if (policy.approve and not approved) or (opinion is not None and opinion.status == "rejected"):
+            raise Refused("PY601")
+        if policy.duplicate == "refuse" and self.twin(order):
+            raise Refused("PY104")
+        if policy.duplicate == "hold" and not approved and self.twin(order):
+            raise Refused("PY601")
+
+    def is_held(self, order):
+        """Money that came for this order does not pay it by itself."""
+        try:
+            self.check_policy(order, order.version)
+        except Refused as refused:
+            # evidence does not wait for the customer's other payments
+            return not (self.policy(order).duplicate and self.twin(order) and self.misses())
+        return False
+
+    def decide_order(self, order_id, decision, boss, version=None):
+        """boss: somebody else than who has asked decides."""
+        order = self.order(order_id)
+        if order is None:
+            raise Refused("PY401")
+        self.check_payable(order)
+        # what changes while the call waits is refused in any case
+        if version not in (None, order.version) or self.choose():
+            raise Refused("PY201")
+        opinion = self.opinion(order_id)
+        policy = self.policy(order)
+        if decision == "rejected" and not (opinion and opinion.status == "rejected"):
+            # what a policy does not ask for is no reason to hold the order back
+            twin = policy.duplicate in ("hold", "refuse") and self.twin(order)
+            if not (policy.approve or twin or (opinion and (policy.version or policy.duplicate))):
+                raise Refused("PY105")
+        if not boss:
+            raise Refused("PY602")
+        if opinion is not None and opinion.status == "rejected" and decision == "approved":
+            raise Refused("PY105")
+        self.set_opinion(order, decision)
+        return {"order_id": order_id, "subject": "order", "status": decision, "amount": order.amount,
+                "currency": order.currency}
 
     # -- requests to pay
 
@@ -353,6 +452,7 @@ class Model:
             raise Refused("PY502")
         if amount not in (None, order.amount):
             raise Refused("PY501")
+        self.check_policy(order, version)
         payment_id = self.fresh(self.world.payment_of_key, key)
         if kind == "pay":
             self.put(Payment(payment_id, order_id, key, channel, kind, order.amount, order.currency,
@@ -453,6 +553,7 @@ class Model:
     def report_payment(self, payment_id, *report):
         p = self.payment(payment_id)
         if p is None:
+            self.keep((payment_id, report), Notice("unmatched", report=Report(*report), payment=payment_id))
             return {"outcome": "recorded", "payment_id": payment_id, "replayed": False}
         return self.result_of_evidence(payment_id, self.evidence(payment_id, Report(*report)))
 
@@ -573,13 +674,15 @@ class Model:
         pays = self.fits(p, report) and settings.late != "refund" and (
             order.status in ("unpaid", "paying") or
             (order.status == "expired" and settings.late == "accept_expired"))
+        held = pays and self.is_held(order)
+        pays = pays and not held
         if pays and order.status == "paying":
             self.supersede(p.order)
         self.take_money(p, "succeeded" if pays else "surplus", report)
         if pays:
             self.change_order(p.order, status="paid", closing=None, payment=p.id)
         else:
-            self.open_surplus_refund(p.id, "pending")
+            self.open_surplus_refund(p.id, "awaiting_approval" if held else "pending")
         applied.changed = True
         self.match_notices(p.id, True)
 
@@ -658,6 +761,8 @@ class Model:
         order = self.order(order_id)
         fits = (report.amount, report.currency) == (order.amount, order.currency)
         pays = fits and order.status in ("unpaid", "paying")
+        held = pays and self.is_held(order)
+        pays = pays and not held
         if pays and order.status == "paying":
             self.supersede(order_id)
         payment_id = self.record(order_id, channel, report, "succeeded" if pays else "surplus")
@@ -665,7 +770,7 @@ class Model:
         if pays:
             self.change_order(order_id, status="paid", closing=None, payment=payment_id)
         else:
-            self.open_surplus_refund(payment_id, "pending")
+            self.open_surplus_refund(payment_id, "awaiting_approval" if held else "pending")
         self.match_notices(payment_id, True)
         return payment_id, applied
 
@@ -684,6 +789,7 @@ class Model:
             raise Refused("PY502")
         if p.received != order.amount:
             raise Refused("PY501")
+        self.check_policy(order, order.version)
         if not self.waive_unbegun(payment_id):
             raise Refused("PY105")
         self.put(p, status="succeeded")
@@ -894,6 +1000,7 @@ class Model:
 
     def report_refund(self, refund_id, *report):
         if self.refund(refund_id) is None:
+            self.keep((refund_id, report), Notice("unmatched", report=Report(*report), refund=refund_id))
             return {"outcome": "recorded", "refund_id": refund_id, "replayed": False}
         return self.answer_to_report(refund_id, self.refund_evidence(refund_id, Report(*report)))
 
@@ -988,16 +1095,20 @@ class Model:
             self.open_surplus_refund(r.payment, "awaiting_approval")
 
     def record_reversal(self, channel, reversal_id, txn, kind, amount, currency):
-        p = self.payment(self.s.get(("txn", channel, txn)))
-        while p is not None and p.status == "failed" and p.code == "same_charge" and p.second_of:
-            p = self.payment(p.second_of)
-        if p is None or p.status not in ("succeeded", "surplus") or self.misses():
+        p = self.charge(channel, txn)
+        if p is None or self.misses():
             self.keep((channel, reversal_id, txn), Notice("unmatched", channel, txn,
-                                   Report("succeeded", reversal_id, amount, currency), None, kind,
-                                   reversal_id))
+                                   Report("succeeded", reversal_id, amount, currency), None, kind))
             return {"outcome": "recorded", "replayed": False, "amount": amount}
         refund_id, applied = self.reverse(p.id, kind, Report("succeeded", reversal_id, amount, currency))
         return self.answer_to_report(refund_id, applied)
+
+    def charge(self, channel, txn):
+        """The payment whose money came by a transaction."""
+        p = self.payment(self.s.get(("txn", channel, txn)))
+        while p is not None and p.status == "failed" and p.code == "same_charge" and p.second_of:
+            p = self.payment(p.second_of)
+        return p if p is not None and p.status in ("succeeded", "surplus") else None
 
     def reverse(self, payment_id, kind, report):
         p = self.payment(payment_id)
@@ -1075,7 +1186,7 @@ class Model:
         return self.choose()
 
     def keep(self, what, notice):
-        self.s.setdefault(("notice", what), notice)
+        self.s.setdefault(("notice", what), notice._replace(until=self.now[1]))
 
     def find_subject(self, channel, payment_id, refund_id, txn):
         """The kind and id of what a message is about; None: it is not known."""
@@ -1100,12 +1211,22 @@ class Model:
         if subject is None:
             self.keep(event, Notice("unmatched", channel,
                                     report.txn if payment_id is None and refund_id is None else None,
-                                    report))
+                                    report, payment=None if refund_id else payment_id, refund=refund_id))
             return {"result": "unmatched", "outcome": "recorded", "replayed": False}
-        self.s[("notice", event)] = Notice("applied")
+        applied = self.apply_message(channel, subject, report)
+        about = self.payment(subject[1]) if subject[0] == "payment" else self.refund(subject[1])
+        self.s[("notice", event)] = Notice("contradicting" if applied.contradicts else "applied")
+        answer = {"result": "applied", "replayed": not known and not applied.changed and
+                  not applied.contradicts, "order_id": about.order}
+        if applied.contradicts:
+            answer["result"] = "contradicting"
+        return answer
+
+    def apply_message(self, channel, subject, report):
+        """channel: None where a report has none."""
         applied = Applied()
         about = self.payment(subject[1]) if subject[0] == "payment" else self.refund(subject[1])
-        if about.channel != channel:
+        if channel not in (None, about.channel):
             applied.contradicts = True
         elif report.status is None:
             applied.changed = True
@@ -1113,12 +1234,7 @@ class Model:
             self.evidence(subject[1], report, applied)
         else:
             applied = self.refund_evidence(subject[1], report)
-        answer = {"result": "applied", "replayed": not known and not applied.changed and
-                  not applied.contradicts, "order_id": about.order}
-        if applied.contradicts:
-            answer["result"] = "contradicting"
-            self.s[("notice", event)] = Notice("contradicting")
-        return answer
+        return applied
 
     def match_notices(self, payment_id, known_now):
         """The messages that waited for this payment's transaction."""
@@ -1133,7 +1249,7 @@ class Model:
             raise Impossible("a message that was not kept")
         for what in sorted(waiting, key=received.get):
             notice = self.s[("notice", what)]
-            if notice.result != "unmatched" or self.misses():
+            if notice.result != "unmatched" or (notice.until > self.now[0] and self.misses()):
                 continue        # a message before it has matched it, too
             if notice.reversal and self.payment(payment_id).status not in ("succeeded", "surplus"):
                 continue
@@ -1146,6 +1262,28 @@ class Model:
                 applied = self.evidence(payment_id, notice.report)
             if applied.contradicts:
                 self.s[("notice", what)] = Notice("contradicting")
+
+    def subject_of(self, notice):
+        """The kind and id of what a waiting message is about; None: it is still not known."""
+        if notice.order:
+            return ("order", notice.order) if self.order(notice.order) else None
+        if notice.reversal:
+            charge = self.charge(notice.channel, notice.txn)
+            return ("charge", charge.id) if charge else None
+        return self.find_subject(notice.channel, notice.payment, notice.refund, notice.txn)
+
+    def match_notice(self, what):
+        """Time passes: match_notifications() has come to a message that waits."""
+        notice = self.s[("notice", what)]
+        kind, known = self.subject_of(notice)
+        if kind == "order":
+            _, applied = self.apply_record(known, notice.channel, notice.report)
+        elif kind == "charge":
+            _, applied = self.reverse(known, notice.reversal, notice.report)
+        else:
+            applied = self.apply_message(notice.channel, (kind, known), notice.report)
+        self.s[("notice", what)] = Notice("contradicting" if applied.contradicts else "applied")
+        return {}
 
     # -- the queue
 

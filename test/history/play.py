@@ -12,8 +12,9 @@ import uuid
 
 import psycopg2
 
+from beside import Keeper
 from check import FOREVER, Op
-from model import NAMES, Channel, Refused
+from model import NAMES, Channel, Policy, Refused
 
 EPOCH = time.time() - time.monotonic()
 STATUSES = ["succeeded"] * 8 + ["failed"] * 5 + ["closed"] * 2 + ["pending"] * 3 + ["unknown"] * 3 + \
@@ -46,6 +47,7 @@ SQL = {
     "settle_refund": "SELECT * FROM payguard.settle_refund(%s, %s, 'seen')",
     "retry_refund": "SELECT * FROM payguard.retry_refund(%s, 'once more')",
     "waive_refund": "SELECT * FROM payguard.waive_refund(%s, 'they keep it')",
+    "decide_order": "SELECT * FROM payguard.{}_order(%s, 'decided', %s)",
     "decide_refund": "SELECT * FROM payguard.{}_refund(%s, 'decided')",
     "record_reversal": "SELECT * FROM payguard.record_reversal(%s, %s, %s, %s, %s, %s)",
     "complete_task": "SELECT * FROM payguard.complete_task(%s, %s, %s, %s, %s, %s)",
@@ -57,7 +59,8 @@ SQL = {
 ATTACKS = ["UPDATE payguard.orders SET status = 'unpaid'",
            "UPDATE payguard.payments SET status = 'failed'",
            "DELETE FROM payguard.payments", "DELETE FROM payguard.events",
-           "DELETE FROM payguard.refund_balances", "TRUNCATE payguard.tasks"]
+           "DELETE FROM payguard.refund_balances", "TRUNCATE payguard.tasks",
+           "UPDATE payguard.archived_orders SET status = 'unpaid'", "DELETE FROM payguard.archived_payments"]
 
 
 def now():
@@ -65,7 +68,7 @@ def now():
 
 
 class Family:
-    def __init__(self, rnd, number):
+    def __init__(self, rnd, number, policies):
         self.number = number
         self.name = f"f{number}"
         self.orders = [f"{self.name}/a", f"{self.name}/b"]
@@ -76,12 +79,19 @@ class Family:
                                 idempotent=rnd.random() < 0.7)
         self.short_lease = rnd.random() < 0.12
         self.deadlines = rnd.random() < 0.2
+        self.calm = rnd.random() < 0.25         # its orders are settled soon, and so archived
+        self.currency, self.policy, self.customer = "EUR", None, None
+        if policies and rnd.random() < 0.3:
+            # a currency of its own, since policies are about currencies
+            self.currency = "".join(chr(ord("A") + number // n % 26) for n in (676, 26, 1))
+            self.policy = Policy(self.currency, rnd.choice([0, 0, 70]), rnd.random() < 0.6,
+                                 rnd.random() < 0.3, rnd.choice([None, "flag", "hold", "refuse"]))
+            if self.policy.duplicate:
+                self.customer = self.name
+                self.amounts = dict.fromkeys(self.orders, self.amounts[self.orders[0]])
         self.ops = []
         self.payments, self.refunds, self.tasks = [], [], []
         self.left = CALLS_OF_A_FAMILY
-
-    def clock(self):
-        return self.short_lease or self.deadlines
 
     def register(self, cursor):
         cursor.execute(
@@ -90,15 +100,19 @@ class Family:
             " idempotent_charge => %s)",
             (self.channel, "0 s" if self.settings.not_found_is_final else "1 day", self.settings.late,
              self.settings.idempotent))
+        if self.policy:
+            duplicate = self.policy.duplicate
+            cursor.execute("SELECT payguard.set_policy(%s, %s, %s, false, %s, %s, %s)",
+                           (*self.policy[:4], duplicate and "1 day", duplicate))
 
 
 class Stage:
     """The families in use, and how many calls are still to be made."""
 
-    def __init__(self, seed, calls, hot, connect, approves, waits=False):
+    def __init__(self, seed, calls, hot, connect, approves, waits=False, whole=False):
         self.rnd = random.Random(f"{seed} stage")
         self.connect = connect
-        self.calls, self.hot, self.approves = calls, hot, approves
+        self.calls, self.hot, self.approves, self.whole = calls, hot, approves, whole
         self.waits, self.half = waits, calls // 2
         self.families, self.used = [], []
         self.lock = threading.Lock()
@@ -115,7 +129,7 @@ class Stage:
                 self.calls -= 1
             self.families = [f for f in self.families if f.left > 0]
             while len(self.families) < max(1, self.hot // 2):
-                family = Family(self.rnd, len(self.used))
+                family = Family(self.rnd, len(self.used), self.approves)
                 family.register(self.cursor)
                 # the calls in flight at the end of a family's life would be few: stagger them
                 family.left = self.rnd.randrange(CALLS_OF_A_FAMILY // 2, CALLS_OF_A_FAMILY * 3 // 2)
@@ -125,9 +139,9 @@ class Stage:
             family.left -= 1
             return family
 
-    def count(self, what):
+    def count(self, what, number=1):
         with self.lock:
-            self.counts[what] = self.counts.get(what, 0) + 1
+            self.counts[what] = self.counts.get(what, 0) + number
 
     def lose_connections(self):
         """Ends one client's connection after the other, at random moments."""
@@ -147,6 +161,7 @@ class Client(threading.Thread):
     def __init__(self, stage, seed, number, level):
         super().__init__(daemon=True)
         self.stage, self.number, self.level = stage, number, level
+        self.name = f"client {number}"
         self.rnd = random.Random(f"{seed} {level} {number}")
         self.bodies = {}
         self.wrong = []
@@ -220,9 +235,11 @@ class Client(threading.Thread):
             values = (channel, self.bodies[event], payment_id, refund_id, *report[:4])
         elif method == "attack":
             sql, values = args[0], ()
-        elif method == "decide_refund":
-            cursor = self.safe      # acts for somebody else than who asked
-            sql, values = SQL[method].format({"approved": "approve", "rejected": "reject"}[args[1]]), args[:1]
+        elif method in ("decide_refund", "decide_order"):
+            if method == "decide_refund" or args[2]:
+                cursor = self.safe      # acts for somebody else than who asked
+            sql = SQL[method].format({"approved": "approve", "rejected": "reject"}[args[1]])
+            values = (args[0],) + args[3:]
         elif method == "claim_tasks":
             cursor = self.safe      # a claim whose answer is lost would leave its task to nobody
             sql, values = SQL[method], ("20 ms" if family.short_lease else "1 hour", family.channel)
@@ -276,25 +293,30 @@ class Client(threading.Thread):
                 return
         steps = [(method, args, answer)]
         if method == "pay_orders" and self.level != "serializable":
-            steps = self.by_order(args[0], answer)
+            steps = self.by_order(args[0], answer, self.level == "repeatable read")
         for step in steps:
             family.ops.append(Op(called, answered, [step]))
 
     @staticmethod
-    def by_order(requests, answer):
+    def by_order(requests, answer, old):
         """But for SERIALIZABLE a batch looks at an order that it does not pay at another moment than
-        at those that it pays, so it is one call for each order."""
+        at those that it pays, so it is one call for each order. old: where the batch has paid it looks
+        with an older snapshot at the key of another call."""
         steps = []
         for order in {request[0] for request in requests}:
             places = [i for i, request in enumerate(requests) if request[0] == order]
+            if old and isinstance(answer, list) and any(
+                    answer[i]["outcome"] == "paid" and not answer[i]["replayed"] for i in places):
+                places = [i for i in places if answer[i]["outcome"] != "order_already_paid"]
             steps.append(("pay_orders", ([requests[i] for i in places],),
                           answer if not isinstance(answer, list) else [answer[i] for i in places]))
         return steps
 
     def look(self, family):
         """Reads what no answer tells, and lets time pass."""
-        for sql in ["SELECT payment_id, order_id FROM payguard.payments WHERE order_id OPERATOR(pg_catalog.=) ANY (%s)",
-                    "SELECT refund_id FROM payguard.refunds WHERE order_id OPERATOR(pg_catalog.=) ANY (%s)"]:
+        payments, refunds = ("every_payment", "every_refund") if self.stage.whole else ("payments", "refunds")
+        for sql in [f"SELECT payment_id, order_id FROM payguard.{payments} WHERE order_id OPERATOR(pg_catalog.=) ANY (%s)",
+                    f"SELECT refund_id FROM payguard.{refunds} WHERE order_id OPERATOR(pg_catalog.=) ANY (%s)"]:
             rows = self.execute(self.safe, sql, (family.orders,))
             for row in rows if isinstance(rows, list) else []:
                 self.learn(family, row)
@@ -333,14 +355,15 @@ class Client(threading.Thread):
                         break
                 if self.level != "read committed":
                     called = began = began or called
-                wrote = not refused and not answer["replayed"] and answer["order_id"] and \
+                kept = not refused and answer["outcome"] == "recorded"     # locks no order
+                wrote = not refused and not answer["replayed"] and (answer["order_id"] or kept) and \
                     answer["outcome"] not in NAMES.values()
                 if steps or wrote or together:
                     began = began if steps or together else called
                     steps.append(step)
                 else:
                     alone.append(Op(called, answered, [step], commits=False))
-                if refused or (wrote and self.level == "repeatable read"):
+                if refused or kept or (wrote and self.level == "repeatable read"):
                     break
             sent_commit = commits
             self.cursor.execute("COMMIT" if commits else "ROLLBACK")
@@ -381,6 +404,12 @@ class Client(threading.Thread):
             self.reversal: 3, self.claim: 9, self.complete: 12, self.complete_tasks: 2,
             self.retry_task: 3, self.extend: 1, self.attack: 1,
             self.decide: 6 if self.stage.approves else 0}
+        if family.calm:
+            calls = {self.create: 5, self.update: 2, self.cancel: 1, self.status: 3, self.pay: 8,
+                     self.try_pay: 5, self.pay_orders: 3, self.attempt: 1, self.report: 2, self.revoke: 1,
+                     self.record: 1, self.refund_order: 5, self.refund_payment: 1}
+        if family.policy:
+            calls[self.decide_order] = 6
         make = rnd.choices(list(calls), list(calls.values()))[0]
         return make(family, rnd.choice(family.orders))
 
@@ -398,12 +427,13 @@ class Client(threading.Thread):
             return None
         return family.amounts[order] + (self.rnd.choice([-7, 3]) if r > 1 - wrong else 0)
 
-    def currency(self, none):
+    def currency(self, family, none):
         r = self.rnd.random()
-        return None if r < none else "EUR" if r < 0.99 else "USD"
+        return None if r < none else family.currency if r < 0.99 else "USD"
 
-    def version(self):
-        return None if self.rnd.random() < 0.85 else self.rnd.randrange(1, 6)
+    def version(self, family):
+        often = family.policy is not None and family.policy.version
+        return None if self.rnd.random() < (0.4 if often else 0.85) else self.rnd.randrange(1, 4 if often else 6)
 
     def txn(self, family, payment_id):
         r = self.rnd.random()
@@ -429,14 +459,14 @@ class Client(threading.Thread):
     def create(self, family, order):
         deadline = EPOCH + time.monotonic() + self.rnd.uniform(0.05, 0.6) if family.deadlines else None
         amount = family.amounts[order] + (self.rnd.random() < 0.05)
-        return "create_order", (order, amount, "EUR", None, deadline)
+        return "create_order", (order, amount, family.currency, family.customer, deadline)
 
     def update(self, family, order):
         return "update_order", (order, self.rnd.randrange(1, 6),
-                                family.amounts[order] + self.rnd.randrange(-1, 2), self.currency(0.8))
+                                family.amounts[order] + self.rnd.randrange(-1, 2), self.currency(family, 0.8))
 
     def cancel(self, family, order):
-        return "cancel_order", (order, self.version())
+        return "cancel_order", (order, self.version(family))
 
     def status(self, family, order):
         return "order_status", (order,)
@@ -445,11 +475,11 @@ class Client(threading.Thread):
         channel = "internal" if self.rnd.random() < 0.95 else self.rnd.choice(
             [family.channel, "no such channel"])
         return "pay", ("pay", order, self.key(family, order), self.amount(family, order, 0.6),
-                       self.currency(0.8), self.version(), channel)
+                       self.currency(family, 0.8), self.version(family), channel)
 
     def try_pay(self, family, order):
         return "try_pay", (order, self.key(family, order), self.amount(family, order, 0.6),
-                           self.currency(0.8), self.version())
+                           self.currency(family, 0.8), self.version(family))
 
     def pay_orders(self, family, order):
         return "pay_orders", ([self.try_pay(family, self.rnd.choice(family.orders))[1]
@@ -457,7 +487,7 @@ class Client(threading.Thread):
 
     def attempt(self, family, order):
         return "pay", (self.rnd.choice(["start", "request"]), order, self.key(family, order),
-                       self.amount(family, order, 0.7, 0.03), self.currency(0.8), self.version(),
+                       self.amount(family, order, 0.7, 0.03), self.currency(family, 0.8), self.version(family),
                        family.channel if self.rnd.random() < 0.98 else "internal")
 
     def revoke(self, family, order):
@@ -472,7 +502,7 @@ class Client(threading.Thread):
     def report(self, family, order=None):
         payment_id, order = self.some_payment(family, order)
         return "report_payment", (payment_id, self.rnd.choice(STATUSES), self.txn(family, payment_id),
-                                  self.amount(family, order, 0.3), self.currency(0.5), None)
+                                  self.amount(family, order, 0.3), self.currency(family, 0.5), None)
 
     def settle(self, family, order):
         _, args = self.report(family, order)
@@ -481,7 +511,7 @@ class Client(threading.Thread):
     def record(self, family, order):
         payment_id = self.some_payment(family)[0]
         return "record_payment", (order, family.channel, self.txn(family, payment_id) or "t" + payment_id,
-                                  self.amount(family, order, 0), "EUR")
+                                  self.amount(family, order, 0), family.currency)
 
     def notification(self, family, order):
         """The text of a message tells its arguments, so one text never has two meanings."""
@@ -536,13 +566,17 @@ class Client(threading.Thread):
     def decide(self, family, order):
         return "decide_refund", (self.some_refund(family), self.rnd.choice(["approved", "rejected"]))
 
+    def decide_order(self, family, order):
+        return "decide_order", (order, self.rnd.choice(["approved", "approved", "rejected"]),
+                                self.rnd.random() < 0.9, self.version(family))
+
     def reversal(self, family, order):
         payment_id = self.some_payment(family)[0]
         number = self.rnd.randrange(5)
         return "record_reversal", (family.channel, f"{family.name}/v{number}",
                                    self.txn(family, payment_id) or "t" + payment_id,
                                    ["refund", "chargeback", "bank_return"][number % 3],
-                                   10 + 7 * number, "EUR")
+                                   10 + 7 * number, family.currency)
 
     def claim(self, family, order):
         return "claim_tasks", ()
@@ -580,17 +614,20 @@ class Client(threading.Thread):
         return "attack", (self.rnd.choice(ATTACKS),)
 
 
-def play(connect, seed, level, calls, hot, clients, approves=True, halfway=None):
+def play(connect, seed, level, calls, hot, clients, approves=True, halfway=None, whole=False):
     """Plays on an empty database; returns the families and what the clients found wrong.
 
     approves: whether the clients may act for others, and so decide about refunds.
     halfway: what is done after half of the calls, while the clients go on until it is done, and then
     for the other half.
+    whole: with what needs the newest version of the scripts and all rights: orders are archived beside
+    the calls.
     """
-    stage = Stage(f"{seed} {level} {hot}", calls, hot, connect, approves, waits=bool(halfway))
+    stage = Stage(f"{seed} {level} {hot}", calls, hot, connect, approves, bool(halfway), whole)
     players = [Client(stage, f"{seed} {hot}", number, level) for number in range(clients)]
+    keepers = [Keeper(stage, f"keeper {n}") for n in range(2 if whole else 0)]
     chaos = threading.Thread(target=stage.lose_connections, daemon=True)
-    for thread in players + [chaos]:
+    for thread in players + keepers + [chaos]:
         thread.start()
     wrong = []
     if halfway:
@@ -600,10 +637,10 @@ def play(connect, seed, level, calls, hot, clients, approves=True, halfway=None)
             halfway()
         finally:
             stage.waits = False
-    for player in players:
-        player.join(600)
-        wrong += player.wrong
-        if player.crash or player.is_alive():
-            wrong.append(player.crash or f"client {player.number} hangs")
+    for thread in players + keepers:
+        thread.join(600)
+        wrong += thread.wrong
+        if thread.crash or thread.is_alive():
+            wrong.append(thread.crash or f"{thread.name} hangs")
     chaos.join(10)
     return stage, wrong
