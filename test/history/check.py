@@ -10,7 +10,7 @@ The search goes depth first over (operations done, state), and remembers where i
 operation that changes nothing and fits is done at once: it can only get worse later, unless its
 answer does not tell whether it changed something (SILENT).
 """
-from model import LIVE, Model, Refused, outcomes
+from model import LIVE, SALE_PAID, Model, Refused, outcomes
 
 FOREVER = float("inf")
 MAX_STEPS = 400_000
@@ -218,7 +218,7 @@ class Tables:
     """The tables as they are at the end: lists of dicts."""
 
     NAMES = ("orders", "payments", "refunds", "refund_balances", "tasks", "events", "notifications",
-             "alerts", "approvals", "policies")
+             "alerts", "approvals", "sales")
 
     def __init__(self, rows):
         for name in self.NAMES:
@@ -256,6 +256,9 @@ class Tables:
         for a in self.approvals:
             if a["order_id"] in orders and a["subject"] == "order" and a["status"] != "void":
                 wanted[("opinion", a["order_id"])] = (a["status"], a["amount"], a["currency"])
+        for s in self.sales:
+            if s["order_id"] in orders:
+                wanted[("sale", s["id"])] = (s["id"], s["order_id"], s["status"], s["version"])
         return End(wanted)
 
 
@@ -276,7 +279,7 @@ class End:
         if what[0] == "refund":
             return (row.payment, row.key, row.status, row.amount, row.currency, row.returned,
                     row.origin, row.txn, row.verified)
-        if what[0] in ("balance", "opinion"):
+        if what[0] in ("balance", "opinion", "sale"):
             return tuple(row)
         if what[0] == "task":
             return (row.sent, row.again, row.tries)
@@ -372,6 +375,9 @@ def broken_promises(tables):
         if (o["status"] == "paying") != live:
             wrong.append(f"I10 order {o['order_id']} is {o['status']}, with"
                          f"{'' if live else 'out'} a live payment")
+    for s in tables.sales:
+        if s["status"] in SALE_PAID and orders.get(s["order_id"], {}).get("status") not in ("paid", "refunded"):
+            wrong.append(f"guard: sale {s['id']} is {s['status']}, its order is not paid")
     return wrong
 
 
@@ -401,4 +407,44 @@ def broken_histories(tables, orders):
     for r in tables.refunds:
         if r["refund_id"] not in told:
             wrong.append(f"I7 refund {r['refund_id']} has no event")
+    return wrong
+
+
+def broken_reading(steps, events):
+    """What a reader of events was told against the promise: each event, none again that it has
+    committed, the same ones until then, those of an order in the order of its versions.
+
+    steps: ("read", [(event, order, version) ...]), ("commit", event), or ("perhaps", event) where
+    the answer was lost. events: the ids of all that there are.
+    """
+    wrong = []
+    told, given, done, last = set(), [], set(), {}
+    perhaps = None
+    for what, about in steps:
+        if what == "perhaps":
+            perhaps = about
+        elif what == "commit":
+            at = given.index(about) + 1
+            done.update(given[:at])
+            given = given[at:]
+        else:
+            ids = [event for event, _, _ in about]
+            if perhaps is not None and ids and ids[0] != given[0]:
+                at = given.index(perhaps) + 1
+                done.update(given[:at])
+                given = given[at:]
+            perhaps = None if ids else perhaps
+            n = min(len(ids), len(given))
+            if ids[:n] != given[:n]:
+                wrong.append(f"reader: {ids[:n]} instead of {given[:n]}, which was not committed")
+            given = max(given, ids, key=len)
+            wrong += [f"reader: event {event} again after it was committed" for event in ids if event in done]
+            for event, order, version in about:
+                if event not in told and version is not None:
+                    if version != last.get(order, 0) + 1:
+                        wrong.append(f"reader: order {order}: version {version} after {last.get(order, 0)}")
+                    last[order] = version
+                told.add(event)
+    if told != set(events):
+        wrong.append(f"reader: {len(set(events) - told)} events were left out, {len(told - set(events))} are not there")
     return wrong

@@ -115,6 +115,18 @@ class Report(NamedTuple):
     code: Optional[str] = None
 
 
+class Sale(NamedTuple):
+    """A row of a shop's own table, which is guarded."""
+    id: str
+    order: str
+    status: str
+    version: int = 1
+
+
+SALE_MOVES = {"new": ("paid", "void"), "paid": ("sent",), "sent": ("back",), "void": (), "back": ()}
+SALE_PAID = ("paid", "sent")        # one row of an order is in one of them
+
+
 class Channel(NamedTuple):
     internal: bool = False
     late: str = "accept"
@@ -147,6 +159,7 @@ class World:
         self.refund_of_key = {}
         self.refund_of_txn = {}      # (channel, reversal id)
         self.surplus_refunds = {}    # (payment, n) -> the nth refund of its surplus money
+        self.made_at = {}            # of a payment
         self.received = {}           # message -> when it came
         self.tasks = {}              # task -> (kind, order, payment, refund), from claims
         self.channels = {"internal": Channel(internal=True)}
@@ -1276,7 +1289,10 @@ class Model:
         """Time passes: match_notifications() has come to a message that waits."""
         notice = self.s[("notice", what)]
         kind, known = self.subject_of(notice)
+        made = self.world.payment_of_txn.get((notice.channel, notice.txn))
         if kind == "order":
+            if self.world.made_at.get(made, 0.0) > self.now[1]:
+                raise Impossible("not yet")
             _, applied = self.apply_record(known, notice.channel, notice.report)
         elif kind == "charge":
             _, applied = self.reverse(known, notice.reversal, notice.report)
@@ -1436,6 +1452,53 @@ class Model:
         lease = self.s[("lease", order_id)]
         self.s[("lease", order_id)] = lease._replace(until=float("inf"))    # by an hour
         return {}
+
+    # -- a guarded table
+
+    def sale_row(self, row):
+        return {"status": row.status, "version": row.version} if row else {"status": None}
+
+    def check_once(self, sale_id, order_id):
+        if any(what[0] == "sale" and row.id != sale_id and row.order == order_id and row.status in SALE_PAID
+               for what, row in self.s.items()):
+            raise Refused("sales_payguard_once")
+
+    def sale_insert(self, sale_id, order_id, status):
+        if ("sale", sale_id) in self.s:
+            raise Refused("sales_pkey")
+        if status in SALE_PAID:
+            self.check_once(sale_id, order_id)
+        if status != "new":
+            raise Refused("payguard_initial")
+        return self.sale_row(self.put(Sale(sale_id, order_id, status)))
+
+    def sale_update(self, step, status, sale_id):
+        row = self.s.get(("sale", sale_id))
+        if row is None:
+            return self.sale_row(row)
+        enters = status in SALE_PAID and row.status not in SALE_PAID
+        if enters:
+            self.check_once(sale_id, row.order)
+        order = self.order(row.order)
+        broken = [name for name, is_broken in [
+            ("payguard_transition", status not in (row.status, *SALE_MOVES[row.status])),
+            ("payguard_version", step != 1),
+            ("payguard_unpaid", enters and (order is None or order.status != "paid"))] if is_broken]
+        for name in broken:         # which one is told first is nobody's business
+            if name == broken[-1] or self.choose():
+                raise Refused(name)
+        return self.sale_row(self.put(row, status=status, version=row.version + 1))
+
+    def sale_delete(self, sale_id):
+        row = self.s.get(("sale", sale_id))
+        if row is not None:
+            if row.status != "void":
+                raise Refused("payguard_delete")
+            del self.s[("sale", sale_id)]
+        return self.sale_row(row)
+
+    def sale_read(self, sale_id):
+        return self.sale_row(self.s.get(("sale", sale_id)))
 
     # -- direct writes
 
