@@ -81,9 +81,10 @@ def world_of(tables, families):
             world.payment_of_key[p["idempotency_key"]] = p["payment_id"]
         elif p["channel_txn_id"] is not None:
             world.payment_of_txn[(p["channel"], p["channel_txn_id"])] = p["payment_id"]
-            world.made_at[p["payment_id"]] = p["created_at"].timestamp()
+        world.made_at[p["payment_id"]] = p["created_at"].timestamp()
     surplus = {}
     for r in sorted(tables.refunds, key=lambda r: r["refund_id"]):
+        world.made_at[r["refund_id"]] = r["created_at"].timestamp()
         if r["origin"] == "surplus":
             number = surplus.setdefault(r["payment_id"], 0)
             world.surplus_refunds[(r["payment_id"], number)] = r["refund_id"]
@@ -93,11 +94,11 @@ def world_of(tables, families):
         else:
             world.refund_of_key[r["idempotency_key"]] = r["refund_id"]
     for n in tables.notifications:
-        world.received[n["event_id"]] = n["received_at"]
-        world.received[(n["channel"], n["reversal_id"], n["channel_txn_id"])] = n["received_at"]
+        names = [n["event_id"], (n["channel"], n["reversal_id"], n["channel_txn_id"])]
         if n["order_id"] is not None:
-            world.received[(n["channel"], n["order_id"], n["channel_txn_id"], n["amount"])] = \
-                n["received_at"]
+            names.append((n["channel"], n["order_id"], n["channel_txn_id"], n["amount"]))
+        for name in names:
+            world.received[name], world.results[name] = n["received_at"], n["result"]
     for family in families:
         world.channels[family.channel] = family.settings
         if family.policy:
@@ -196,7 +197,9 @@ def run_part(tap, server, level, hot, calls, clients, seed):
            [f"{len(not_explained)} families"] + sum(not_explained[:3], []))
     broken = broken_promises(tables)
     tap.ok(not broken, f"{name}: the tables keep the promises", broken[:10])
-    missed = broken_reading(stage.reader.steps, [e["event_id"] for e in tables.events])
+    # an order's last event is made in the archive, and stays there
+    missed = broken_reading(stage.reader.steps, [e["event_id"] for e in tables.events],
+                            [e["event_id"] for e in tables.events if e["kind"] == "order.archived"])
     tap.ok(not missed, f"{name}: the reader of events was given each, once it had committed it never again",
            missed[:10])
     cursor = connection.cursor()

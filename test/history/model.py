@@ -159,7 +159,8 @@ class World:
         self.refund_of_key = {}
         self.refund_of_txn = {}      # (channel, reversal id)
         self.surplus_refunds = {}    # (payment, n) -> the nth refund of its surplus money
-        self.made_at = {}            # of a payment
+        self.made_at = {}            # of a payment or refund
+        self.results = {}            # message -> what has become of it
         self.received = {}           # message -> when it came
         self.tasks = {}              # task -> (kind, order, payment, refund), from claims
         self.channels = {"internal": Channel(internal=True)}
@@ -167,6 +168,17 @@ class World:
         self.impossible = None       # why the last call cannot have happened
         # of a call that was rolled back nothing is in the tables: what its answer told
         self.free, self.told = False, None
+
+    def may_match(self, what, notice, latest):
+        """May a message that waits have found its money by then? What that made tells its time."""
+        if notice.result != "unmatched" or self.results.get(what) == "unmatched":
+            return False
+        made = None
+        if notice.reversal:
+            made = self.refund_of_txn.get((notice.channel, notice.report.txn))
+        elif notice.order:
+            made = self.payment_of_txn.get((notice.channel, notice.txn))
+        return self.made_at.get(made, 0.0) <= latest
 
 
 class Refused(Exception):
@@ -1289,10 +1301,7 @@ class Model:
         """Time passes: match_notifications() has come to a message that waits."""
         notice = self.s[("notice", what)]
         kind, known = self.subject_of(notice)
-        made = self.world.payment_of_txn.get((notice.channel, notice.txn))
         if kind == "order":
-            if self.world.made_at.get(made, 0.0) > self.now[1]:
-                raise Impossible("not yet")
             _, applied = self.apply_record(known, notice.channel, notice.report)
         elif kind == "charge":
             _, applied = self.reverse(known, notice.reversal, notice.report)
