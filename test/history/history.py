@@ -25,6 +25,7 @@ from cluster import Cluster  # noqa: E402
 from illegal import check_the_checker  # noqa: E402
 from model import SALE_MOVES, SALE_PAID, World  # noqa: E402
 from play import play  # noqa: E402
+from statement import check_statement  # noqa: E402
 
 LEVELS = ["read committed", "repeatable read", "serializable"]
 HOT_SETS = [200, 20, 2]     # orders in use at once; the calls are shared between them
@@ -207,6 +208,9 @@ def run_part(tap, server, level, hot, calls, clients, seed):
     violations = cursor.fetchall()
     tap.ok(not violations, f"{name}: verify() finds nothing", violations)
     tap.ok(*matched_later(connection, name))
+    differences = check_statement(cursor)
+    tap.ok(not differences, f"{name}: a statement that agrees has no finding, one that differs has its own",
+           differences[:10])
     print(f"# {name}: {ops} operations of {len(stage.used)} families in {played:.1f} s, checked in "
           f"{time.time() - began - played:.1f} s with {steps} steps")
     print("#  ", dict(sorted(stage.counts.items())))
