@@ -393,31 +393,43 @@ class Model:
         if self.policy(order).approve:
             self.set_opinion(order, "open")
 
-    def twin(self, order):
-        """Another order of the customer over the same, that was paid or is being paid."""
-        return any(what[0] == "order" and row.id != order.id and row.made[2] and
-                   (row.made[2], row.amount, row.currency) == (order.made[2], order.amount, order.currency) and
-                   row.status in ("paying", "paid") for what, row in self.s.items())
+    def note_twin(self, order_id, evidence):
+        """The order is paid or being paid: others may see it late. evidence: it waited for nobody."""
+        if self.order(order_id).made[2]:
+            self.s[("came", order_id)] = (self.now[1], evidence)
 
-    def check_policy(self, order, version):
+    def twin(self, order, evidence=False):
+        """Another order of the customer over the same, that was paid or is being paid.
+
+        Requests wait for each other, and so see each other; evidence does not.
+        """
+        for what, row in list(self.s.items()):
+            if what[0] == "order" and row.id != order.id and row.made[2] and \
+                    row.status in ("paying", "paid") and \
+                    (row.made[2], row.amount, row.currency) == (order.made[2], order.amount, order.currency):
+                until, by_evidence = self.s.get(("came", row.id), (0.0, False))
+                if until <= self.now[0] or not (evidence or by_evidence) or not self.misses():
+                    return True
+        return False
+
+    def check_policy(self, order, version, evidence=False):
         policy, opinion = self.policy(order), self.opinion(order.id)
         if policy.version and version is None:
             raise Refused("PY201")
         approved = opinion is not None and opinion.status == "approved"
         if (policy.approve and not approved) or (opinion is not None and opinion.status == "rejected"):
             raise Refused("PY601")
-        if policy.duplicate == "refuse" and self.twin(order):
+        if policy.duplicate == "refuse" and self.twin(order, evidence):
             raise Refused("PY104")
-        if policy.duplicate == "hold" and not approved and self.twin(order):
+        if policy.duplicate == "hold" and not approved and self.twin(order, evidence):
             raise Refused("PY601")
 
     def is_held(self, order):
         """Money that came for this order does not pay it by itself."""
         try:
-            self.check_policy(order, order.version)
-        except Refused as refused:
-            # evidence does not wait for the customer's other payments
-            return not (self.policy(order).duplicate and self.twin(order) and self.misses())
+            self.check_policy(order, order.version, evidence=True)
+        except Refused:
+            return True
         return False
 
     def decide_order(self, order_id, decision, boss, version=None):
@@ -489,6 +501,7 @@ class Model:
             self.change_order(order_id, status="paying")
             if kind == "request":
                 self.s[("task", payment_id, "charge")] = Task()
+        self.note_twin(order_id, False)
         return self.result(payment_id, False)
 
     def check_known(self, p, kind, order_id, amount, currency, channel):
@@ -706,6 +719,7 @@ class Model:
         self.take_money(p, "succeeded" if pays else "surplus", report)
         if pays:
             self.change_order(p.order, status="paid", closing=None, payment=p.id)
+            self.note_twin(p.order, True)
         else:
             self.open_surplus_refund(p.id, "awaiting_approval" if held else "pending")
         applied.changed = True
@@ -794,6 +808,7 @@ class Model:
         applied.changed = True
         if pays:
             self.change_order(order_id, status="paid", closing=None, payment=payment_id)
+            self.note_twin(order_id, True)
         else:
             self.open_surplus_refund(payment_id, "awaiting_approval" if held else "pending")
         self.match_notices(payment_id, True)
@@ -819,6 +834,7 @@ class Model:
             raise Refused("PY105")
         self.put(p, status="succeeded")
         self.change_order(p.order, status="paid", closing=None, payment=payment_id)
+        self.note_twin(p.order, True)
         return self.result(payment_id, False, self.order(p.order).version)
 
     def dismiss_surplus(self, payment_id, same_as):
