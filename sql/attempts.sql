@@ -24,7 +24,7 @@ SELECT n, pg_temp.answer(call) FROM (VALUES
   (7, $$SELECT payguard.start_payment('attempt-2', 'attempt-new', 'card', 5, 'USD', 9)$$),
   (8, $$SELECT payguard.start_payment('attempt-2', 'attempt-new', 'card', 5, 'USD', 1)$$),
   (9, $$SELECT payguard.start_payment('attempt-2', 'attempt-new', 'card', 1000, 'USD', 1)$$),
-  (10, $$SELECT payguard.pay_order('attempt-1', 'attempt-1/this')$$)) c (n, call);
+  (10, $$SELECT payguard.pay_order('attempt-1', 'attempt-1/this')$$), (11, $$SELECT payguard.start_payment('attempt-2', 'attempt-new', 'internal')$$)) c (n, call);
 -- the retry of the click: replayed, nothing written
 SELECT outcome, order_status, payment_status, version, replayed FROM payguard.start_payment('attempt-1', 'attempt-1/this', 'card');
 SELECT outcome, order_status, payment_status, version, replayed FROM payguard.start_payment('attempt-1', 'attempt-1/this', 'card', 1000, 'EUR', 77);

@@ -156,6 +156,12 @@ SELECT payguard.unguard_table('plain');
 UPDATE plain SET status = 'unpaid';
 SELECT * FROM payguard.guard_table('plain', 'status', '{"unpaid": ["cancelled"]}');
 SELECT pg_temp.answer($$UPDATE plain SET status = 'paid'$$);
+-- what is NULL: the first version of a row, and a value that is not to change
+CREATE TABLE loose (id int, status text, version int, code text);
+SELECT * FROM payguard.guard_table('loose', 'status', '{"unpaid": ["paid"]}', version_column := 'version', immutable_columns := '{code}');
+INSERT INTO loose VALUES (1, 'unpaid', NULL, NULL);
+SELECT pg_temp.answer(statement) FROM unnest(ARRAY['UPDATE loose SET version = NULL', 'UPDATE loose SET version = 2', 'UPDATE loose SET version = 1, status = NULL', $$UPDATE loose SET version = 1, code = 'x'$$,
+  $$UPDATE loose SET version = 1, status = 'paid'$$]) statement;
 -- it fires under the rights of any writer
 GRANT SELECT, UPDATE ON plain TO PUBLIC;
 RESET ROLE;

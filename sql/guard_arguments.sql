@@ -23,6 +23,8 @@ CREATE SERVER regress_server FOREIGN DATA WRAPPER regress_wrapper;
 CREATE FOREIGN TABLE regress_foreign (status text) SERVER regress_server;
 CREATE TABLE regress_half_foreign (id int, status text) PARTITION BY LIST (id);
 CREATE FOREIGN TABLE regress_half_1 PARTITION OF regress_half_foreign FOR VALUES IN (1) SERVER regress_server;
+CREATE TABLE regress_half_logged (id int, status text) PARTITION BY LIST (id);
+CREATE UNLOGGED TABLE regress_half_2 PARTITION OF regress_half_logged FOR VALUES IN (1);
 SELECT pg_temp.written() AS before \gset
 \set graph '{"unpaid": ["paid", "cancelled"], "paid": ["refunded"]}'
 SELECT arguments, array_to_string((string_to_array(pg_temp.answer(format('SELECT count(*) FROM payguard.guard_table(%s)', replace(arguments, '*', '''' || :'graph' || ''''))), ' | '))[1:3], ' | ') AS answer
@@ -44,7 +46,7 @@ FROM (VALUES
   ($$'regress_guarded', 'status', *, order_id_column := 'none', paid_states := '{paid}'$$), ($$'regress_guarded', 'status', *, order_id_column := 'order_id', paid_states := '{done}'$$),
   ($$'regress_view', 'status', *$$), ($$'regress_matview', 'status', *$$), ($$'regress_foreign', 'status', *$$), ($$'regress_unlogged', 'status', *$$), ($$'regress_temporary', 'status', *$$),
   ($$'regress_rule', 'status', *$$), ($$'pg_class', 'relname', *$$), ($$'payguard.orders', 'status', *$$), ($$'regress_by_status', 'status', *$$), ($$'regress_by_function', 'status', *$$),
-  ($$'regress_by_id', 'status', *$$), ($$'regress_half_foreign', 'status', *$$), ($$'regress_heirs', 'status', *, once := '{order_id}', success_states := '{paid}'$$)) c (arguments);
+  ($$'regress_by_id', 'status', *$$), ($$'regress_half_foreign', 'status', *$$), ($$'regress_half_logged', 'status', *$$), ($$'regress_heirs', 'status', *, once := '{order_id}', success_states := '{paid}'$$)) c (arguments);
 SELECT pg_temp.answer('SELECT payguard.unguard_table(NULL)');
 SELECT pg_temp.written() = :'before' AS nothing_written;
 -- only the owner, and once
@@ -83,7 +85,7 @@ SELECT timing || ' ' || level AS made, pg_temp.answer(format('CREATE TRIGGER t %
 FROM (VALUES ('BEFORE UPDATE', 'ROW', 'guard($${}$$)', 'UPDATE regress_guarded SET id = 2'), ('AFTER UPDATE', 'STATEMENT', 'guard($${}$$)', 'UPDATE regress_guarded SET id = 2'),
   ('AFTER UPDATE', 'ROW', 'guard()', 'UPDATE regress_guarded SET id = 2'), ('AFTER TRUNCATE', 'STATEMENT', 'guard_truncate()', 'TRUNCATE regress_guarded'),
   ('BEFORE UPDATE', 'ROW', 'guard_truncate()', 'UPDATE regress_guarded SET id = 2'), ('BEFORE TRUNCATE', 'STATEMENT', 'guard_truncate(1)', 'TRUNCATE regress_guarded'),
-  ('AFTER UPDATE', 'ROW', 'guard($${"status_column": "gone"}$$)', 'UPDATE regress_guarded SET id = 2')) c (timing, level, call, statement);
+  ('AFTER UPDATE', 'ROW', 'guard($${"status_column": "gone"}$$)', 'UPDATE regress_guarded SET id = 2'), ('AFTER UPDATE', 'ROW', 'guard($$[]$$)', 'UPDATE regress_guarded SET id = 2')) c (timing, level, call, statement);
 ROLLBACK;
 -- statements to build the index by without blocking writers
 SELECT * FROM payguard.guard_table('regress_guarded', 'status', :'graph', once := '{order_id,id}', success_states := '{paid,refunded}', not_valid := true) \gset made_
@@ -125,7 +127,7 @@ SELECT index, pg_temp.left_to_do(index, :'graph') FROM (VALUES
 DROP SCHEMA "Regress S" CASCADE;
 DROP FOREIGN DATA WRAPPER regress_wrapper CASCADE;
 DROP TABLE regress_guarded, regress_state, regress_enum, regress_unlogged, regress_temporary, regress_by_status, regress_by_function, regress_by_id,
-  regress_heirs, regress_heir, regress_rule, regress_half_foreign CASCADE;
+  regress_heirs, regress_heir, regress_rule, regress_half_foreign, regress_half_logged CASCADE;
 DROP TYPE regress_states;
 DROP FUNCTION regress_true;
 SELECT payguard.revoke_access('regress_other', 'owner');

@@ -49,6 +49,7 @@ SELECT (payguard.create_order('life-3', 100, 'EUR', expires_at := clock_timestam
 SELECT pg_sleep(0.05);
 SELECT pg_temp.answer($$SELECT payguard.pay_order('life-3', 'life-3')$$);
 SELECT pg_temp.answer($$SELECT payguard.update_order('life-3', 1, expires_at := '2999-01-01')$$);
+SELECT pg_temp.answer($$SELECT payguard.create_order('life-far', 100, 'EUR', expires_at := '10000-01-02')$$);
 SELECT status FROM payguard.create_order('life-3', 100, 'EUR');
 SELECT order_id, status, advice, message, can_pay, can_cancel, retry_after, resume_payment_id, amount, currency, refunded_amount, version
 FROM unnest('{life-1,life-2,life-3}'::text[]) id, payguard.order_status(id);

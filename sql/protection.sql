@@ -88,7 +88,7 @@ SELECT command, split_part(pg_temp.answer(command), ' | ', 1) || ' | ' || split_
   ('ALTER TYPE payguard.payment_result ADD ATTRIBUTE x int'), ('ALTER TYPE payguard.payment_result RENAME TO x'), ('DROP TYPE payguard.payment_result'),
   ('REASSIGN OWNED BY CURRENT_USER TO regress_protection'), ('DROP OWNED BY CURRENT_USER'),
   ('DROP EVENT TRIGGER payguard_ddl_start'),
-  ('DROP INDEX CONCURRENTLY payguard.payments_that_count'), ('DROP EXTENSION plpgsql CASCADE'), ('DROP EXTENSION IF EXISTS regress_none, plpgsql CASCADE'), ('DROP EXTENSION plpgsql'),
+  ('DROP INDEX CONCURRENTLY payguard.payments_that_count'), ('DROP EXTENSION plpgsql CASCADE'), ('DROP EXTENSION IF EXISTS regress_none, plpgsql CASCADE'), ('DROP EXTENSION plpgsql'), ('DROP LANGUAGE plpgsql CASCADE'),
   ('ALTER FUNCTION payguard.verify() DEPENDS ON EXTENSION plpgsql'), ('ALTER TRIGGER payguard_protect ON payguard.orders DEPENDS ON EXTENSION plpgsql'),
   ('ALTER INDEX payguard.payments_that_count DEPENDS ON EXTENSION plpgsql'), ('ALTER PROCEDURE payguard.run_tasks DEPENDS ON EXTENSION plpgsql'),
   ('ALTER FOREIGN TABLE payguard.orders RENAME COLUMN amount TO x'), ('ALTER MATERIALIZED VIEW payguard.orders RENAME COLUMN amount TO x'), ('ALTER VIEW payguard.orders RENAME COLUMN amount TO x'),
@@ -98,6 +98,11 @@ SELECT command, split_part(pg_temp.answer(command), ' | ', 1) || ' | ' || split_
   ('CREATE MATERIALIZED VIEW payguard.regress AS SELECT 1 AS a'), ('CREATE AGGREGATE payguard.regress(int) (SFUNC = int4pl, STYPE = int)'),
   ('ALTER FUNCTION public.regress_function() SET SCHEMA payguard'), ('ALTER TABLE regress_other SET SCHEMA payguard'), ('ALTER AGGREGATE public.regress_aggregate(int) SET SCHEMA payguard')
   ) c (command);
+-- a trigger that calls their function wrongly raises
+INSERT INTO regress_other SELECT * FROM payguard.orders LIMIT 1;
+SELECT timing || ' ' || level AS made, pg_temp.answer(format('CREATE TRIGGER t %s ON regress_other FOR EACH %s EXECUTE FUNCTION payguard.deny_direct_write()', timing, level)), pg_temp.answer(statement), pg_temp.answer('DROP TRIGGER t ON regress_other')
+FROM (VALUES ('AFTER DELETE', 'STATEMENT', 'DELETE FROM regress_other'), ('BEFORE DELETE', 'ROW', 'DELETE FROM regress_other'), ('BEFORE INSERT', 'STATEMENT', 'INSERT INTO regress_other SELECT * FROM regress_other')) c (timing, level, statement);
+SELECT pg_temp.answer($$SELECT payguard.deny_direct_write()$$), pg_temp.answer($$SELECT payguard.check_ddl_start()$$), pg_temp.answer($$SELECT payguard.check_ddl_end()$$);
 DROP TABLE regress_other;
 DROP FUNCTION public.regress_function();
 DROP AGGREGATE public.regress_aggregate(int);

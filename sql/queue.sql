@@ -206,6 +206,11 @@ SELECT pg_temp.claim('queue-dead-close'), pg_temp.claim('queue-dead-refund');
 SELECT payguard.requeue_task(task_id) = task_id AS requeued FROM payguard.dead_tasks WHERE order_id LIKE 'queue-%';
 SELECT pg_temp.claim('queue-dead-close'), pg_temp.reply('queue-dead-close', 'closed'), pg_temp.claim('queue-dead-refund'), pg_temp.reply('queue-dead-refund', 'succeeded', 'queue-dead-refund', 600, 'EUR');
 SELECT pg_temp.now_of('queue-dead-close'), pg_temp.now_of('queue-dead-refund'), (SELECT count(*) FROM payguard.dead_tasks WHERE order_id LIKE 'queue-%') AS dead;
+-- what is not needed any more, or is asked anew, is dead no longer
+SELECT pg_temp.ready('queue-dead-' || n, 'close'), pg_temp.retry_ten_times('queue-dead-' || n), pg_temp.due('queue-dead-' || n) FROM generate_series(1, 2) n;
+SELECT pg_temp.say(payment_id, 'failed') FROM payguard.payments WHERE order_id = 'queue-dead-1';
+SELECT pg_temp.say(payment_id, 'pending', 'queue-dead-2') FROM payguard.payments WHERE order_id = 'queue-dead-2';
+SELECT a.order_id, a.kind, a.resolved_at IS NOT NULL AS resolved, pg_temp.due(a.order_id) FROM payguard.alerts a WHERE a.order_id ~ '^queue-dead-[12]$' ORDER BY 1;
 -- a charge that was not sent and must not be made any more ends
 SELECT pg_temp.ready('queue-17', 'charge'), pg_temp.claim('queue-17'), (payguard.cancel_order('queue-17')).closing_as, pg_temp.due('queue-17');
 SELECT pg_temp.retry('queue-17'), pg_temp.now_of('queue-17'), pg_temp.claim('queue-17');

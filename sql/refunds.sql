@@ -55,6 +55,7 @@ SELECT pg_temp.all_of('back-1'), pg_temp.balance('back-1');
 SELECT pg_temp.make('back-2', 'succeeded', txn := 'back-2') IS NOT NULL AS made;
 SELECT outcome FROM payguard.refund_order('back-2', 'back-2/a', 600, 'goods returned');
 SELECT pg_temp.refund_says(pg_temp.refund('back-2/a'), 'failed'), pg_temp.balance('back-2');
+SELECT pg_temp.answer(format('SELECT outcome FROM payguard.refund_payment(%L, %L, 300, %L)', pg_temp.id('back-2', 'this'), 'back-1/a', 'a discount'));
 -- another refund takes its place
 SELECT outcome FROM payguard.refund_order('back-2', 'back-2/b', 500, 'goods returned');
 SELECT pg_temp.answer(format('SELECT outcome FROM payguard.retry_refund(%L, %L)', pg_temp.refund('back-2/a'), 'once more'));

@@ -131,6 +131,15 @@ SELECT finding, is_new FROM payguard.reconcile('statement', '2026-03-10', '2026-
 SELECT pg_temp.resolve('refund_mismatch', 'R-again', 'waive');
 SELECT finding, is_new FROM payguard.reconcile('statement', '2026-03-10', '2026-03-12');
 SELECT kind, coalesce(details ->> 'channel_refund_id', details ->> 'channel_txn_id') AS id, resolved_by, note FROM payguard.alerts WHERE coalesce(details ->> 'channel_refund_id', details ->> 'channel_txn_id') IN ('T-gone-1', 'R-again') AND kind LIKE 'settlement%' ORDER BY alert_id;
+-- what is closed stays as it is
+RESET SESSION AUTHORIZATION;
+SELECT payguard.close_findings(array_agg(alert_id) || 0::bigint) FROM payguard.alerts WHERE kind LIKE 'settlement%' AND resolved_at IS NOT NULL;
+SET SESSION AUTHORIZATION regress_clerk;
+-- money that went back, of a transaction that nobody knows
+INSERT INTO payguard.settlement_lines (channel, kind, channel_txn_id, channel_refund_id, amount, currency, channel_time) VALUES ('statement', 'refund', 'T-stranger', 'R-stranger', 10, 'EUR', '2026-04-10 12:00+00');
+SELECT finding, order_id FROM payguard.reconcile('statement', '2026-04-10', '2026-04-12');
+SELECT pg_temp.resolve('missing_locally', 'R-stranger', 'accept');
+SELECT pg_temp.resolve('missing_locally', 'R-stranger', 'waive');
 -- where a policy asks, a second person accepts, too
 SELECT min_amount FROM payguard.set_policy('EUR', 1000, approve_payment := true);
 INSERT INTO payguard.settlement_lines (channel, channel_txn_id, order_id, amount, currency, channel_time) VALUES

@@ -76,6 +76,7 @@ SELECT (payguard.report_refund(refund_id, 'succeeded', amount := 700)).outcome F
 SELECT pg_temp.all_of('surplus-paid');
 -- an amount that was taken for granted turns out to be another: the surplus follows
 SELECT pg_temp.say(pg_temp.make('surplus-' || amount, 'failed, cancelled'), 'succeeded', 'surplus-' || amount) FROM unnest('{900,1100}'::int[]) amount;
+SELECT pg_temp.answer(format('SELECT outcome FROM payguard.accept_surplus(%L, %L)', pg_temp.id('surplus-900', 'this'), 'not before the amount is known'));
 SELECT pg_temp.say(pg_temp.id('surplus-' || amount, 'this'), 'succeeded', 'surplus-' || amount, amount, 'EUR')
 FROM unnest('{900,1100}'::int[]) amount;
 SELECT pg_temp.all_of('surplus-' || amount), received, refunding FROM unnest('{900,1100}'::int[]) amount, payguard.refund_balances WHERE payment_id = pg_temp.id('surplus-' || amount, 'this') ORDER BY amount;

@@ -146,6 +146,7 @@ static bool goes_on(const Task *task);
 static void keep_asking(const Task *task);
 static void answer_unknown(Answer *answer);
 static bool find_subject(int64 task_id, Task *task, FinishedTask *finished);
+static bool find_order(const Task *task, const FinishedTask *finished, Order *order);
 static bool holds(const Answer *answer, Lease *lease);
 static void lock_leased(FunctionCallInfo fcinfo, Order *order, Task *task, Lease *lease);
 static bool give_up_charge(Order *order, const Task *task);
@@ -889,6 +890,18 @@ find_subject(int64 task_id, Task *task, FinishedTask *finished)
 }
 
 /*
+ * find_order reads the order of an answered task; false: none. Of a finished task it may have been
+ * archived, and was not locked then.
+ */
+static bool
+find_order(const Task *task, const FinishedTask *finished, Order *order)
+{
+	if (finished->task_id != NO_ID)
+		return payguard_order_lock(task->order_id, order);
+	return payguard_order_find(task->order_id, order);
+}
+
+/*
  * answer_one applies one answer, whose order is locked, and acknowledges it where the worker
  * still holds the task.
  */
@@ -903,10 +916,8 @@ answer_one(Answer *answer)
 	bool held;
 	bool repeated;
 
-	/* of a finished task the order may have been archived, and is not locked then */
 	if (!find_subject(answer->task_id, &task, &finished) ||
-		!(finished.task_id != NO_ID ? payguard_order_lock
-									: payguard_order_find)(task.order_id, &order))
+		!find_order(&task, &finished, &order))
 	{
 		answer_unknown(answer);
 		return;

@@ -195,12 +195,19 @@ resolve_dead(const Task *task)
 static Task
 task_like(const char *kind, const Payment *payment, const Refund *refund)
 {
+	if (refund)
+		return (Task){
+			.kind = payguard_text(kind),
+			.order_id = refund->order_id,
+			.payment_id = refund->payment_id,
+			.refund_id = refund->refund_id,
+			.channel = refund->channel,
+		};
 	return (Task){
 		.kind = payguard_text(kind),
-		.order_id = payment ? payment->order_id : refund->order_id,
-		.payment_id = payment ? payment->payment_id : refund->payment_id,
-		.refund_id = refund ? refund->refund_id : NULL,
-		.channel = payment ? payment->channel : refund->channel,
+		.order_id = payment->order_id,
+		.payment_id = payment->payment_id,
+		.channel = payment->channel,
 	};
 }
 

@@ -4,9 +4,11 @@
 # The server's programs are copied into a temporary folder and payguard is installed into the
 # copy, so that neither root's rights nor the system's own servers are needed or touched.
 
-# set here alone: clean_up removes them
+# set here or in test/run: clean_up ends and removes them
 WORK=
 SERVER=
+BESIDE= # what runs in the background
+WRAPPER=
 
 PGMAJOR=${PGMAJOR:-15}
 BUILD_PACKAGES="gcc make postgresql-$PGMAJOR postgresql-server-dev-$PGMAJOR postgresql-client-$PGMAJOR"
@@ -93,7 +95,7 @@ build_and_install() {
 }
 
 # start_server NAME [SETTING=VALUE...]: a cluster under $WORK/NAME that listens on a socket
-# there only; sets PGHOST, PGPORT, PGUSER, PGDATABASE.
+# there only; sets PGHOST, PGPORT, PGUSER, PGDATABASE. WRAPPER: a script that starts the server's program.
 start_server() {
   local name=$1 setting
   shift
@@ -110,7 +112,7 @@ start_server() {
     say "max_prepared_transactions = 20"
     for setting in "$@"; do say "$setting"; done
   } | as_user tee -a "$SERVER/postgresql.conf" >/dev/null
-  as_user "$PGBIN/pg_ctl" -D "$SERVER" -l "$SERVER/server.log" -w start >/dev/null ||
+  as_user "$PGBIN/pg_ctl" -D "$SERVER" -l "$SERVER/server.log" ${WRAPPER:+-p "$WRAPPER"} -w start >/dev/null ||
     { cat "$SERVER/server.log" >&2; die "the server did not start"; }
 }
 
@@ -123,6 +125,10 @@ stop_server() {
 
 # clean_up: for the EXIT trap.
 clean_up() {
+  if [ -n "$BESIDE" ]; then
+    kill -INT -- -"$BESIDE" 2>/dev/null
+    wait "$BESIDE"
+  fi
   stop_server
   if [ -n "${WORK:-}" ] && [ -z "${PAYGUARD_KEEP:-}" ]; then rm -rf "$WORK"; fi
 }

@@ -1,6 +1,7 @@
 #!/bin/bash
 # The Debian package: built in a chroot, looked at by lintian, installed from its .deb in a clean
-# one, used there, and tested by its autopkgtest.
+# one, used there, and tested by its autopkgtest. Then the archive for PGXN: made of the last commit
+# and installed by PGXN's client.
 #
 #   make test-package          as root; PAYGUARD_VERSIONS="15" (17, 18)
 #
@@ -78,6 +79,21 @@ autopkgtest() {
     autopkgtest --no-built-binaries ./debs/*.deb ./debs/*.dsc -- null'
 }
 
+# archive FOLDER VERSION: make dist, and what pgxn makes of it where no other payguard is installed.
+archive() {
+  local name version extension
+  version=$(sed -n "s/^default_version = '\(.*\)'/\1/p" "$TREE/payguard.control")
+  name=payguard-$version.zip extension=/usr/share/postgresql/$2/extension
+  make -s -C "$TREE" dist
+  mv "$TREE/$name" "$1/"
+  [ ! -e "$1$extension/payguard.control" ] || return 1
+  inside "$1" sh -e -c '
+    apt-get install -y -q --no-install-recommends pgxnclient
+    pgxn install --pg_config "/usr/lib/postgresql/$1/bin/pg_config" --nosudo "./$0"' "$name" "$2"
+  [ -e "$1$extension/payguard.control" ] && [ -e "$1$extension/payguard--$version.sql" ] &&
+    [ -e "$1/usr/lib/postgresql/$2/lib/payguard.so" ]
+}
+
 [ "$(id -u)" = 0 ] || die "chroots need root"
 need_packages debootstrap
 trap '[ -n "${PAYGUARD_KEEP:-}" ] || [ -z "$NEW" ] || rm -rf "$NEW".*' EXIT
@@ -93,7 +109,8 @@ for version in ${PAYGUARD_VERSIONS:-15}; do
   find "$NEW.build/build" -maxdepth 1 -type f ! -name "*dbgsym*" -exec cp -t "$NEW.use/debs" {} +
   step "install, CREATE EXTENSION, pay" use "$NEW.use" "$version"
   step "autopkgtest" autopkgtest "$NEW.use"
-  tail -n 2 "$NEW.log"
+  grep "^installcheck" "$NEW.log" | tail -n 1
+  step "make dist, pgxn install" archive "$NEW.build" "$version"
   [ -z "${PAYGUARD_DEBS:-}" ] || cp "$NEW.use"/debs/* "$PAYGUARD_DEBS"
 done
 say "$PASSED passed, 0 failed"

@@ -2,7 +2,7 @@
 # Every suite on every PostgreSQL that Debian offers, and a table of the results.
 #
 #   make test-versions             as root; PAYGUARD_VERSIONS="15 17 18 19"
-#   test/versions.sh [SUITE...]    only these suites: regress, isolation, tap, pgtap, hygiene
+#   test/versions.sh [SUITE...]    only these suites: regress, isolation, spi, tap, pgtap, hygiene
 #
 # The version of the system that runs this is tested in place. The others live in Debian chroots
 # below PAYGUARD_CHROOTS (/var/cache/payguard), which are made once, of 2 GB each, and kept for
@@ -55,7 +55,7 @@ server_version() {
   chroot "${chroot_of:-/}" "/usr/lib/postgresql/$1/bin/postgres" --version 2>/dev/null | awk '{print $3}'
 }
 
-# table: a line for each version, a column for each suite.
+# table: a line for each version, a column for each suite. Each run of test/run must have ended well.
 table() {
   local version suite line status=0
   printf '\n%-10s %-9s' PostgreSQL Debian
@@ -68,7 +68,7 @@ table() {
       printf ' %-14s' "${line:--}"
     done
     printf '\n'
-    tail -n 1 "$LOGS/$version.log" | grep -qE '^[1-9][0-9]* passed, 0 failed$' || status=1
+    [ "$(grep -cE '^[1-9][0-9]* passed, 0 failed$' "$LOGS/$version.log")" = "$RUNS" ] || status=1
   done
   return $status
 }
@@ -76,7 +76,9 @@ table() {
 [ "$(id -u)" = 0 ] || die "chroots need root"
 trap 'rm -rf "$LOGS"' EXIT
 need_packages debootstrap
-NAMES=${*:-regress isolation tap pgtap hygiene}
+NAMES=${*:-regress isolation spi tap pgtap hygiene}
+RUNS=1
+if [ $# -gt 1 ]; then RUNS=$#; fi
 for version in $VERSIONS; do
   say "PostgreSQL $version"
   for suite in ${*:-all}; do

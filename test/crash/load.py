@@ -3,6 +3,7 @@ told: the load for the crashes and the failovers. A note is made when the answer
 was asked and not answered may have happened, and is asked again with the same key."""
 import random
 import threading
+import time
 
 import psycopg2
 
@@ -139,8 +140,13 @@ class Load:
         return order not in self.notes.open
 
     def start(self):
+        """Starts the clients, and waits until one was told of a payment."""
+        before = len(self.notes.paid)
         for client in self.clients:
             client.start()
+        deadline = time.time() + 60
+        while len(self.notes.paid) == before and time.time() < deadline:
+            time.sleep(0.01)
         return self
 
     def join(self):
