@@ -16,6 +16,7 @@ REFUNDS = """
         r.refund_id, r.returned_amount, r.currency, now()
     FROM payguard.every_refund r JOIN payguard.every_payment p USING (payment_id)
     WHERE r.channel = ANY (%(channels)s) AND r.status = 'succeeded'
+        AND p.status IN ('succeeded', 'surplus') -- not what was made for a charge that was dismissed
 """
 # a payment's line that contradicts the first: another amount; a line of money that nobody knows
 OTHER = """
