@@ -63,8 +63,9 @@ SQL = {
 ATTACKS = ["UPDATE payguard.orders SET status = 'unpaid'",
            "UPDATE payguard.payments SET status = 'failed'",
            "DELETE FROM payguard.payments", "DELETE FROM payguard.events",
-           "DELETE FROM payguard.refund_balances", "TRUNCATE payguard.tasks",
-           "UPDATE payguard.archived_orders SET status = 'unpaid'", "DELETE FROM payguard.archived_payments"]
+           "DELETE FROM payguard.refund_balances", "TRUNCATE payguard.tasks"]
+ATTACKS_ON_THE_ARCHIVE = ["UPDATE payguard.archived_orders SET status = 'unpaid'",
+                          "DELETE FROM payguard.archived_payments"]
 
 
 def now():
@@ -653,7 +654,7 @@ class Client(threading.Thread):
         return "sale_read", (self.sale(order),)
 
     def attack(self, family, order):
-        return "attack", (self.rnd.choice(ATTACKS),)
+        return "attack", (self.rnd.choice(ATTACKS + (ATTACKS_ON_THE_ARCHIVE if self.stage.whole else [])),)
 
 
 def play(connect, seed, level, calls, hot, clients, approves=True, halfway=None, whole=False):
