@@ -9,6 +9,7 @@ PAYGUARD_CYCLES (3), PAYGUARD_SEED.
 """
 import os
 import random
+import shutil
 import signal
 import sys
 import time
@@ -116,6 +117,8 @@ def fail_over(primary, seed, name, synchronous):
     standby.query("ALTER SYSTEM SET synchronous_standby_names = ''")
     standby.query("SELECT pg_reload_conf()")
     wrong, repeated = check(standby.connect(), load.notes)
+    # a hundred cycles would need 16 GB otherwise
+    shutil.rmtree(primary.data, ignore_errors=True)
     return standby, hangs + wrong, repeated, load.notes
 
 
