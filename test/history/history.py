@@ -83,6 +83,7 @@ def world_of(tables, families):
         elif p["channel_txn_id"] is not None:
             world.payment_of_txn[(p["channel"], p["channel_txn_id"])] = p["payment_id"]
         world.made_at[p["payment_id"]] = p["created_at"].timestamp()
+        world.order_version[p["payment_id"]] = p["order_version"]
     surplus = {}
     for r in sorted(tables.refunds, key=lambda r: r["refund_id"]):
         world.made_at[r["refund_id"]] = r["created_at"].timestamp()
