@@ -83,3 +83,8 @@ mutant unsafe_ddl src/sql/80_protect.sql "regress protection" 's/^ALTER EVENT TR
 mutant anyone_acts_for_others src/event.c "regress privileges" 's/^\tif \(!payguard_may_execute\(delegate_function\(\), GetSessionUserId\(\)\)\)$/\tif (false)/'
 mutant public_may_execute src/sql/95_private.sql "regress privileges" "s/^ *EXECUTE pg_catalog.format\('REVOKE ALL .*/NULL;/"
 mutant no_slot src/id.c "regress slots" 's/^\tuuid->data\[7\] = rand_a \& 0xff;$/\tuuid->data[7] = 0;/'
+mutant keys_out_of_order src/payment.c "isolation batch" 's/round\.repeats = holds_up\(calls, n\);/round.repeats = false;/'
+mutant one_holds_up_all src/each.c "regress left_out" 's/if \(!is_about_one\(error\)\)/if (true)/'
+mutant unseen_balance src/refund.c "isolation refund_correct" 's/else if \(IsolationUsesXactSnapshot\(\)\)/else if (false)/'
+mutant second_approval src/approval.c "isolation approve_approve" \
+  's/if \(!payguard_store_insert_new\(&payguard_approvals, key_of\(&approval\), &approval\)\)/if (payguard_store_insert(\&payguard_approvals, \&approval), false)/'
