@@ -505,8 +505,14 @@ payguard_note_duty(PG_FUNCTION_ARGS)
 {
 	Datum values[2] = {PointerGetDatum(payguard_arg_id(ARG(0), "duty")),
 					   PG_ARGISNULL(1) ? (Datum) 0 : PG_GETARG_DATUM(1)};
-	const char nulls[] = {' ', PG_ARGISNULL(1) ? 'n' : ' '};
+	char nulls[] = {' ', PG_ARGISNULL(1) ? 'n' : ' '};
+	char *left = payguard_each_left();
 
+	if (left && PG_ARGISNULL(1))
+	{
+		values[1] = CStringGetTextDatum(left);
+		nulls[1] = ' ';
+	}
 	payguard_request_begin("note_duty()");
 	payguard_store_execute(&add_duty, values, NULL);
 	payguard_store_execute(&update_duty, values, nulls);

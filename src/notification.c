@@ -75,6 +75,7 @@ static text *order_of(const Match *match);
 static bool still_matches(const Notification *notification, Match *match);
 static void apply(Notification *notification, Match *match, Applied *applied);
 static bool try_again(Notification *notification, bool wait, Applied *applied);
+static void match_one(EachItem *item);
 static void set_result(Notification *notification, const Applied *applied);
 static void resolve_unmatched(const Notification *notification);
 static void alert_unmatched(const Notification *notification);
@@ -296,7 +297,8 @@ payguard_match_notifications(PG_FUNCTION_ARGS)
 {
 	Datum limit = Int64GetDatum(payguard_arg_max(ARG(0), "max"));
 	Notification *waiting;
-	int matched = 0;
+	EachItem *items;
+	int matched;
 	int n;
 
 	payguard_evidence_begin("match_notifications()");
@@ -305,15 +307,21 @@ payguard_match_notifications(PG_FUNCTION_ARGS)
 								? &matchable
 								: &matchable_with_archive,
 							&limit, (void **) &waiting);
+	items = palloc(sizeof(EachItem) * Max(n, 1));
 	for (int i = 0; i < n; i++)
-	{
-		Applied applied;
-
-		if (try_again(&waiting[i], false, &applied))
-			matched++;
-	}
+		items[i] = (EachItem){.id = waiting[i].event_id, .row = &waiting[i]};
+	matched = payguard_each("message", items, n, match_one);
 	payguard_store_end(STORE_WRITE);
 	PG_RETURN_INT32(matched);
+}
+
+static void
+match_one(EachItem *item)
+{
+	Notification notification = *(const Notification *) item->row;
+	Applied applied;
+
+	item->done = try_again(&notification, false, &applied);
 }
 
 /*

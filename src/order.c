@@ -23,6 +23,7 @@ static bool judge_cancel(const Order *order, int64 expected_version, Refusal *re
 static void check_deadline(TimestampTz expires_at);
 static void set_deadline(const Order *order);
 static bool is_closing(const Order *order);
+static void expire_one(EachItem *item);
 static void close_order(Order *order, OrderStatus as, Jsonb *details);
 static bool refuse_unpayable(const Order *order, TimestampTz now, bool brief,
 							 Refusal *refusal);
@@ -620,33 +621,42 @@ payguard_expire_orders(PG_FUNCTION_ARGS)
 	int max = payguard_arg_max(ARG(0), "max");
 	Datum values[2] = {TimestampTzGetDatum(GetCurrentTimestamp()), Int64GetDatum(max)};
 	Deadline *due;
-	int done = 0;
+	EachItem *items;
+	int done;
 	int n;
 
 	payguard_request_begin("expire_orders()");
 	n = payguard_store_list(&payguard_deadlines, &due_deadlines, values, (void **) &due);
+	items = palloc(sizeof(EachItem) * Max(n, 1));
 	for (int i = 0; i < n; i++)
-	{
-		Order like = {.order_id = due[i].order_id};
-		Order order;
-		Deadline deadline;
-
-		if (!payguard_store_lock_free(&payguard_orders, ORDER_BY_ID, &like, &order))
-			continue;
-		payguard_store_refresh();
-		if (!payguard_store_find(&payguard_deadlines, DEADLINE_BY_ORDER, &due[i],
-								 &deadline))
-			continue;
-		if (!payguard_order_is_past_deadline(&order, GetCurrentTimestamp()))
-			continue;
-		if (order.status == ORDER_UNPAID ||
-			(order.status == ORDER_PAYING && order.closing_as == ORDER_NONE))
-			close_order(&order, ORDER_EXPIRED, NULL);
-		payguard_store_delete(&payguard_deadlines, &deadline);
-		done++;
-	}
+		items[i] = (EachItem){.id = due[i].order_id, .row = &due[i]};
+	done = payguard_each("order", items, n, expire_one);
 	payguard_store_end(STORE_WRITE);
 	PG_RETURN_INT32(done);
+}
+
+/*
+ * expire_one expires the order of a deadline that was due when it was listed, unless somebody works
+ * on it.
+ */
+static void
+expire_one(EachItem *item)
+{
+	Order like = {.order_id = item->id};
+	Order order;
+	Deadline deadline;
+
+	if (!payguard_store_lock_free(&payguard_orders, ORDER_BY_ID, &like, &order))
+		return;
+	payguard_store_refresh();
+	if (!payguard_store_find(&payguard_deadlines, DEADLINE_BY_ORDER, item->row, &deadline) ||
+		!payguard_order_is_past_deadline(&order, GetCurrentTimestamp()))
+		return;
+	if (order.status == ORDER_UNPAID ||
+		(order.status == ORDER_PAYING && order.closing_as == ORDER_NONE))
+		close_order(&order, ORDER_EXPIRED, NULL);
+	payguard_store_delete(&payguard_deadlines, &deadline);
+	item->done = true;
 }
 
 /*

@@ -752,6 +752,17 @@ extern pg_uuid_t *payguard_uuid_v7(uint16 rand_a);
 extern pg_uuid_t *payguard_uuid_v4(void);
 extern uint16 payguard_slot_of(const text *order_id);
 
+/* each.c */
+typedef struct EachItem
+{
+	text *id;
+	void *row;
+	bool done;
+} EachItem;
+
+extern int payguard_each(const char *kind, EachItem *items, int n, void (*one)(EachItem *item));
+extern char *payguard_each_left(void);
+
 /* event.c */
 extern text *payguard_actor(void);
 extern void payguard_event_write(const char *kind, const Order *order,

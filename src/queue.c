@@ -112,7 +112,8 @@ static const RowQuery tasks_of_future = {
 	{TIMESTAMPTZOID, INT8OID, InvalidOid}};
 
 static int expire_leases(TimestampTz now, int max);
-static bool end_lease(const Lease *like, TimestampTz now);
+static int end_leases(Lease *leases, int n);
+static void end_lease(EachItem *item);
 static int end_future(TimestampTz now, int max);
 static bool bring_forward(const Task *like, TimestampTz now);
 static void lose(Order *order, const Task *task);
@@ -124,7 +125,8 @@ static void find_payments(Due *due, int n);
 static bool is_late(const Task *task, const Payment *payment, TimestampTz now);
 static int take(const Claim *claim, Due *due, int n);
 static void put_task(ReturnSetInfo *rsinfo, const Due *due);
-static void drop_late(const Task *late);
+static void drop_late(const Claim *claim, Due *due, int n);
+static void drop_one(EachItem *item);
 static Position *look_from(const char *filter, TimestampTz now, bool *again);
 static int lease_by_order(const void *a, const void *b);
 static int order_by_id(const void *a, const void *b);
@@ -229,13 +231,7 @@ lease_some(const Claim *claim, TimestampTz *run_at, int64 *task_id, Due **due)
 	n = keep_standing(*due, n);
 	find_payments(*due, n);
 	taken = take(claim, *due, n);
-	for (int i = 0; i < n; i++)
-	{
-		const Payment *payment = (*due)[i].payment;
-
-		if (payment && is_late((*due)[i].task, payment, claim->now))
-			drop_late((*due)[i].task);
-	}
+	drop_late(claim, *due, n);
 	n = 0;
 	for (int i = 0; n < taken; i++)
 		if ((*due)[i].taken)
@@ -607,7 +603,6 @@ expire_leases(TimestampTz now, int max)
 	Datum values[] = {TimestampTzGetDatum(all ? DT_NOBEGIN : leases_seen.until),
 					  TimestampTzGetDatum(now), Int64GetDatum(max)};
 	Lease *expired;
-	int done = 0;
 	int n = payguard_store_walk(&payguard_leases, &expired_leases, values, NULL,
 								(void **) &expired);
 
@@ -616,19 +611,31 @@ expire_leases(TimestampTz now, int max)
 			now + Min(20 * (GetCurrentTimestamp() - now), 5 * USECS_PER_SEC);
 	leases_seen.until = n < max ? now : expired[n - 1].leased_until;
 
+	return end_leases(expired, n);
+}
+
+static int
+end_leases(Lease *leases, int n)
+{
+	EachItem *items = palloc(sizeof(EachItem) * Max(n, 1));
+	int done;
+
 	for (int i = 0; i < n; i++)
-		done += end_lease(&expired[i], now);
+		items[i] = (EachItem){.id = leases[i].order_id, .row = &leases[i]};
+	done = payguard_each("order", items, n, end_lease);
 	if (n > 0)
 		payguard_store_refresh();
 	return done;
 }
 
 /*
- * end_lease takes one lease away; false: somebody is working on its order, or has dealt with it.
+ * end_lease takes one lease away, unless somebody is working on its order, or has dealt with it.
  */
-static bool
-end_lease(const Lease *like, TimestampTz now)
+static void
+end_lease(EachItem *item)
 {
+	const Lease *like = item->row;
+	TimestampTz now = GetCurrentTimestamp();
 	Order order_like = {.order_id = like->order_id};
 	Task task_like = {.task_id = like->task_id};
 	Order order;
@@ -636,15 +643,15 @@ end_lease(const Lease *like, TimestampTz now)
 	Task task;
 
 	if (!payguard_store_lock_free(&payguard_orders, ORDER_BY_ID, &order_like, &order))
-		return false;
+		return;
 	payguard_store_refresh();
 	if (!payguard_store_lock(&payguard_leases, LEASE_OF_ORDER, like, &lease) ||
 		(lease.leased_until > now && lease.leased_until - now <= LONGEST_LEASE))
-		return false;
+		return;
 	if (payguard_store_lock(&payguard_tasks, TASK_BY_ID, &task_like, &task))
 		lose(&order, &task);
 	payguard_store_delete(&payguard_leases, &lease);
-	return true;
+	item->done = true;
 }
 
 /*
@@ -657,14 +664,11 @@ end_future(TimestampTz now, int max)
 	Datum values[2] = {TimestampTzGetDatum(now + LONGEST_LEASE), Int64GetDatum(max)};
 	Lease *leases;
 	Task *tasks;
-	int done = 0;
+	int done;
 	int n = payguard_store_list(&payguard_leases, &leases_of_future, values,
 								(void **) &leases);
 
-	for (int i = 0; i < n; i++)
-		done += end_lease(&leases[i], now);
-	if (n > 0)
-		payguard_store_refresh();
+	done = end_leases(leases, n);
 	n = payguard_store_list(&payguard_tasks, &tasks_of_future, values, (void **) &tasks);
 	for (int i = 0; i < n; i++)
 		done += bring_forward(&tasks[i], now);
@@ -726,12 +730,25 @@ lose(Order *order, const Task *task)
 }
 
 /*
- * drop_late ends a charge that comes too late for its attempt: nobody sends it any more. The
- * claim has locked its order.
+ * drop_late ends charges that come too late for their attempts: nobody sends them any more. The claim
+ * has locked their orders.
  */
 static void
-drop_late(const Task *late)
+drop_late(const Claim *claim, Due *due, int n)
 {
+	EachItem *late = palloc(sizeof(EachItem) * Max(n, 1));
+	int nlate = 0;
+
+	for (int i = 0; i < n; i++)
+		if (due[i].payment && is_late(due[i].task, due[i].payment, claim->now))
+			late[nlate++] = (EachItem){.id = due[i].task->order_id, .row = due[i].task};
+	payguard_each("order", late, nlate, drop_one);
+}
+
+static void
+drop_one(EachItem *item)
+{
+	const Task *late = item->row;
 	Order order;
 	Lease lease = {.order_id = late->order_id};
 	Task task;

@@ -173,6 +173,7 @@ extern void payguard_store_suppressed(const Table *table) pg_attribute_noreturn(
 extern int payguard_store_execute(const Statement *statement, Datum *values,
 								  const char *nulls);
 extern bool payguard_store_try(void (*write)(void *), void *argument);
+extern ErrorData *payguard_store_attempt(void (*write)(void *), void *argument);
 extern Datum payguard_store_result(int row, int column, bool *isnull);
 extern void payguard_store_put_results(Tuplestorestate *store, TupleDesc desc);
 extern void payguard_store_make_durable(const void *row);

@@ -624,9 +624,30 @@ payguard_store_execute(const Statement *statement, Datum *values, const char *nu
 bool
 payguard_store_try(void (*write)(void *), void *argument)
 {
+	ErrorData *error = payguard_store_attempt(write, argument);
+
+	if (error == NULL)
+		return true;
+	if (error->sqlerrcode != ERRCODE_UNIQUE_VIOLATION)
+		ReThrowError(error);
+	/* the row that took it cannot be seen, so whoever looks for it would look for ever */
+	if (IsolationUsesXactSnapshot())
+		ereport(ERROR,
+				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+				 errmsg("could not serialize access due to concurrent update")));
+	return false;
+}
+
+/*
+ * payguard_store_attempt writes in a subtransaction and returns NULL; or the error that ended it, and
+ * nothing of it has been written.
+ */
+ErrorData *
+payguard_store_attempt(void (*write)(void *), void *argument)
+{
 	MemoryContext caller = CurrentMemoryContext;
 	ResourceOwner owner = CurrentResourceOwner;
-	volatile bool written = true;
+	ErrorData *volatile error = NULL;
 
 	BeginInternalSubTransaction(NULL);
 	MemoryContextSwitchTo(caller);
@@ -640,27 +661,17 @@ payguard_store_try(void (*write)(void *), void *argument)
 	}
 	PG_CATCH();
 	{
-		ErrorData *error;
-
 		MemoryContextSwitchTo(caller);
 		error = CopyErrorData();
 		FlushErrorState();
 		RollbackAndReleaseCurrentSubTransaction();
-		if (error->sqlerrcode != ERRCODE_UNIQUE_VIOLATION)
-			ReThrowError(error);
-		/* the row that took it cannot be seen, so whoever looks for it would look for ever */
-		if (IsolationUsesXactSnapshot())
-			ereport(ERROR,
-					(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
-					 errmsg("could not serialize access due to concurrent update")));
-		written = false;
 	}
 	PG_END_TRY();
 	/* where a row was found in there may be nothing now */
 	payguard_store_snapshot++;
 	MemoryContextSwitchTo(caller);
 	CurrentResourceOwner = owner;
-	return written;
+	return error;
 }
 
 /*

@@ -145,6 +145,8 @@ BEGIN
         RAISE WARNING 'payguard: % failed: %', duty, problem;
     END;
     PERFORM payguard.note_duty(duty, problem);
+    -- also what a duty has left out, and could not do
+    SELECT m.problem INTO problem FROM payguard.maintenance m WHERE m.duty = maintain.duty;
     RETURN NEXT;
   END LOOP;
 END
