@@ -297,6 +297,15 @@ SET SESSION AUTHORIZATION regress_decider;
 SELECT outcome FROM payguard.approve_refund(:'refund', 'both are owed');
 RESET SESSION AUTHORIZATION;
 SELECT pg_temp.state_of('approvals-20'), pg_temp.approvals_of('approvals-20');
+-- money that a closed order got is not accepted without an approval, which a closed order does not get
+SELECT (payguard.create_order('approvals-21', 5000, 'XXX')).version;
+SELECT payment_id AS late FROM payguard.start_payment('approvals-21', 'approvals-21', 'approvals') \gset
+SELECT outcome FROM payguard.report_payment(:'late', 'failed');
+SELECT (payguard.cancel_order('approvals-21')).status;
+SELECT count(payguard.set_policy('XXX', 5000, true, true));
+SELECT outcome FROM payguard.report_payment(:'late', 'succeeded', 'approvals-21', 5000, 'XXX');
+SELECT pg_temp.answer(format('SELECT outcome FROM payguard.accept_surplus(%L, %L)', :'late', 'the goods are there'));
+SELECT count(payguard.set_policy('XXX', 5000, approve_refund := true));
 -- what verify() says of an approval that was decided by who asked, and of a refund that nobody was asked about
 BEGIN;
 INSERT INTO payguard.approvals (subject, order_id, amount, currency, status, requested_by, requested_at, decided_by, decided_at)

@@ -26,6 +26,15 @@ SELECT status, failure_code FROM payguard.payments WHERE order_id = 'again-1';
 SELECT kind FROM payguard.tasks WHERE order_id = 'again-1' ORDER BY kind;
 SELECT outcome, order_status FROM payguard.report_payment(:'payment_id', 'succeeded', 'again-txn-1', 100, 'EUR');
 
+-- cancelled while a worker has it: he did not send it again, and whether it was made before is not known
+SELECT lost_charge('again-held') AS payment_id \gset
+SELECT task_id, lease_token FROM payguard.claim_tasks('worker', kinds := '{charge}', channels := '{again}') \gset
+SELECT status, closing_as FROM payguard.cancel_order('again-held');
+SELECT payguard.retry_task(:task_id, :'lease_token', 'no route') = :task_id AS retried;
+SELECT status, failure_code FROM payguard.payments WHERE order_id = 'again-held';
+SELECT kind FROM payguard.tasks WHERE order_id = 'again-held' ORDER BY kind;
+SELECT outcome, order_status FROM payguard.report_payment(:'payment_id', 'succeeded', 'again-txn-held', 100, 'EUR');
+
 -- the worker is certain of all his tries, but not of the first charge
 SELECT lost_charge('again-2') AS payment_id \gset
 DO $$

@@ -18,6 +18,7 @@ BEGIN
   RETURN n;
 END
 $$;
+SELECT (payguard.create_order('consumers-0', 500, 'EUR')).version;
 SELECT pg_temp.all_done('regress') > 0 AS read_what_there_was;
 SELECT count(*) FROM payguard.read_events('regress');
 SELECT count(payguard.create_order('consumers-' || n, 500, 'EUR')) FROM generate_series(1, 2) n;

@@ -48,8 +48,12 @@ SELECT id, order_id, status, version, note FROM orders ORDER BY 1;
 UPDATE orders SET status = 'paid', version = version + 1 WHERE id IN (2, 3);
 UPDATE orders SET status = 'refunded', version = version + 1; -- fails
 SELECT status, count(*) FROM orders GROUP BY 1 ORDER BY 1;
--- in replica role: any state may arrive, and stays in the graph
+-- a row that is paid stays so where its order is refunded afterwards
 RESET ROLE;
+SELECT outcome FROM payguard.refund_order('guard-1', 'guard-1', reason := 'sent back');
+SELECT status FROM orders WHERE order_id = 'guard-1';
+SELECT * FROM payguard.verify();
+-- in replica role: any state may arrive, and stays in the graph
 SET session_replication_role = replica;
 SELECT what, split_part(pg_temp.answer(statement), ' ', 2) AS answer FROM (VALUES
   ('first copy', $$INSERT INTO orders VALUES (6, 'guard-6', 'paid'), (7, 'guard-7', 'refunded')$$),

@@ -64,6 +64,9 @@ SELECT pg_temp.answer($$SELECT count(*) FROM payguard.guard_table('regress_guard
 ROLLBACK;
 SELECT count(*) FROM payguard.guard_table('regress_guarded', 'status', '{"unpaid": ["paid"]}');
 SELECT pg_temp.answer($$SELECT count(*) FROM payguard.guard_table('regress_guarded', 'status', '{"unpaid": ["paid"]}')$$);
+SET ROLE regress_none;
+SELECT pg_temp.answer('DROP TABLE regress_guarded');
+RESET ROLE;
 SELECT payguard.unguard_table('regress_guarded');
 -- nobody but guard_table() and a superuser makes a guard's trigger, and it must fit
 GRANT CREATE, USAGE ON SCHEMA public TO regress_other;

@@ -160,6 +160,13 @@ DROP TRIGGER payguard_guard_truncate ON typed;
 ALTER TABLE empty_1 RENAME status TO unknown_to_it;
 SELECT object, problem FROM payguard.verify() ORDER BY 1, 2;
 ROLLBACK;
+BEGIN;
+CREATE TABLE once_1 (id int, status text);
+CREATE TABLE once_2 (LIKE once_1);
+SELECT count(*) FROM unnest('{once_1,once_2}'::regclass[]) name, payguard.guard_table(name, 'status', '{"unpaid": ["paid"]}', once := '{id}', success_states := '{paid}');
+ALTER TABLE once_2 INHERIT once_1;
+SELECT object, problem FROM payguard.verify() ORDER BY 1, 2;
+ROLLBACK;
 -- a superuser who edits the catalogs
 BEGIN;
 UPDATE pg_trigger SET tgenabled = 'D' WHERE tgrelid = 'parted_1'::regclass AND tgtype = 29;

@@ -99,6 +99,22 @@ SELECT outcome FROM payguard.report_payment(:'p', 'succeeded', 'hard-7/t', 1000,
 RESET payguard.actor;
 RESET SESSION AUTHORIZATION;
 SELECT actor FROM payguard.events WHERE order_id = 'hard-7' AND kind = 'order.paid';
+-- a delegate's report is somebody else's, unless the name is none
+SELECT payguard.grant_access('regress_hard', 'delegate');
+SELECT pg_temp.attempt('hard-actor') AS p \gset
+SET SESSION AUTHORIZATION regress_hard;
+SET payguard.actor = 'gateway 7';
+SELECT outcome FROM payguard.report_payment(:'p', 'unknown');
+SET payguard.actor = E'two\nlines';
+SELECT outcome FROM payguard.report_payment(:'p', 'succeeded', 'hard-actor/t', 1000, 'EUR');
+RESET payguard.actor;
+RESET SESSION AUTHORIZATION;
+SELECT kind, actor FROM payguard.events WHERE order_id = 'hard-actor' AND kind <> 'order.created' ORDER BY event_id;
+SELECT payguard.revoke_access('regress_hard', 'delegate');
+-- a report about a payment that nobody knows is kept
+SELECT outcome, payment_id, message FROM payguard.report_payment('01890000-0000-7000-8000-00000000000a', 'succeeded', 'hard-nobody', 5, 'EUR');
+SELECT n.result, n.channel_status, n.channel_txn_id, n.amount, n.currency, a.kind, a.severity FROM payguard.notifications n LEFT JOIN payguard.alerts a ON a.cause = n.event_id
+WHERE n.payment_id = '01890000-0000-7000-8000-00000000000a';
 DROP OWNED BY regress_hard;
 DROP ROLE regress_hard;
 SELECT * FROM payguard.verify();

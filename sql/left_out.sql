@@ -4,11 +4,11 @@
 
 \set VERBOSITY terse
 SET client_min_messages = warning;
-SELECT count(payguard.register_channel(name, first_query_after := '1 hour')) FROM unnest(ARRAY['left', 'nowhere']) name;
+SELECT count(payguard.register_channel(name, first_query_after := '1 hour')) FROM unnest(ARRAY['left', 'left_other']) name;
 CREATE SCHEMA left_out;
 CREATE FUNCTION left_out.refuse() RETURNS trigger LANGUAGE plpgsql SET search_path = pg_catalog AS $$ BEGIN
   RAISE EXCEPTION 'order % is not to be touched', NEW.order_id; END $$;
-CREATE TRIGGER left_out BEFORE INSERT ON payguard.events FOR EACH ROW WHEN (NEW.order_id LIKE '%-bad' AND NEW.kind NOT LIKE 'order.created')
+CREATE TRIGGER left_out BEFORE INSERT ON payguard.events FOR EACH ROW WHEN (NEW.order_id LIKE 'left-%-bad' AND NEW.kind NOT LIKE 'order.created')
   EXECUTE FUNCTION left_out.refuse();
 ALTER TABLE payguard.events DISABLE TRIGGER left_out;
 
@@ -21,24 +21,24 @@ CREATE FUNCTION pg_temp.states(what text) RETURNS text BEGIN ATOMIC
   SELECT string_agg(order_id || ' ' || status, ', ' ORDER BY order_id) FROM payguard.orders WHERE order_id LIKE what || '-%';
 END;
 
-SELECT pg_temp.orders('due', clock_timestamp() + '200 ms');
-SELECT count((payguard.request_payment(o, o, 'left')).outcome) FROM pg_temp.orders('lost') o;
+SELECT pg_temp.orders('left-due', clock_timestamp() + '200 ms');
+SELECT count((payguard.request_payment(o, o, 'left')).outcome) FROM pg_temp.orders('left-lost') o;
 CREATE TEMP TABLE taken AS SELECT order_id FROM payguard.claim_tasks('w', lease := '1 ms', channels := '{left}');
 SELECT order_id FROM taken ORDER BY 1;
-SELECT count((payguard.request_payment(o, o, 'left', expires_at => clock_timestamp() + '200 ms')).outcome) FROM pg_temp.orders('late') o;
-SELECT outcome FROM unnest(ARRAY['told-bad', 'told-good', 'told-more']) o CROSS JOIN LATERAL payguard.record_payment(o, 'left', o, 100, 'EUR');
-SELECT count(*) FROM pg_temp.orders('told');
+SELECT count((payguard.request_payment(o, o, 'left', expires_at => clock_timestamp() + '200 ms')).outcome) FROM pg_temp.orders('left-late') o;
+SELECT outcome FROM unnest(ARRAY['left-told-bad', 'left-told-good', 'left-told-more']) o CROSS JOIN LATERAL payguard.record_payment(o, 'left', o, 100, 'EUR');
+SELECT count(*) FROM pg_temp.orders('left-told');
 SELECT pg_sleep(0.3);
 ALTER TABLE payguard.events ENABLE TRIGGER left_out;
 
 SELECT payguard.expire_orders(1000) >= 2 AS others;
-SELECT pg_temp.states('due');
+SELECT pg_temp.states('left-due');
 -- a claim, which deals with leases that ran out and with charges that come too late
 SELECT order_id, kind FROM payguard.claim_tasks('w', 1, channels := '{left}');
-SELECT order_id, kind FROM payguard.claim_tasks('w', 10, channels := '{left,nowhere}');
-SELECT p.order_id, p.status, p.failure_code FROM payguard.payments p WHERE order_id LIKE 'lost-%' OR order_id LIKE 'late-%' ORDER BY 1;
+SELECT order_id, kind FROM payguard.claim_tasks('w', 10, channels := '{left,left_other}');
+SELECT p.order_id, p.status, p.failure_code FROM payguard.payments p WHERE order_id LIKE 'left-lost-%' OR order_id LIKE 'left-late-%' ORDER BY 1;
 SELECT payguard.match_notifications(1000) >= 2 AS others;
-SELECT pg_temp.states('told');
+SELECT pg_temp.states('left-told');
 
 SELECT duty, problem FROM payguard.maintain() WHERE problem IS NOT NULL;
 SELECT cause, details FROM payguard.alerts WHERE kind = 'maintenance_failed' AND resolved_at IS NULL ORDER BY cause;
@@ -52,7 +52,7 @@ RESET statement_timeout;
 -- without the trigger all of it is made up for
 DROP TRIGGER left_out ON payguard.events;
 SELECT duty, problem FROM payguard.maintain() WHERE problem IS NOT NULL;
-SELECT pg_temp.states('due'), pg_temp.states('told');
+SELECT pg_temp.states('left-due'), pg_temp.states('left-told');
 SELECT count(*) FROM payguard.alerts WHERE kind = 'maintenance_failed' AND resolved_at IS NULL;
 SELECT * FROM payguard.verify();
 DROP SCHEMA left_out CASCADE;

@@ -86,6 +86,13 @@ SELECT result, order_id FROM payguard.notifications WHERE channel_txn_id = 'note
 SELECT pg_temp.all_of('note-7'), pg_temp.alerts_of('note-8');
 -- what a message of an unknown channel says is kept
 SELECT pg_temp.note(NULL, 'succeeded', 'e9', channel := 'never registered');
+-- what waits for a transaction: one that learns more and still waits, one without a state, one that contradicts
+SELECT pg_temp.note(NULL, NULL, 'wait 1');
+SELECT pg_temp.note(NULL, NULL, 'wait 1', 'note-wait');
+SELECT pg_temp.note(NULL, NULL, 'wait 2', 'note-wait'), pg_temp.note(NULL, 'failed', 'wait 3', 'note-wait');
+SELECT pg_temp.make('note-wait', 'succeeded', txn := 'note-wait') IS NOT NULL AS made;
+SELECT event_id, result, order_id, pg_temp.named(payment_id) FROM payguard.notifications WHERE event_id LIKE 'wait _' ORDER BY 1;
+SELECT pg_temp.all_of('note-wait');
 SELECT * FROM payguard.verify();
 RESET SESSION AUTHORIZATION;
 DROP OWNED BY regress_notifications;

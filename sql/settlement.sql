@@ -140,6 +140,19 @@ INSERT INTO payguard.settlement_lines (channel, kind, channel_txn_id, channel_re
 SELECT finding, order_id FROM payguard.reconcile('statement', '2026-04-10', '2026-04-12');
 SELECT pg_temp.resolve('missing_locally', 'R-stranger', 'accept');
 SELECT pg_temp.resolve('missing_locally', 'R-stranger', 'waive');
+-- a refund that the channel names for the first time, and money of another amount that goes back: what is left of it
+SELECT outcome FROM payguard.refund_order('settle-early', 'settle-back/named', 40, 'returned');
+RESET SESSION AUTHORIZATION;
+SELECT pg_temp.refund('named') AS refund_id \gset
+SET SESSION AUTHORIZATION regress_clerk;
+INSERT INTO payguard.settlement_lines (channel, kind, channel_refund_id, refund_id, amount, currency, channel_time) VALUES ('statement', 'refund', 'R-named', :'refund_id', 40, 'EUR', '2026-04-10 12:00+00');
+INSERT INTO payguard.settlement_lines (channel, channel_txn_id, amount, currency, channel_time) VALUES ('statement', 'T-early', 990, 'EUR', '2026-04-10 12:00+00');
+SELECT finding, order_id FROM payguard.reconcile('statement', '2026-04-10', '2026-04-12') ORDER BY 1;
+SELECT pg_temp.resolve('refund_mismatch', 'R-named', 'accept');
+SELECT pg_temp.resolve('amount_mismatch', 'T-early', 'refund');
+RESET SESSION AUTHORIZATION;
+SELECT r.status, r.amount, r.returned_amount, r.channel_refund_id, r.reason FROM payguard.refunds r WHERE order_id = 'settle-early' ORDER BY created_at, amount;
+SET SESSION AUTHORIZATION regress_clerk;
 -- where a policy asks, a second person accepts, too
 SELECT min_amount FROM payguard.set_policy('EUR', 1000, approve_payment := true);
 INSERT INTO payguard.settlement_lines (channel, channel_txn_id, order_id, amount, currency, channel_time) VALUES

@@ -68,6 +68,13 @@ SELECT outcome, amount, replayed FROM payguard.refund_payment(:'third', 'surplus
 SELECT outcome, amount, replayed FROM payguard.refund_payment(:'third', 'surplus-3/b', reason := 'charged twice, the rest');
 SELECT outcome, amount, replayed FROM payguard.refund_payment(:'third', 'surplus-3/b', reason := 'charged twice, the rest');
 SELECT pg_temp.all_of('surplus-3');
+-- nor is a charge dismissed of which money may be on its way back
+SELECT pg_temp.make('surplus-4', 'succeeded', txn := 'surplus-4') IS NOT NULL AS made;
+SELECT pg_temp.say(pg_temp.id('surplus-4', 'this'), 'succeeded', 'surplus-4-again', 1000, 'EUR');
+SELECT payment_id AS other FROM payguard.payments WHERE channel_txn_id = 'surplus-4-again' \gset
+SELECT (payguard.waive_refund(refund_id, 'in parts')).outcome FROM payguard.refunds WHERE payment_id = :'other';
+SELECT (payguard.report_refund(refund_id, 'pending', 'surplus-4-back')).outcome FROM payguard.refund_payment(:'other', 'surplus-4/a', 600, 'charged twice');
+SELECT pg_temp.answer(format('SELECT outcome FROM payguard.dismiss_surplus(%L, %L, %L)', :'other', pg_temp.id('surplus-4', 'this'), 'one charge'));
 -- the order's own refunds are another matter
 SELECT outcome, amount FROM payguard.refund_order('surplus-3', 'surplus-3/own', reason := 'goods returned');
 SELECT pg_temp.order_of('surplus-3');

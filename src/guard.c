@@ -389,7 +389,7 @@ check_columns(const GuardColumns *columns, const char *why, Relation relation,
 static void
 check_paid(const Guard *guard, Relation relation, TupleTableSlot *row)
 {
-	if (!payguard_guard_order_is_paid(guard, row))
+	if (!payguard_guard_order_is_paid(guard, row, false))
 		violation(
 			relation, guard->order_id, "payguard_unpaid",
 			psprintf("The status %s says that the order is paid, and payguard knows no "
@@ -401,10 +401,11 @@ check_paid(const Guard *guard, Relation relation, TupleTableSlot *row)
 
 /*
  * payguard_guard_order_is_paid asks payguard.orders for the order that a row names, with
- * a snapshot that sees what this transaction did.
+ * a snapshot that sees what this transaction did. or_refunded: an order that was paid and has
+ * been refunded since will do: a row that is in a paid state already may stay there.
  */
 bool
-payguard_guard_order_is_paid(const Guard *guard, TupleTableSlot *row)
+payguard_guard_order_is_paid(const Guard *guard, TupleTableSlot *row, bool or_refunded)
 {
 	bool isnull;
 	Datum value = slot_getattr(row, guard->order_id, &isnull);
@@ -419,7 +420,8 @@ payguard_guard_order_is_paid(const Guard *guard, TupleTableSlot *row)
 		payguard_guard_value(row->tts_tupleDescriptor, guard->order_id, value, false));
 	identity = payguard_as_owner();
 	payguard_store_begin(STORE_WRITE);
-	found = payguard_order_find(order_id, &order) && order.status == ORDER_PAID;
+	found = payguard_order_find(order_id, &order) &&
+			(order.status == ORDER_PAID || (or_refunded && order.status == ORDER_REFUNDED));
 	payguard_store_end(STORE_WRITE);
 	payguard_as_before(identity);
 	return found;

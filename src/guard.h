@@ -77,7 +77,8 @@ typedef struct GuardTrigger
 extern Guard *payguard_guard_parse(const char *settings, TupleDesc desc,
 								   const char **problem);
 extern int payguard_guard_state(const Guard *guard, Datum value, bool isnull);
-extern bool payguard_guard_order_is_paid(const Guard *guard, TupleTableSlot *slot);
+extern bool payguard_guard_order_is_paid(const Guard *guard, TupleTableSlot *slot,
+										 bool or_refunded);
 extern const char *payguard_guard_value(TupleDesc desc, AttrNumber column, Datum value,
 										bool isnull);
 extern List *payguard_guard_strings(Jsonb *settings, const char *key);

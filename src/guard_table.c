@@ -590,7 +590,7 @@ read_rows(Oid table, const char *settings)
 											 value, isnull));
 		}
 		else if (guard->states[state].paid && AttributeNumberIsValid(guard->order_id) &&
-				 !payguard_guard_order_is_paid(guard, row))
+				 !payguard_guard_order_is_paid(guard, row, true))
 		{
 			value = slot_getattr(row, guard->order_id, &isnull);
 			bad->unpaid++;

@@ -1,6 +1,6 @@
 """What runs beside the players: who keeps house, and who reads the events.
 
-Nothing of it may change an answer, but for what may happen at any time (a deadline is over, a message
+Keeping house changes no answer, but for what may happen at any time (a deadline is over, a message
 finds its money): so it is not part of the histories.
 """
 import random
@@ -66,3 +66,43 @@ class Keeper(Beside):
     def archive(self):
         self.cursor.execute("SELECT payguard.archive_orders(pg_catalog.clock_timestamp(), 100)")
         self.stage.count("archived", self.cursor.fetchone()[0])
+
+
+class Reader(Beside):
+    """A consumer of events. steps: what it was told, for check.broken_reading()."""
+
+    def __init__(self, stage, name):
+        super().__init__(stage, name)
+        self.steps = []
+
+    def begin(self):
+        """Registers it: from now on nothing is archived that it has not read."""
+        self.open()
+        self.step()
+
+    def step(self):
+        self.cursor.execute("SELECT window_id, event_id, order_id, version FROM payguard.read_events(%s, %s)",
+                            (self.name, self.rnd.choice([1, 10, 100])))
+        rows = self.cursor.fetchall()
+        self.steps.append(("read", [row[1:] for row in rows]))
+        if rows and self.rnd.random() < 0.7:
+            self.commit(self.rnd.choice([rows[-1], rows[-1], self.rnd.choice(rows)]))
+
+    def commit(self, row):
+        self.steps.append(("perhaps", row[1]))
+        self.cursor.execute("SELECT payguard.commit_events(%s, %s, %s)", (self.name, row[0], row[1]))
+        if not self.cursor.fetchone()[0]:
+            self.wrong.append(f"{self.name}: event {row[1]} of window {row[0]} cannot be committed")
+        self.steps[-1] = ("commit", row[1])
+
+    def finish(self):
+        """Reads what is left, when nobody writes any more."""
+        self.open()
+        while True:
+            self.cursor.execute("SELECT window_id, event_id, order_id, version FROM payguard.read_events(%s)",
+                                (self.name,))
+            rows = self.cursor.fetchall()
+            self.steps.append(("read", [row[1:] for row in rows]))
+            if not rows:
+                return
+            self.commit(rows[-1])

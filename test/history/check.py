@@ -10,7 +10,7 @@ The search goes depth first over (operations done, state), and remembers where i
 operation that changes nothing and fits is done at once: it can only get worse later, unless its
 answer does not tell whether it changed something (SILENT).
 """
-from model import LIVE, Model, Refused, outcomes
+from model import LIVE, SALE_PAID, Model, Refused, outcomes
 
 FOREVER = float("inf")
 MAX_STEPS = 400_000
@@ -95,20 +95,23 @@ def follow(world, state, op, now):
     return states
 
 
-def passing_time(world, state, now):
-    """What may happen by itself: a lease or an order's deadline is over, a message finds its money."""
+def matches(world, state, now):
+    """What maintain() may do at any time: a message that waits finds its money."""
     for what, row in list(state.items()):
-        method, when = None, (now[1], now[1])
-        if what[0] == "notice":
-            when = (0.0, now[1])
-            if row.result == "unmatched" and Model(world, state).subject_of(row):
-                method = "match_notice"
-        elif what[0] == "lease" and row.until <= now[1]:
-            method = "lose_lease"
-        elif what[0] == "order" and row.deadline is not None and row.deadline <= now[1]:
-            method = "expire_order"
-        if method is not None:
-            for _, new in outcomes(world, state, method, (what[1],), when):
+        if what[0] == "notice" and world.may_match(what[1], row, now[1]) and Model(world, state).subject_of(row):
+            for _, new in outcomes(world, state, "match_notice", (what[1],), (0.0, now[1])):
+                yield new
+
+
+def passing_time(world, state, now):
+    """What may happen by itself: a lease or an order's deadline is over."""
+    for what, row in list(state.items()):
+        method = {"lease": "lose_lease", "order": "expire_order"}.get(what[0])
+        if method is None:
+            continue
+        until = row.until if method == "lose_lease" else row.deadline
+        if until is not None and until <= now[1]:
+            for _, new in outcomes(world, state, method, (what[1],), (now[1], now[1])):
                 yield new
 
 
@@ -173,6 +176,8 @@ class Search:
                     yield node
                     return
                 choices.append(node)
+        for new in matches(self.world, state, (latest, soonest)):
+            yield (mask, first, new, done, latest)
         yield from choices
         for new in passing_time(self.world, state, (latest, soonest)):
             yield (mask, first, new, done, latest)
@@ -218,7 +223,7 @@ class Tables:
     """The tables as they are at the end: lists of dicts."""
 
     NAMES = ("orders", "payments", "refunds", "refund_balances", "tasks", "events", "notifications",
-             "alerts", "approvals", "policies")
+             "alerts", "approvals", "sales")
 
     def __init__(self, rows):
         for name in self.NAMES:
@@ -256,6 +261,9 @@ class Tables:
         for a in self.approvals:
             if a["order_id"] in orders and a["subject"] == "order" and a["status"] != "void":
                 wanted[("opinion", a["order_id"])] = (a["status"], a["amount"], a["currency"])
+        for s in self.sales:
+            if s["order_id"] in orders:
+                wanted[("sale", s["id"])] = (s["id"], s["order_id"], s["status"], s["version"])
         return End(wanted)
 
 
@@ -276,7 +284,7 @@ class End:
         if what[0] == "refund":
             return (row.payment, row.key, row.status, row.amount, row.currency, row.returned,
                     row.origin, row.txn, row.verified)
-        if what[0] in ("balance", "opinion"):
+        if what[0] in ("balance", "opinion", "sale"):
             return tuple(row)
         if what[0] == "task":
             return (row.sent, row.again, row.tries)
@@ -372,6 +380,9 @@ def broken_promises(tables):
         if (o["status"] == "paying") != live:
             wrong.append(f"I10 order {o['order_id']} is {o['status']}, with"
                          f"{'' if live else 'out'} a live payment")
+    for s in tables.sales:
+        if s["status"] in SALE_PAID and orders.get(s["order_id"], {}).get("status") not in ("paid", "refunded"):
+            wrong.append(f"guard: sale {s['id']} is {s['status']}, its order is not paid")
     return wrong
 
 
@@ -401,4 +412,50 @@ def broken_histories(tables, orders):
     for r in tables.refunds:
         if r["refund_id"] not in told:
             wrong.append(f"I7 refund {r['refund_id']} has no event")
+    return wrong
+
+
+def broken_reading(steps, events, perhaps_not=()):
+    """What a reader of events was told against the promise: each event, none again that it has
+    committed, the same ones until then, those of an order in the order of its versions.
+
+    steps: ("read", [(event, order, version) ...]), ("commit", event), or ("perhaps", event) where
+    the answer was lost. events: the ids of all that there are; perhaps_not: those that it may miss.
+    """
+    wrong = []
+    told, given, done, last = set(), [], set(), {}
+    perhaps = None
+
+    def commit(event):
+        if event not in given:
+            wrong.append(f"reader: event {event} is committed, {given} were given")
+            return
+        at = given.index(event) + 1
+        done.update(given[:at])
+        del given[:at]
+
+    for what, about in steps:
+        if what == "perhaps":
+            perhaps = about
+        elif what == "commit":
+            commit(about)
+        else:
+            ids = [event for event, _, _ in about]
+            if perhaps is not None and ids and ids[0] != given[0]:
+                commit(perhaps)
+            perhaps = None if ids else perhaps
+            n = min(len(ids), len(given))
+            if ids[:n] != given[:n]:
+                wrong.append(f"reader: {ids[:n]} instead of {given[:n]}, which was not committed")
+            given += ids[n:]
+            wrong += [f"reader: event {event} again after it was committed" for event in ids if event in done]
+            for event, order, version in about:
+                if event not in told and version is not None:
+                    if version != last.get(order, 0) + 1:
+                        wrong.append(f"reader: order {order}: version {version} after {last.get(order, 0)}")
+                    last[order] = version
+                told.add(event)
+    missing, unknown = set(events) - set(perhaps_not) - told, told - set(events)
+    if missing or unknown:
+        wrong.append(f"reader: left out {sorted(missing)[:9]}, not there {sorted(unknown)[:9]}")
     return wrong

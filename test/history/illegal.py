@@ -3,8 +3,8 @@ spoil it. What is spoiled is what a broken payguard would answer, or leave in it
 """
 import copy
 
-from check import FOREVER, Op, Search, Tables, broken_promises
-from model import Channel, Refused, World
+from check import FOREVER, Op, Search, Tables, broken_promises, broken_reading
+from model import Channel, Policy, Refused, World
 
 PAY, TRY = "pay", "try_pay"
 
@@ -45,13 +45,25 @@ def report(payment, status, reply, txn=None, amount=None):
     return "report_payment", (payment, status, txn, amount), reply
 
 
-class Case:
-    """A history: (called, answered, step ...) each, and the rows that it ends with."""
+def decide(decision, reply=None, boss=True):
+    return "decide_order", ("a", decision, boss), reply or {
+        "order_id": "a", "subject": "order", "status": decision, "amount": 100, "currency": "EUR"}
 
-    def __init__(self, ops, order, payments=(), refunds=(), balances=(), events=None):
+
+def sale(row, status, version):
+    return {"id": row, "order_id": "a", "status": status, "version": version}
+
+
+class Case:
+    """A history: (called, answered, step ...) each, and the rows that it ends with.
+
+    approval: the status of the order's; policy: what is asked for.
+    """
+
+    def __init__(self, ops, order, payments=(), refunds=(), balances=(), approval=None, policy=None, sales=()):
         self.ops = [Op(called, answered, list(steps)) for called, answered, *steps in ops]
         self.order, self.payments, self.refunds = order, list(payments), list(refunds)
-        self.balances, self.events = list(balances), events
+        self.balances, self.approval, self.policy, self.sales = list(balances), approval, policy, list(sales)
 
     def tables(self):
         payments = [dict({"payment_id": p, "order_id": "a", "idempotency_key": key, "status": status,
@@ -62,18 +74,22 @@ class Case:
                     for p, key, kind, channel, status, version, received, txn, code in self.payments]
         refunds = [{"refund_id": r, "payment_id": "p1", "order_id": "a", "idempotency_key": key,
                     "status": status, "amount": amount, "currency": "EUR",
-                    "returned_amount": amount if status == "succeeded" else None, "origin": "request",
-                    "channel": "internal", "channel_refund_id": None,
+                    "returned_amount": amount if status == "succeeded" else None,
+                    "origin": "request" if key else "surplus", "channel": "internal", "channel_refund_id": None,
                     "amount_verified": status == "succeeded"}
                    for r, key, status, amount in self.refunds]
         balances = [dict(zip(("payment_id", "received", "refunding", "refunded", "excess"), b))
                     for b in self.balances]
+        approvals = [{"order_id": "a", "subject": "order", "status": self.approval, "amount": 100,
+                      "currency": "EUR"}] if self.approval else []
         return Tables({"orders": [self.order], "payments": payments, "refunds": refunds,
-                       "refund_balances": balances})
+                       "refund_balances": balances, "approvals": approvals, "sales": self.sales})
 
     def verdict(self):
         world = World()
         world.channels["card"] = Channel()
+        if self.policy:
+            world.policies["EUR"] = self.policy
         tables = self.tables()
         for p in tables.payments:
             if p["idempotency_key"]:
@@ -82,7 +98,13 @@ class Case:
                 world.payment_of_txn[(p["channel"], p["channel_txn_id"])] = p["payment_id"]
         for r in tables.refunds:
             world.refund_of_key[r["idempotency_key"]] = r["refund_id"]
+            world.surplus_refunds[(r["payment_id"], 0)] = r["refund_id"]
         return Search(world, self.ops, tables.of_family(["a"])).run()
+
+
+def status(status, version):
+    return "order_status", ("a",), dict(order_row(status, version), can_pay=status == "unpaid",
+                                        can_cancel=status in ("unpaid", "paying"))
 
 
 PAID = ("p1", "k1", "pay", "internal", "succeeded", 2, 100, None, None)
@@ -120,6 +142,30 @@ def legal():
             order_row("paid", 5, "p2"),
             [("p1", "k1", "start", "card", "failed", 2, None, None, "failed"),
              ("p2", "k2", "start", "card", "succeeded", 4, 100, "t2", None)]),
+        "a message that waits, and finds its payment": Case(
+            [(0, 1, CREATE), (2, 5, report("p1", "failed", {
+                "outcome": "recorded", "payment_id": "p1", "replayed": False})),
+             (2, 4, start("k1", "p1")), (6, 7, status("unpaid", 3))], order_row("unpaid", 3),
+            [("p1", "k1", "start", "card", "failed", 2, None, None, "failed")]),
+        "approved, then paid": Case(
+            [(0, 1, CREATE), (2, 3, pay("k1", Refused("PY601"))), (4, 5, decide("approved", Refused("PY602"), False)),
+             (4, 5, decide("approved")), (6, 7, pay("k1", answer()))],
+            PAID_ROW, [PAID], approval="approved", policy=Policy("EUR", 100, approve=True)),
+        "rejected": Case(
+            [(0, 1, CREATE), (2, 3, decide("approved")), (4, 5, decide("rejected")), (6, 7, pay("k1", Refused("PY601")))],
+            order_row("unpaid", 1), approval="rejected", policy=Policy("EUR", 100, approve=True)),
+        "held back by a policy": Case(
+            [(0, 1, CREATE), (2, 3, ("record_payment", ("a", "card", "t1", 100, "EUR"), answer(
+                "surplus", status="unpaid", version=1, payment_status="surplus")))],
+            order_row("unpaid", 1), [("p1", None, "record", "card", "surplus", 1, 100, "t1", None)],
+            [("f1", None, "awaiting_approval", 100)], [("p1", 100, 100, 0, 0)], approval="open",
+            policy=Policy("EUR", 100, approve=True)),
+        "a shop's row follows its order": Case(
+            [(0, 1, CREATE), (2, 3, ("sale_insert", ("s1", "a", "new"), sale("s1", "new", 1))),
+             (4, 5, ("sale_update", (1, "paid", "s1"), Refused("payguard_unpaid"))),
+             (6, 7, pay("k1", answer()), ("sale_update", (1, "paid", "s1"), sale("s1", "paid", 2))),
+             (8, 9, ("sale_update", (1, "new", "s1"), Refused("payguard_transition")))],
+            PAID_ROW, [PAID], sales=[sale("s1", "paid", 2)]),
     }
 
 
@@ -187,6 +233,46 @@ def spoiled():
     spoil("evidence is refused", attempts, lambda c: answers(c, 4, Refused("PY101")))
     spoil("unknown is taken for failed", attempts, lambda c: c.ops[2].steps.__setitem__(
         0, report("p1", "unknown", answer("failed", status="unpaid", version=3, payment_status="failed"))))
+    # messages, second opinions, guarded rows
+    waiting, approved, rejected = "a message that waits, and finds its payment", "approved, then paid", "rejected"
+    held, shop = "held back by a policy", "a shop's row follows its order"
+    spoil("a message that waited is seen before it came", waiting, lambda c: (
+        setattr(c.ops[1], "called", 8), setattr(c.ops[1], "answered", 9)))
+    spoil("a message that waited is applied as something else", waiting, lambda c: c.ops.__setitem__(
+        3, Op(6, 7, [status("cancelled", 3)])))
+    spoil("a message is seen, and forgotten again", waiting, lambda c: c.ops.append(Op(8, 9, [status("paying", 2)])))
+    spoil("paid before the approval", approved, lambda c: (
+        setattr(c.ops[4], "called", 1.2), setattr(c.ops[4], "answered", 1.5)))
+    spoil("who has asked approves", approved, lambda c: answers(c, 2, decide("approved")[2]))
+    spoil("it needs an approval, and is approved", approved, lambda c: answers(c, 4, Refused("PY601")))
+    spoil("an approval is decided that nobody may give any more", approved, lambda c: c.ops.append(
+        Op(8, 9, [decide("rejected")])))
+    spoil("paid though a version is asked for", approved, lambda c: setattr(
+        c, "policy", Policy("EUR", 100, approve=True, version=True)))
+    spoil("rejected, and paid", rejected, lambda c: (
+        answers(c, 3, answer()), c.order.update(PAID_ROW), c.payments.append(PAID)))
+    spoil("rejected, and approved again", rejected, lambda c: c.ops.append(Op(8, 9, [decide("approved")])))
+    spoil("rejected where nothing asks for it", rejected, lambda c: setattr(c, "policy", None))
+    spoil("what was rejected counts as approved in the end", rejected, lambda c: setattr(c, "approval", "approved"))
+    spoil("money that nobody approved pays", held, lambda c: (
+        answers(c, 1, answer()), c.order.update(PAID_ROW)))
+    spoil("money that nobody approved goes back by itself", held, lambda c: c.refunds.__setitem__(
+        0, ("f1", None, "pending", 100)))
+    spoil("a row says paid before its order is", shop, lambda c: answers(c, 2, sale("s1", "paid", 2)))
+    spoil("a row goes where no way leads", shop, lambda c: (
+        answers(c, 4, sale("s1", "new", 3)), c.sales[0].update(status="new", version=3)))
+    spoil("a paid row is refused though its order is paid", shop, lambda c: c.ops[3].steps.__setitem__(
+        1, ("sale_update", (1, "paid", "s1"), Refused("payguard_unpaid"))))
+    spoil("a row keeps its version", shop, lambda c: (
+        c.ops[3].steps.__setitem__(1, ("sale_update", (0, "paid", "s1"), sale("s1", "paid", 1))),
+        c.sales[0].update(version=1)))
+    spoil("two rows of one order are paid", shop, lambda c: (
+        c.ops.append(Op(10, 11, [("sale_insert", ("s2", "a", "new"), sale("s2", "new", 1))])),
+        c.ops.append(Op(12, 13, [("sale_update", (1, "paid", "s2"), sale("s2", "paid", 2))])),
+        c.sales.append(sale("s2", "paid", 2))))
+    spoil("a paid row is deleted", shop, lambda c: (
+        c.ops.append(Op(10, 11, [("sale_delete", ("s1",), sale("s1", "paid", 2))])), c.sales.clear()))
+    spoil("a row is lost", shop, lambda c: c.sales.clear())
     # what is left in the tables
     spoil("the row has another version", first, lambda c: edit(c.order, version=3))
     spoil("the row names another payment", first, lambda c: edit(c.order, payment_id="p2"))
@@ -224,6 +310,7 @@ def sound_rows():
         "notifications": [{"event_id": "n1", "result": "unmatched", "payment_id": None, "order_id": None,
                            "refund_id": None}],
         "alerts": [{"cause": "n1", "payment_id": None, "refund_id": None, "order_id": None}],
+        "sales": [sale("s1", "paid", 2)],
     }
 
 
@@ -244,8 +331,34 @@ BROKEN_ROWS = [
     ("I7", "events", 4, None),
     ("I9", "alerts", 0, None),
     ("I10", "orders", 0, {"status": "unpaid"}),
+    ("guard:", "orders", 0, {"status": "unpaid"}),
     ("I10", "payments", 0, {"status": "failed"}),
 ]
+
+
+# what a reader of these events is told: (event, order, version)
+EVENTS = [(1, "a", 1), (2, "b", 1), (3, "a", 2), (4, None, None)]
+READING = [("read", EVENTS[:2]), ("read", EVENTS[:1]), ("commit", 1), ("read", EVENTS[1:3]), ("perhaps", 2),
+           ("read", EVENTS[2:]), ("commit", 4), ("read", [])]
+# what is wrong, the step, what stands there instead
+BROKEN_READINGS = [
+    ("an event is left out", 5, ("read", EVENTS[3:])),
+    ("the last event never comes", 5, ("read", EVENTS[2:3])),
+    ("an event that was committed comes again", 7, ("read", EVENTS[3:])),
+    ("what was not committed does not come again", 1, ("read", EVENTS[1:2])),
+    ("an event that is not there", 7, ("read", [(5, "b", 2)])),
+    ("version 2 of an order before its version 1", 0, ("read", [EVENTS[2], EVENTS[0]])),
+]
+
+
+def check_the_reading(tap):
+    ids = [event for event, _, _ in EVENTS]
+    for name, steps in [("each event, once", READING),
+                        ("a commit that was lost", READING[:5] + [("read", EVENTS[1:])] + READING[6:])]:
+        tap.ok(broken_reading(steps, ids) == [], f"accepted: a reader is given {name}", broken_reading(steps, ids))
+    for name, at, instead in BROKEN_READINGS:
+        steps = READING[:at] + [instead] + READING[at + 1:]
+        tap.ok(broken_reading(steps, ids) != [], f"rejected: {name}")
 
 
 def check_the_checker(tap):
@@ -264,3 +377,4 @@ def check_the_checker(tap):
         found = broken_promises(Tables(rows))
         tap.ok(any(line.startswith(promise + " ") for line in found),
                f"{promise} is found broken: {table}[{row}] {change or 'missing'}", found)
+    check_the_reading(tap)

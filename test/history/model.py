@@ -115,6 +115,18 @@ class Report(NamedTuple):
     code: Optional[str] = None
 
 
+class Sale(NamedTuple):
+    """A row of a shop's own table, which is guarded."""
+    id: str
+    order: str
+    status: str
+    version: int = 1
+
+
+SALE_MOVES = {"new": ("paid", "void"), "paid": ("sent",), "sent": ("back",), "void": (), "back": ()}
+SALE_PAID = ("paid", "sent")        # one row of an order is in one of them
+
+
 class Channel(NamedTuple):
     internal: bool = False
     late: str = "accept"
@@ -147,6 +159,8 @@ class World:
         self.refund_of_key = {}
         self.refund_of_txn = {}      # (channel, reversal id)
         self.surplus_refunds = {}    # (payment, n) -> the nth refund of its surplus money
+        self.made_at = {}            # of a payment or refund
+        self.results = {}            # message -> what has become of it
         self.received = {}           # message -> when it came
         self.tasks = {}              # task -> (kind, order, payment, refund), from claims
         self.channels = {"internal": Channel(internal=True)}
@@ -154,6 +168,17 @@ class World:
         self.impossible = None       # why the last call cannot have happened
         # of a call that was rolled back nothing is in the tables: what its answer told
         self.free, self.told = False, None
+
+    def may_match(self, what, notice, latest):
+        """May a message that waits have found its money by then? What that made tells its time."""
+        if notice.result != "unmatched" or self.results.get(what) == "unmatched":
+            return False
+        made = None
+        if notice.reversal:
+            made = self.refund_of_txn.get((notice.channel, notice.report.txn))
+        elif notice.order:
+            made = self.payment_of_txn.get((notice.channel, notice.txn))
+        return self.made_at.get(made, 0.0) <= latest
 
 
 class Refused(Exception):
@@ -368,31 +393,43 @@ class Model:
         if self.policy(order).approve:
             self.set_opinion(order, "open")
 
-    def twin(self, order):
-        """Another order of the customer over the same, that was paid or is being paid."""
-        return any(what[0] == "order" and row.id != order.id and row.made[2] and
-                   (row.made[2], row.amount, row.currency) == (order.made[2], order.amount, order.currency) and
-                   row.status in ("paying", "paid") for what, row in self.s.items())
+    def note_twin(self, order_id, evidence):
+        """The order is paid or being paid: others may see it late. evidence: it waited for nobody."""
+        if self.order(order_id).made[2]:
+            self.s[("came", order_id)] = (self.now[1], evidence)
 
-    def check_policy(self, order, version):
+    def twin(self, order, evidence=False):
+        """Another order of the customer over the same, that was paid or is being paid.
+
+        Requests wait for each other, and so see each other; evidence does not.
+        """
+        for what, row in list(self.s.items()):
+            if what[0] == "order" and row.id != order.id and row.made[2] and \
+                    row.status in ("paying", "paid") and \
+                    (row.made[2], row.amount, row.currency) == (order.made[2], order.amount, order.currency):
+                until, by_evidence = self.s.get(("came", row.id), (0.0, False))
+                if until <= self.now[0] or not (evidence or by_evidence) or not self.misses():
+                    return True
+        return False
+
+    def check_policy(self, order, version, evidence=False):
         policy, opinion = self.policy(order), self.opinion(order.id)
         if policy.version and version is None:
             raise Refused("PY201")
         approved = opinion is not None and opinion.status == "approved"
         if (policy.approve and not approved) or (opinion is not None and opinion.status == "rejected"):
             raise Refused("PY601")
-        if policy.duplicate == "refuse" and self.twin(order):
+        if policy.duplicate == "refuse" and self.twin(order, evidence):
             raise Refused("PY104")
-        if policy.duplicate == "hold" and not approved and self.twin(order):
+        if policy.duplicate == "hold" and not approved and self.twin(order, evidence):
             raise Refused("PY601")
 
     def is_held(self, order):
         """Money that came for this order does not pay it by itself."""
         try:
-            self.check_policy(order, order.version)
-        except Refused as refused:
-            # evidence does not wait for the customer's other payments
-            return not (self.policy(order).duplicate and self.twin(order) and self.misses())
+            self.check_policy(order, order.version, evidence=True)
+        except Refused:
+            return True
         return False
 
     def decide_order(self, order_id, decision, boss, version=None):
@@ -464,6 +501,7 @@ class Model:
             self.change_order(order_id, status="paying")
             if kind == "request":
                 self.s[("task", payment_id, "charge")] = Task()
+        self.note_twin(order_id, False)
         return self.result(payment_id, False)
 
     def check_known(self, p, kind, order_id, amount, currency, channel):
@@ -681,6 +719,7 @@ class Model:
         self.take_money(p, "succeeded" if pays else "surplus", report)
         if pays:
             self.change_order(p.order, status="paid", closing=None, payment=p.id)
+            self.note_twin(p.order, True)
         else:
             self.open_surplus_refund(p.id, "awaiting_approval" if held else "pending")
         applied.changed = True
@@ -769,6 +808,7 @@ class Model:
         applied.changed = True
         if pays:
             self.change_order(order_id, status="paid", closing=None, payment=payment_id)
+            self.note_twin(order_id, True)
         else:
             self.open_surplus_refund(payment_id, "awaiting_approval" if held else "pending")
         self.match_notices(payment_id, True)
@@ -794,6 +834,7 @@ class Model:
             raise Refused("PY105")
         self.put(p, status="succeeded")
         self.change_order(p.order, status="paid", closing=None, payment=payment_id)
+        self.note_twin(p.order, True)
         return self.result(payment_id, False, self.order(p.order).version)
 
     def dismiss_surplus(self, payment_id, same_as):
@@ -1436,6 +1477,53 @@ class Model:
         lease = self.s[("lease", order_id)]
         self.s[("lease", order_id)] = lease._replace(until=float("inf"))    # by an hour
         return {}
+
+    # -- a guarded table
+
+    def sale_row(self, row):
+        return {"status": row.status, "version": row.version} if row else {"status": None}
+
+    def check_once(self, sale_id, order_id):
+        if any(what[0] == "sale" and row.id != sale_id and row.order == order_id and row.status in SALE_PAID
+               for what, row in self.s.items()):
+            raise Refused("sales_payguard_once")
+
+    def sale_insert(self, sale_id, order_id, status):
+        if ("sale", sale_id) in self.s:
+            raise Refused("sales_pkey")
+        if status in SALE_PAID:
+            self.check_once(sale_id, order_id)
+        if status != "new":
+            raise Refused("payguard_initial")
+        return self.sale_row(self.put(Sale(sale_id, order_id, status)))
+
+    def sale_update(self, step, status, sale_id):
+        row = self.s.get(("sale", sale_id))
+        if row is None:
+            return self.sale_row(row)
+        enters = status in SALE_PAID and row.status not in SALE_PAID
+        if enters:
+            self.check_once(sale_id, row.order)
+        order = self.order(row.order)
+        broken = [name for name, is_broken in [
+            ("payguard_transition", status not in (row.status, *SALE_MOVES[row.status])),
+            ("payguard_version", step != 1),
+            ("payguard_unpaid", enters and (order is None or order.status != "paid"))] if is_broken]
+        for name in broken:         # which one is told first is nobody's business
+            if name == broken[-1] or self.choose():
+                raise Refused(name)
+        return self.sale_row(self.put(row, status=status, version=row.version + 1))
+
+    def sale_delete(self, sale_id):
+        row = self.s.get(("sale", sale_id))
+        if row is not None:
+            if row.status != "void":
+                raise Refused("payguard_delete")
+            del self.s[("sale", sale_id)]
+        return self.sale_row(row)
+
+    def sale_read(self, sale_id):
+        return self.sale_row(self.s.get(("sale", sale_id)))
 
     # -- direct writes
 

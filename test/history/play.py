@@ -12,7 +12,7 @@ import uuid
 
 import psycopg2
 
-from beside import Keeper
+from beside import Keeper, Reader
 from check import FOREVER, Op
 from model import NAMES, Channel, Policy, Refused
 
@@ -54,13 +54,18 @@ SQL = {
     "retry_task": "SELECT payguard.retry_task(%s, %s, 'no way out', '1 ms') AS task_id",
     "extend_lease": "SELECT payguard.extend_lease(%s, %s, '1 hour')",
     "claim_tasks": "SELECT * FROM payguard.claim_tasks('player', 3, %s, NULL, ARRAY[%s])",
+    "sale_insert": "INSERT INTO public.sales VALUES (%s, %s, %s, 1) RETURNING status, version",
+    "sale_update": "UPDATE public.sales SET version = version + %s, status = %s WHERE id = %s RETURNING status, version",
+    "sale_delete": "DELETE FROM public.sales WHERE id = %s RETURNING status, version",
+    "sale_read": "SELECT status, version FROM public.sales WHERE id = %s",
     "attack": "%s",
 }
 ATTACKS = ["UPDATE payguard.orders SET status = 'unpaid'",
            "UPDATE payguard.payments SET status = 'failed'",
            "DELETE FROM payguard.payments", "DELETE FROM payguard.events",
-           "DELETE FROM payguard.refund_balances", "TRUNCATE payguard.tasks",
-           "UPDATE payguard.archived_orders SET status = 'unpaid'", "DELETE FROM payguard.archived_payments"]
+           "DELETE FROM payguard.refund_balances", "TRUNCATE payguard.tasks"]
+ATTACKS_ON_THE_ARCHIVE = ["UPDATE payguard.archived_orders SET status = 'unpaid'",
+                          "DELETE FROM payguard.archived_payments"]
 
 
 def now():
@@ -91,6 +96,7 @@ class Family:
                 self.amounts = dict.fromkeys(self.orders, self.amounts[self.orders[0]])
         self.ops = []
         self.payments, self.refunds, self.tasks = [], [], []
+        self.made = set()       # the orders that are known to be there
         self.left = CALLS_OF_A_FAMILY
 
     def register(self, cursor):
@@ -118,6 +124,7 @@ class Stage:
         self.lock = threading.Lock()
         self.cursor = connect().cursor()
         self.counts = {}
+        self.reader = Reader(self, "reader")
         self.pids = {}          # of the connections that may be lost
         self.lost = 0
 
@@ -202,6 +209,10 @@ class Client(threading.Thread):
             if code is None or code == "57P01" or cursor.connection.closed:
                 self.stage.count("connection lost")
                 raise Lost() from error
+            if error.diag.table_name == "sales":
+                code = error.diag.constraint_name
+                self.stage.count(code)
+                return Refused(code)
             self.stage.count(code)
             if code == "40P01" or code.startswith("XX") or code in ("23505", "23514"):
                 self.wrong.append(f"{code} from {sql} {args}: {error}".strip())
@@ -257,9 +268,11 @@ class Client(threading.Thread):
                                      row["payment_id"], row["kind"], row))
         if method in ("pay_orders", "complete_tasks", "claim_tasks"):
             return rows
-        return rows[0]
+        return rows[0] if rows else {"status": None}
 
     def learn(self, family, row):
+        if row.get("created_at") and row.get("order_id"):
+            family.made.add(row["order_id"])
         if row.get("payment_id") and row.get("order_id") and \
                 (row["payment_id"], row["order_id"]) not in family.payments:
             family.payments.append((row["payment_id"], row["order_id"]))
@@ -365,6 +378,16 @@ class Client(threading.Thread):
                     alone.append(Op(called, answered, [step], commits=False))
                 if refused or kept or (wrote and self.level == "repeatable read"):
                     break
+            if steps and commits and self.stage.whole and rnd.random() < 0.4:
+                # a shop's own row follows its order
+                step = self.sale_update(family, order)
+                answer = self.make(family, step)
+                # an older snapshot may not have a row that was made before its order was written
+                if self.level != "repeatable read" or answer != {"status": None}:
+                    steps.append((*step, answer))
+                commits = not isinstance(answer, Refused)
+                if not commits and answer.code == "40001":
+                    alone = steps = []
             sent_commit = commits
             self.cursor.execute("COMMIT" if commits else "ROLLBACK")
             ended = now()
@@ -410,6 +433,8 @@ class Client(threading.Thread):
                      self.record: 1, self.refund_order: 5, self.refund_payment: 1}
         if family.policy:
             calls[self.decide_order] = 6
+        if self.stage.whole:
+            calls.update({self.sale_insert: 4, self.sale_update: 8, self.sale_delete: 1, self.sale_read: 2})
         make = rnd.choices(list(calls), list(calls.values()))[0]
         return make(family, rnd.choice(family.orders))
 
@@ -457,7 +482,7 @@ class Client(threading.Thread):
         return self.rnd.choice(family.refunds[-5:])
 
     def create(self, family, order):
-        deadline = EPOCH + time.monotonic() + self.rnd.uniform(0.05, 0.6) if family.deadlines else None
+        deadline = now() + self.rnd.uniform(0.05, 0.6) if family.deadlines else None
         amount = family.amounts[order] + (self.rnd.random() < 0.05)
         return "create_order", (order, amount, family.currency, family.customer, deadline)
 
@@ -509,6 +534,8 @@ class Client(threading.Thread):
         return "settle_payment", args[:5]
 
     def record(self, family, order):
+        if order not in family.made and self.rnd.random() < 0.9:
+            return self.create(family, order)       # few messages that wait, each may find its order any time
         payment_id = self.some_payment(family)[0]
         return "record_payment", (order, family.channel, self.txn(family, payment_id) or "t" + payment_id,
                                   self.amount(family, order, 0), family.currency)
@@ -610,8 +637,24 @@ class Client(threading.Thread):
     def extend(self, family, order):
         return "extend_lease", self.task(family)[:2]
 
+    def sale(self, order):
+        return f"{order}/{self.rnd.randrange(2)}"
+
+    def sale_insert(self, family, order):
+        return "sale_insert", (self.sale(order), order, "new" if self.rnd.random() < 0.9 else "paid")
+
+    def sale_update(self, family, order):
+        status = self.rnd.choice(["new", "paid", "paid", "paid", "sent", "sent", "back", "void"])
+        return "sale_update", (1 if self.rnd.random() < 0.95 else self.rnd.choice([0, 2]), status, self.sale(order))
+
+    def sale_delete(self, family, order):
+        return "sale_delete", (self.sale(order),)
+
+    def sale_read(self, family, order):
+        return "sale_read", (self.sale(order),)
+
     def attack(self, family, order):
-        return "attack", (self.rnd.choice(ATTACKS),)
+        return "attack", (self.rnd.choice(ATTACKS + (ATTACKS_ON_THE_ARCHIVE if self.stage.whole else [])),)
 
 
 def play(connect, seed, level, calls, hot, clients, approves=True, halfway=None, whole=False):
@@ -620,13 +663,15 @@ def play(connect, seed, level, calls, hot, clients, approves=True, halfway=None,
     approves: whether the clients may act for others, and so decide about refunds.
     halfway: what is done after half of the calls, while the clients go on until it is done, and then
     for the other half.
-    whole: with what needs the newest version of the scripts and all rights: orders are archived beside
-    the calls.
+    whole: with what needs the newest version of the scripts, all rights and the guarded table public.sales:
+    the calls write it, too, and beside them orders are archived and a reader reads the events.
     """
     stage = Stage(f"{seed} {level} {hot}", calls, hot, connect, approves, bool(halfway), whole)
     players = [Client(stage, f"{seed} {hot}", number, level) for number in range(clients)]
-    keepers = [Keeper(stage, f"keeper {n}") for n in range(2 if whole else 0)]
+    keepers = [Keeper(stage, f"keeper {n}") for n in range(2)] + [stage.reader] if whole else []
     chaos = threading.Thread(target=stage.lose_connections, daemon=True)
+    if whole:
+        stage.reader.begin()
     for thread in players + keepers + [chaos]:
         thread.start()
     wrong = []
@@ -643,4 +688,6 @@ def play(connect, seed, level, calls, hot, clients, approves=True, halfway=None,
         if thread.crash or thread.is_alive():
             wrong.append(thread.crash or f"{thread.name} hangs")
     chaos.join(10)
+    if whole:
+        stage.reader.finish()
     return stage, wrong
