@@ -29,6 +29,7 @@ typedef struct RefundCall
 	Jsonb *details;
 } RefundCall;
 
+static void must_not_exist(const RefundBalance *balance);
 static bool correct_unbegun(const Payment *payment);
 static void correct_order_status(Order *order, const Payment *payment);
 static void read_refund_call(FunctionCallInfo fcinfo, RefundCall *call);
@@ -135,6 +136,8 @@ payguard_refund_correct_received(Order *order, const Payment *payment)
 		store_balance(payment, &balance);
 		too_much = balance.received > payment->received_amount;
 	}
+	else if (IsolationUsesXactSnapshot())
+		must_not_exist(&like);
 	if (payment->status == PAYMENT_SURPLUS)
 	{
 		too_much = !correct_unbegun(payment) && too_much;
@@ -145,6 +148,20 @@ payguard_refund_correct_received(Order *order, const Payment *payment)
 		correct_order_status(order, payment);
 	if (too_much)
 		hold_unbegun(payment);
+}
+
+/*
+ * must_not_exist raises 40001 where a payment has a balance that this transaction's snapshot does not
+ * see: only another row of its key meets it.
+ */
+static void
+must_not_exist(const RefundBalance *balance)
+{
+	if (payguard_store_insert_new(&payguard_refund_balances, BALANCE_BY_PAYMENT, balance))
+	{
+		payguard_store_refresh(); /* to see it */
+		payguard_store_delete(&payguard_refund_balances, balance);
+	}
 }
 
 /*

@@ -3,7 +3,7 @@
 can be explained by one call after the other. See README.md.
 
   PAYGUARD_SEED     repeats the choice of calls (their timing stays random)
-  PAYGUARD_CALLS    how many at each isolation level (15000), in rounds of 20000 at most
+  PAYGUARD_CALLS    how many at each isolation level (20000), in rounds of 20000 at most
   PAYGUARD_CLIENTS  how many clients (16)
 """
 import json
@@ -29,7 +29,7 @@ from statement import check_statement  # noqa: E402
 
 LEVELS = ["read committed", "repeatable read", "serializable"]
 HOT_SETS = [200, 20, 2]     # orders in use at once; the calls are shared between them
-SHORT, ROUND = 15000, 20000
+ROUND = 20000
 WORKERS = 2
 
 
@@ -83,6 +83,7 @@ def world_of(tables, families):
         elif p["channel_txn_id"] is not None:
             world.payment_of_txn[(p["channel"], p["channel_txn_id"])] = p["payment_id"]
         world.made_at[p["payment_id"]] = p["created_at"].timestamp()
+        world.order_version[p["payment_id"]] = p["order_version"]
     surplus = {}
     for r in sorted(tables.refunds, key=lambda r: r["refund_id"]):
         world.made_at[r["refund_id"]] = r["created_at"].timestamp()
@@ -222,7 +223,7 @@ def run_part(tap, server, level, hot, calls, clients, seed):
 
 def main():
     seed = int(os.environ.get("PAYGUARD_SEED") or random.SystemRandom().randrange(10**9))
-    calls = int(os.environ.get("PAYGUARD_CALLS") or SHORT)
+    calls = int(os.environ.get("PAYGUARD_CALLS") or ROUND)
     clients = int(os.environ.get("PAYGUARD_CLIENTS") or 16)
     tap = Tap()
     print(f"# PAYGUARD_SEED={seed}")

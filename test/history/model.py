@@ -160,6 +160,7 @@ class World:
         self.refund_of_txn = {}      # (channel, reversal id)
         self.surplus_refunds = {}    # (payment, n) -> the nth refund of its surplus money
         self.made_at = {}            # of a payment or refund
+        self.order_version = {}      # of a payment
         self.results = {}            # message -> what has become of it
         self.received = {}           # message -> when it came
         self.tasks = {}              # task -> (kind, order, payment, refund), from claims
@@ -747,6 +748,8 @@ class Model:
     def record(self, order_id, channel, report, status, second_of=None):
         order = self.order(order_id)
         payment_id = self.fresh(self.world.payment_of_txn, (channel, report.txn))
+        if self.world.order_version.get(payment_id, order.version) != order.version:
+            raise Impossible("recorded at another version")
         self.put(Payment(payment_id, order_id, None, channel, "record", order.amount,
                          order.currency, status, order.version,
                          order.amount if report.amount is None else report.amount,

@@ -318,11 +318,15 @@ class Client(threading.Thread):
         steps = []
         for order in {request[0] for request in requests}:
             places = [i for i, request in enumerate(requests) if request[0] == order]
-            if old and isinstance(answer, list) and any(
-                    answer[i]["outcome"] == "paid" and not answer[i]["replayed"] for i in places):
-                places = [i for i in places if answer[i]["outcome"] != "order_already_paid"]
-            steps.append(("pay_orders", ([requests[i] for i in places],),
-                          answer if not isinstance(answer, list) else [answer[i] for i in places]))
+            if not isinstance(answer, list):
+                groups = [places]
+            elif any(answer[i]["outcome"] == "paid" and not answer[i]["replayed"] for i in places):
+                groups = [[i for i in places if not old or answer[i]["outcome"] != "order_already_paid"]]
+            else:       # some may come before, some after what the batch does with a key of theirs
+                groups = [[i] for i in places]
+            steps += [("pay_orders", ([requests[i] for i in group],),
+                       answer if not isinstance(answer, list) else [answer[i] for i in group])
+                      for group in groups]
         return steps
 
     def look(self, family):
