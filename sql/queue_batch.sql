@@ -69,9 +69,11 @@ BEGIN
       WHEN 'retry' THEN (SELECT count(*)::text FROM (SELECT pg_temp.try('SELECT payguard.retry_task($1::bigint, $2::uuid, $3)', task_id::text, lease_token::text, 'busy')
                                                      FROM held h WHERE h.side = happen.side AND h.id = o.id) x)
     END);
-    -- most of what is not due yet becomes due
-    FOR task IN SELECT task_id FROM payguard.tasks WHERE order_id = o.id
-                AND pg_temp.pick(concat(seed, round, o.i, kind, 'due'), 'due', 'due', '') <> '' ORDER BY kind, payment_id, refund_id LOOP
+    -- most of what is not due yet becomes due, and what is due is so from now on: a claim begins behind the last one, and looks at
+    -- what was due before that when some time has passed, which is not the same for each side
+    FOR task IN SELECT t.task_id FROM payguard.tasks t JOIN payguard.payments p USING (payment_id) LEFT JOIN payguard.refunds r USING (refund_id)
+                WHERE t.order_id = o.id AND (t.run_at <= clock_timestamp() OR pg_temp.pick(concat(seed, round, o.i, t.kind, 'due'), 'due', 'due', '') <> '')
+                ORDER BY t.kind, p.created_at, p.payment_id, r.created_at, r.refund_id LOOP
       PERFORM payguard.requeue_task(task);
     END LOOP;
   END LOOP;

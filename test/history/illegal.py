@@ -32,6 +32,10 @@ def refund_row(refund, status, replayed=False, amount=60):
 CREATE = ("create_order", ("a", 100, "EUR", None, None), order_row("unpaid", 1))
 
 
+def create_until(deadline, reply):
+    return "create_order", ("a", 100, "EUR", None, deadline), reply
+
+
 def pay(key, reply, *more):
     return PAY, ("pay", "a", key) + more, reply
 
@@ -126,6 +130,8 @@ def legal():
         "a lost answer that was not done": Case(
             [(0, 1, CREATE), (2, FOREVER, pay("k2", None)), (3, 4, pay("k1", answer()))],
             PAID_ROW, [PAID]),
+        "a deadline that passed while the order was made": Case(
+            [(0, 4, create_until(3, Refused("22023"))), (5, 6, CREATE)], order_row("unpaid", 1)),
         "refunded in two parts": Case(
             [(0, 1, CREATE), (2, 3, pay("k1", answer())),
              (4, 5, ("refund_order", ("a", "r1", 60), refund_row("f1", "succeeded"))),
@@ -187,7 +193,13 @@ def spoiled():
     def edit(row, **columns):
         row.update(columns)
 
+    late = "a deadline that passed while the order was made"
+
     # what is answered
+    spoil("refused for a deadline that has not passed", late, lambda c: c.ops[0].steps.__setitem__(
+        0, create_until(4.5, Refused("22023"))))
+    spoil("made though its deadline has passed", late, lambda c: c.ops[1].steps.__setitem__(
+        0, create_until(4.5, order_row("unpaid", 1))))
     spoil("the replay names another payment", first, lambda c: answers(c, 2, answer(payment="p9", replayed=True)))
     spoil("the replay says that it paid once more", first, lambda c: answers(c, 2, answer()))
     spoil("the replay has a newer version", first, lambda c: answers(c, 2, answer(version=3, replayed=True)))

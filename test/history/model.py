@@ -289,6 +289,8 @@ class Model:
     def create_order(self, order_id, amount, currency, customer=None, deadline=None):
         known = self.order(order_id)
         if known is None:
+            if self.passed(deadline):
+                raise Refused("22023")
             self.put(Order(order_id, amount, currency, (amount, currency, customer),
                            deadline=deadline))
             self.ask_for_opinion(order_id)
