@@ -25,12 +25,15 @@ wanted() {
 # mutant NAME "FILE..." KILLER SED-SCRIPT [short]: builds it, and runs its killer.
 mutant() {
   local name=$1 file killer=$3 killed="" stopped=""
+  # also of those that are not built now: the list is to fit the source
+  for file in $2; do
+    if sed -E "$4" "$WORK/clean/$file" | cmp -s - "$WORK/clean/$file"; then die "$name: the edit of $file changes nothing"; fi
+  done
   wanted "$name" "${5:-}" || return 0
   rm -rf "$SRC"
   cp -a "$WORK/clean" "$SRC"
   for file in $2; do
     as_user sed -E -i "$4" "$SRC/$file" || die "$name: sed failed"
-    if cmp -s "$WORK/clean/$file" "$SRC/$file"; then die "$name: the edit of $file changes nothing"; fi
   done
   build_and_install
   case "$killer" in
