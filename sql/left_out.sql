@@ -13,33 +13,38 @@ CREATE TRIGGER left_out BEFORE INSERT ON payguard.events FOR EACH ROW WHEN (NEW.
 ALTER TABLE payguard.events DISABLE TRIGGER left_out;
 
 -- orders(what): a bad one and two good ones, the bad one first.
-CREATE FUNCTION pg_temp.orders(what text, expires_at timestamptz DEFAULT NULL) RETURNS SETOF text BEGIN ATOMIC
+CREATE FUNCTION left_out.orders(what text, expires_at timestamptz DEFAULT NULL) RETURNS SETOF text BEGIN ATOMIC
   SELECT (payguard.create_order(what || '-' || name, 100, 'EUR', expires_at => expires_at)).order_id FROM unnest(ARRAY['bad', 'good', 'more']) name;
 END;
 -- states(what): theirs.
-CREATE FUNCTION pg_temp.states(what text) RETURNS text BEGIN ATOMIC
+CREATE FUNCTION left_out.states(what text) RETURNS text BEGIN ATOMIC
   SELECT string_agg(order_id || ' ' || status, ', ' ORDER BY order_id) FROM payguard.orders WHERE order_id LIKE what || '-%';
 END;
 
-SELECT pg_temp.orders('left-due', clock_timestamp() + '200 ms');
-SELECT count((payguard.request_payment(o, o, 'left')).outcome) FROM pg_temp.orders('left-lost') o;
+SELECT left_out.orders('left-due', clock_timestamp() + '200 ms');
+SELECT count((payguard.request_payment(o, o, 'left')).outcome) FROM left_out.orders('left-lost') o;
 CREATE TEMP TABLE taken AS SELECT order_id FROM payguard.claim_tasks('w', lease := '1 ms', channels := '{left}');
 SELECT order_id FROM taken ORDER BY 1;
-SELECT count((payguard.request_payment(o, o, 'left', expires_at => clock_timestamp() + '200 ms')).outcome) FROM pg_temp.orders('left-late') o;
+SELECT count((payguard.request_payment(o, o, 'left', expires_at => clock_timestamp() + '200 ms')).outcome) FROM left_out.orders('left-late') o;
 SELECT outcome FROM unnest(ARRAY['left-told-bad', 'left-told-good', 'left-told-more']) o CROSS JOIN LATERAL payguard.record_payment(o, 'left', o, 100, 'EUR');
-SELECT count(*) FROM pg_temp.orders('left-told');
+SELECT count(*) FROM left_out.orders('left-told');
 SELECT pg_sleep(0.3);
 ALTER TABLE payguard.events ENABLE TRIGGER left_out;
 
 SELECT payguard.expire_orders(1000) >= 2 AS others;
-SELECT pg_temp.states('left-due');
+SELECT left_out.states('left-due');
 -- a claim, which deals with leases that ran out and with charges that come too late
 SELECT order_id, kind FROM payguard.claim_tasks('w', 1, channels := '{left}');
+-- (a session of its own looks at all leases, not at those that ran out since it looked)
+\c -
+SET client_min_messages = warning;
 SELECT order_id, kind FROM payguard.claim_tasks('w', 10, channels := '{left,left_other}');
 SELECT p.order_id, p.status, p.failure_code FROM payguard.payments p WHERE order_id LIKE 'left-lost-%' OR order_id LIKE 'left-late-%' ORDER BY 1;
 SELECT payguard.match_notifications(1000) >= 2 AS others;
-SELECT pg_temp.states('left-told');
+SELECT left_out.states('left-told');
 
+\c -
+SET client_min_messages = warning;
 SELECT duty, problem FROM payguard.maintain() WHERE problem IS NOT NULL;
 SELECT cause, details FROM payguard.alerts WHERE kind = 'maintenance_failed' AND resolved_at IS NULL ORDER BY cause;
 
@@ -52,7 +57,7 @@ RESET statement_timeout;
 -- without the trigger all of it is made up for
 DROP TRIGGER left_out ON payguard.events;
 SELECT duty, problem FROM payguard.maintain() WHERE problem IS NOT NULL;
-SELECT pg_temp.states('left-due'), pg_temp.states('left-told');
+SELECT left_out.states('left-due'), left_out.states('left-told');
 SELECT count(*) FROM payguard.alerts WHERE kind = 'maintenance_failed' AND resolved_at IS NULL;
 SELECT * FROM payguard.verify();
 DROP SCHEMA left_out CASCADE;
