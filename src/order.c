@@ -165,6 +165,16 @@ payguard_order_change(Order *order, OrderStatus to, FieldSet also, const char *k
 }
 
 /*
+ * payguard_order_touch stores an order that is locked as it is. Who waits for it, or comes later, with
+ * a snapshot that is older than what was written beside it gets 40001 then, as for any change.
+ */
+void
+payguard_order_touch(Order *order)
+{
+	payguard_store_update(&payguard_orders, FIELD(ORDER_F_UPDATED_AT), order);
+}
+
+/*
  * end_approval: nobody needs to decide about an order that has ended any more. What was decided
  * stays.
  */

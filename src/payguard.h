@@ -782,6 +782,7 @@ extern bool payguard_order_lock_free(const text *order_id, Order *order);
 extern void payguard_order_change(Order *order, OrderStatus to, FieldSet also,
 								  const char *kind, const Payment *payment,
 								  Jsonb *details);
+extern void payguard_order_touch(Order *order);
 extern bool payguard_order_is_past_deadline(const Order *order, TimestampTz now);
 extern bool payguard_refuse_not_found(const text *order_id, Refusal *refusal);
 extern bool payguard_refuse_version(const Order *order, int64 expected, Refusal *refusal);
