@@ -450,7 +450,8 @@ class Model:
         if decision == "rejected" and not (opinion and opinion.status == "rejected"):
             # what a policy does not ask for is no reason to hold the order back
             twin = policy.duplicate in ("hold", "refuse") and self.twin(order)
-            if not (policy.approve or twin or (opinion and (policy.version or policy.duplicate))):
+            if not (policy.approve or twin or
+                    (opinion and (policy.version or policy.duplicate or policy.refund))):
                 raise Refused("PY105")
         if not boss:
             raise Refused("PY602")
