@@ -376,7 +376,7 @@ open_for_order(Order *order, bool approve, Approval *approval)
 		.requested_by = who_asked(order),
 	};
 
-	if (!approve && !payguard_policy_holds(order))
+	if (!approve && !payguard_policy_holds(order, true))
 		refuse_pointless(order);
 	payguard_order_touch(order);
 	payguard_approval_ask(&asked);

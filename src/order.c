@@ -706,7 +706,7 @@ payguard_order_status(PG_FUNCTION_ARGS)
 		payguard_raise(&refusal);
 	}
 	is_live = order.status == ORDER_PAYING && payguard_payment_that_counts(order_id, &live);
-	held = order.status == ORDER_UNPAID && payguard_policy_holds(&order);
+	held = order.status == ORDER_UNPAID && payguard_policy_holds(&order, false);
 	support = needs_support(&order);
 	returned = is_returned(&order);
 	payguard_store_end(STORE_READ);

@@ -388,7 +388,7 @@ class Client(threading.Thread):
                     alone.append(Op(called, answered, [step], commits=False))
                 if refused or kept or (wrote and self.level == "repeatable read"):
                     break
-            if steps and commits and self.stage.whole and rnd.random() < 0.4:
+            if steps and commits and not kept and self.stage.whole and rnd.random() < 0.4:
                 # a shop's own row follows its order
                 step = self.sale_update(family, order)
                 answer = self.make(family, step)
