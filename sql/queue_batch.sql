@@ -56,7 +56,7 @@ DECLARE
 BEGIN
   FOR o IN SELECT order_id AS id, right(order_id, 3)::int AS i FROM payguard.orders
            WHERE order_id LIKE 'batch-' || side || '-' || seed || '-%' ORDER BY 1 LOOP
-    pick := pg_temp.pick(concat(seed, round, o.i, 'happen'), 'cancel', 'close', 'other', 'fail', 'refund', 'refund', 'report', 'record', 'retry', 'other', 'other', 'other', '', '', '', '', '', '', '', '', '', '', '');
+    pick := pg_temp.pick(concat(seed, round, o.i, 'happen'), 'cancel', 'close', 'other', 'fail', 'refund', 'refund', 'report', 'record', 'retry', 'other', 'other', 'other', 'reverse', 'reverse', '', '', '', '', '', '', '', '', '', '', '');
     SELECT payment_id INTO this FROM payguard.payments WHERE order_id = o.id ORDER BY created_at DESC, payment_id DESC LIMIT 1;
     INSERT INTO game VALUES (seed, round, side, o.i, pick, CASE pick
       WHEN 'cancel' THEN pg_temp.try('SELECT status FROM payguard.cancel_order($1)', o.id)
@@ -66,6 +66,8 @@ BEGIN
       WHEN 'refund' THEN pg_temp.try('SELECT outcome FROM payguard.refund_order($1, $2, 100, $3)', o.id, concat(o.id, '/r', round), 'some')
       WHEN 'report' THEN pg_temp.try('SELECT outcome FROM payguard.report_payment($1::uuid, $2, $3)', this::text, 'succeeded', concat('x', seed, '-', o.i))
       WHEN 'record' THEN pg_temp.try('SELECT outcome FROM payguard.record_payment($1, $2, $3, 1000, ''EUR'')', o.id, 'batch_' || side, concat('t', seed, '-', round, '-', o.i))
+      -- perhaps of money that comes only later
+      WHEN 'reverse' THEN pg_temp.try('SELECT outcome FROM payguard.record_reversal($1, $2, $3, ''refund'', 100, ''EUR'')', 'batch_' || side, concat('v', seed, '-', round, '-', o.i), concat('t', seed, '-', o.i))
       WHEN 'retry' THEN (SELECT count(*)::text FROM (SELECT pg_temp.try('SELECT payguard.retry_task($1::bigint, $2::uuid, $3)', task_id::text, lease_token::text, 'busy')
                                                      FROM held h WHERE h.side = happen.side AND h.id = o.id) x)
     END);
@@ -194,5 +196,7 @@ SELECT count(*) > 1000 AS answers, count(DISTINCT split_part(result, ', ', 2)) >
 SELECT source, count(*) > 50 AS enough FROM pg_temp.rows('many') GROUP BY 1 ORDER BY 1;
 SELECT * FROM pg_temp.differences('single');
 SELECT * FROM pg_temp.differences('many');
+-- what waits for the name of a second charge, maintain() finds
+SELECT payguard.match_notifications(1000) > 0 AS matched, payguard.match_notifications(1000) AS more;
 SELECT * FROM payguard.verify();
 DROP FUNCTION regress_queue_batch();

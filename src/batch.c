@@ -38,7 +38,8 @@ typedef struct Case
 	Channel *channel;
 	bool only_task;
 	bool shared_txn; /* another answer names the same transaction */
-	bool known_txn;	 /* a payment or a message that waits has it */
+	bool known_txn;	 /* a payment has it */
+	bool awaited;	 /* a message waits for its transaction, or for its payment's */
 } Case;
 
 typedef struct Batch
@@ -68,7 +69,8 @@ static void read_payments(Batch *batch);
 static void read_tasks(Batch *batch);
 static void read_txns(Batch *batch);
 static void read_txns_of(Batch *batch, const Channel *channel);
-static void note_known_txn(Batch *batch, const text *txn);
+static const text *txn_of(const Case *item);
+static void note_known_txns(Batch *batch, const Table *payments, const Datum *txns, int n);
 static void set_course(Case *item, TimestampTz now);
 static void end_payments(void *argument);
 static void end_payment(Case *item);
@@ -306,7 +308,8 @@ read_tasks(Batch *batch)
 }
 
 /*
- * read_txns finds out which of the transactions that the answers name are known.
+ * read_txns finds out which of the transactions that the answers name are known, and which messages
+ * wait for.
  */
 static void
 read_txns(Batch *batch)
@@ -321,49 +324,60 @@ static void
 read_txns_of(Batch *batch, const Channel *channel)
 {
 	Datum *txns = palloc(sizeof(Datum) * (batch->n + 1));
-	Payment *payments;
 	int n = 0;
-	int nknown;
+	int nwaiting;
 
 	txns[0] = PointerGetDatum(channel->name);
 	for (int i = 0; i < batch->n; i++)
-		if (batch->cases[i].channel == channel && batch->cases[i].answer->report.txn_id)
-			txns[++n] = PointerGetDatum(batch->cases[i].answer->report.txn_id);
+		if (batch->cases[i].channel == channel && txn_of(&batch->cases[i]))
+			txns[++n] = PointerGetDatum(txn_of(&batch->cases[i]));
 	if (n == 0)
 		return;
-	nknown = payguard_store_list_by_key(&payguard_payments, PAYMENT_BY_CHANNEL_TXN, 2,
-										ROW_READ, txns, n, (void **) &payments);
-	for (int k = 0; k < nknown; k++)
-		note_known_txn(batch, payments[k].channel_txn_id);
+	note_known_txns(batch, &payguard_payments, txns, n);
 	if (!payguard_store_is_empty(&payguard_archived_payments))
-	{
-		nknown = payguard_store_list_by_key(&payguard_archived_payments,
-											PAYMENT_BY_CHANNEL_TXN, 2, ROW_READ, txns, n,
-											(void **) &payments);
-		for (int k = 0; k < nknown; k++)
-			note_known_txn(batch, payments[k].channel_txn_id);
-	}
+		note_known_txns(batch, &payguard_archived_payments, txns, n);
 	if (payguard_store_is_empty(&payguard_notifications))
 		return;
-	nknown = payguard_store_execute(
+	nwaiting = payguard_store_execute(
 		&waiting_txns,
 		(Datum[]){txns[0], PointerGetDatum(construct_array(txns + 1, n, TEXTOID, -1, false,
 														   TYPALIGN_INT))},
 		NULL);
-	for (int k = 0; k < nknown; k++)
+	for (int k = 0; k < nwaiting; k++)
 	{
 		bool isnull;
+		const text *txn = DatumGetTextPP(payguard_store_result(k, 0, &isnull));
 
-		note_known_txn(batch, DatumGetTextPP(payguard_store_result(k, 0, &isnull)));
+		for (int i = 0; i < batch->n; i++)
+			if (payguard_text_equal(txn_of(&batch->cases[i]), txn))
+				batch->cases[i].awaited = true;
 	}
 }
 
-static void
-note_known_txn(Batch *batch, const text *txn)
+/*
+ * txn_of returns the transaction that a payment has when an answer to its task was applied; NULL:
+ * it is not known.
+ */
+static const text *
+txn_of(const Case *item)
 {
-	for (int i = 0; i < batch->n; i++)
-		if (payguard_text_equal(batch->cases[i].answer->report.txn_id, txn))
-			batch->cases[i].known_txn = true;
+	if (item->answer->report.txn_id)
+		return item->answer->report.txn_id;
+	return item->payment ? item->payment->channel_txn_id : NULL;
+}
+
+static void
+note_known_txns(Batch *batch, const Table *payments, const Datum *txns, int n)
+{
+	Payment *found;
+	int nfound = payguard_store_list_by_key(payments, PAYMENT_BY_CHANNEL_TXN, 2, ROW_READ,
+											txns, n, (void **) &found);
+
+	for (int k = 0; k < nfound; k++)
+		for (int i = 0; i < batch->n; i++)
+			if (payguard_text_equal(batch->cases[i].answer->report.txn_id,
+									found[k].channel_txn_id))
+				batch->cases[i].known_txn = true;
 }
 
 /*
@@ -401,7 +415,8 @@ set_course(Case *item, TimestampTz now)
 		case CHANNEL_CLOSED:
 			/* without an amount a query would follow */
 			if ((report->status != CHANNEL_SUCCEEDED || report->amount != NO_AMOUNT) &&
-				(same_txn || (!item->shared_txn && !item->known_txn)) && item->only_task)
+				(same_txn || (!item->shared_txn && !item->known_txn)) && !item->awaited &&
+				item->only_task)
 				item->course = COURSE_END;
 			break;
 		case CHANNEL_NOT_FOUND:
