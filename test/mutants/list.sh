@@ -88,3 +88,4 @@ mutant one_holds_up_all src/each.c "regress left_out" 's/if \(!is_about_one\(err
 mutant unseen_balance src/refund.c "isolation refund_correct" 's/else if \(IsolationUsesXactSnapshot\(\)\)/else if (false)/'
 mutant second_approval src/approval.c "isolation approve_approve" \
   's/if \(!payguard_store_insert_new\(&payguard_approvals, key_of\(&approval\), &approval\)\)/if (payguard_store_insert(\&payguard_approvals, \&approval), false)/'
+mutant error_swallowed src/each.c "regress left_out" 's/if \(!is_about_one\(error\)\)/if (false)/; s/if \(!is_about_one\(again\)\)/if (false)/'
