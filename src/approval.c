@@ -18,7 +18,7 @@
 
 static Datum decide_order(FunctionCallInfo fcinfo, bool approve, const char *function);
 static void judge_order(const Order *order, int64 expected_version);
-static void open_for_order(const Order *order, bool approve, Approval *approval);
+static void open_for_order(Order *order, bool approve, Approval *approval);
 static void refuse_pointless(const Order *order) pg_attribute_noreturn();
 static int key_of(const Approval *approval);
 static text *who_asked(const Order *order);
@@ -362,10 +362,11 @@ refuse_pointless(const Order *order)
 }
 
 /*
- * open_for_order asks for an approval that is to be decided at once.
+ * open_for_order asks for an approval that is to be decided at once. A transaction whose snapshot is
+ * older cannot see it, and would pay what is being rejected: the order's row stops it.
  */
 static void
-open_for_order(const Order *order, bool approve, Approval *approval)
+open_for_order(Order *order, bool approve, Approval *approval)
 {
 	Approval asked = {
 		.subject = payguard_text("order"),
@@ -375,8 +376,9 @@ open_for_order(const Order *order, bool approve, Approval *approval)
 		.requested_by = who_asked(order),
 	};
 
-	if (!approve && !payguard_policy_holds(order))
+	if (!approve && !payguard_policy_holds(order, true))
 		refuse_pointless(order);
+	payguard_order_touch(order);
 	payguard_approval_ask(&asked);
 	payguard_store_refresh(); /* to see it */
 	if (!payguard_approval_of_order(order, true, approval))

@@ -146,7 +146,7 @@ decide_or_hold(const Order *order, const Report *report, Facts *facts)
 
 	if (decision.payment != PAYMENT_SUCCEEDED ||
 		(facts->payment != PAYMENT_NONE && facts->payment != PAYMENT_FAILED) ||
-		!(report->give_back || payguard_policy_holds(order)))
+		!(report->give_back || payguard_policy_holds(order, true)))
 		return decision;
 	facts->late_success = LATE_HOLD;
 	return payguard_decide(facts);

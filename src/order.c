@@ -165,6 +165,16 @@ payguard_order_change(Order *order, OrderStatus to, FieldSet also, const char *k
 }
 
 /*
+ * payguard_order_touch stores an order that is locked as it is. Who waits for it, or comes later, with
+ * a snapshot that is older than what was written beside it gets 40001 then, as for any change.
+ */
+void
+payguard_order_touch(Order *order)
+{
+	payguard_store_update(&payguard_orders, FIELD(ORDER_F_UPDATED_AT), order);
+}
+
+/*
  * end_approval: nobody needs to decide about an order that has ended any more. What was decided
  * stays.
  */
@@ -696,7 +706,7 @@ payguard_order_status(PG_FUNCTION_ARGS)
 		payguard_raise(&refusal);
 	}
 	is_live = order.status == ORDER_PAYING && payguard_payment_that_counts(order_id, &live);
-	held = order.status == ORDER_UNPAID && payguard_policy_holds(&order);
+	held = order.status == ORDER_UNPAID && payguard_policy_holds(&order, false);
 	support = needs_support(&order);
 	returned = is_returned(&order);
 	payguard_store_end(STORE_READ);

@@ -782,6 +782,7 @@ extern bool payguard_order_lock_free(const text *order_id, Order *order);
 extern void payguard_order_change(Order *order, OrderStatus to, FieldSet also,
 								  const char *kind, const Payment *payment,
 								  Jsonb *details);
+extern void payguard_order_touch(Order *order);
 extern bool payguard_order_is_past_deadline(const Order *order, TimestampTz now);
 extern bool payguard_refuse_not_found(const text *order_id, Refusal *refusal);
 extern bool payguard_refuse_version(const Order *order, int64 expected, Refusal *refusal);
@@ -855,7 +856,7 @@ extern bool payguard_policy_asks(const text *currency, int64 amount, Asked *aske
 extern bool payguard_policy_looks_for_duplicates(const Order *order);
 extern bool payguard_policy_judge(const Order *order, int64 expected_version, bool locked,
 								  Order *duplicate, Refusal *refusal);
-extern bool payguard_policy_holds(const Order *order);
+extern bool payguard_policy_holds(const Order *order, bool locked);
 extern void payguard_policy_lock_customer(text *customer_id, const text *order_id);
 extern void payguard_policy_note_customer(const Order *order);
 

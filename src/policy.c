@@ -159,15 +159,16 @@ payguard_policy_judge(const Order *order, int64 expected_version, bool locked,
 }
 
 /*
- * payguard_policy_holds tells whether money that came for an order must not pay it by itself.
+ * payguard_policy_holds tells whether money that came for an order must not pay it by itself. locked:
+ * as in payguard_policy_judge().
  */
 bool
-payguard_policy_holds(const Order *order)
+payguard_policy_holds(const Order *order, bool locked)
 {
 	Refusal refusal;
 
 	/* a version is for requests: the channel does not know of it */
-	return !payguard_policy_judge(order, order->version, false, NULL, &refusal);
+	return !payguard_policy_judge(order, order->version, locked, NULL, &refusal);
 }
 
 /*

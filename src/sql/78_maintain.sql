@@ -34,7 +34,7 @@ CREATE TABLE payguard.maintenance (
 ) WITH (fillfactor = 50, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000);
 COMMENT ON TABLE payguard.maintenance IS 'When maintain() did what for the last time';
 COMMENT ON COLUMN payguard.maintenance.ran_at IS 'When it was done for the last time, or, if it never was, first tried';
-COMMENT ON COLUMN payguard.maintenance.problem IS 'The error that ended it since then; NULL: none';
+COMMENT ON COLUMN payguard.maintenance.problem IS 'The error that ended it since then, or what it had to leave out; NULL: none';
 
 CREATE FUNCTION payguard.consumer_lags(OUT consumer text, OUT events bigint, OUT age interval)
 RETURNS SETOF record
@@ -152,7 +152,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION payguard.maintain(integer) IS
-  'What has to be done from time to time, once a minute for example: each duty, what it did, and the error that ended it. Idempotent; may run several times at once';
+  'What has to be done from time to time, once a minute for example: each duty, what it did, and the error that ended it, or what it had to leave out. Idempotent; may run several times at once';
 
 CREATE FUNCTION payguard.payment_rates(period interval DEFAULT '1 hour', split_by text DEFAULT 'channel')
 RETURNS TABLE (split text, started bigint, succeeded bigint, failed bigint, duplicates bigint,

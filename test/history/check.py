@@ -261,6 +261,8 @@ class Tables:
         for a in self.approvals:
             if a["order_id"] in orders and a["subject"] == "order" and a["status"] != "void":
                 wanted[("opinion", a["order_id"])] = (a["status"], a["amount"], a["currency"])
+            if a["order_id"] in orders and a["subject"] == "refund" and a["status"] != "void":
+                wanted[("approval", a["refund_id"])] = a["status"]
         for s in self.sales:
             if s["order_id"] in orders:
                 wanted[("sale", s["id"])] = (s["id"], s["order_id"], s["status"], s["version"])
@@ -288,6 +290,8 @@ class End:
             return tuple(row)
         if what[0] == "task":
             return (row.sent, row.again, row.tries)
+        if what[0] == "approval":
+            return row
         return None
 
     def found(self, state):

@@ -54,6 +54,10 @@ def decide(decision, reply=None, boss=True):
         "order_id": "a", "subject": "order", "status": decision, "amount": 100, "currency": "EUR"}
 
 
+def decide_refund(refund, decision, reply, boss=True):
+    return "decide_refund", (refund, decision, boss), reply
+
+
 def sale(row, status, version):
     return {"id": row, "order_id": "a", "status": status, "version": version}
 
@@ -61,13 +65,15 @@ def sale(row, status, version):
 class Case:
     """A history: (called, answered, step ...) each, and the rows that it ends with.
 
-    approval: the status of the order's; policy: what is asked for.
+    approval: the status of the order's; opinions: those of refunds; policy: what is asked for.
     """
 
-    def __init__(self, ops, order, payments=(), refunds=(), balances=(), approval=None, policy=None, sales=()):
+    def __init__(self, ops, order, payments=(), refunds=(), balances=(), approval=None, policy=None, sales=(),
+                 opinions=()):
         self.ops = [Op(called, answered, list(steps)) for called, answered, *steps in ops]
         self.order, self.payments, self.refunds = order, list(payments), list(refunds)
         self.balances, self.approval, self.policy, self.sales = list(balances), approval, policy, list(sales)
+        self.opinions = dict(opinions)
 
     def tables(self):
         payments = [dict({"payment_id": p, "order_id": "a", "idempotency_key": key, "status": status,
@@ -86,6 +92,8 @@ class Case:
                     for b in self.balances]
         approvals = [{"order_id": "a", "subject": "order", "status": self.approval, "amount": 100,
                       "currency": "EUR"}] if self.approval else []
+        approvals += [{"order_id": "a", "subject": "refund", "refund_id": refund, "status": status}
+                      for refund, status in self.opinions.items()]
         return Tables({"orders": [self.order], "payments": payments, "refunds": refunds,
                        "refund_balances": balances, "approvals": approvals, "sales": self.sales})
 
@@ -165,7 +173,16 @@ def legal():
                 "surplus", status="unpaid", version=1, payment_status="surplus")))],
             order_row("unpaid", 1), [("p1", None, "record", "card", "surplus", 1, 100, "t1", None)],
             [("f1", None, "awaiting_approval", 100)], [("p1", 100, 100, 0, 0)], approval="open",
-            policy=Policy("EUR", 100, approve=True)),
+            policy=Policy("EUR", 100, approve=True), opinions={"f1": "open"}),
+        "a second part that makes a refund large": Case(
+            [(0, 1, CREATE), (2, 3, pay("k1", answer())),
+             (4, 5, ("refund_order", ("a", "r1", 40), refund_row("f1", "succeeded", amount=40))),
+             (6, 7, ("refund_order", ("a", "r2", 30), refund_row("f2", "awaiting_approval", amount=30))),
+             (8, 9, decide_refund("f2", "approved", Refused("PY602"), False)),
+             (8, 9, decide_refund("f2", "approved", refund_row("f2", "succeeded", amount=30)))],
+            order_row("paid", 4, "p1", 70), [PAID],
+            [("f1", "r1", "succeeded", 40), ("f2", "r2", "succeeded", 30)], [("p1", 100, 0, 70, 0)],
+            policy=Policy("EUR", 60, refund=True), opinions={"f2": "approved"}),
         "a shop's row follows its order": Case(
             [(0, 1, CREATE), (2, 3, ("sale_insert", ("s1", "a", "new"), sale("s1", "new", 1))),
              (4, 5, ("sale_update", (1, "paid", "s1"), Refused("payguard_unpaid"))),
@@ -248,6 +265,7 @@ def spoiled():
     # messages, second opinions, guarded rows
     waiting, approved, rejected = "a message that waits, and finds its payment", "approved, then paid", "rejected"
     held, shop = "held back by a policy", "a shop's row follows its order"
+    large = "a second part that makes a refund large"
     spoil("a message that waited is seen before it came", waiting, lambda c: (
         setattr(c.ops[1], "called", 8), setattr(c.ops[1], "answered", 9)))
     spoil("a message that waited is applied as something else", waiting, lambda c: c.ops.__setitem__(
@@ -270,6 +288,15 @@ def spoiled():
         answers(c, 1, answer()), c.order.update(PAID_ROW)))
     spoil("money that nobody approved goes back by itself", held, lambda c: c.refunds.__setitem__(
         0, ("f1", None, "pending", 100)))
+    spoil("a large refund is made in small parts", large, lambda c: answers(
+        c, 3, refund_row("f2", "succeeded", amount=30)))
+    spoil("who asked for a refund approves it", large, lambda c: answers(
+        c, 4, refund_row("f2", "succeeded", amount=30)))
+    spoil("a refund is made before it is approved", large, lambda c: c.ops.append(
+        Op(7.2, 7.5, [("order_status", ("a",), dict(order_row("paid", 4, "p1", 70), can_pay=False))])))
+    spoil("a small refund needs a second person", large, lambda c: answers(
+        c, 2, refund_row("f1", "awaiting_approval", amount=40)))
+    spoil("nobody knows who approved a refund", large, lambda c: c.opinions.clear())
     spoil("a row says paid before its order is", shop, lambda c: answers(c, 2, sale("s1", "paid", 2)))
     spoil("a row goes where no way leads", shop, lambda c: (
         answers(c, 4, sale("s1", "new", 3)), c.sales[0].update(status="new", version=3)))

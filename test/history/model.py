@@ -141,6 +141,7 @@ class Policy(NamedTuple):
     approve: bool = False
     version: bool = False
     duplicate: Optional[str] = None     # flag, hold or refuse
+    refund: bool = False                # a second person for what goes back, all of a payment's together
 
 
 class Opinion(NamedTuple):
@@ -261,6 +262,8 @@ class Model:
 
     def change_order(self, order_id, **changes):
         order = self.order(order_id)
+        if changes.get("status") == "refunded":
+            self.s[("went back", order_id)] = self.now[1]
         return self.put(order, version=order.version + 1, **changes)
 
     def that_counts(self, order_id):
@@ -449,7 +452,8 @@ class Model:
         if decision == "rejected" and not (opinion and opinion.status == "rejected"):
             # what a policy does not ask for is no reason to hold the order back
             twin = policy.duplicate in ("hold", "refuse") and self.twin(order)
-            if not (policy.approve or twin or (opinion and (policy.version or policy.duplicate))):
+            if not (policy.approve or twin or
+                    (opinion and (policy.version or policy.duplicate or policy.refund))):
                 raise Refused("PY105")
         if not boss:
             raise Refused("PY602")
@@ -896,18 +900,25 @@ class Model:
     def insert_refund(self, refund_id, payment_id, key, amount, status, origin, reversal=None,
                       txn=None, currency=None):
         p = self.payment(payment_id)
+        b = self.lock_balance(payment_id)
+        currency = currency or p.received_currency or p.currency
+        if status == "pending" and self.needs_second(currency, b.refunding + b.refunded + amount):
+            status = "awaiting_approval"
         if self.world.channels[p.channel].internal and status == "pending":
             status = "succeeded"
         self.put(Refund(refund_id, payment_id, p.order, key, p.channel, amount,
-                        currency or p.received_currency or p.currency, origin, status, reversal, txn,
+                        currency, origin, status, reversal, txn,
                         amount if status == "succeeded" else None, status == "succeeded"))
-        self.lock_balance(payment_id)
         if status == "succeeded":
             self.count_returned(refund_id, amount)
         else:
             self.add_refunding(payment_id, amount)
         if status == "pending":
             self.s[("task", refund_id, "refund")] = Task()
+
+    def needs_second(self, currency, going_back):
+        policy = self.world.policies.get(currency)
+        return policy is not None and policy.refund and going_back >= policy.min_amount
 
     def counts_for_order(self, r):
         return self.order(r.order).payment == r.payment and r.reversal in (None, "refund")
@@ -974,9 +985,10 @@ class Model:
                 self.has_begun(r):
             return False
         b = self.lock_balance(p.id)
-        self.put_balance(p.id, b._replace(refunding=b.refunding + p.received - r.amount))
-        if r.status == "pending" and ("approval", r.id) in self.s:
-            self.ask_again(r)                           # another amount was approved
+        b = self.put_balance(p.id, b._replace(refunding=b.refunding + p.received - r.amount))
+        if r.status == "pending" and (("approval", r.id) in self.s or  # another amount was approved
+                                      self.needs_second(p.received_currency, b.refunding + b.refunded)):
+            self.ask_again(r)
         self.put(self.refund(r.id), amount=p.received, currency=p.received_currency)
         return True
 
@@ -1172,7 +1184,7 @@ class Model:
         applied.changed = True
         return refund_id, applied
 
-    def retry_refund(self, refund_id):
+    def retry_refund(self, refund_id, boss):
         r = self.refund(refund_id)
         if r is None:
             raise Refused("PY403")
@@ -1181,6 +1193,9 @@ class Model:
         b = self.lock_balance(r.payment)
         if not 0 < r.amount <= b.received - b.refunding - b.refunded:
             raise Refused("PY504")
+        if self.needs_second(r.currency, b.refunding + b.refunded + r.amount) and not boss and \
+                self.s.get(("approval", refund_id)) != "approved":
+            raise Refused("PY602")
         self.add_refunding(r.payment, r.amount)
         self.put(r, status="pending")
         self.make_due(refund_id, "refund")
@@ -1201,13 +1216,15 @@ class Model:
         self.end_task(refund_id, "refund")
         return self.refund_answer(refund_id, False)
 
-    def decide_refund(self, refund_id, decision):
+    def decide_refund(self, refund_id, decision, boss):
         r = self.refund(refund_id)
         if r is None:
             raise Refused("PY403")
         known = self.s.get(("approval", refund_id))
         if r.status != "awaiting_approval" and known != decision:
             raise Refused("PY105")
+        if not boss:
+            raise Refused("PY602")
         if known == decision:
             return self.refund_answer(refund_id, True)
         self.s[("approval", refund_id)] = decision
@@ -1510,10 +1527,13 @@ class Model:
         if enters:
             self.check_once(sale_id, row.order)
         order = self.order(row.order)
+        paid = order is not None and (order.status == "paid" or (
+            # it locks no order: who refunds it in the same moment may be seen by others before this row
+            order.status == "refunded" and self.s.get(("went back", order.id), 0.0) > self.now[0] and self.misses()))
         broken = [name for name, is_broken in [
             ("payguard_transition", status not in (row.status, *SALE_MOVES[row.status])),
             ("payguard_version", step != 1),
-            ("payguard_unpaid", enters and (order is None or order.status != "paid"))] if is_broken]
+            ("payguard_unpaid", enters and not paid)] if is_broken]
         for name in broken:         # which one is told first is nobody's business
             if name == broken[-1] or self.choose():
                 raise Refused(name)

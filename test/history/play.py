@@ -89,8 +89,9 @@ class Family:
         if policies and rnd.random() < 0.3:
             # a currency of its own, since policies are about currencies
             self.currency = "".join(chr(ord("A") + number // n % 26) for n in (676, 26, 1))
-            self.policy = Policy(self.currency, rnd.choice([0, 0, 70]), rnd.random() < 0.6,
-                                 rnd.random() < 0.3, rnd.choice([None, "flag", "hold", "refuse"]))
+            self.policy = Policy(self.currency, rnd.choice([0, 40, 70]), rnd.random() < 0.6,
+                                 rnd.random() < 0.3, rnd.choice([None, "flag", "hold", "refuse"]),
+                                 rnd.random() < 0.5)
             if self.policy.duplicate:
                 self.customer = self.name
                 self.amounts = dict.fromkeys(self.orders, self.amounts[self.orders[0]])
@@ -107,9 +108,10 @@ class Family:
             (self.channel, "0 s" if self.settings.not_found_is_final else "1 day", self.settings.late,
              self.settings.idempotent))
         if self.policy:
-            duplicate = self.policy.duplicate
-            cursor.execute("SELECT payguard.set_policy(%s, %s, %s, false, %s, %s, %s)",
-                           (*self.policy[:4], duplicate and "1 day", duplicate))
+            policy = self.policy
+            cursor.execute("SELECT payguard.set_policy(%s, %s, %s, %s, %s, %s, %s)",
+                           (policy.currency, policy.min_amount, policy.approve, policy.refund, policy.version,
+                            policy.duplicate and "1 day", policy.duplicate))
 
 
 class Stage:
@@ -247,10 +249,14 @@ class Client(threading.Thread):
         elif method == "attack":
             sql, values = args[0], ()
         elif method in ("decide_refund", "decide_order"):
-            if method == "decide_refund" or args[2]:
+            if args[2]:
                 cursor = self.safe      # acts for somebody else than who asked
             sql = SQL[method].format({"approved": "approve", "rejected": "reject"}[args[1]])
             values = (args[0],) + args[3:]
+        elif method == "retry_refund":
+            if args[1]:
+                cursor = self.safe
+            sql, values = SQL[method], args[:1]
         elif method == "claim_tasks":
             cursor = self.safe      # a claim whose answer is lost would leave its task to nobody
             sql, values = SQL[method], ("20 ms" if family.short_lease else "1 hour", family.channel)
@@ -382,7 +388,7 @@ class Client(threading.Thread):
                     alone.append(Op(called, answered, [step], commits=False))
                 if refused or kept or (wrote and self.level == "repeatable read"):
                     break
-            if steps and commits and self.stage.whole and rnd.random() < 0.4:
+            if steps and commits and not kept and self.stage.whole and rnd.random() < 0.4:
                 # a shop's own row follows its order
                 step = self.sale_update(family, order)
                 answer = self.make(family, step)
@@ -568,6 +574,10 @@ class Client(threading.Thread):
     def dismiss(self, family, order):
         return "dismiss_surplus", (self.some_payment(family)[0], self.some_payment(family)[0])
 
+    def boss(self, often):
+        """Does somebody else call than who asks?"""
+        return self.stage.approves and self.rnd.random() < often
+
     def refund_amount(self):
         return None if self.rnd.random() < 0.3 else self.rnd.randrange(1, 60)
 
@@ -589,17 +599,17 @@ class Client(threading.Thread):
         return "settle_refund", (self.some_refund(family), self.rnd.choice(STATUSES))
 
     def retry_refund(self, family, order):
-        return "retry_refund", (self.some_refund(family),)
+        return "retry_refund", (self.some_refund(family), self.boss(0.5))
 
     def waive(self, family, order):
         return "waive_refund", (self.some_refund(family),)
 
     def decide(self, family, order):
-        return "decide_refund", (self.some_refund(family), self.rnd.choice(["approved", "rejected"]))
+        return "decide_refund", (self.some_refund(family), self.rnd.choice(["approved", "rejected"]), self.boss(0.9))
 
     def decide_order(self, family, order):
         return "decide_order", (order, self.rnd.choice(["approved", "approved", "rejected"]),
-                                self.rnd.random() < 0.9, self.version(family))
+                                self.boss(0.9), self.version(family))
 
     def reversal(self, family, order):
         payment_id = self.some_payment(family)[0]

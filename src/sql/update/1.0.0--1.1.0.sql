@@ -1,5 +1,5 @@
 COMMENT ON COLUMN payguard.maintenance.ran_at IS 'When it was done for the last time, or, if it never was, first tried';
-COMMENT ON COLUMN payguard.maintenance.problem IS 'The error that ended it since then; NULL: none';
+COMMENT ON COLUMN payguard.maintenance.problem IS 'The error that ended it since then, or what it had to leave out; NULL: none';
 --@ part 64_archive
 CREATE INDEX approvals_order_id ON payguard.approvals (order_id);
 --@ functions
