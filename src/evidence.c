@@ -18,6 +18,9 @@
 
 #include "payguard.h"
 
+/* Which order's it is, and by which payment, is nobody's business who knows the transaction. */
+#define OF_ANOTHER_ORDER "The channel's transaction belongs to a payment of another order."
+
 /* Spelled so that the index of the payments that do not count is used. */
 static const RowQuery unverified_surplus = {
 	"order_id OPERATOR(pg_catalog.=) $1 AND status OPERATOR(pg_catalog.=) 'surplus' "
@@ -293,7 +296,7 @@ payguard_record_apply(Order *order, const Channel *channel, const Report *report
 	{
 		if (!payguard_text_equal(payment->order_id, order->order_id))
 			contradict(payment, report, "txn_reused",
-					   "The channel's transaction belongs to a payment of another order.",
+					   OF_ANOTHER_ORDER,
 					   applied);
 		else
 			payguard_evidence_apply(order, payment, report, applied);
@@ -523,8 +526,10 @@ txn_is_another_payment(Order *order, Payment *payment, const Report *report,
 		merge_into(order, payment, &other, applied);
 	else
 		contradict(payment, report, "txn_reused",
-				   psprintf("The channel's transaction belongs to payment \"%s\".",
-							payguard_uuid_str(other.payment_id)),
+				   payguard_text_equal(other.order_id, payment->order_id)
+					   ? psprintf("The channel's transaction belongs to payment \"%s\".",
+								  payguard_uuid_str(other.payment_id))
+					   : OF_ANOTHER_ORDER,
 				   applied);
 	return true;
 }

@@ -25,7 +25,8 @@
 
 static int64 execute_all(const Statement *const *statements, int n, Datum value);
 static int64 execute_one(const Statement *statement, Datum value);
-static int64 count_window(int max);
+static int64 count_until(int64 most, int64 newest);
+static int64 count_window(int max, int64 *last);
 
 /* An open alert's cause is gone, and maintain() resolves it. $1: how many at most. */
 #define CLOSE(kind, gone, why)                                                           \
@@ -246,6 +247,12 @@ static const Statement totals_have_begun = {
 	NULL,
 	CMD_UNKNOWN};
 
+static const Statement newest_event = {
+	"SELECT coalesce(max(event_id), 0) FROM payguard.events",
+	{InvalidOid},
+	NULL,
+	CMD_UNKNOWN};
+
 /*
  * A payment's states are counted as it enters them. What pay_order() paid never was anything
  * else, and its order's event is all there is.
@@ -450,7 +457,8 @@ PG_FUNCTION_INFO_V1(payguard_count_events);
 
 /*
  * count_events(max) → bigint: adds new events to the totals, each once; returns how many. Where
- * another call is at it, nothing is done. Errors: 22004, 22023.
+ * another call is at it, nothing is done. It ends when it has come to what was written after it
+ * began: otherwise it would go on for as long as somebody writes. Errors: 22004, 22023.
  */
 Datum
 payguard_count_events(PG_FUNCTION_ARGS)
@@ -462,23 +470,43 @@ payguard_count_events(PG_FUNCTION_ARGS)
 	payguard_request_begin("count_events()");
 	if (payguard_store_execute(&totals_are_free, &consumer, NULL) > 0 ||
 		payguard_store_execute(&totals_have_begun, &consumer, NULL) == 0)
-		while (done < most)
-		{
-			int64 n = count_window((int) Min(most - done, EVENTS_AT_ONCE));
+	{
+		bool isnull;
 
-			if (n == 0)
-				break;
-			done += n;
-		}
+		payguard_store_execute(&newest_event, NULL, NULL);
+		done = count_until(most, DatumGetInt64(payguard_store_result(0, 0, &isnull)));
+	}
 	payguard_store_end(STORE_WRITE);
 	PG_RETURN_INT64(done);
 }
 
 /*
- * count_window counts the next events; they end where their window does.
+ * count_until counts the events of one window after another, most of them at most, until one window
+ * ends with an event that is newer than `newest`, or nothing is left.
  */
 static int64
-count_window(int max)
+count_until(int64 most, int64 newest)
+{
+	int64 done = 0;
+
+	while (done < most)
+	{
+		int max = (int) Min(most - done, EVENTS_AT_ONCE);
+		int64 last = 0;
+		int64 n = count_window(max, &last);
+
+		done += n;
+		if (n == 0 || (n < max && last > newest))
+			break;
+	}
+	return done;
+}
+
+/*
+ * count_window counts the next events; they end where their window does. last: the last of them.
+ */
+static int64
+count_window(int max, int64 *last)
 {
 	text *consumer = payguard_text(TOTALS_CONSUMER);
 	Datum *ids;
@@ -490,7 +518,8 @@ count_window(int max)
 	array = PointerGetDatum(construct_array(ids, n, INT8OID, sizeof(int64),
 											FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
 	payguard_store_execute(&add_totals, &array, NULL);
-	payguard_consumer_move(consumer, DatumGetInt64(ids[n - 1]));
+	*last = DatumGetInt64(ids[n - 1]);
+	payguard_consumer_move(consumer, *last);
 	return n;
 }
 

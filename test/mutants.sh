@@ -1,6 +1,7 @@
 #!/bin/bash
 # Mutants: do the tests notice when a safeguard is missing? Each mutant of test/mutants/list.sh is
-# the source with one small edit, and the test that is named there must fail on it.
+# the source with one small edit, and the test that is named there must fail on it. The same tests must
+# pass on the source as it is, in the same place: otherwise they would kill anything.
 #
 #   test/mutants.sh [short | NAME...]    TAP, and a table of what killed which; without a name: all
 #
@@ -11,7 +12,7 @@ TOP=$(cd "$(dirname "$0")/.." && pwd)
 . "$TOP/test/lib.sh"
 trap clean_up EXIT
 export PAYGUARD_STOP=1 PAYGUARD_SECONDS=${PAYGUARD_SECONDS:-0.8} PAYGUARD_SEED=${PAYGUARD_SEED:-$RANDOM}
-TESTS=0 FAILED=0 TABLE=
+TESTS=0 FAILED=0 TABLE= HARMLESS=
 
 # wanted NAME SHORT: whether a mutant was asked for.
 wanted() {
@@ -50,6 +51,26 @@ mutant() {
   fi
   TABLE="$TABLE$(printf '# %-22s %-26s %s' "$name" "$killer" "$killed")
 "
+}
+
+# unharmed NAME "FILE..." KILLER SED-SCRIPT [short]: stands in for mutant() and runs its killer, once, on the
+# source as it is.
+unharmed() {
+  local killed="" stopped=""
+  wanted "$1" "${5:-}" || return 0
+  case " $HARMLESS " in *" ${3// /_} "*) return 0 ;; esac
+  HARMLESS="$HARMLESS ${3// /_}"
+  case "$3" in
+    stress) run_stress clean_stress ;;
+    *) run_killer "clean_${3// /_}" $3 ;;
+  esac
+  TESTS=$((TESTS + 1))
+  if [ -z "$killed" ]; then
+    say "ok $TESTS - $3 passes on the source as it is"
+  else
+    FAILED=$((FAILED + 1))
+    say "not ok $TESTS - $3 passes on the source as it is: $killed"
+  fi
 }
 
 # run_stress NAME: sets killed to the first assertion that failed.
@@ -92,6 +113,11 @@ say "# PAYGUARD_SEED=$PAYGUARD_SEED"
 build_and_install
 cp -a "$SRC" "$WORK/clean"
 start_server server
+# the list twice: its killers alone, then the mutants
+declare -f mutant >"$WORK/mutant.sh"
+mutant() { unharmed "$@"; }
+. "$TOP/test/mutants/list.sh"
+. "$WORK/mutant.sh"
 . "$TOP/test/mutants/list.sh"
 say "# mutant                 its killer                 the first thing that differs"
 printf '%s' "$TABLE"

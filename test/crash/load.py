@@ -9,7 +9,7 @@ import psycopg2
 
 
 class Notes:
-    """What all clients were told. order: (key, kind, payment_id); the rest by key."""
+    """What all clients were told."""
 
     def __init__(self):
         self.lock = threading.Lock()

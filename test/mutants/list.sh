@@ -90,3 +90,4 @@ mutant unseen_rejection src/approval.c "isolation pay_reject" 's/^\tpayguard_ord
 mutant stale_approval src/evidence.c "isolation report_decide" 's/payguard_policy_holds\(order, true\)/payguard_policy_holds(order, false)/'
 mutant second_approval src/approval.c "isolation approve_approve" \
   's/if \(!payguard_store_insert_new\(&payguard_approvals, key_of\(&approval\), &approval\)\)/if (payguard_store_insert(\&payguard_approvals, \&approval), false)/'
+mutant error_swallowed src/each.c "regress left_out" 's/if \(!is_about_one\(error\)\)/if (false)/; s/if \(!is_about_one\(again\)\)/if (false)/'

@@ -36,6 +36,20 @@ ok($primary->poll_query_until('postgres',
 is(sqlstate($standby, pay('order-1', 'key-1')), '25006', 'pay_order() on a standby is 25006');
 is(sqlstate($standby, "SELECT payguard.try_pay_order('order-1', 'key-1')"),
 	'25006', 'and so is try_pay_order()');
+for my $call (
+	"create_order('new', 1, 'EUR')", "update_order('order-1', 1, 5)", "cancel_order('order-1')",
+	"pay_orders('{\"(order-1,key-1,,,,)\"}')", "start_payment('order-1', 'key-1', 'internal')",
+	"request_payment('order-1', 'key-1', 'internal')", "revoke_key('order-1', 'key-1')",
+	"record_payment('order-1', 'internal', 'txn', 100, 'EUR')", "record_notification('internal', 'x')",
+	"record_reversal('internal', 'r', 'txn', 'refund', 1, 'EUR')", "refund_order('order-1', 'refund', 1, 'x')",
+	"claim_tasks('worker')", "expire_orders(1)", "maintain()", "read_events('reader')", "register_channel('new')",
+	"set_policy('EUR', 1)", "archive_orders(now(), 1)", "erase_customer('c')")
+{
+	is(sqlstate($standby, "SELECT payguard.$call"), '25006', "so is $call");
+}
+my ($code, $out, $err) = $standby->psql('postgres', pay('order-1', 'key-1'));
+like($err, qr/cannot execute pay_order\(\) during recovery|cannot execute .*pay.* in a read-only transaction/,
+	'and says why');
 is($standby->safe_psql('postgres', "SELECT status, advice FROM payguard.order_status('order-1')"),
 	'unpaid|pay', 'order_status() works on a standby');
 

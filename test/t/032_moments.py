@@ -1,6 +1,7 @@
 #!/usr/bin/python3
-"""kill -9 at chosen moments: the postmaster, one backend, the walwriter, the checkpointer; while
-somebody commits, prepares, commits what was prepared, vacuums, or creates the extension.
+"""kill -9 at chosen moments: the postmaster, all processes, one backend, the walwriter, the checkpointer;
+while somebody commits, prepares, commits what was prepared, vacuums, runs maintain(), makes the extension
+or updates it. The statement of the moment is made to last, and is under way when the kill is sent.
 
 Afterwards nothing that was acknowledged is lost, what was not answered is repeated with the same key
 and paid once, verify() finds nothing and amcheck neither. PAYGUARD_CYCLES (10), PAYGUARD_SEED.
@@ -21,9 +22,10 @@ sys.path[:0] = [os.path.join(HERE, "..", "crash"), os.path.join(HERE, "..", "sim
 from cluster import Cluster  # noqa: E402
 from load import Load, check, check_pages  # noqa: E402
 
-# what is killed, and while somebody else does what
+# what is killed, and while somebody else does what: 35 cycles have each pair once
 VICTIMS = ["postmaster", "everybody", "backend", "walwriter", "checkpointer"]
-MOMENTS = ["COMMIT", "PREPARE", "COMMIT PREPARED", "VACUUM", "CREATE EXTENSION", "expire"]
+MOMENTS = ["COMMIT", "PREPARE", "COMMIT PREPARED", "VACUUM", "maintain()", "CREATE EXTENSION", "ALTER EXTENSION"]
+OLD = "1.0.0"       # the version that ALTER EXTENSION begins with
 
 
 class Tap:
@@ -46,49 +48,98 @@ def connect(server, database="postgres"):
 
 
 class Doer(threading.Thread):
-    """Does one thing again and again: its backend is the one to be killed."""
+    """Does one thing again and again. asking: the statement that is not answered yet, [what, when]."""
 
-    def __init__(self, server, moment, cycle):
+    def __init__(self, server, moment, cycle, notes):
         super().__init__(daemon=True)
-        self.moment, self.cycle, self.done = moment, cycle, 0
+        self.moment, self.cycle, self.notes, self.done = moment, cycle, notes, 0
+        self.asking, self.lasts = None, 0.01
+        self.wrong, self.rolled_back, self.expired, self.paid = [], [], [], None
         self.database = "postgres"
-        if moment == "CREATE EXTENSION":
+        if moment.endswith("EXTENSION"):
             self.database = f"fresh{cycle}"
             connect(server).cursor().execute(f"CREATE DATABASE {self.database}")
         self.connection = connect(server, self.database)
         self.pid = self.connection.get_backend_pid()
+        self.cursor = self.connection.cursor()
+        # a commit waits that long (in us) before it flushes, and VACUUM (in ms) after a few pages
+        self.cursor.execute("SET commit_delay = 15000; SET commit_siblings = 0;"
+                            " SET vacuum_cost_delay = 2; SET vacuum_cost_limit = 20")
 
     def run(self):
-        cursor = self.connection.cursor()
         try:
             while True:
                 self.done += 1
-                self.do(cursor, f"do-{self.cycle}-{self.done}")
-        except psycopg2.Error:
-            pass        # it was killed
+                self.do(f"do-{self.cycle}-{self.done}")
+        except psycopg2.Error as error:
+            if error.pgcode and error.pgcode[:2] != "57":
+                self.wrong.append(f"{self.moment}: {error.pgcode} {error}".strip())
 
-    def do(self, cursor, name):
+    def ask(self, what, sql, *args):
+        self.asking = [what, time.monotonic()]
+        self.cursor.execute(sql, args or None)
+        if what == self.moment:
+            self.lasts = time.monotonic() - self.asking[1]
+        self.asking = None
+        return self.cursor.fetchall() if self.cursor.description else None
+
+    def do(self, name):
         if self.moment == "VACUUM":
-            cursor.execute("VACUUM (FREEZE) payguard.orders, payguard.payments, payguard.events,"
-                           " payguard.tasks")
+            self.ask("VACUUM", "VACUUM (FREEZE) payguard.orders, payguard.payments, payguard.events, payguard.tasks")
+        elif self.moment == "maintain()":
+            self.ask("", "SELECT payguard.create_order(%s, 1, 'EUR', NULL, clock_timestamp() + '50 ms')", name)
+            self.ask("", "SELECT pg_sleep(0.06)")
+            self.wrong += self.ask("maintain()", "SELECT duty, problem FROM payguard.maintain()"
+                                                 " WHERE problem IS NOT NULL")
+            self.expired.append(name)
         elif self.moment == "CREATE EXTENSION":
-            cursor.execute("CREATE EXTENSION payguard")
-            cursor.execute("ALTER EXTENSION payguard UPDATE")
-            cursor.execute("DROP EXTENSION payguard")
-        elif self.moment == "expire":
-            cursor.execute("SELECT payguard.create_order(%s, 1, 'EUR', NULL,"
-                           " clock_timestamp() + '1 ms')", (name,))
-            cursor.execute("SELECT payguard.expire_orders(10)")
+            self.ask("CREATE EXTENSION", "CREATE EXTENSION payguard")
+            self.ask("", "DROP EXTENSION payguard")
+        elif self.moment == "ALTER EXTENSION":
+            self.ask("", f"CREATE EXTENSION payguard VERSION '{OLD}'")
+            self.ask("", "SELECT payguard.create_order('old', 1, 'EUR')")
+            self.paid = self.ask("", "SELECT payment_id FROM payguard.pay_order('old', 'old')")[0][0]
+            self.ask("ALTER EXTENSION", "ALTER EXTENSION payguard UPDATE")
+            self.ask("", "SET payguard.allow_unsafe_ddl = on")
+            self.ask("", "DROP EXTENSION payguard")
         else:
-            cursor.execute("BEGIN")
-            cursor.execute("SELECT payguard.create_order(%s, 1, 'EUR')", (name,))
-            cursor.execute("SELECT payguard.pay_order(%s, %s)", (name, name))
-            if self.moment == "COMMIT":
-                cursor.execute("COMMIT")
-            else:
-                cursor.execute("PREPARE TRANSACTION %s", (name,))
-                cursor.execute(("COMMIT" if self.moment == "COMMIT PREPARED" else "ROLLBACK")
-                               + " PREPARED %s", (name,))
+            self.pay(name)
+
+    def pay(self, name):
+        self.ask("", "BEGIN")
+        self.ask("", "SELECT payguard.create_order(%s, 1, 'EUR')", name)
+        payment = self.ask("", "SELECT payment_id FROM payguard.pay_order(%s, %s)", name, name)[0][0]
+        if self.moment == "COMMIT":
+            self.notes.asked[name] = name
+            self.ask("COMMIT", "COMMIT")
+        else:
+            self.ask("PREPARE", "PREPARE TRANSACTION %s", name)
+            self.notes.note(self.notes.prepared, name, name)
+            if self.moment == "PREPARE":
+                del self.notes.prepared[name]
+                self.ask("", "ROLLBACK PREPARED %s", name)
+                self.rolled_back.append(name)
+                return
+            self.ask("COMMIT PREPARED", "COMMIT PREPARED %s", name)
+        self.notes.note(self.notes.paid, name, (name, payment))
+
+    def wait_for_moment(self, deadline):
+        """Until the statement of the moment is asked anew; None: that does not come."""
+        before = self.asking
+        while time.monotonic() < deadline and self.is_alive():
+            asking = self.asking
+            if asking and asking is not before and asking[0] == self.moment:
+                return asking
+            time.sleep(0.0005)
+        return None
+
+    def lost(self, cursor):
+        """What the doer was told and is not so."""
+        cursor.execute("SELECT order_id FROM payguard.orders WHERE order_id = ANY (%s)", (self.rolled_back,))
+        wrong = [f"{order} was rolled back, and is there" for order, in cursor]
+        cursor.execute("SELECT o FROM unnest(%s::text[]) o WHERE NOT EXISTS (SELECT FROM payguard.orders"
+                       " WHERE order_id = o AND status = 'expired')", (self.expired,))
+        return self.wrong + wrong + [f"{order} was expired, and is not" for order, in cursor]
 
 
 def processes(parent):
@@ -98,49 +149,74 @@ def processes(parent):
     return {int(row[0]): row[2] for row in rows if int(row[1]) == parent}
 
 
-def kill(server, victim, doer):
-    """Kills, and starts the server where it does not do so by itself."""
+def kill(server, victim, doer, rnd):
+    """Kills in the middle of the doer's statement, and starts the server where it does not do so by itself.
+    Returns what went otherwise."""
     with open(os.path.join(server.data, "postmaster.pid"), encoding="ascii") as file:
         postmaster = int(file.readline())
-    children = processes(postmaster)
-    if victim == "backend":
-        targets = [doer.pid]
-    elif victim == "postmaster":
-        targets = [postmaster]
-    elif victim == "everybody":
-        targets = [postmaster] + list(children)
-    else:
-        targets = [pid for pid, args in children.items() if victim in args]
+    deadline = time.monotonic() + 20
+    while True:
+        children = processes(postmaster)
+        if victim == "backend":
+            targets = [doer.pid]
+        elif victim == "postmaster":
+            targets = [postmaster]
+        elif victim == "everybody":
+            targets = [postmaster] + list(children)
+        else:
+            targets = [pid for pid, args in children.items() if victim in args]
+        asked = doer.wait_for_moment(deadline)
+        if asked is None:
+            return [f"{doer.moment} is not asked: nothing was killed"]
+        time.sleep(rnd.uniform(0, 0.8) * doer.lasts)
+        if doer.asking is asked:
+            break
+    if not targets:
+        return [f"there is no {victim}"]
     for pid in targets:
         try:
             os.kill(pid, signal.SIGKILL)
         except ProcessLookupError:
             pass
+    wrong = [] if doer.asking is asked else [f"{doer.moment} was over when the kill came"]
     if postmaster in targets:
-        for pid in [postmaster] + list(children):
-            while os.path.exists(f"/proc/{pid}") and "State:\tZ" not in status_of(pid):
-                time.sleep(0.01)
-        # a zombie that nobody has waited for yet would pass for a running server
-        for name in ("data/postmaster.pid", ".s.PGSQL.5432.lock", ".s.PGSQL.5432"):
-            if os.path.exists(os.path.join(server.folder, name)):
-                os.unlink(os.path.join(server.folder, name))
+        restart(server, [postmaster] + list(children))
+    return wrong
+
+
+def restart(server, dead):
+    for pid in dead:
+        while os.path.exists(f"/proc/{pid}") and "State:\tZ" not in status_of(pid):
+            time.sleep(0.01)
+    # a zombie that nobody has waited for yet would pass for a running server
+    for name in ("data/postmaster.pid", ".s.PGSQL.5432.lock", ".s.PGSQL.5432"):
+        if os.path.exists(os.path.join(server.folder, name)):
+            os.unlink(os.path.join(server.folder, name))
+    deadline = time.monotonic() + 20
+    while True:
         try:
             server.run("pg_ctl", "-D", server.data, "-l", server.log, "-w", "start")
+            return
         except RuntimeError:
+            # a process that began in the last moment still has the shared memory
+            if time.monotonic() < deadline:
+                time.sleep(0.2)
+                continue
             with open(server.log, encoding="utf-8") as file:
                 print("# " + "# ".join(file.readlines()[-20:]))
             raise
 
 
 def wait_until_down(witness):
-    """Until the postmaster has noticed that a child was killed, and has thrown everybody out."""
-    deadline = time.time() + 10
+    """Until the postmaster has noticed that a child was killed, and has thrown everybody out. Whether it did."""
+    deadline = time.time() + 20
     while time.time() < deadline:
         try:
             witness.cursor().execute("SELECT 1")
         except psycopg2.Error:
-            return
+            return True
         time.sleep(0.01)
+    return False
 
 
 def wait_until_up(server):
@@ -162,6 +238,32 @@ def status_of(pid):
         return "State:\tZ"
 
 
+def check_extension(server, doer):
+    """The extension of a database of its own: there in full or not at all, and an update loses nothing."""
+    connection = connect(server, doer.database)
+    cursor = connection.cursor()
+    cursor.execute("SELECT (SELECT extversion FROM pg_extension WHERE extname = 'payguard'),"
+                   " to_regnamespace('payguard') IS NOT NULL")
+    version, schema = cursor.fetchone()
+    wrong = [] if schema == (version is not None) else ["the schema is there without the extension, or not with it"]
+    if doer.moment == "ALTER EXTENSION":
+        for statement in ("SELECT", "ALTER EXTENSION payguard UPDATE"):
+            cursor.execute(statement)
+            cursor.execute("SELECT outcome, payment_id, replayed FROM payguard.pay_order('old', 'old')")
+            row = cursor.fetchone()
+            if row != ("paid", doer.paid, True):
+                wrong.append(f"version {version}, {statement}: the key is answered {row}, not {doer.paid}")
+    else:
+        if version:
+            cursor.execute("DROP EXTENSION payguard")
+        cursor.execute("CREATE EXTENSION payguard")
+    cursor.execute("SELECT * FROM payguard.verify()")
+    wrong += cursor.fetchall() + check_pages(connection)
+    connection.close()
+    connect(server).cursor().execute(f"DROP DATABASE {doer.database}")
+    return wrong
+
+
 def main():
     seed = int(os.environ.get("PAYGUARD_SEED") or random.SystemRandom().randrange(10**9))
     cycles = int(os.environ.get("PAYGUARD_CYCLES") or 10)
@@ -169,44 +271,36 @@ def main():
     tap = Tap()
     print(f"# PAYGUARD_SEED={seed}")
     told = repeated = 0
-    with Cluster() as server:
-        with open(os.path.join(server.data, "postgresql.conf"), "a", encoding="ascii") as conf:
-            conf.write("max_prepared_transactions = 1000\nwal_writer_delay = 1s\n"
-                       "full_page_writes = on\nautovacuum_naptime = 1s\n")
-        server.run("pg_ctl", "-D", server.data, "-l", server.log, "-w", "restart")
+    # without fsync a commit would not wait before it flushes
+    with Cluster("fsync = on", "max_prepared_transactions = 1000", "wal_writer_delay = 1s",
+                 "autovacuum_naptime = 1s") as server:
         cursor = connect(server).cursor()
         cursor.execute("CREATE EXTENSION payguard")
         cursor.execute("SELECT payguard.register_channel('card')")
         for cycle in range(cycles):
-            moment, victim = MOMENTS[cycle % len(MOMENTS)], VICTIMS[cycle // 2 % len(VICTIMS)]
+            moment, victim = MOMENTS[cycle % len(MOMENTS)], VICTIMS[cycle % len(VICTIMS)]
             load = Load(lambda: connect(server), seed + cycle, f"c{cycle}").start()
-            doer = Doer(server, moment, cycle)
+            doer = Doer(server, moment, cycle, load.notes)
             doer.start()
             time.sleep(rnd.uniform(0.15, 0.6))
             witness = connect(server)
-            kill(server, victim, doer)
-            wait_until_down(witness)
+            wrong = kill(server, victim, doer, rnd)
+            if not wait_until_down(witness):
+                wrong.append(f"nobody noticed that the {victim} was killed")
             load.stop.set()
-            hangs = load.join()
+            wrong += load.join()
             doer.join(30)
             connection = wait_until_up(server)
-            wrong, again = check(connection, load.notes)
-            pages = check_pages(connection)
+            lost, again = check(connection, load.notes)
+            wrong += lost + doer.lost(connection.cursor()) + check_pages(connection)
             told += len(load.notes.paid) + len(load.notes.refunded) + len(load.notes.open)
             repeated += again
-            tap.ok(not hangs and not wrong and not pages and load.notes.paid,
-                   f"{victim} is killed during {moment}: nothing that was told is lost",
-                   hangs + wrong + pages)
-            if moment == "CREATE EXTENSION":
-                fresh = connect(server, doer.database).cursor()
-                fresh.execute("SELECT count(*) FROM pg_extension WHERE extname = 'payguard'")
-                there = fresh.fetchone()[0]
-                if there:
-                    fresh.execute("DROP EXTENSION payguard")
-                fresh.execute("CREATE EXTENSION payguard")
-                fresh.execute("SELECT count(*) FROM payguard.verify()")
-                tap.ok(fresh.fetchone()[0] == 0, "and the extension is there in full, or not at all")
-    print(f"# {cycles} cycles: {told} answers kept, {repeated} calls without an answer repeated")
+            tap.ok(not wrong and load.notes.paid, f"{victim} is killed during {moment}: nothing that was told is lost",
+                   wrong)
+            if doer.database != "postgres":
+                wrong = check_extension(server, doer)
+                tap.ok(not wrong, f"{victim} is killed during {moment}: it is done, or not at all", wrong)
+    tap.ok(repeated, f"{cycles} cycles: {told} answers kept, {repeated} calls without an answer repeated")
     print(f"1..{tap.count}")
     return 1 if tap.failed else 0
 

@@ -2,6 +2,10 @@
 """Failover under load: the primary is killed with kill -9, its synchronous standby takes over, and the
 clients repeat what was not answered with the same keys: nothing is lost, and nothing is paid twice.
 
+The standby lags for a moment, in two of three cycles until the primary is gone. Meanwhile somebody pays
+who does not wait for it (synchronous_commit = local) and loses payments; who repeats these keys, and
+does wait, is told of no payment that is lost.
+
 The last cycle is the control: the same with an asynchronous standby that lags. What is lost there
 is counted, and has to be more than nothing: otherwise the test would show nothing.
 
@@ -12,6 +16,7 @@ import random
 import shutil
 import signal
 import sys
+import threading
 import time
 
 import psycopg2
@@ -87,8 +92,54 @@ class Server:
         self.cluster.run("pg_ctl", "-D", self.data, "-w", "promote")
 
 
-def fail_over(primary, seed, name, synchronous):
-    """One cycle: returns the new primary, what is wrong there, and the notes."""
+class Hasty(threading.Thread):
+    """Pays, and does not wait for the standby: what it is told may be lost."""
+
+    def __init__(self, primary, name):
+        super().__init__(daemon=True)
+        self.primary, self.name, self.paid = primary, name, []
+
+    def run(self):
+        try:
+            cursor = self.primary.connect().cursor()
+            cursor.execute("SET synchronous_commit = local")
+            while True:
+                order = f"{self.name}-hasty-{len(self.paid)}"
+                cursor.execute("SELECT payguard.create_order(%s, 100, 'EUR') IS NOT NULL", (order,))
+                cursor.execute("SELECT payment_id FROM payguard.pay_order(%s, %s)", (order, order))
+                self.paid.append((order, cursor.fetchone()[0]))
+                time.sleep(0.002)
+        except psycopg2.OperationalError:
+            pass        # the primary is gone
+
+
+class Repeater(threading.Thread):
+    """Repeats the hasty one's newest call, and waits for the standby: what it is told is noted."""
+
+    def __init__(self, hasty, notes):
+        super().__init__(daemon=True)
+        self.hasty, self.notes, self.told = hasty, notes, 0
+
+    def run(self):
+        try:
+            cursor = self.hasty.primary.connect().cursor()
+            while True:
+                if not self.hasty.paid:
+                    time.sleep(0.001)
+                    continue
+                order, payment = self.hasty.paid[-1]
+                cursor.execute("SELECT outcome, payment_id, replayed FROM payguard.pay_order(%s, %s)", (order, order))
+                if cursor.fetchone() != ("paid", payment, True):
+                    self.notes.wrong.append(f"{order} was not replayed")
+                self.notes.note(self.notes.paid, order, (order, payment))
+                self.told += 1
+        except psycopg2.OperationalError:
+            pass
+
+
+def fail_over(primary, seed, name, synchronous, lags=True):
+    """One cycle: returns the new primary, what is wrong there, how many calls were repeated, the notes, and
+    how many payments were lost whose payer had not waited. lags: until the primary is gone."""
     primary.query("ALTER SYSTEM SET synchronous_standby_names = ''")
     primary.query("SELECT pg_reload_conf()")
     standby = primary.follower()
@@ -97,13 +148,18 @@ def fail_over(primary, seed, name, synchronous):
         primary.query("SELECT pg_reload_conf()")
     primary.wait_for_standby("sync" if synchronous else "async")
     load = Load(primary.connect, seed, name).start()
+    hasty = Hasty(primary, name)
+    repeater = Repeater(hasty, load.notes)
+    if synchronous:
+        hasty.start()
+        repeater.start()
     rnd = random.Random(seed)
     time.sleep(rnd.uniform(0.3, 0.9))
     receiver, = standby.query("SELECT pid FROM pg_stat_wal_receiver")
     # the standby lags for a moment: who is answered meanwhile?
     os.kill(receiver, signal.SIGSTOP)
     time.sleep(rnd.uniform(0.05, 0.3))
-    if synchronous:
+    if not lags:
         os.kill(receiver, signal.SIGCONT)
         time.sleep(rnd.uniform(0, 0.1))
     primary.kill()
@@ -116,17 +172,23 @@ def fail_over(primary, seed, name, synchronous):
     standby.promote()
     standby.query("ALTER SYSTEM SET synchronous_standby_names = ''")
     standby.query("SELECT pg_reload_conf()")
+    cursor = standby.connect().cursor()
+    cursor.execute("SELECT payment_id FROM payguard.payments")
+    there = {payment for payment, in cursor}
+    lost = sum(payment not in there for _, payment in hasty.paid)
     wrong, repeated = check(standby.connect(), load.notes)
+    if synchronous and not repeater.told:
+        wrong.append("nobody was told of a payment whose payer had not waited")
     # a hundred cycles would need 16 GB otherwise
     shutil.rmtree(primary.data, ignore_errors=True)
-    return standby, hangs + wrong, repeated, load.notes
+    return standby, hangs + wrong, repeated, load.notes, lost
 
 
 def main():
     seed = int(os.environ.get("PAYGUARD_SEED") or random.SystemRandom().randrange(10**9))
     cycles = int(os.environ.get("PAYGUARD_CYCLES") or 3)
     print(f"# PAYGUARD_SEED={seed}")
-    count = failed = told = repeated = 0
+    count = failed = told = repeated = unsafe = 0
 
     def ok(good, name, notes=()):
         nonlocal count, failed
@@ -148,12 +210,15 @@ def main():
             primary.query("CREATE EXTENSION payguard")
             primary.query("SELECT payguard.register_channel('card') IS NOT NULL")
             for cycle in range(cycles):
-                primary, wrong, again, notes = fail_over(primary, seed + cycle, f"s{cycle}", True)
+                primary, wrong, again, notes, lost = fail_over(primary, seed + cycle, f"s{cycle}", True, cycle % 3 != 1)
+                unsafe += lost
                 told += len(notes.paid) + len(notes.refunded) + len(notes.open)
                 repeated += again
                 ok(not wrong and notes.paid, "a synchronous standby takes over: nothing that was told is lost",
                    wrong)
-            primary, wrong, _, notes = fail_over(primary, seed + cycles, "a", False)
+            ok(unsafe, f"the standby lagged: {unsafe} payments are lost of those who did not wait for it")
+            ok(repeated, f"{repeated} calls that were not answered were repeated")
+            primary, wrong, _, notes, _ = fail_over(primary, seed + cycles, "a", False)
             lost = [line for line in wrong if line.startswith("lost")]
             ok(lost and all(line.startswith(("lost", "a-")) for line in wrong),
                "an asynchronous one that lags loses answers, and nothing worse",

@@ -82,6 +82,100 @@ class Tap:
         sys.stdout.flush()
 
 
+# casts of types of his own, which note who runs them
+CASTS = """
+SET search_path = pg_catalog, pg_temp;
+CREATE TABLE hostile.casts (cast_to text, by_user name);
+CREATE TYPE hostile.state AS ENUM ('new', 'paid');
+CREATE TYPE hostile.name AS (name text);
+"""
+CAST = """
+CREATE FUNCTION hostile.cast_{n}({a}) RETURNS {b} LANGUAGE plpgsql AS $f$ BEGIN
+  INSERT INTO hostile.casts VALUES ('{b}', current_user);
+  RETURN {value};
+END $f$;
+CREATE CAST ({a} AS {b}) WITH FUNCTION hostile.cast_{n}({a}) AS IMPLICIT;
+"""
+
+
+def casts(tap, dba, cursor):
+    """Casts run with the rights of who makes the call, and none of them in what payguard does with a table."""
+    cursor.execute(CASTS)
+    for n, (a, b, value) in enumerate((("hostile.state", "text", "'new'"), ("text", "hostile.state", "'new'"),
+                                       ("hostile.name", "text", "'cast'"), ("hostile.name", "int8", "5"),
+                                       ("hostile.name", "jsonb", "'{}'"))):
+        cursor.execute(CAST.format(n=n, a=a, b=b, value=value))
+    cursor.execute("SELECT (payguard.create_order('(cast)'::hostile.name, ROW('x')::hostile.name, 'EUR')).order_id")
+    cursor.execute("SELECT cast_to, by_user FROM hostile.casts ORDER BY 1")
+    seen = cursor.fetchall()
+    tap.ok(seen == [("bigint", "attacker"), ("text", "attacker")] or seen == [("int8", "attacker"), ("text", "attacker")],
+           "casts of arguments run, with the caller's rights", [seen])
+    cursor.execute("TRUNCATE hostile.casts")
+    cursor.execute("CREATE TABLE hostile.shop (id int PRIMARY KEY, status hostile.state NOT NULL, order_id hostile.name)")
+    cursor.execute("INSERT INTO hostile.shop VALUES (1, 'new'::hostile.state, '(cast)')")
+    cursor.execute("SELECT count(*) FROM payguard.guard_table('hostile.shop', 'status', '{\"new\": [\"paid\"], \"paid\": []}',"
+                   " order_id_column := 'order_id', paid_states := '{paid}')")
+    good, notes = refused(cursor, "UPDATE hostile.shop SET status = 'paid'::hostile.state", "23514")
+    tap.ok(good, "a guard on a status and an order that have casts holds", notes)
+    for sql in ("SELECT * FROM payguard.verify()", "SELECT * FROM payguard.guards", "SELECT * FROM payguard.maintain()",
+                "SELECT payguard.guard_bad_rows('hostile.shop')", "SELECT * FROM payguard.metrics"):
+        dba.execute(sql)
+    dba.execute("SELECT cast_to, by_user FROM hostile.casts")
+    seen = dba.fetchall()
+    tap.ok(not seen, "no cast runs in what payguard does with the table", [seen])
+
+
+def leaks(tap, dba, connect):
+    """Who knows a key or a transaction of somebody else's order is told nothing of that order."""
+    dba.execute("SELECT payguard.register_channel('secret', first_query_after := '1 h')")
+    dba.execute("SELECT payguard.create_order('SECRET-order', 31337, 'EUR', 'SECRET-customer')")
+    dba.execute("SELECT payment_id FROM payguard.start_payment('SECRET-order', 'their-key', 'secret',"
+                " details := '{\"card\": \"SECRET-card\"}')")
+    payment, = dba.fetchone()
+    dba.execute("SELECT payguard.report_payment(%s, 'succeeded', 'their-txn', 31337, 'EUR', message := 'SECRET-message')",
+                (payment,))
+    dba.execute("SELECT payguard.refund_order('SECRET-order', 'their-refund', 1337, 'SECRET-reason',"
+                " '{\"to\": \"SECRET-iban\"}')")
+    dba.execute("SELECT refund_id FROM payguard.refunds WHERE order_id = 'SECRET-order'")
+    refund, = dba.fetchone()
+    dba.execute("SELECT payguard.create_order('held', 31338, 'EUR', 'SECRET-customer')")
+    cursor = connect("read committed").cursor()
+    cursor.execute("SET search_path = pg_catalog, pg_temp")
+    cursor.execute("SELECT payguard.create_order('mine', 5, 'EUR', 'me')")
+    cursor.execute("SELECT payguard.create_order('paid', 5, 'EUR', 'me')")
+    cursor.execute("SELECT payguard.pay_order('paid', 'paid')")
+    cursor.execute("SELECT payguard.create_order('open', 5, 'EUR', 'me')")
+    cursor.execute("SELECT payment_id FROM payguard.start_payment('open', 'open', 'secret')")
+    mine, = cursor.fetchone()
+    told, errors = [], 0
+    for sql in ("payguard.pay_order('mine', 'their-key')", "payguard.pay_order('paid', 'their-key')",
+                "payguard.pay_order('mine', 'their-key', channel := 'secret')",
+                "payguard.pay_order('none', 'their-key')", "payguard.pay_order('mine', 'their-key', 1, 'USD', 9)",
+                "payguard.try_pay_order('mine', 'their-key')",
+                "payguard.pay_orders(ARRAY[('mine', 'their-key', NULL, NULL, NULL, NULL)]::payguard.pay_request[])",
+                "payguard.start_payment('mine', 'their-key', 'secret')",
+                "payguard.request_payment('mine', 'their-key', 'secret')",
+                "payguard.revoke_key('mine', 'their-key')", "payguard.revoke_key('none', 'their-key')",
+                "payguard.refund_order('paid', 'their-refund', 1, 'x')",
+                "payguard.create_order('SECRET-order', 5, 'EUR', 'me')",
+                "payguard.create_order('held', 5, 'USD')",
+                "payguard.record_payment('mine', 'secret', 'their-txn', 5, 'EUR')",
+                f"payguard.report_payment('{mine}', 'succeeded', 'their-txn', 5, 'EUR')",
+                "payguard.record_notification('secret', 'x', channel_status := 'succeeded', channel_txn_id := 'their-txn',"
+                f" payment_id := '{mine}')"):
+        try:
+            cursor.execute(f"SELECT * FROM {sql}")
+            text = str(cursor.fetchall())
+        except psycopg2.Error as error:
+            errors += 1
+            d = error.diag
+            text = " ".join(map(str, (d.message_primary, d.message_detail, d.message_hint, d.context, d.table_name)))
+        said = text.replace("SECRET-order", "") if "SECRET-order" in sql else text
+        if any(secret in said for secret in ("SECRET", "31337", "31338", "1337", payment, refund)):
+            told.append(f"{sql}: {text}")
+    tap.ok(not told and errors > 8, f"{errors} refusals tell nothing of another customer's order", told)
+
+
 def refused(cursor, sql, code):
     """The call fails with this SQLSTATE, or with that of our own guards; otherwise what happens."""
     try:
@@ -109,6 +203,8 @@ def main():
                 cursor.execute(PATH)
                 for name in ("orders", "payments", "events", "refunds", "tasks", "pg_proc"):
                     cursor.execute(f"CREATE TEMP TABLE {name} (order_id pg_catalog.text)")
+                for name in ("text", "jsonb", "uuid", "regclass", "timestamptz", "interval"):
+                    cursor.execute(f"CREATE DOMAIN pg_temp.{name} AS pg_catalog.int4")
             return connection
 
         dba = connect().cursor()
@@ -130,7 +226,7 @@ def main():
                 tap.ok(False, f"{statement}: nothing planted runs meanwhile", [error])
                 raise
         dba.execute("RESET search_path")
-        for access in ("checkout", "cashier", "channel", "operator", "auditor", "consumer"):
+        for access in ("checkout", "cashier", "channel", "operator", "auditor", "consumer", "owner"):
             dba.execute("SELECT payguard.grant_access('attacker', %s)", (access,))
 
         stage, wrong = play(connect, seed, "read committed", 2500, 20, 6, approves=False)
@@ -162,6 +258,9 @@ def main():
                 tap.ok(found == ("paid", name), f"an order may be called {name}", [found])
             except psycopg2.Error as error:
                 tap.ok(False, f"an order may be called {name}", [error])
+
+        casts(tap, dba, connect("read committed").cursor())
+        leaks(tap, dba, connect)
 
         for sql in ("SET payguard.allow_unsafe_ddl = on", "SET payguard.store = spi",
                     "CREATE EVENT TRIGGER mine ON ddl_command_end EXECUTE FUNCTION payguard.check_ddl_end()",

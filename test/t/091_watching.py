@@ -149,6 +149,21 @@ def watching(server):
     yield "every event was counted once", value(
         cursor, "SELECT sum(n) FROM payguard.totals WHERE subject = 'events' AND bucket = '-infinity'") == value(
             cursor, "SELECT count(*) FROM payguard.events")
+    # somebody else writes an event whenever some were counted
+    cursor.execute(f"""
+        CREATE EXTENSION dblink;
+        CREATE SEQUENCE meanwhile;
+        CREATE FUNCTION write_meanwhile() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+          PERFORM * FROM public.dblink('{server.dsn}', format('SELECT (payguard.create_order(''m-%s'', 1, ''EUR'')).version',
+                                       nextval('public.meanwhile'))) AS t (version bigint);
+          RETURN NULL; END $$;
+        CREATE TRIGGER write_meanwhile AFTER UPDATE ON payguard.totals FOR EACH ROW
+          WHEN (NEW.subject = 'events' AND NEW.bucket = '-infinity') EXECUTE FUNCTION write_meanwhile();
+        SELECT payguard.create_order('m-0', 1, 'EUR')""")
+    counted = value(cursor, "SELECT payguard.count_events(1)")
+    yield "counting ends while others go on to write", 0 < counted < 10 and value(
+        cursor, "SELECT last_value FROM meanwhile") < 10
+    cursor.execute("DROP TRIGGER write_meanwhile ON payguard.totals; DROP FUNCTION write_meanwhile")
     value(cursor, "SELECT pg_sleep(greatest(0, extract(epoch FROM max(expires_at) - clock_timestamp())))"
           " FROM payguard.orders")
     errors = in_parallel(server, lambda client: client.execute("SELECT count(*) FROM payguard.maintain(30)"))
