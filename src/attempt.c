@@ -63,6 +63,15 @@ payguard_payment_lock(const pg_uuid_t *payment_id, Order *order, Payment *paymen
 							   payguard_uuid_str(payment_id)),
 						errhint("Run payguard.verify().")));
 	payguard_store_refresh();
+	payguard_payment_must_be_there(payment_id, payment);
+}
+
+/*
+ * payguard_payment_must_be_there is payguard_payment_reread for a payment that was found before.
+ */
+void
+payguard_payment_must_be_there(const pg_uuid_t *payment_id, Payment *payment)
+{
 	if (!payguard_payment_reread(payment_id, payment))
 		elog(ERROR, "payguard: payment \"%s\" has vanished",
 			 payguard_uuid_str(payment_id));

@@ -814,6 +814,7 @@ extern void payguard_payment_must_exist(const pg_uuid_t *payment_id, Payment *pa
 extern void payguard_payment_lock(const pg_uuid_t *payment_id, Order *order,
 								  Payment *payment);
 extern bool payguard_payment_reread(const pg_uuid_t *payment_id, Payment *payment);
+extern void payguard_payment_must_be_there(const pg_uuid_t *payment_id, Payment *payment);
 extern bool payguard_payment_withdraw_charge(const Payment *payment);
 extern void payguard_payment_end_tasks(const Payment *payment);
 extern void payguard_payment_close(Order *order, Payment *payment);
@@ -900,6 +901,7 @@ extern bool payguard_refund_waive_unbegun(const Payment *payment, const text *no
 extern void payguard_refund_reverse(Order *order, const Payment *payment,
 									const Report *report, Refund *refund,
 									Applied *applied);
+extern void payguard_refund_must_be_there(const pg_uuid_t *refund_id, Refund *refund);
 extern void payguard_refund_report(Order *order, const Report *report, Refund *refund,
 								   Applied *applied);
 extern void payguard_refund_rest(Order *order, const Payment *payment, text *key,

@@ -970,7 +970,7 @@ answer_payment(Answer *answer, const Task *task, Order *order, Applied *applied)
 {
 	Payment payment;
 
-	payguard_payment_must_exist(task->payment_id, &payment);
+	payguard_payment_must_be_there(task->payment_id, &payment);
 	payguard_evidence_apply(order, &payment, &answer->report, applied);
 	if (payguard_text_is(task->kind, "query") &&
 		answer->report.status == CHANNEL_NOT_FOUND)
@@ -1014,14 +1014,11 @@ may_charge(const Order *order, const Payment *payment)
 static void
 answer_refund(Answer *answer, const Task *task, Order *order, Applied *applied)
 {
-	Refund like = {.refund_id = task->refund_id};
 	Refund refund;
 	Payment payment;
 	Channel channel;
 
-	if (!payguard_store_find(&payguard_refunds, REFUND_BY_ID, &like, &refund))
-		elog(ERROR, "payguard: refund \"%s\" has vanished",
-			 payguard_uuid_str(task->refund_id));
+	payguard_refund_must_be_there(task->refund_id, &refund);
 	payguard_refund_report(order, &answer->report, &refund, applied);
 	payguard_payment_must_exist(task->payment_id, &payment);
 	payguard_channel_of(&payment, &channel);
@@ -1217,7 +1214,7 @@ give_up_charge(Order *order, const Task *task)
 		.channel_time = NO_TIME,
 	};
 
-	payguard_payment_must_exist(task->payment_id, &payment);
+	payguard_payment_must_be_there(task->payment_id, &payment);
 	if (may_charge(order, &payment) && (task->again || task->tries < MAX_TRIES))
 		return false;
 	if (task->again)

@@ -9,6 +9,7 @@
 #include "postgres.h"
 
 #include "access/htup_details.h"
+#include "access/xact.h"
 #include "catalog/pg_type.h"
 #include "common/int.h"
 #include "funcapi.h"
@@ -1583,7 +1584,22 @@ lock_refund(const pg_uuid_t *refund_id, Order *order, Payment *payment, Refund *
 {
 	payguard_payment_must_exist(refund->payment_id, payment);
 	payguard_payment_lock(refund->payment_id, order, payment);
-	must_exist(refund_id, refund);
+	payguard_refund_must_be_there(refund_id, refund);
+}
+
+/*
+ * payguard_refund_must_be_there reads a refund whose order is locked. A refund may change while its
+ * order and its payment do not: it is locked where payguard_payment_reread() locks.
+ */
+void
+payguard_refund_must_be_there(const pg_uuid_t *refund_id, Refund *refund)
+{
+	Refund like = {.refund_id = unconstify(pg_uuid_t *, refund_id)};
+
+	if (!(IsolationUsesXactSnapshot()
+			  ? payguard_store_lock(&payguard_refunds, REFUND_BY_ID, &like, refund)
+			  : payguard_store_find(&payguard_refunds, REFUND_BY_ID, &like, refund)))
+		elog(ERROR, "payguard: refund \"%s\" has vanished", payguard_uuid_str(refund_id));
 }
 
 static void
