@@ -142,7 +142,7 @@ static void answer_payment(Answer *answer, const Task *task, Order *order,
 static void answer_refund(Answer *answer, const Task *task, Order *order,
 						  Applied *applied);
 static void acknowledge(const Answer *answer, const Lease *lease, const char *outcome);
-static void charge_again(const Order *order, const Payment *payment);
+static void charge_again(Order *order, const Payment *payment);
 static bool may_charge(const Order *order, const Payment *payment);
 static bool goes_on(const Task *task);
 static void keep_asking(const Task *task);
@@ -985,10 +985,11 @@ answer_payment(Answer *answer, const Task *task, Order *order, Applied *applied)
 
 /*
  * charge_again: the channel does not know a payment that a worker was to charge. Where it
- * honours payment_id, asking it again cannot charge twice.
+ * honours payment_id, asking it again cannot charge twice. A transaction whose snapshot is older cannot
+ * see the new task, and would close the attempt without withdrawing it: the order's row stops it.
  */
 static void
-charge_again(const Order *order, const Payment *payment)
+charge_again(Order *order, const Payment *payment)
 {
 	Channel channel;
 
@@ -997,6 +998,7 @@ charge_again(const Order *order, const Payment *payment)
 		!payguard_text_is(payment->request_kind, "request") ||
 		(payment->expires_at != NO_TIME && payment->expires_at <= GetCurrentTimestamp()))
 		return;
+	payguard_order_touch(order);
 	payguard_task_repeat("charge", payment, NULL);
 }
 
