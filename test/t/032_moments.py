@@ -155,7 +155,7 @@ def kill(server, victim, doer, rnd):
     Returns what went otherwise."""
     with open(os.path.join(server.data, "postmaster.pid"), encoding="ascii") as file:
         postmaster = int(file.readline())
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while True:
         children = processes(postmaster)
         if victim == "backend":
