@@ -25,7 +25,7 @@ from load import Load, check, check_pages  # noqa: E402
 # what is killed, and while somebody else does what: 35 cycles have each pair once
 VICTIMS = ["postmaster", "everybody", "backend", "walwriter", "checkpointer"]
 MOMENTS = ["COMMIT", "PREPARE", "COMMIT PREPARED", "VACUUM", "maintain()", "CREATE EXTENSION", "ALTER EXTENSION"]
-ROUND = 35          # cycles on one server: after each of them all that is there is looked at
+ROUND = 7           # cycles on one server: after each of them all that is there is looked at
 OLD = "1.0.0"       # the version that ALTER EXTENSION begins with
 
 
