@@ -109,7 +109,7 @@ class Doer(threading.Thread):
 
     def pay(self, name):
         self.ask("", "BEGIN")
-        self.ask("", "SELECT payguard.create_order(%s, 1, 'EUR')", name)
+        self.ask("", "SELECT payguard.create_order(%s, 100, 'EUR')", name)
         payment = self.ask("", "SELECT payment_id FROM payguard.pay_order(%s, %s)", name, name)[0][0]
         if self.moment == "COMMIT":
             self.notes.asked[name] = name
