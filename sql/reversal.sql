@@ -193,6 +193,14 @@ SELECT (payguard.report_refund(refund_id, 'succeeded', 'back-28', 150, 'EUR')).o
 SELECT outcome FROM payguard.report_payment(:'payment_id', 'succeeded', 'txn-28', 140, 'EUR');
 SELECT (payguard.report_refund(refund_id, 'failed')).outcome FROM payguard.refunds WHERE channel_refund_id = 'back-28';
 SELECT status, amount FROM payguard.refunds WHERE order_id = 'reversal-28' ORDER BY amount;
+-- one reversal with two amounts, before its payment is known: the second contradicts the first, in REPEATABLE READ too
+SELECT pg_temp.pay('reversal-29') AS payment_id \gset
+SELECT outcome FROM unnest('{60,70}'::bigint[]) amount, payguard.record_reversal('reversal', 'back-29', 'txn-29', 'chargeback', amount, 'EUR');
+BEGIN ISOLATION LEVEL REPEATABLE READ;
+SELECT outcome FROM payguard.report_payment(:'payment_id', 'succeeded', 'txn-29', 100, 'EUR');
+COMMIT;
+SELECT count(*) AS refunds FROM payguard.refunds WHERE channel_refund_id = 'back-29';
+SELECT result, count(*) FROM payguard.notifications WHERE reversal_id = 'back-29' GROUP BY 1 ORDER BY 1;
 SELECT * FROM payguard.verify();
 RESET SESSION AUTHORIZATION;
 DROP VIEW pg_temp.refund;

@@ -6,11 +6,12 @@
  * Evidence is never refused. What follows from it is decided by decide.c; this file reads the
  * facts, and writes what was decided.
  *
- * Locking: the order's row lock covers all its payments. A report that changes nothing is
- * answered without it.
+ * Locking: the order's row lock covers all its payments. In READ COMMITTED a report that changes
+ * nothing is answered without it.
  */
 #include "postgres.h"
 
+#include "access/xact.h"
 #include "catalog/pg_type.h"
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
@@ -866,7 +867,8 @@ payguard_report_payment(PG_FUNCTION_ARGS)
 							   "The payment is not known; the report is kept for a "
 							   "person to look at.");
 	}
-	if (changes_nothing(&payment, &report) &&
+	/* an older snapshot does not show whether it does */
+	if (!IsolationUsesXactSnapshot() && changes_nothing(&payment, &report) &&
 		payguard_order_find(payment.order_id, &order))
 	{
 		payguard_store_make_durable(&payment);

@@ -153,6 +153,7 @@ payguard_notification_match_txn(Order *order, Payment *payment)
 		if (waiting[i].channel_status == NULL)
 			continue;
 		report_of(&waiting[i], &report);
+		payguard_store_refresh(); /* and what the one before has: it may be the same reversal */
 		if (report.reversal_kind)
 			payguard_refund_reverse(order, payment, &report, &refund, &applied);
 		else
@@ -418,13 +419,19 @@ order_of(const Match *match)
 /*
  * still_matches looks again for what a message is about, after its order was locked: a
  * transaction may have become that of another order's payment meanwhile. false: the message waits
- * to be matched later.
+ * to be matched later. What was found is locked where an older snapshot may not show what it is now.
  */
 static bool
 still_matches(const Notification *notification, Match *match)
 {
-	return find_match(notification, match) &&
-		   payguard_text_equal(order_of(match), match->order.order_id);
+	if (!find_match(notification, match) ||
+		!payguard_text_equal(order_of(match), match->order.order_id))
+		return false;
+	if (match->of_refund)
+		payguard_refund_must_be_there(match->refund.refund_id, &match->refund);
+	else
+		payguard_payment_must_be_there(match->payment.payment_id, &match->payment);
+	return true;
 }
 
 /*

@@ -901,6 +901,7 @@ extern bool payguard_refund_waive_unbegun(const Payment *payment, const text *no
 extern void payguard_refund_reverse(Order *order, const Payment *payment,
 									const Report *report, Refund *refund,
 									Applied *applied);
+extern bool payguard_refund_reread(const pg_uuid_t *refund_id, Refund *refund);
 extern void payguard_refund_must_be_there(const pg_uuid_t *refund_id, Refund *refund);
 extern void payguard_refund_report(Order *order, const Report *report, Refund *refund,
 								   Applied *applied);

@@ -412,17 +412,16 @@ take(const Claim *claim, Due *due, int n)
 }
 
 /*
- * put_task adds a task to a function's result.
+ * put_task adds a task to a function's result. A refund's amount may have been corrected while its
+ * task and its order have not changed.
  */
 static void
 put_task(ReturnSetInfo *rsinfo, const Due *due)
 {
 	const Task *task = due->task;
 	const Payment *payment = due->payment;
-	Refund like = {.refund_id = task->refund_id};
 	Refund refund;
-	bool has_refund = task->refund_id && payguard_store_find(&payguard_refunds, REFUND_BY_ID,
-															 &like, &refund);
+	bool has_refund = task->refund_id && payguard_refund_reread(task->refund_id, &refund);
 	const Jsonb *details =
 		has_refund && refund.details ? refund.details : payment->details;
 	text *refund_name = has_refund ? refund.channel_refund_id : NULL;

@@ -679,11 +679,15 @@ hold_unbegun(const Payment *payment)
 	payguard_store_refresh(); /* to see what this call has written */
 	n = payguard_store_list(&payguard_refunds, &refunds_of_payment, &id, (void **) &refunds);
 	for (int i = 0; i < n; i++)
+	{
+		/* one that waits may have been approved since an older snapshot */
+		payguard_refund_must_be_there(refunds[i].refund_id, &refunds[i]);
 		if (refunds[i].status == REFUND_PENDING && !has_begun(&refunds[i]))
 		{
 			end_tasks(&refunds[i]);
 			refund_change(&refunds[i], REFUND_AWAITING_APPROVAL, 0, NULL);
 		}
+	}
 }
 
 /*
@@ -1272,7 +1276,10 @@ payguard_refund_reverse(Order *order, const Payment *payment, const Report *repo
 			contradict(refund, report, "refund_mismatch",
 					   "The channel's refund belongs to another payment.", applied);
 		else
+		{
+			payguard_refund_must_be_there(refund->refund_id, refund);
 			payguard_refund_report(order, report, refund, applied);
+		}
 		return;
 	}
 	*refund = (Refund){
@@ -1588,18 +1595,27 @@ lock_refund(const pg_uuid_t *refund_id, Order *order, Payment *payment, Refund *
 }
 
 /*
- * payguard_refund_must_be_there reads a refund whose order is locked. A refund may change while its
- * order and its payment do not: it is locked where payguard_payment_reread() locks.
+ * payguard_refund_must_be_there is payguard_refund_reread for a refund that was found before.
  */
 void
 payguard_refund_must_be_there(const pg_uuid_t *refund_id, Refund *refund)
 {
+	if (!payguard_refund_reread(refund_id, refund))
+		elog(ERROR, "payguard: refund \"%s\" has vanished", payguard_uuid_str(refund_id));
+}
+
+/*
+ * payguard_refund_reread reads a refund whose order is locked; false: there is none. A refund may
+ * change while its order and its payment do not: it is locked where payguard_payment_reread() locks.
+ */
+bool
+payguard_refund_reread(const pg_uuid_t *refund_id, Refund *refund)
+{
 	Refund like = {.refund_id = unconstify(pg_uuid_t *, refund_id)};
 
-	if (!(IsolationUsesXactSnapshot()
-			  ? payguard_store_lock(&payguard_refunds, REFUND_BY_ID, &like, refund)
-			  : payguard_store_find(&payguard_refunds, REFUND_BY_ID, &like, refund)))
-		elog(ERROR, "payguard: refund \"%s\" has vanished", payguard_uuid_str(refund_id));
+	return IsolationUsesXactSnapshot()
+			   ? payguard_store_lock(&payguard_refunds, REFUND_BY_ID, &like, refund)
+			   : payguard_store_find(&payguard_refunds, REFUND_BY_ID, &like, refund);
 }
 
 static void

@@ -88,6 +88,8 @@ mutant one_holds_up_all src/each.c "regress left_out" 's/if \(!is_about_one\(err
 mutant unseen_balance src/refund.c "isolation refund_correct" 's/else if \(IsolationUsesXactSnapshot\(\)\)/else if (false)/'
 mutant unseen_rejection src/approval.c "isolation pay_reject" 's/^\tpayguard_order_touch\(order\);$//'
 mutant stale_retry src/queue.c "isolation task_cancel" 's/payguard_payment_must_be_there/payguard_payment_must_exist/'
+mutant stale_refund src/refund.c "isolation refund_stale" 's/^\treturn IsolationUsesXactSnapshot\(\)$/\treturn false/'
+mutant stale_failure src/evidence.c "isolation report_contrary" 's/!IsolationUsesXactSnapshot\(\) \&\& changes_nothing/changes_nothing/'
 mutant stale_approval src/evidence.c "isolation report_decide" 's/payguard_policy_holds\(order, true\)/payguard_policy_holds(order, false)/'
 mutant second_approval src/approval.c "isolation approve_approve" \
   's/if \(!payguard_store_insert_new\(&payguard_approvals, key_of\(&approval\), &approval\)\)/if (payguard_store_insert(\&payguard_approvals, \&approval), false)/'
