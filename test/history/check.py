@@ -8,13 +8,14 @@ later time, or never.
 
 The search goes depth first over (operations done, state), and remembers where it has been. An
 operation that changes nothing and fits is done at once: it can only get worse later, unless its
-answer does not tell whether it changed something (SILENT).
+answer does not tell whether it changed something (is_silent).
 """
 from model import LIVE, SALE_PAID, Model, Refused, outcomes
 
 FOREVER = float("inf")
 MAX_STEPS = 400_000
 SILENT = ("complete_task", "complete_tasks", "record_notification")
+REPORTS = ("report_payment", "settle_payment", "report_refund", "settle_refund")
 
 
 class Op:
@@ -115,6 +116,13 @@ def passing_time(world, state, now):
                 yield new
 
 
+def is_silent(op):
+    """May an operation change something that its answer does not tell? A report of what is known already
+    ends the task to do it."""
+    return any(method in SILENT or (method in REPORTS and args[1] in ("pending", "unknown"))
+               for method, args, _ in op.steps)
+
+
 class Search:
     """One family's history. ends: a function that says whether a state may be the last one."""
 
@@ -172,7 +180,7 @@ class Search:
             op = ops[i]
             for new in follow(self.world, state, op, (op.called, op.answered)):
                 node = (mask | 1 << i, first, new, done + (not op.lost), max(latest, op.called))
-                if new == state and not op.lost and op.steps[0][0] not in SILENT:
+                if new == state and not op.lost and not is_silent(op):
                     yield node
                     return
                 choices.append(node)
