@@ -427,12 +427,12 @@ def broken_histories(tables, orders):
     return wrong
 
 
-def broken_reading(steps, events, perhaps_not=()):
+def broken_reading(steps, events):
     """What a reader of events was told against the promise: each event, none again that it has
     committed, the same ones until then, those of an order in the order of its versions.
 
     steps: ("read", [(event, order, version) ...]), ("commit", event), or ("perhaps", event) where
-    the answer was lost. events: the ids of all that there are; perhaps_not: those that it may miss.
+    the answer was lost. events: the ids of all that it is to be given.
     """
     wrong = []
     told, given, done, last = set(), [], set(), {}
@@ -467,7 +467,7 @@ def broken_reading(steps, events, perhaps_not=()):
                         wrong.append(f"reader: order {order}: version {version} after {last.get(order, 0)}")
                     last[order] = version
                 told.add(event)
-    missing, unknown = set(events) - set(perhaps_not) - told, told - set(events)
+    missing, unknown = set(events) - told, told - set(events)
     if missing or unknown:
         wrong.append(f"reader: left out {sorted(missing)[:9]}, not there {sorted(unknown)[:9]}")
     return wrong
