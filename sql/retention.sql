@@ -89,6 +89,9 @@ SELECT outcome FROM payguard.report_refund((SELECT refund_id FROM payguard.archi
 SELECT place('twice'), alerts_of('twice');
 SELECT pg_temp.answer($$SELECT outcome FROM payguard.refund_order('back', 'back/more', reason := 'more')$$);
 SELECT place('back');
+-- that it was archived is in its timeline, and no reader's business
+SELECT kind, count(*) FROM payguard.every_event WHERE order_id = 'back' AND kind LIKE 'order.%ed' AND kind <> 'order.created' GROUP BY 1 ORDER BY 1;
+SELECT count(*) FROM payguard.events WHERE kind = 'order.archived';
 SELECT * FROM payguard.verify();
 -- the transaction of another order's payment is as taken as ever
 SELECT count(payguard.create_order(o, 1000, 'EUR')) FROM unnest('{new,charged,held}'::text[]) o;

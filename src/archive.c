@@ -188,7 +188,8 @@ static const Statement restoring[] = {
 	RESTORE("refunds", ARCHIVED_PAYMENTS, ""),
 	RESTORE("refund_balances", ARCHIVED_PAYMENTS, ""),
 	RESTORE("payments", "t.order_id " EQ " $1", ""),
-	RESTORE("events", "t.order_id " EQ " $1", ""),
+	/* a reader is in the middle of its window, perhaps: what it was not given does not come up there */
+	RESTORE("events", "t.order_id " EQ " $1 AND t.kind OPERATOR(pg_catalog.<>) 'order.archived'", ""),
 	/* the same message, where it has come again: no evidence is refused for that */
 	RESTORE("notifications", "t.order_id " EQ " $1", " ON CONFLICT DO NOTHING"),
 	RESTORE("approvals", "t.order_id " EQ " $1", ""),

@@ -248,7 +248,7 @@ static const Statement totals_have_begun = {
 	CMD_UNKNOWN};
 
 static const Statement newest_event = {
-	"SELECT coalesce(max(event_id), 0) FROM payguard.events",
+	"SELECT coalesce(pg_catalog.max(event_id), 0) FROM ONLY payguard.events",
 	{InvalidOid},
 	NULL,
 	CMD_UNKNOWN};

@@ -44,7 +44,7 @@ run_version() {
   if [ "$version" = 19 ]; then borrow_pgtap "$folder" >"$LOGS/$version.pgtap" 2>&1 || return 1; fi
   inside "$folder" TMPDIR=/dev/shm PGMAJOR="$version" TESTS="${TESTS:-}" \
     ${PAYGUARD_STORE:+PAYGUARD_STORE="$PAYGUARD_STORE"} \
-    WATCH_PACKAGES= CLIENT_PACKAGES= $([ "$version" = 19 ] && say PGTAP_PACKAGE= PLPROXY_PACKAGE=) /payguard/test/run "$suite"
+    WATCH_PACKAGES= FUZZ_PACKAGES= CLIENT_PACKAGES= $([ "$version" = 19 ] && say PGTAP_PACKAGE= PLPROXY_PACKAGE=) /payguard/test/run "$suite"
 }
 
 # server_version VERSION: with its minor number, as it is installed there.

@@ -269,7 +269,7 @@ AS $$
     UNION ALL SELECT 'refund ' || refund_id, order_id, false FROM payguard.refunds
     UNION ALL SELECT 'refund ' || refund_id, order_id, true FROM payguard.archived_refunds
     UNION ALL SELECT 'event ' || event_id, order_id, false FROM payguard.events
-    UNION ALL SELECT 'event ' || event_id, order_id, true FROM payguard.archived_events
+    UNION ALL SELECT 'event ' || event_id, order_id, true FROM payguard.archived_events WHERE kind <> 'order.archived'
     UNION ALL SELECT 'notification ' || channel || ' ' || event_id, order_id, true FROM payguard.archived_notifications
     UNION ALL SELECT 'approval ' || approval_id, order_id, true FROM payguard.archived_approvals
   ) p (object, order_id, archived)

@@ -264,6 +264,8 @@ class Model:
         order = self.order(order_id)
         if changes.get("status") == "refunded":
             self.s[("went back", order_id)] = self.now[1]
+        if order.status in ("paying", "paid") and changes.get("status", "paid") not in ("paying", "paid"):
+            self.s[("let go", order_id)] = self.now[1]
         return self.put(order, version=order.version + 1, **changes)
 
     def that_counts(self, order_id):
@@ -407,15 +409,19 @@ class Model:
     def twin(self, order, evidence=False):
         """Another order of the customer over the same, that was paid or is being paid.
 
-        Requests wait for each other, and so see each other; evidence does not.
+        Requests wait for each other, and so see each other; evidence does not: it may miss one that comes
+        in the same moment, and see one that is let go.
         """
         for what, row in list(self.s.items()):
-            if what[0] == "order" and row.id != order.id and row.made[2] and \
-                    row.status in ("paying", "paid") and \
-                    (row.made[2], row.amount, row.currency) == (order.made[2], order.amount, order.currency):
+            if what[0] != "order" or row.id == order.id or not row.made[2] or \
+                    (row.made[2], row.amount, row.currency) != (order.made[2], order.amount, order.currency):
+                continue
+            if row.status in ("paying", "paid"):
                 until, by_evidence = self.s.get(("came", row.id), (0.0, False))
                 if until <= self.now[0] or not (evidence or by_evidence) or not self.misses():
                     return True
+            elif evidence and self.s.get(("let go", row.id), 0.0) > self.now[0] and self.misses():
+                return True
         return False
 
     def check_policy(self, order, version, evidence=False):

@@ -379,6 +379,8 @@ class Client(threading.Thread):
                 if self.level != "read committed":
                     called = began = began or called
                 kept = not refused and answer["outcome"] == "recorded"     # locks no order
+                if kept and self.level == "repeatable read":
+                    commits = False     # it looks at the beginning, and is there at the end
                 wrote = not refused and not answer["replayed"] and (answer["order_id"] or kept) and \
                     answer["outcome"] not in NAMES.values()
                 if steps or wrote or together:
