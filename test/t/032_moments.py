@@ -175,38 +175,52 @@ def kill(server, victim, doer, rnd):
             break
     if not targets:
         return [f"there is no {victim}"]
-    for pid in targets:
+    kill_all(targets)
+    wrong = [] if doer.asking is asked else [f"{doer.moment} was over when the kill came"]
+    if postmaster in targets:
+        restart(server)
+    return wrong
+
+
+def kill_all(pids):
+    for pid in pids:
         try:
             os.kill(pid, signal.SIGKILL)
         except ProcessLookupError:
             pass
-    wrong = [] if doer.asking is asked else [f"{doer.moment} was over when the kill came"]
-    if postmaster in targets:
-        restart(server, [postmaster] + list(children))
-    return wrong
 
 
-def restart(server, dead):
-    for pid in dead:
-        while os.path.exists(f"/proc/{pid}") and "State:\tZ" not in status_of(pid):
-            time.sleep(0.01)
-    # a zombie that nobody has waited for yet would pass for a running server
+def restart(server):
+    """Starts it anew when nobody works in its folder any more: who does not notice the postmaster's end is
+    killed, as the server's log asks for."""
+    deadline = time.monotonic() + 20
+    while True:
+        left = working_in(server.data)
+        if not left:
+            break
+        if time.monotonic() > deadline:
+            kill_all(left)
+        time.sleep(0.02)
     for name in ("data/postmaster.pid", ".s.PGSQL.5432.lock", ".s.PGSQL.5432"):
         if os.path.exists(os.path.join(server.folder, name)):
             os.unlink(os.path.join(server.folder, name))
-    deadline = time.monotonic() + 20
-    while True:
+    try:
+        server.run("pg_ctl", "-D", server.data, "-l", server.log, "-w", "start")
+    except RuntimeError:
+        with open(server.log, encoding="utf-8") as file:
+            print("# " + "# ".join(file.readlines()[-20:]))
+        raise
+
+
+def working_in(folder):
+    pids = []
+    for pid in filter(str.isdigit, os.listdir("/proc")):
         try:
-            server.run("pg_ctl", "-D", server.data, "-l", server.log, "-w", "start")
-            return
-        except RuntimeError:
-            # a process that began in the last moment still has the shared memory
-            if time.monotonic() < deadline:
-                time.sleep(0.2)
-                continue
-            with open(server.log, encoding="utf-8") as file:
-                print("# " + "# ".join(file.readlines()[-20:]))
-            raise
+            if os.readlink(f"/proc/{pid}/cwd") == folder:
+                pids.append(int(pid))
+        except OSError:
+            pass        # it is gone, or somebody else's
+    return pids
 
 
 def wait_until_down(witness):
@@ -230,14 +244,6 @@ def wait_until_up(server):
             if time.time() > deadline:
                 raise
             time.sleep(0.02)
-
-
-def status_of(pid):
-    try:
-        with open(f"/proc/{pid}/status", encoding="ascii") as file:
-            return file.read()
-    except OSError:
-        return "State:\tZ"
 
 
 def check_extension(server, doer):
