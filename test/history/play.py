@@ -327,7 +327,7 @@ class Client(threading.Thread):
             if not isinstance(answer, list):
                 groups = [places]
             elif any(answer[i]["outcome"] == "paid" and not answer[i]["replayed"] for i in places):
-                groups = [[i for i in places if not old or answer[i]["outcome"] != "order_already_paid"]]
+                groups = [[i for i in places if not old or answer[i]["outcome"] == "paid"]]
             else:       # some may come before, some after what the batch does with a key of theirs
                 groups = [[i] for i in places]
             steps += [("pay_orders", ([requests[i] for i in group],),
@@ -394,8 +394,8 @@ class Client(threading.Thread):
                 # a shop's own row follows its order
                 step = self.sale_update(family, order)
                 answer = self.make(family, step)
-                # an older snapshot may not have a row that was made before its order was written
-                if self.level != "repeatable read" or answer != {"status": None}:
+                # a row that is not there is not locked, and may come before the transaction ends
+                if together or answer != {"status": None}:
                     steps.append((*step, answer))
                 commits = not isinstance(answer, Refused)
                 if not commits and answer.code == "40001":
