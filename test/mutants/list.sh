@@ -55,7 +55,7 @@ mutant evidence_raises src/evidence.c "isolation txn_race" 's/^\tif \(payguard_s
 mutant superseded_for_nothing src/evidence.c "isolation txn_race" \
   's/^\t\t\t\? !payguard_store_try\(run_supersede_and_record, \&r\)$/\t\t\t? (supersede_other(order), (void) run_supersede_and_record, (void) r, !insert_recorded(order, channel->name, report, decision.payment, NULL, payment))/'
 mutant wrong_order_locked src/notification.c "isolation message_moves" \
-  's/^\t\t   payguard_text_equal\(order_of\(match\), match->order\.order_id\);$/\t\t   match->order.order_id != NULL;/'
+  's/^\t\t!payguard_text_equal\(order_of\(match\), match->order\.order_id\)\)$/\t\tmatch->order.order_id == NULL)/'
 mutant message_twice src/notification.c "regress notifications" \
   's/^\tif \(payguard_store_find\(\&payguard_notifications, NOTIFICATION_BY_EVENT, \&notification,$/\tnotification.event_id = payguard_text(psprintf("%s %ld", payguard_str(notification.event_id), (long) notification.received_at));\n&/'
 mutant stale_payment src/attempt.c "isolation refund_correct" 's/^\tif \(!IsolationUsesXactSnapshot\(\)\)$/\tif (true)/'
