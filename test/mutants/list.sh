@@ -92,6 +92,6 @@ mutant stale_refund src/refund.c "isolation refund_stale" 's/^\treturn Isolation
 mutant stale_failure src/evidence.c "isolation report_contrary" 's/!IsolationUsesXactSnapshot\(\) \&\& changes_nothing/changes_nothing/'
 mutant unseen_charge src/queue.c "isolation again_cancel" 's/^\tpayguard_order_touch\(order\);$//'
 mutant stale_approval src/evidence.c "isolation report_decide" 's/payguard_policy_holds\(order, true\)/payguard_policy_holds(order, false)/'
-mutant second_approval src/approval.c "isolation approve_approve" \
+mutant second_approval src/approval.c "isolation finding_accept" \
   's/if \(!payguard_store_insert_new\(&payguard_approvals, key_of\(&approval\), &approval\)\)/if (payguard_store_insert(\&payguard_approvals, \&approval), false)/'
 mutant error_swallowed src/each.c "regress left_out" 's/if \(!is_about_one\(error\)\)/if (false)/; s/if \(!is_about_one\(again\)\)/if (false)/'
