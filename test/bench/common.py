@@ -3,7 +3,9 @@
 Ids and keys are 19 digits, as text: every way of paying gets them as they are.
 """
 import os
+import re
 import shutil
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -85,9 +87,13 @@ def say(*words):
 
 
 class Server:
-    """A server in a temporary folder, reached by its socket there only."""
+    """A server in a temporary folder, reached by its socket there only.
 
-    def __init__(self, **settings):
+    programs: the folder of the server's programs, where it is not the first one in PATH.
+    """
+
+    def __init__(self, programs=None, **settings):
+        self.programs = programs
         self.folder = tempfile.mkdtemp(prefix="payguard-bench.")
         self.data = os.path.join(self.folder, "data")
         self.settings = dict({
@@ -105,11 +111,9 @@ class Server:
         return done.stdout
 
     def __enter__(self):
-        self.run("initdb", "-D", self.data, "-U", "postgres", "-A", "trust", "-E", "UTF8",
+        self.run(self.program("initdb"), "-D", self.data, "-U", "postgres", "-A", "trust", "-E", "UTF8",
                  "--locale=C.UTF-8", "--no-sync")
-        with open(os.path.join(self.data, "postgresql.conf"), "a") as conf:
-            for name, value in self.settings.items():
-                conf.write(f"{name} = {value}\n")
+        self.set(**self.settings)
         self.start()
         return self
 
@@ -122,8 +126,17 @@ class Server:
             else:
                 shutil.rmtree(self.folder, ignore_errors=True)
 
+    def program(self, name):
+        return shutil.which(name, path=self.programs)
+
+    def set(self, **settings):
+        """Settings from the next start on."""
+        with open(os.path.join(self.data, "postgresql.conf"), "a") as conf:
+            for name, value in settings.items():
+                conf.write(f"{name} = {value}\n")
+
     def start(self):
-        self.run("pg_ctl", "-D", self.data, "-l", os.path.join(self.folder, "log"), "-w", "start")
+        self.run(self.program("pg_ctl"), "-D", self.data, "-l", os.path.join(self.folder, "log"), "-w", "start")
 
     def stop(self, mode="fast"):
         if self.process:
@@ -131,14 +144,14 @@ class Server:
             self.process.wait(120)
             self.process = None
         elif os.path.exists(os.path.join(self.data, "postmaster.pid")):
-            self.run("pg_ctl", "-D", self.data, "-m", mode, "-w", "stop")
+            self.run(self.program("pg_ctl"), "-D", self.data, "-m", mode, "-w", "stop")
 
     def start_counting(self):
         """Starts it under callgrind: each backend leaves callgrind.PID at its end."""
         self.process = subprocess.Popen(
             ["valgrind", "-q", "--tool=callgrind", "--trace-children=yes",
              f"--callgrind-out-file={self.folder}/callgrind.%p",
-             shutil.which("postgres"), "-D", self.data,
+             self.program("postgres"), "-D", self.data,
              # how often these are sent depends on the time, which runs slowly here
              "-c", "track_counts=off", "-c", "track_activities=off"],
             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
@@ -168,8 +181,8 @@ class Server:
                 raise RuntimeError("a backend does not end")
             time.sleep(0.1)
 
-    def connect(self):
-        connection = psycopg2.connect(host=self.folder, user="postgres", dbname="postgres")
+    def connect(self, database="postgres"):
+        connection = psycopg2.connect(host=self.folder, user="postgres", dbname=database)
         connection.autocommit = True
         return connection
 
@@ -177,17 +190,21 @@ class Server:
         """Seconds that the backends which have ended took, their start included."""
         with open(os.path.join(self.data, "postmaster.pid")) as file:
             pid = file.readline().strip()
-        for _ in range(100):        # the last one may not have ended yet
-            if self.sql("SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend'")[0][0] == 1:
-                break
-            time.sleep(0.02)
-        time.sleep(0.05)
+        self.wait_until_alone()
         with open(f"/proc/{pid}/stat") as file:
             fields = file.read().rsplit(")", 1)[1].split()
         return (int(fields[13]) + int(fields[14])) / os.sysconf("SC_CLK_TCK")
 
-    def sql(self, query, values=None):
-        connection = self.connect()
+    def wait_until_alone(self):
+        """The last backend may not have ended yet, nor have written what it counted."""
+        for _ in range(100):
+            if self.sql("SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend'")[0][0] == 1:
+                break
+            time.sleep(0.02)
+        time.sleep(0.05)
+
+    def sql(self, query, values=None, database="postgres"):
+        connection = self.connect(database)
         try:
             cursor = connection.cursor()
             cursor.execute(query, values)
@@ -237,6 +254,32 @@ class Server:
     def tidy(self):
         self.sql("VACUUM (ANALYZE, FREEZE)")
         self.sql("CHECKPOINT")
+
+
+def latencies(report):
+    """For each script the milliseconds of a transaction: its statements, SET aside."""
+    found = []
+    for part in report.split("SQL script ")[1:]:
+        total = 0.0
+        for line in part.split("statement latencies")[1].split("\n"):
+            match = re.match(r"\s+([0-9.]+)\s+(?:\d+\s+)?(\S.*)", line)
+            if match and not match.group(2).startswith(("\\", "SET ")):
+                total += float(match.group(1))
+        found.append(total)
+    return found
+
+
+def transactions(report):
+    return int(re.search(r"number of transactions actually processed: (\d+)", report).group(1))
+
+
+def tps(report):
+    return float(re.search(r"tps = ([0-9.]+)", report).group(1))
+
+
+def spread(values, digits=2):
+    """The median, and from where to where."""
+    return f"{statistics.median(values):,.{digits}f} ({min(values):,.{digits}f}–{max(values):,.{digits}f})"
 
 
 def table(heads, rows):

@@ -64,6 +64,7 @@ class Counter:
 
     def figures(self):
         """WAL bytes and buffers looked at so far; looking counts a little itself."""
+        self.server.wait_until_alone()
         return [float(x) for x in self.server.sql(
             "SELECT pg_current_wal_insert_lsn() - '0/0', blks_hit + blks_read FROM pg_stat_database"
             " WHERE datname = 'postgres'")[0]]

@@ -9,10 +9,10 @@ one after another in each round.
 PAYGUARD_ORDERS (1000000), PAYGUARD_ROUNDS (5), PAYGUARD_SECONDS (4, of a round), PAYGUARD_PARTS.
 """
 import os
-import re
 import statistics
 
-from common import APP, FIRST, HOT, L1, L1E, NEXT, ORM, Server, say, table
+from common import (APP, FIRST, HOT, L1, L1E, NEXT, ORM, Server, latencies, say, spread, table, tps,
+                    transactions)
 
 ORDERS = int(os.environ.get("PAYGUARD_ORDERS") or 1000000)
 ROUNDS = int(os.environ.get("PAYGUARD_ROUNDS") or 5)
@@ -30,32 +30,6 @@ BATCH = r"""\set i :i + :batch
 SELECT count(*) FROM payguard.pay_orders((SELECT array_agg((id, id, NULL, NULL, NULL, NULL)::payguard.pay_request)
  FROM (SELECT (%d + (:base::bigint + :i::bigint + n) * 7919 %% %d)::text AS id FROM generate_series(1, :batch::int) n) s));
 """ % (FIRST + ORDERS, BATCHED)
-
-
-def latencies(report):
-    """For each script the milliseconds of a transaction: its statements, SET aside."""
-    found = []
-    for part in report.split("SQL script ")[1:]:
-        total = 0.0
-        for line in part.split("statement latencies")[1].split("\n"):
-            match = re.match(r"\s+([0-9.]+)\s+(?:\d+\s+)?(\S.*)", line)
-            if match and not match.group(2).startswith(("\\", "SET ")):
-                total += float(match.group(1))
-        found.append(total)
-    return found
-
-
-def transactions(report):
-    return int(re.search(r"number of transactions actually processed: (\d+)", report).group(1))
-
-
-def tps(report):
-    return float(re.search(r"tps = ([0-9.]+)", report).group(1))
-
-
-def spread(values, digits=2):
-    """The median, and from where to where."""
-    return f"{statistics.median(values):,.{digits}f} ({min(values):,.{digits}f}–{max(values):,.{digits}f})"
 
 
 class Bench:
