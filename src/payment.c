@@ -34,7 +34,6 @@ typedef struct OrderEntry
 	bool found;
 	bool may_pay; /* some call may pay it: it has to be locked */
 	bool locked;
-	bool changed; /* by others, between probe and lock */
 	bool watched; /* a policy looks for duplicates of it: its customer is locked, too */
 } OrderEntry;
 
@@ -101,6 +100,7 @@ static void insert_payments(void *argument);
 static void lose_key(PayCall *call);
 static bool is_next(PayCall *call);
 static void settle(PayCall *call);
+static void judge_now(PayCall *call, bool first_round);
 static void find_key(PayCall *call);
 static void judge(PayCall *call);
 static bool judge_known(const PayCall *call, Refusal *refusal);
@@ -515,8 +515,7 @@ probe(PayCall *calls, int n)
 }
 
 /*
- * lock_orders locks, in the order of their ids, the orders that some call may pay. What the
- * calls were told by the probe still holds where nobody has changed the order meanwhile.
+ * lock_orders locks, in the order of their ids, the orders that some call may pay.
  */
 static void
 lock_orders(PayCall *calls, int n)
@@ -530,12 +529,10 @@ lock_orders(PayCall *calls, int n)
 	for (int i = 0; i < n; i++)
 	{
 		OrderEntry *entry = sorted[i]->entry;
-		int64 probed = entry->order.version;
 
 		if (!entry->may_pay || (i > 0 && sorted[i - 1]->entry == entry))
 			continue;
 		entry->found = payguard_order_lock_found(&entry->order);
-		entry->changed = !entry->found || entry->order.version != probed;
 		entry->locked = true;
 		locked = true;
 	}
@@ -609,19 +606,7 @@ settle_round(PayCall *calls, int n, bool first_round)
 		if (!is_next(call))
 			continue;
 
-		/*
-		 * A key that was unknown may be known by now; what is known of one was read before
-		 * the order.
-		 */
-		if (first_round ? call->entry->changed : !call->key_known)
-			find_key(call);
-
-		/*
-		 * The refusal of an order that is not locked stands: a newer snapshot may show a
-		 * channel that was missing, but the order was read before.
-		 */
-		if (call->key_known || call->entry->may_pay)
-			judge(call);
+		judge_now(call, first_round);
 		if (call->verdict == VERDICT_OPEN)
 		{
 			call->paying = true;
@@ -663,6 +648,35 @@ settle_round(PayCall *calls, int n, bool first_round)
 		payguard_store_refresh();
 	pfree(round.calls);
 	return nsettled + round.n;
+}
+
+/*
+ * judge_now judges a call whose turn it is. What the probe has found may be old by now: a payment
+ * has changed while we waited for its order, or a key has been spent, by a call of this batch or by
+ * others, who need not have changed the order for that.
+ */
+static void
+judge_now(PayCall *call, bool first_round)
+{
+	bool looked_up = !first_round || (call->key_known && call->entry->locked);
+
+	if (looked_up)
+		find_key(call);
+
+	/*
+	 * The refusal of an order that is not locked stands: a newer snapshot may show a channel
+	 * that was missing, but the order was read before.
+	 */
+	if (!call->key_known && !call->entry->may_pay)
+		return;
+	judge(call);
+
+	/* who pays hears of others' keys when his own goes in; who is refused has to look */
+	if (call->verdict != VERDICT_REFUSE || call->key_known || looked_up)
+		return;
+	find_key(call);
+	if (call->key_known)
+		judge(call);
 }
 
 /*

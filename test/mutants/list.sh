@@ -16,9 +16,9 @@ mutant any_request src/payment.c "regress keys" 's/^\tif \(differences\.len == 0
 mutant revoked_key_pays src/payment.c "regress keys" 's/^\tif \(payguard_text_is\(payment->failure_code, "revoked"\) \&\&$/\tif (false \&\&/'
 mutant failed_key_replays src/payment.c "regress attempts" 's/^\tif \(payment->status == PAYMENT_FAILED\)$/\tif (false)/'
 mutant key_released src/payment.c "regress keys" 's/^(\tcall->key_known =)$/\1 call->kind[0] == 0 \&\&/'
-mutant no_second_look src/payment.c stress 's/first_round \? call->entry->changed : /first_round ? false : /'
-mutant no_second_judgement src/payment.c stress \
-  's/\(call->key_known \|\| call->entry->may_pay\)/(call->key_known || !first_round)/'
+mutant no_second_look src/payment.c "isolation revoke_policy" 's/^\tif \(call->verdict != VERDICT_REFUSE \|\| call->key_known \|\| looked_up\)$/\tif (true)/'
+mutant old_key_counts src/payment.c "isolation batch" 's/^\tbool looked_up = !first_round \|\| .*$/\tbool looked_up = !first_round;/'
+mutant no_second_judgement src/payment.c stress 's/^\tif \(!call->key_known \&\& !call->entry->may_pay\)$/\tif (!call->key_known \&\& first_round)/'
 mutant unsorted_keys src/payment.c stress 's/^\tqsort\(round\.calls, round\.n, sizeof\(PayCall \*\), by_key\);$//'
 mutant any_amount src/payment.c "regress checks" 's/call->amount != NO_AMOUNT \&\& call->amount != order->amount/false/'
 mutant any_currency src/payment.c "regress checks" \
