@@ -147,6 +147,31 @@ typedef bool PayguardUpdateIndexes;
 	ExecCheckIndexConstraints(result, slot, estate, conflict, arbiters)
 #endif
 
+/* A state for triggers to look at rows that have changed meanwhile; ours are locked before. */
+#if PG_VERSION_NUM >= 160000
+#define payguard_eval_plan_qual_init(epq, estate) EvalPlanQualInit((epq), (estate), NULL, NIL, -1, NIL)
+#else
+#define payguard_eval_plan_qual_init(epq, estate) EvalPlanQualInit((epq), (estate), NULL, NIL, -1)
+#endif
+
+/* BEFORE ROW triggers of a row that is locked; false: one of them suppresses the operation. */
+#if PG_VERSION_NUM >= 180000
+#define payguard_before_row_update(estate, epq, result, tid, slot)                       \
+	ExecBRUpdateTriggers((estate), (epq), (result), (tid), NULL, (slot), NULL, NULL, false)
+#define payguard_before_row_delete(estate, epq, result, tid)                             \
+	ExecBRDeleteTriggers((estate), (epq), (result), (tid), NULL, NULL, NULL, NULL, false)
+#elif PG_VERSION_NUM >= 160000
+#define payguard_before_row_update(estate, epq, result, tid, slot)                       \
+	ExecBRUpdateTriggers((estate), (epq), (result), (tid), NULL, (slot), NULL, NULL)
+#define payguard_before_row_delete(estate, epq, result, tid)                             \
+	ExecBRDeleteTriggers((estate), (epq), (result), (tid), NULL, NULL, NULL, NULL)
+#else
+#define payguard_before_row_update(estate, epq, result, tid, slot)                       \
+	ExecBRUpdateTriggers((estate), (epq), (result), (tid), NULL, (slot), NULL)
+#define payguard_before_row_delete(estate, epq, result, tid)                             \
+	ExecBRDeleteTriggers((estate), (epq), (result), (tid), NULL, NULL)
+#endif
+
 /* Gives an executor's state a range table of one table, of which these columns are updated. */
 static inline void
 payguard_init_range_table(EState *estate, RangeTblEntry *range, Bitmapset *updated)

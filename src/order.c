@@ -387,26 +387,33 @@ payguard_create_order(PG_FUNCTION_ARGS)
  * the order itself may have been changed since. Values are not shown: the order may be another
  * customer's.
  */
+static const RowQuery creation = {
+	"order_id OPERATOR(pg_catalog.=) $1 AND kind OPERATOR(pg_catalog.=) 'order.created'",
+	{TEXTOID, InvalidOid}};
+
 static bool
 judge_creation(const Order *asked, const Order *existing, Refusal *refusal)
 {
-	Event like = {.order_id = existing->order_id};
-	Event created;
+	Datum id = PointerGetDatum(existing->order_id);
+	Event *created;
 	StringInfoData fields;
 
 	initStringInfo(&fields);
-	if (!payguard_store_find(&payguard_events, EVENT_OF_CREATION, &like, &created) ||
-		created.details == NULL)
+	if ((payguard_store_list(&payguard_events, &creation, &id, (void **) &created) == 0 &&
+		 (payguard_store_is_empty(payguard_events.archive) ||
+		  payguard_store_list(payguard_events.archive, &creation, &id, (void **) &created) ==
+			  0)) ||
+		created->details == NULL)
 		ereport(ERROR, (errcode(ERRCODE_DATA_CORRUPTED),
 						errmsg("order \"%s\" has no first event",
 							   payguard_str(existing->order_id)),
 						errhint("Run payguard.verify().")));
-	if (payguard_json_int(created.details, "amount") != asked->amount)
+	if (payguard_json_int(created->details, "amount") != asked->amount)
 		appendStringInfoString(&fields, ", amount");
-	if (!payguard_text_equal(payguard_json_text(created.details, "currency"),
+	if (!payguard_text_equal(payguard_json_text(created->details, "currency"),
 							 asked->currency))
 		appendStringInfoString(&fields, ", currency");
-	if (!payguard_text_equal(payguard_json_text(created.details, "customer_id"),
+	if (!payguard_text_equal(payguard_json_text(created->details, "customer_id"),
 							 asked->customer_id))
 		appendStringInfoString(&fields, ", customer_id");
 	if (fields.len == 0)

@@ -12,12 +12,14 @@ PG_MODULE_MAGIC;
 
 extern PGDLLEXPORT void _PG_init(void);
 
+/* What payguard.store was good for until 1.1: there is one store now, and the setting is ignored. */
 static const struct config_enum_entry stores[] = {
-	{"auto", STORE_AUTO, false},
-	{"spi", STORE_SPI, false},
-	{"heap", STORE_HEAP, false},
+	{"auto", 0, false},
+	{"spi", 1, false},
+	{"heap", 2, false},
 	{NULL, 0, false},
 };
+static int store_setting = 0;
 
 /*
  * _PG_init defines the settings and sets up the counters. payguard works without
@@ -42,10 +44,9 @@ _PG_init(void)
 							 &payguard_notify_tasks, false, PGC_USERSET, 0, NULL, NULL,
 							 NULL);
 	DefineCustomEnumVariable(
-		"payguard.store", "How payguard reads and writes orders, payments and events.",
-		"heap goes to the tables directly where nothing on them forbids it, spi runs SQL "
-		"statements; they do the same.",
-		&payguard_store_setting, STORE_AUTO, stores, PGC_SUSET, 0, NULL, NULL, NULL);
+		"payguard.store", "Ignored; it goes with the next version.",
+		"Until 1.1 it chose between two ways of reading and writing rows.", &store_setting, 0,
+		stores, PGC_SUSET, 0, NULL, NULL, NULL);
 	MarkGUCPrefixReserved("payguard");
 	payguard_counters_init();
 }

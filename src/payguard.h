@@ -21,7 +21,12 @@
 #include "decide.h"
 #include "errors.h"
 #include "machine.h"
-#include "store.h"
+#include "store/durable.h"
+#include "store/each.h"
+#include "store/open.h"
+#include "store/plan.h"
+#include "store/rows.h"
+#include "store/table.h"
 
 #define PAYGUARD_SCHEMA "payguard"
 #define INTERNAL_CHANNEL "internal"
@@ -167,8 +172,7 @@ typedef struct Event
 
 enum
 {
-	EVENT_BY_ID,
-	EVENT_OF_CREATION /* the order's first */
+	EVENT_BY_ID
 };
 
 /* Where money moves. */
@@ -751,17 +755,6 @@ extern int64 payguard_json_int(Jsonb *object, const char *key);
 extern pg_uuid_t *payguard_uuid_v7(uint16 rand_a);
 extern pg_uuid_t *payguard_uuid_v4(void);
 extern uint16 payguard_slot_of(const text *order_id);
-
-/* each.c */
-typedef struct EachItem
-{
-	text *id;
-	void *row;
-	bool done;
-} EachItem;
-
-extern int payguard_each(const char *kind, EachItem *items, int n, void (*one)(EachItem *item));
-extern char *payguard_each_left(void);
 
 /* event.c */
 extern text *payguard_actor(void);

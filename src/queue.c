@@ -52,8 +52,8 @@ typedef struct Claim
 	TimestampTz now;
 	TimestampTz until; /* of its leases */
 	int max;
-	Datum among[MAX_AMONG]; /* the kinds and channels */
-	bool any[MAX_AMONG];
+	Datum among[2]; /* the kinds and channels */
+	bool any[2];
 	Position *position;
 } Claim;
 
@@ -73,24 +73,18 @@ static struct
 	TimestampTz look_again_at; /* when to look from the beginning again */
 } leases_seen = {DT_NOBEGIN, DT_NOBEGIN};
 
-static const WalkQuery expired_leases = {
-	{"leased_until OPERATOR(pg_catalog.>) $1 AND leased_until " LE " $2"
-	 " ORDER BY leased_until LIMIT $3",
-	 {TIMESTAMPTZOID, TIMESTAMPTZOID, INT8OID, InvalidOid}},
-	0,
-	{-1, -1},
-	-1};
+static const RowQuery expired_leases = {
+	"leased_until OPERATOR(pg_catalog.>) $1 AND leased_until " LE " $2"
+	" ORDER BY leased_until LIMIT $3",
+	{TIMESTAMPTZOID, TIMESTAMPTZOID, INT8OID, InvalidOid}};
 
-static const WalkQuery due_tasks = {
-	{"ROW(run_at, task_id) OPERATOR(pg_catalog.>) ROW($1, $2)"
-	 " AND run_at " LE " $3 AND dead_at IS NULL"
-	 " AND ($5 IS NULL OR kind " EQ " ANY ($5)) AND ($6 IS NULL OR channel " EQ " ANY ($6))"
-	 " ORDER BY run_at, task_id LIMIT $4",
-	 {TIMESTAMPTZOID, INT8OID, TIMESTAMPTZOID, INT8OID, TEXTARRAYOID, TEXTARRAYOID,
-	  InvalidOid}},
-	2,
-	{TASK_F_KIND, TASK_F_CHANNEL},
-	TASK_F_DEAD_AT};
+static const RowQuery due_tasks = {
+	"ROW(run_at, task_id) OPERATOR(pg_catalog.>) ROW($1, $2)"
+	" AND run_at " LE " $3 AND dead_at IS NULL"
+	" AND ($5 IS NULL OR kind " EQ " ANY ($5)) AND ($6 IS NULL OR channel " EQ " ANY ($6))"
+	" ORDER BY run_at, task_id LIMIT $4",
+	{TIMESTAMPTZOID, INT8OID, TIMESTAMPTZOID, INT8OID, TEXTARRAYOID, TEXTARRAYOID,
+	 InvalidOid}};
 
 /* Held for longer than a lease can last: the clock was ahead when they were taken. */
 static const RowQuery leases_of_future = {
@@ -181,7 +175,7 @@ payguard_claim_tasks(PG_FUNCTION_ARGS)
 	Due *due;
 	int n;
 
-	for (int i = 0; i < MAX_AMONG; i++)
+	for (int i = 0; i < 2; i++)
 	{
 		claim.any[i] = PG_ARGISNULL(3 + i);
 		claim.among[i] = claim.any[i] ? (Datum) 0 : PG_GETARG_DATUM(3 + i);
@@ -259,7 +253,8 @@ find_due(const Claim *claim, TimestampTz run_at, int64 task_id, Due **due)
 		Task *tasks;
 		int seen;
 		int ntasks =
-			payguard_store_walk(&payguard_tasks, &due_tasks, values, nulls, (void **) &tasks);
+			payguard_store_list_nulls(&payguard_tasks, &due_tasks, values, nulls,
+									  (void **) &tasks);
 
 		if (ntasks == 0)
 			return n;
@@ -602,7 +597,7 @@ expire_leases(TimestampTz now, int max)
 	Datum values[] = {TimestampTzGetDatum(all ? DT_NOBEGIN : leases_seen.until),
 					  TimestampTzGetDatum(now), Int64GetDatum(max)};
 	Lease *expired;
-	int n = payguard_store_walk(&payguard_leases, &expired_leases, values, NULL,
+	int n = payguard_store_list(&payguard_leases, &expired_leases, values,
 								(void **) &expired);
 
 	if (all)

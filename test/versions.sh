@@ -2,7 +2,7 @@
 # Every suite on every PostgreSQL that Debian offers, and a table of the results.
 #
 #   make test-versions             as root; PAYGUARD_VERSIONS="15 17 18 19"
-#   test/versions.sh [SUITE...]    only these suites: regress, isolation, spi, tap, pgtap, hygiene
+#   test/versions.sh [SUITE...]    only these suites: regress, isolation, tap, pgtap, hygiene
 #
 # The version of the system that runs this is tested in place. The others live in Debian chroots
 # below PAYGUARD_CHROOTS (/var/cache/payguard), which are made once, of 2 GB each, and kept for
@@ -43,7 +43,6 @@ run_version() {
   copy_tree "$folder/payguard" || return 1
   if [ "$version" = 19 ]; then borrow_pgtap "$folder" >"$LOGS/$version.pgtap" 2>&1 || return 1; fi
   inside "$folder" TMPDIR=/dev/shm PGMAJOR="$version" TESTS="${TESTS:-}" \
-    ${PAYGUARD_STORE:+PAYGUARD_STORE="$PAYGUARD_STORE"} \
     WATCH_PACKAGES= FUZZ_PACKAGES= CLIENT_PACKAGES= $([ "$version" = 19 ] && say PGTAP_PACKAGE= PLPROXY_PACKAGE=) /payguard/test/run "$suite"
 }
 
@@ -76,7 +75,7 @@ table() {
 [ "$(id -u)" = 0 ] || die "chroots need root"
 trap 'rm -rf "$LOGS"' EXIT
 need_packages debootstrap
-NAMES=${*:-regress isolation spi tap pgtap hygiene}
+NAMES=${*:-regress isolation tap pgtap hygiene}
 RUNS=1
 if [ $# -gt 1 ]; then RUNS=$#; fi
 for version in $VERSIONS; do

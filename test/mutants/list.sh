@@ -8,10 +8,14 @@
 # paying
 mutant no_unique_index src/sql/30_payment.sql "regress verify" \
   's/CREATE UNIQUE INDEX payments_that_count/CREATE INDEX payments_that_count/' short
-mutant no_row_lock "src/store_spi.c src/store_heap.c" stress \
-  's/" FOR NO KEY UPDATE"/""/; s/LockTupleNoKeyExclusive/LockTupleKeyShare/' short
-mutant no_second_version src/store_heap.c stress 's/flags \|= TUPLE_LOCK_FLAG_FIND_LAST_VERSION/flags |= 0/'
-mutant no_conflict src/store_heap.c stress 's/^(\t\} while \()conflict\)/\1false)/'
+mutant no_row_lock src/store/rows.c stress 's/LockTupleNoKeyExclusive/LockTupleKeyShare/' short
+mutant no_second_version src/store/rows.c stress 's/flags \|= TUPLE_LOCK_FLAG_FIND_LAST_VERSION/flags |= 0/'
+mutant no_conflict src/store/write.c stress 's/^(\t\} while \()conflict\)/\1false)/'
+mutant one_arbiter src/store/write.c "isolation reindex_create" \
+  's/^\t\tif \(!info->ii_ReadyForInserts \|\|$/\t\tif (!index->rd_index->indisvalid || !info->ii_ReadyForInserts ||/'
+mutant empty_unseen src/store/open.c "isolation policy_serializable" 's/^\t\tPredicateLockRelation\(.*/\t\t(void) 0;/'
+mutant any_command src/store/plan.c "regress user_objects" 's/^\t\t\t\tGetActiveSnapshot\(\)->curcid == announced\.command;/\t\t\t\ttrue;/'
+mutant field_meddled src/store/write.c "regress user_objects" 's/^\t\t\tchanged_by_trigger\(table/\t\t\tif (false) changed_by_trigger(table/'
 mutant any_request src/payment.c "regress keys" 's/^\tif \(differences\.len == 0\)$/\tif (true)/'
 mutant revoked_key_pays src/payment.c "regress keys" 's/^\tif \(payguard_text_is\(payment->failure_code, "revoked"\) \&\&$/\tif (false \&\&/'
 mutant failed_key_replays src/payment.c "regress attempts" 's/^\tif \(payment->status == PAYMENT_FAILED\)$/\tif (false)/'
@@ -84,7 +88,7 @@ mutant anyone_acts_for_others src/event.c "regress privileges" 's/^\tif \(!paygu
 mutant public_may_execute src/sql/95_private.sql "regress privileges" "s/^ *EXECUTE pg_catalog.format\('REVOKE ALL .*/NULL;/"
 mutant no_slot src/id.c "regress slots" 's/^\tuuid->data\[7\] = rand_a \& 0xff;$/\tuuid->data[7] = 0;/'
 mutant keys_out_of_order src/payment.c "isolation batch" 's/round\.repeats = holds_up\(calls, n\);/round.repeats = false;/'
-mutant one_holds_up_all src/each.c "regress left_out" 's/if \(!is_about_one\(error\)\)/if (true)/'
+mutant one_holds_up_all src/store/each.c "regress left_out" 's/if \(!is_about_one\(error\)\)/if (true)/'
 mutant unseen_balance src/refund.c "isolation refund_correct" 's/else if \(IsolationUsesXactSnapshot\(\)\)/else if (false)/'
 mutant unseen_rejection src/approval.c "isolation pay_reject" 's/^\tpayguard_order_touch\(order\);$//'
 mutant stale_retry src/queue.c "isolation task_cancel" 's/payguard_payment_must_be_there/payguard_payment_must_exist/'
@@ -94,4 +98,4 @@ mutant unseen_charge src/queue.c "isolation again_cancel" 's/^\tpayguard_order_t
 mutant stale_approval src/evidence.c "isolation report_decide" 's/payguard_policy_holds\(order, true\)/payguard_policy_holds(order, false)/'
 mutant second_approval src/approval.c "isolation finding_accept" \
   's/if \(!payguard_store_insert_new\(&payguard_approvals, key_of\(&approval\), &approval\)\)/if (payguard_store_insert(\&payguard_approvals, \&approval), false)/'
-mutant error_swallowed src/each.c "regress left_out" 's/if \(!is_about_one\(error\)\)/if (false)/; s/if \(!is_about_one\(again\)\)/if (false)/'
+mutant error_swallowed src/store/each.c "regress left_out" 's/if \(!is_about_one\(error\)\)/if (false)/; s/if \(!is_about_one\(again\)\)/if (false)/'

@@ -121,8 +121,8 @@ CONTENT = "SELECT md5(string_agg(t, '|' ORDER BY t)) FROM (" + " UNION ALL ".joi
 class Test:
     n = 0       # calls that were prepared: each has an order of its own
 
-    def __init__(self, server, malloc, store):
-        self.server, self.malloc, self.store = server, malloc, store
+    def __init__(self, server, malloc):
+        self.server, self.malloc = server, malloc
         self.watcher = connect(server).cursor()
         self.wrong, self.failures, self.answered, self.lost = [], 0, 0, 0
         self.open()
@@ -141,7 +141,6 @@ class Test:
                 if time.time() > deadline:
                     raise
                 time.sleep(0.1)
-        self.cursor.execute(f"SET payguard.store = {self.store}")
         self.pid = self.cursor.connection.get_backend_pid()
 
     def content(self):
@@ -236,18 +235,17 @@ def main():
         cursor.execute("SELECT payguard.register_channel('card', first_query_after := '0 s')")
         cursor.execute("CREATE TABLE shop (id bigint PRIMARY KEY, status text NOT NULL, version bigint NOT NULL)")
         cursor.execute("SELECT payguard.guard_table('shop', 'status', '{\"new\": [\"done\"], \"done\": []}', 'version')")
-        for store in ("heap", "spi"):
-            test = Test(server, malloc, store)
-            for fresh in (False, True):
-                there = [test.sweep(number, most // 3 if fresh else most, rnd, fresh) for number in range(len(calls(0)))]
-                tap.ok(not test.wrong and test.failures > most,
-                       f"{store}: each allocation of a {'new' if fresh else 'used'} session's calls fails: 53200, and"
-                       " nothing is there", test.wrong)
-                print(f"# {sum(there)} allocations, {test.failures} failed, {test.lost} sessions ended,"
-                      f" {test.answered} calls were answered all the same")
-                test.wrong = []
-            test.random(rnd, 8 * most)
-            tap.ok(not test.wrong, f"{store}: random calls without memory", test.wrong)
+        test = Test(server, malloc)
+        for fresh in (False, True):
+            there = [test.sweep(number, most // 3 if fresh else most, rnd, fresh) for number in range(len(calls(0)))]
+            tap.ok(not test.wrong and test.failures > most,
+                   f"each allocation of a {'new' if fresh else 'used'} session's calls fails: 53200, and"
+                   " nothing is there", test.wrong)
+            print(f"# {sum(there)} allocations, {test.failures} failed, {test.lost} sessions ended,"
+                  f" {test.answered} calls were answered all the same")
+            test.wrong = []
+        test.random(rnd, 8 * most)
+        tap.ok(not test.wrong, "random calls without memory", test.wrong)
         cursor.execute("SELECT * FROM payguard.verify() LIMIT 5")
         violations = cursor.fetchall()
         tap.ok(not violations, "verify() finds nothing", violations)

@@ -13,6 +13,8 @@
 #include "utils/memutils.h"
 
 #include "payguard.h"
+#include "store/each.h"
+#include "store/open.h"
 
 typedef struct EachRun
 {

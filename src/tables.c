@@ -1,26 +1,26 @@
 /*
- * table.c
+ * tables.c
  *		Which column of a table is which field of its struct.
  */
 #include "postgres.h"
 
 #include "payguard.h"
 
-#define COLUMN(struct, field, type) {#field, type, offsetof(struct, field), NULL, false}
-#define DEFAULTED(struct, field, type) {#field, type, offsetof(struct, field), NULL, true}
+#define COLUMN(struct, field, type) {#field, type, offsetof(struct, field), NULL, NULL}
+#define NUMBERED(struct, field, sequence)                                                \
+	{#field, FIELD_ID, offsetof(struct, field), NULL, sequence}
 #define STATUS(struct, field, machine)                                                   \
-	{#field, FIELD_STATUS, offsetof(struct, field), &machine, false}
-#define TABLE(name, struct, fields, keys) {name, TABLE_PARTS(struct, fields, keys), {0}, 0, NULL}
-#define WALKED_TABLE(name, struct, fields, keys, nwalk, ...)                             \
+	{#field, FIELD_STATUS, offsetof(struct, field), &machine, NULL}
+#define TABLE_PARTS(name, struct, fields, keys)                                          \
+	name, sizeof(struct), fields, lengthof(fields), keys, lengthof(keys)
+#define TABLE(name, struct, fields, keys)                                                \
 	{                                                                                    \
-		name, TABLE_PARTS(struct, fields, keys), {__VA_ARGS__}, nwalk, NULL              \
+		TABLE_PARTS(name, struct, fields, keys), -1, NULL                                \
 	}
 #define ARCHIVED_TABLE(name, struct, fields, keys, archive)                              \
 	{                                                                                    \
-		name, TABLE_PARTS(struct, fields, keys), {0}, 0, &archive                        \
+		TABLE_PARTS(name, struct, fields, keys), -1, &archive                            \
 	}
-#define TABLE_PARTS(struct, fields, keys)                                                \
-	sizeof(struct), fields, lengthof(fields), keys, lengthof(keys)
 
 static const Field order_fields[N_ORDER_FIELDS] = {
 	[ORDER_F_ORDER_ID] = COLUMN(Order, order_id, FIELD_TEXT),
@@ -38,7 +38,7 @@ static const Field order_fields[N_ORDER_FIELDS] = {
 };
 
 static const Key order_keys[] = {
-	[ORDER_BY_ID] = {{ORDER_F_ORDER_ID, -1}, NULL, true},
+	[ORDER_BY_ID] = {{ORDER_F_ORDER_ID, -1}, "pkey", false, true},
 };
 
 static const Field payment_fields[N_PAYMENT_FIELDS] = {
@@ -65,17 +65,15 @@ static const Field payment_fields[N_PAYMENT_FIELDS] = {
 };
 
 static const Key payment_keys[] = {
-	[PAYMENT_BY_ID] = {{PAYMENT_F_PAYMENT_ID, -1}, NULL, true},
-	[PAYMENT_BY_KEY] = {{PAYMENT_F_IDEMPOTENCY_KEY, -1}, NULL, true},
-	[PAYMENT_BY_CHANNEL_TXN] = {{PAYMENT_F_CHANNEL, PAYMENT_F_CHANNEL_TXN_ID, -1},
-								"channel_txn_id IS NOT NULL", true},
-	[PAYMENT_THAT_COUNTS] = {{PAYMENT_F_ORDER_ID, -1},
-							 "status OPERATOR(pg_catalog.<>) ALL ("
-							 "'{failed,superseded,surplus}'::pg_catalog.text[])", false},
+	[PAYMENT_BY_ID] = {{PAYMENT_F_PAYMENT_ID, -1}, "pkey", false, true},
+	[PAYMENT_BY_KEY] = {{PAYMENT_F_IDEMPOTENCY_KEY, -1}, "idempotency_key", false, true},
+	[PAYMENT_BY_CHANNEL_TXN] = {{PAYMENT_F_CHANNEL, PAYMENT_F_CHANNEL_TXN_ID, -1}, "channel_txn", true, true},
+	[PAYMENT_THAT_COUNTS] = {{PAYMENT_F_ORDER_ID, -1}, "that_count", true, false},
 };
 
 static const Field event_fields[] = {
-	DEFAULTED(Event, event_id, FIELD_ID),
+	NUMBERED(Event, event_id, "events_event_id_seq"),
+	{"xid", FIELD_XID, 0, NULL, NULL},
 	COLUMN(Event, order_id, FIELD_TEXT),
 	COLUMN(Event, payment_id, FIELD_UUID),
 	COLUMN(Event, refund_id, FIELD_UUID),
@@ -89,8 +87,7 @@ static const Field event_fields[] = {
 };
 
 static const Key event_keys[] = {
-	[EVENT_BY_ID] = {{0, -1}, NULL, false},
-	[EVENT_OF_CREATION] = {{1, -1}, "kind OPERATOR(pg_catalog.=) 'order.created'", true},
+	[EVENT_BY_ID] = {{0, -1}, "pkey", false, false},
 };
 
 static const Field channel_fields[N_CHANNEL_FIELDS] = {
@@ -109,7 +106,7 @@ static const Field channel_fields[N_CHANNEL_FIELDS] = {
 };
 
 static const Key channel_keys[] = {
-	[CHANNEL_BY_NAME] = {{CHANNEL_F_NAME, -1}, NULL, false},
+	[CHANNEL_BY_NAME] = {{CHANNEL_F_NAME, -1}, "pkey", false, false},
 };
 
 static const Field refund_fields[N_REFUND_FIELDS] = {
@@ -136,10 +133,9 @@ static const Field refund_fields[N_REFUND_FIELDS] = {
 };
 
 static const Key refund_keys[] = {
-	[REFUND_BY_ID] = {{REFUND_F_REFUND_ID, -1}, NULL, true},
-	[REFUND_BY_KEY] = {{REFUND_F_IDEMPOTENCY_KEY, -1}, "idempotency_key IS NOT NULL", true},
-	[REFUND_BY_CHANNEL_REFUND] = {{REFUND_F_CHANNEL, REFUND_F_CHANNEL_REFUND_ID, -1},
-								  "channel_refund_id IS NOT NULL", true},
+	[REFUND_BY_ID] = {{REFUND_F_REFUND_ID, -1}, "pkey", false, true},
+	[REFUND_BY_KEY] = {{REFUND_F_IDEMPOTENCY_KEY, -1}, "idempotency_key", true, true},
+	[REFUND_BY_CHANNEL_REFUND] = {{REFUND_F_CHANNEL, REFUND_F_CHANNEL_REFUND_ID, -1}, "channel_refund", true, true},
 };
 
 static const Field balance_fields[N_BALANCE_FIELDS] = {
@@ -151,11 +147,11 @@ static const Field balance_fields[N_BALANCE_FIELDS] = {
 };
 
 static const Key balance_keys[] = {
-	[BALANCE_BY_PAYMENT] = {{BALANCE_F_PAYMENT_ID, -1}, NULL, false},
+	[BALANCE_BY_PAYMENT] = {{BALANCE_F_PAYMENT_ID, -1}, "pkey", false, false},
 };
 
 static const Field task_fields[N_TASK_FIELDS] = {
-	[TASK_F_TASK_ID] = DEFAULTED(Task, task_id, FIELD_ID),
+	[TASK_F_TASK_ID] = NUMBERED(Task, task_id, "tasks_task_id_seq"),
 	[TASK_F_KIND] = COLUMN(Task, kind, FIELD_TEXT),
 	[TASK_F_ORDER_ID] = COLUMN(Task, order_id, FIELD_TEXT),
 	[TASK_F_PAYMENT_ID] = COLUMN(Task, payment_id, FIELD_UUID),
@@ -171,9 +167,9 @@ static const Field task_fields[N_TASK_FIELDS] = {
 };
 
 static const Key task_keys[] = {
-	[TASK_BY_ID] = {{TASK_F_TASK_ID, -1}, NULL, false},
-	[TASK_OF_PAYMENT] = {{TASK_F_PAYMENT_ID, TASK_F_KIND, -1}, "refund_id IS NULL", false},
-	[TASK_OF_REFUND] = {{TASK_F_REFUND_ID, TASK_F_KIND, -1}, "refund_id IS NOT NULL", false},
+	[TASK_BY_ID] = {{TASK_F_TASK_ID, -1}, "pkey", false, false},
+	[TASK_OF_PAYMENT] = {{TASK_F_PAYMENT_ID, TASK_F_KIND, -1}, "of_payment", true, false},
+	[TASK_OF_REFUND] = {{TASK_F_REFUND_ID, TASK_F_KIND, -1}, "of_refund", true, false},
 };
 
 static const Field lease_fields[N_LEASE_FIELDS] = {
@@ -186,7 +182,7 @@ static const Field lease_fields[N_LEASE_FIELDS] = {
 };
 
 static const Key lease_keys[] = {
-	[LEASE_OF_ORDER] = {{LEASE_F_ORDER_ID, -1}, NULL, false},
+	[LEASE_OF_ORDER] = {{LEASE_F_ORDER_ID, -1}, "pkey", false, false},
 };
 
 static const Field finished_fields[N_FINISHED_FIELDS] = {
@@ -201,7 +197,7 @@ static const Field finished_fields[N_FINISHED_FIELDS] = {
 };
 
 static const Key finished_keys[] = {
-	[FINISHED_BY_ID] = {{FINISHED_F_TASK_ID, -1}, NULL, false},
+	[FINISHED_BY_ID] = {{FINISHED_F_TASK_ID, -1}, "pkey", false, false},
 };
 
 static const Field notification_fields[N_NOTIFICATION_FIELDS] = {
@@ -225,12 +221,11 @@ static const Field notification_fields[N_NOTIFICATION_FIELDS] = {
 };
 
 static const Key notification_keys[] = {
-	[NOTIFICATION_BY_EVENT] = {{NOTIFICATION_F_CHANNEL, NOTIFICATION_F_EVENT_ID, -1},
-							   NULL, true},
+	[NOTIFICATION_BY_EVENT] = {{NOTIFICATION_F_CHANNEL, NOTIFICATION_F_EVENT_ID, -1}, "pkey", false, true},
 };
 
 static const Field alert_fields[N_ALERT_FIELDS] = {
-	[ALERT_F_ALERT_ID] = DEFAULTED(Alert, alert_id, FIELD_ID),
+	[ALERT_F_ALERT_ID] = NUMBERED(Alert, alert_id, "alerts_alert_id_seq"),
 	[ALERT_F_KIND] = COLUMN(Alert, kind, FIELD_TEXT),
 	[ALERT_F_SEVERITY] = COLUMN(Alert, severity, FIELD_TEXT),
 	[ALERT_F_CAUSE] = COLUMN(Alert, cause, FIELD_TEXT),
@@ -250,8 +245,8 @@ static const Field alert_fields[N_ALERT_FIELDS] = {
 };
 
 static const Key alert_keys[] = {
-	[ALERT_BY_ID] = {{ALERT_F_ALERT_ID, -1}, NULL, false},
-	[ALERT_OPEN] = {{ALERT_F_KIND, ALERT_F_CAUSE, -1}, "resolved_at IS NULL", false},
+	[ALERT_BY_ID] = {{ALERT_F_ALERT_ID, -1}, "pkey", false, false},
+	[ALERT_OPEN] = {{ALERT_F_KIND, ALERT_F_CAUSE, -1}, "open", true, false},
 };
 
 static const Field deadline_fields[N_DEADLINE_FIELDS] = {
@@ -260,7 +255,7 @@ static const Field deadline_fields[N_DEADLINE_FIELDS] = {
 };
 
 static const Key deadline_keys[] = {
-	[DEADLINE_BY_ORDER] = {{DEADLINE_F_ORDER_ID, -1}, NULL, false},
+	[DEADLINE_BY_ORDER] = {{DEADLINE_F_ORDER_ID, -1}, "pkey", false, false},
 };
 
 static const Field policy_fields[N_POLICY_FIELDS] = {
@@ -275,7 +270,7 @@ static const Field policy_fields[N_POLICY_FIELDS] = {
 };
 
 static const Key policy_keys[] = {
-	[POLICY_OF_AMOUNT] = {{POLICY_F_CURRENCY, POLICY_F_MIN_AMOUNT, -1}, NULL, false},
+	[POLICY_OF_AMOUNT] = {{POLICY_F_CURRENCY, POLICY_F_MIN_AMOUNT, -1}, "pkey", false, false},
 };
 
 static const Field customer_fields[N_CUSTOMER_FIELDS] = {
@@ -285,11 +280,11 @@ static const Field customer_fields[N_CUSTOMER_FIELDS] = {
 };
 
 static const Key customer_keys[] = {
-	[CUSTOMER_BY_ID] = {{CUSTOMER_F_CUSTOMER_ID, -1}, NULL, false},
+	[CUSTOMER_BY_ID] = {{CUSTOMER_F_CUSTOMER_ID, -1}, "pkey", false, false},
 };
 
 static const Field approval_fields[N_APPROVAL_FIELDS] = {
-	[APPROVAL_F_APPROVAL_ID] = DEFAULTED(Approval, approval_id, FIELD_ID),
+	[APPROVAL_F_APPROVAL_ID] = NUMBERED(Approval, approval_id, "approvals_approval_id_seq"),
 	[APPROVAL_F_SUBJECT] = COLUMN(Approval, subject, FIELD_TEXT),
 	[APPROVAL_F_ORDER_ID] = COLUMN(Approval, order_id, FIELD_TEXT),
 	[APPROVAL_F_REFUND_ID] = COLUMN(Approval, refund_id, FIELD_UUID),
@@ -304,14 +299,11 @@ static const Field approval_fields[N_APPROVAL_FIELDS] = {
 	[APPROVAL_F_NOTE] = COLUMN(Approval, note, FIELD_TEXT),
 };
 
-#define CURRENT_OF(subject)                                                              \
-	"subject OPERATOR(pg_catalog.=) '" subject "' AND status OPERATOR(pg_catalog.<>) 'void'"
-
 static const Key approval_keys[] = {
-	[APPROVAL_BY_ID] = {{APPROVAL_F_APPROVAL_ID, -1}, NULL, false},
-	[APPROVAL_OF_ORDER] = {{APPROVAL_F_ORDER_ID, -1}, CURRENT_OF("order"), false},
-	[APPROVAL_OF_REFUND] = {{APPROVAL_F_REFUND_ID, -1}, CURRENT_OF("refund"), false},
-	[APPROVAL_OF_FINDING] = {{APPROVAL_F_ALERT_ID, -1}, CURRENT_OF("finding"), false},
+	[APPROVAL_BY_ID] = {{APPROVAL_F_APPROVAL_ID, -1}, "pkey", false, false},
+	[APPROVAL_OF_ORDER] = {{APPROVAL_F_ORDER_ID, -1}, "of_order", true, false},
+	[APPROVAL_OF_REFUND] = {{APPROVAL_F_REFUND_ID, -1}, "of_refund", true, false},
+	[APPROVAL_OF_FINDING] = {{APPROVAL_F_ALERT_ID, -1}, "of_finding", true, false},
 };
 
 /* What archive_orders() has moved. */
@@ -326,8 +318,8 @@ static const Table archived_refunds =
 static const Table archived_notifications =
 	TABLE("archived_notifications", Notification, notification_fields, notification_keys);
 
-const Table payguard_orders =
-	ARCHIVED_TABLE("orders", Order, order_fields, order_keys, payguard_archived_orders);
+const Table payguard_orders = {TABLE_PARTS("orders", Order, order_fields, order_keys),
+							   ORDER_F_VERSION, &payguard_archived_orders};
 const Table payguard_payments = ARCHIVED_TABLE("payments", Payment, payment_fields,
 											   payment_keys, payguard_archived_payments);
 const Table payguard_events =
@@ -337,8 +329,8 @@ const Table payguard_refunds =
 	ARCHIVED_TABLE("refunds", Refund, refund_fields, refund_keys, archived_refunds);
 const Table payguard_refund_balances =
 	TABLE("refund_balances", RefundBalance, balance_fields, balance_keys);
-const Table payguard_tasks = WALKED_TABLE("tasks", Task, task_fields, task_keys, 2, TASK_F_RUN_AT, TASK_F_TASK_ID);
-const Table payguard_leases = WALKED_TABLE("leases", Lease, lease_fields, lease_keys, 1, LEASE_F_LEASED_UNTIL);
+const Table payguard_tasks = TABLE("tasks", Task, task_fields, task_keys);
+const Table payguard_leases = TABLE("leases", Lease, lease_fields, lease_keys);
 const Table payguard_finished_tasks =
 	TABLE("finished_tasks", FinishedTask, finished_fields, finished_keys);
 const Table payguard_notifications =
