@@ -10,13 +10,14 @@
  */
 #include "postgres.h"
 
-#include "access/table.h"
+#include "access/relation.h"
 #include "access/xact.h"
+#include "catalog/namespace.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
-#include "nodes/makefuncs.h"
 #include "storage/bufmgr.h"
 #include "storage/predicate.h"
+#include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
 #include "utils/reltrigger.h"
@@ -33,6 +34,7 @@
  */
 uint64 payguard_store_snapshot = 0;
 
+static Relation open_relation(const char *name, LOCKMODE mode);
 static void check_usable(Relation relation);
 
 /*
@@ -90,20 +92,39 @@ payguard_store_end(StoreMode mode)
 bool
 payguard_open_table(OpenTable *open, const Table *table, LOCKMODE mode)
 {
-	RangeVar name = {.type = T_RangeVar,
-					 .schemaname = pstrdup(PAYGUARD_SCHEMA),
-					 .relname = unconstify(char *, table->name),
-					 .relpersistence = RELPERSISTENCE_PERMANENT,
-					 .inh = false,
-					 .location = -1};
-
 	open->table = table;
-	open->relation = table_openrv_extended(&name, mode, true);
+	open->relation = open_relation(table->name, mode);
 	if (open->relation == NULL)
 		return false;
 	check_usable(open->relation);
 	payguard_table_columns(table, RelationGetDescr(open->relation), open->columns);
 	return true;
+}
+
+/*
+ * open_relation locks and opens the relation that has a name; NULL: there is none. Whoever was waited for
+ * may have renamed or dropped what had the name before: then it is looked for again.
+ */
+static Relation
+open_relation(const char *name, LOCKMODE mode)
+{
+	Oid namespace = get_namespace_oid(PAYGUARD_SCHEMA, true);
+
+	for (;;)
+	{
+		Oid oid = get_relname_relid(name, namespace);
+		Relation relation;
+
+		if (!OidIsValid(oid))
+			return NULL;
+		relation = try_relation_open(oid, mode);
+		if (relation != NULL && RelationGetNamespace(relation) == namespace &&
+			strcmp(RelationGetRelationName(relation), name) == 0)
+			return relation;
+		if (relation != NULL)
+			relation_close(relation, mode);
+		CHECK_FOR_INTERRUPTS();
+	}
 }
 
 /*
@@ -125,7 +146,7 @@ payguard_must_open_table(OpenTable *open, const Table *table, LOCKMODE mode)
 void
 payguard_close_table(OpenTable *open)
 {
-	table_close(open->relation, NoLock);
+	relation_close(open->relation, NoLock);
 }
 
 /*
@@ -163,16 +184,17 @@ check_usable(Relation relation)
 bool
 payguard_store_is_empty(const Table *table)
 {
-	OpenTable open;
+	/* the lock keeps a VACUUM FULL from putting another file in its place */
+	Relation relation = open_relation(table->name, AccessShareLock);
 	bool empty;
 
-	/* the lock keeps a VACUUM FULL from putting another file in its place */
-	if (!payguard_open_table(&open, table, AccessShareLock))
+	/* the scripts of an older version may not have made it */
+	if (relation == NULL)
 		return true;
-	empty = RelationGetNumberOfBlocks(open.relation) == 0;
+	empty = RelationGetNumberOfBlocks(relation) == 0;
 	if (empty && ActiveSnapshotSet())
-		PredicateLockRelation(open.relation, GetActiveSnapshot());
-	payguard_close_table(&open);
+		PredicateLockRelation(relation, GetActiveSnapshot());
+	relation_close(relation, NoLock);
 	return empty;
 }
 

@@ -14,7 +14,7 @@ from common import HOT, SCRIPTS, Server, say, table
 
 ORDERS = int(os.environ.get("PAYGUARD_ORDERS") or 100000)
 SHORT, LONG = 100, 500
-STORES = ["spi", "heap"]
+STORES = ["heap"]
 
 
 class Counter:
