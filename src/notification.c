@@ -14,6 +14,7 @@
 #include "common/cryptohash.h"
 #include "common/sha2.h"
 #include "funcapi.h"
+#include "mb/pg_wchar.h"
 #include "utils/builtins.h"
 
 #include "payguard.h"
@@ -63,6 +64,8 @@ typedef struct Match
 	Refund refund;
 } Match;
 
+static Datum record_notification(FunctionCallInfo fcinfo, bytea *body);
+static bytea *bytes_of(const text *body);
 static text *hash_of(const bytea *body);
 static FieldSet learn(Notification *known, const Notification *again);
 static bool brought_money(const Payment *payment);
@@ -175,6 +178,45 @@ PG_FUNCTION_INFO_V1(payguard_record_notification);
 Datum
 payguard_record_notification(PG_FUNCTION_ARGS)
 {
+	if (PG_ARGISNULL(1))
+		payguard_arg_missing("body");
+	return record_notification(fcinfo, PG_GETARG_BYTEA_PP(1));
+}
+
+PG_FUNCTION_INFO_V1(payguard_record_notification_1_2);
+
+/*
+ * record_notification(channel, body text, ...) is the same for a body that the caller has as a text,
+ * which is kept as it was sent: quotes, backslashes and \u included.
+ */
+Datum
+payguard_record_notification_1_2(PG_FUNCTION_ARGS)
+{
+	if (PG_ARGISNULL(1))
+		payguard_arg_missing("body");
+	return record_notification(fcinfo, bytes_of(PG_GETARG_TEXT_PP(1)));
+}
+
+/*
+ * bytes_of returns the bytes of a body that came as a text: in UTF-8, whatever the database's encoding
+ * is, so that a body is one event in both forms. A text that is \x and hex digits alone is bytes, as a
+ * bytea literal is.
+ */
+static bytea *
+bytes_of(const text *body)
+{
+	const char *string = payguard_str(body);
+	size_t length = strlen(string);
+
+	if (length % 2 == 0 && strncmp(string, "\\x", 2) == 0 &&
+		strspn(string + 2, "0123456789abcdefABCDEF") == length - 2)
+		return DatumGetByteaP(DirectFunctionCall1(byteain, CStringGetDatum(string)));
+	return (bytea *) payguard_text(pg_server_to_any(string, (int) length, PG_UTF8));
+}
+
+static Datum
+record_notification(FunctionCallInfo fcinfo, bytea *body)
+{
 	Notification notification = {
 		.channel = payguard_arg_id(ARG(0), "channel"),
 		.event_id = payguard_arg_id_or_null(ARG(2), "event_id"),
@@ -191,9 +233,7 @@ payguard_record_notification(PG_FUNCTION_ARGS)
 	Applied applied = {0};
 	bool matched;
 
-	if (PG_ARGISNULL(1))
-		payguard_arg_missing("body");
-	notification.body = PG_GETARG_BYTEA_PP(1);
+	notification.body = body;
 	if (!PG_ARGISNULL(5))
 		notification.channel_status = payguard_text(payguard_channel_status_name(
 			payguard_arg_channel_status(ARG(5), "channel_status")));

@@ -112,7 +112,11 @@ BEGIN
                                  ELSE payguard_router.shard_of_order(md5(%s)) END, %s);
 END $$;$f$, name, inputs, result, name, names, name, arguments, result,
   CASE name WHEN 'record_notification' THEN 'coalesce(payment_id, refund_id)' ELSE 'NULL' END,
-  name, CASE name WHEN 'record_notification' THEN 'concat(channel, event_id, body)' ELSE 'concat(channel, reversal_id)' END, names)
+  name, CASE WHEN name = 'record_notification' AND inputs LIKE '%body text%' THEN
+    -- the bytes that the shard will keep: both forms of one body go to one shard
+    $x$concat(channel, event_id, CASE WHEN body ~ '^\\x([0-9A-Fa-f]{2})*$' THEN decode(substr(body, 3), 'hex')
+                                     ELSE convert_to(body, 'UTF8') END)$x$
+    WHEN name = 'record_notification' THEN 'concat(channel, event_id, body)' ELSE 'concat(channel, reversal_id)' END, names)
 FROM routed WHERE kind = 'lookup' ORDER BY oid;
 
 -- Batches: each element goes to its shard with its position, by which the results are put in order again.

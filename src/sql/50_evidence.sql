@@ -92,6 +92,16 @@ LANGUAGE C VOLATILE SECURITY DEFINER;
 COMMENT ON FUNCTION payguard.record_notification(text, bytea, text, uuid, uuid, text, text, bigint, text, timestamptz) IS
   'Evidence: a message from a channel, stored verbatim, applied once. Whatever it returns: answer the channel with 200';
 
+CREATE FUNCTION payguard.record_notification(channel text, body text, event_id text DEFAULT NULL,
+  payment_id uuid DEFAULT NULL, refund_id uuid DEFAULT NULL, channel_status text DEFAULT NULL,
+  channel_txn_id text DEFAULT NULL, amount bigint DEFAULT NULL, currency text DEFAULT NULL,
+  channel_time timestamptz DEFAULT NULL)
+RETURNS payguard.notification_result
+AS 'MODULE_PATHNAME', 'payguard_record_notification_1_2'
+LANGUAGE C VOLATILE SECURITY DEFINER;
+COMMENT ON FUNCTION payguard.record_notification(text, text, text, uuid, uuid, text, text, bigint, text, timestamptz) IS
+  'The same with a body of text, kept as it was sent, in UTF-8; \x and hex digits alone are bytes';
+
 CREATE FUNCTION payguard.match_notifications("max" integer DEFAULT 1000) RETURNS integer
 AS 'MODULE_PATHNAME', 'payguard_match_notifications'
 LANGUAGE C VOLATILE SECURITY DEFINER;

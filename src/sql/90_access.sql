@@ -21,6 +21,7 @@ AS $$
     ('channel',  true,  'payguard.report_payment(uuid,text,text,bigint,text,text,text,timestamptz)'),
     ('channel',  false, 'payguard.record_payment(text,text,text,bigint,text,timestamptz)'),
     ('channel',  false, 'payguard.record_notification(text,bytea,text,uuid,uuid,text,text,bigint,text,timestamptz)'),
+    ('channel',  false, 'payguard.record_notification(text,text,text,uuid,uuid,text,text,bigint,text,timestamptz)'),
     ('channel',  false, 'payguard.report_refund(uuid,text,text,bigint,text,text,text)'),
     ('channel',  false, 'payguard.record_reversal(text,text,text,text,bigint,text)'),
     ('channel',  false, 'payguard.claim_tasks(text,integer,interval,text[],text[])'),

@@ -40,22 +40,28 @@ FILENAME == ARGV[ARGC - 1] {
 
 which == "new" { part[name] = part[name] $0 "\n" }
 
-# An object begins with its CREATE and ends with its COMMENT.
+# An object begins with its CREATE and ends with its COMMENT, which names it: of a function with the types of
+# its arguments, since two may have one name.
 object == "" && match($0, /^CREATE (FUNCTION|PROCEDURE|VIEW) payguard\.[a-z0-9_]+/) {
   object = substr($0, 1, RLENGTH)
   sub(/.*\./, "", object)
-  if (which == "new" && !(object in home)) {
-    order[++objects] = object
-    home[object] = name
-  }
-  said = 0
+  signature = said = ""
 }
 
 object != "" {
-  text[object, which] = text[object, which] $0 "\n"
-  said = said || $0 ~ "^COMMENT ON (FUNCTION|PROCEDURE|VIEW) payguard\\." object "[ (]"
-  if (said && /;$/)
+  said = said $0 "\n"
+  if ($0 ~ "^COMMENT ON (FUNCTION|PROCEDURE|VIEW) payguard\\." object "[ (]") {
+    signature = $0
+    sub(/ IS( .*)?$/, "", signature)
+  }
+  if (signature != "" && /;$/) {
+    if (which == "new") {
+      order[++objects] = signature
+      home[signature] = name
+    }
+    text[signature, which] = said
     object = ""
+  }
 }
 
 function replacing(definition, known) {
