@@ -15,7 +15,7 @@ INSERT INTO route VALUES
   ('maintain', 'all'), ('verify', 'all'), ('broken_guards', 'all'), ('payment_rates', 'all'),
   ('reset_counters', 'all'), ('grant_access', 'all'), ('revoke_access', 'all'),
   -- the same everywhere
-  ('state_transitions', 'any'), ('decisions', 'any'), ('current_actor', 'any'), ('role_access', 'any'),
+  ('state_transitions', 'any'), ('decisions', 'any'), ('current_actor', 'any'), ('role_access', 'any'), ('minor_units', 'any'), ('major_units', 'any'),
   -- where the money is known: by its payment or refund, else by its transaction
   ('record_notification', 'lookup'), ('record_reversal', 'lookup'),
   -- batches are split

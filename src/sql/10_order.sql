@@ -47,6 +47,18 @@ LANGUAGE C VOLATILE PARALLEL SAFE;
 COMMENT ON FUNCTION payguard.new_order_id() IS
   'A new order id (uuid v7). Call it once per checkout, so that a retry has the same id';
 
+CREATE FUNCTION payguard.minor_units(amount numeric, currency text) RETURNS bigint
+AS 'MODULE_PATHNAME', 'payguard_minor_units'
+LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION payguard.minor_units(numeric, text) IS
+  'An amount in the currency''s minor unit, as create_order() takes it: 26.03, EUR is 2603; exact. Errors: 22003, 22023';
+
+CREATE FUNCTION payguard.major_units(amount bigint, currency text) RETURNS numeric
+AS 'MODULE_PATHNAME', 'payguard_major_units'
+LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION payguard.major_units(bigint, text) IS
+  'An amount in the currency''s major unit, as people read it: 2603, EUR is 26.03. Errors: 22023';
+
 CREATE FUNCTION payguard.slot(order_id text) RETURNS integer
 AS 'MODULE_PATHNAME', 'payguard_slot'
 LANGUAGE C IMMUTABLE PARALLEL SAFE;
