@@ -162,6 +162,43 @@ SELECT * FROM payguard.guard_table('loose', 'status', '{"unpaid": ["paid"]}', ve
 INSERT INTO loose VALUES (1, 'unpaid', NULL, NULL);
 SELECT pg_temp.answer(statement) FROM unnest(ARRAY['UPDATE loose SET version = NULL', 'UPDATE loose SET version = 2', 'UPDATE loose SET version = 1, status = NULL', $$UPDATE loose SET version = 1, code = 'x'$$,
   $$UPDATE loose SET version = 1, status = 'paid'$$]) statement;
+-- once without an order of payguard's: paid_states say what counts; so they did for 1.1.0, which kept them
+CREATE TABLE single (id int PRIMARY KEY, no text, price numeric, status text);
+SELECT * FROM payguard.guard_table('single', 'status', '{"unpaid": ["paid"]}', once := '{no,price}', paid_states := '{paid}');
+SELECT paid_states, success_states FROM payguard.guards WHERE table_name LIKE '%.single';
+INSERT INTO single VALUES (1, 'a', 1, 'unpaid'), (2, 'a', 1.0, 'unpaid'), (3, 'a', NULL, 'unpaid'), (4, 'a', NULL, 'unpaid'), (5, 'a', 2, 'unpaid');
+SELECT id, pg_temp.answer(format($$UPDATE single SET status = 'paid' WHERE id = %s$$, id)) FROM generate_series(1, 5) id;
+SELECT payguard.unguard_table('single');
+RESET ROLE;
+CREATE TRIGGER payguard_guard AFTER INSERT OR UPDATE OR DELETE ON regress_guard.single FOR EACH ROW EXECUTE FUNCTION
+  payguard.guard('{"status_column": "status", "transitions": {"unpaid": ["paid"]}, "initial": ["unpaid"], "once": ["no"], "paid_states": ["paid"], "success_states": ["paid"], "valid": true}');
+SELECT pg_temp.answer($$UPDATE regress_guard.single SET status = 'paid' WHERE id = 2$$);
+SELECT pg_temp.answer($$UPDATE regress_guard.single SET no = 'b' WHERE id = 1$$);
+SELECT payguard.unguard_table('regress_guard.single');
+-- rows that share what once is about are found by themselves: there is no index, or it has lost them
+CREATE TYPE regress_guard.pair AS (a int, b text);
+CREATE TABLE regress_guard.double (id int PRIMARY KEY, no regress_guard.pair, name varchar(1000), status text);
+ALTER TABLE regress_guard.double OWNER TO regress_guard;
+SELECT count(*) FROM payguard.guard_table('regress_guard.double', 'status', '{"unpaid": ["paid"]}', once := '{no,name}', success_states := '{paid}', allow_delete := '{paid,unpaid}', not_valid := true);
+INSERT INTO regress_guard.double SELECT id, row(id / 3, 'x')::regress_guard.pair, repeat('y', 500), 'unpaid' FROM generate_series(1, 9) id;
+INSERT INTO regress_guard.double VALUES (10, NULL, 'y', 'unpaid'), (11, NULL, 'y', 'unpaid');
+UPDATE regress_guard.double SET status = 'paid' WHERE id <> 7;
+SELECT object, left(problem, 90) AS problem, length(problem) FROM payguard.verify();
+SELECT payguard.unguard_table('regress_guard.double');
+SELECT left(pg_temp.answer($$SELECT count(*) FROM payguard.guard_table('regress_guard.double', 'status', '{"unpaid": ["paid"]}', once := '{no,name}', success_states := '{paid}')$$), 150);
+DELETE FROM regress_guard.double WHERE id NOT IN (1, 3, 6, 9);
+CREATE UNIQUE INDEX double_once ON regress_guard.double (no, name);
+SELECT * FROM payguard.guard_table('regress_guard.double', 'status', '{"unpaid": ["paid"]}', once := '{no,name}', success_states := '{paid}');
+UPDATE pg_index SET indisready = false WHERE indexrelid = 'regress_guard.double_once'::regclass;
+INSERT INTO regress_guard.double VALUES (12, (3, 'x'), repeat('y', 500), 'unpaid');
+UPDATE regress_guard.double SET status = 'paid' WHERE id = 12;
+UPDATE pg_index SET indisready = true WHERE indexrelid = 'regress_guard.double_once'::regclass;
+SELECT object, left(problem, 90) AS problem, length(problem) FROM payguard.verify();
+SELECT payguard.guard_bad_rows('regress_guard.double') LIKE '2 rows in success states%' AS found, payguard.guard_bad_rows('regress_guard.plain') IS NULL AS sound;
+SELECT payguard.unguard_table('regress_guard.double');
+SELECT left(pg_temp.answer($$SELECT count(*) FROM payguard.guard_table('regress_guard.double', 'status', '{"unpaid": ["paid"]}', once := '{no,name}', success_states := '{paid}')$$), 180);
+DROP TABLE regress_guard.double, regress_guard.single;
+SET ROLE regress_guard;
 -- it fires under the rights of any writer
 GRANT SELECT, UPDATE ON plain TO PUBLIC;
 RESET ROLE;

@@ -43,11 +43,19 @@ FROM (VALUES
   ($$'regress_guarded', 'status', *, once := '{order_id}'$$), ($$'regress_guarded', 'status', *, once := '{none}', success_states := '{paid}'$$),
   ($$'regress_guarded', 'status', *, once := '{order_id}', success_states := '{done}'$$),
   ($$'regress_guarded', 'status', *, order_id_column := 'order_id'$$), ($$'regress_guarded', 'status', *, paid_states := '{paid}'$$),
+  ($$'regress_guarded', 'status', *, once := '{order_id}', success_states := '{paid}', paid_states := '{paid}'$$), ($$'regress_guarded', 'status', *, once := '{order_id}', paid_states := '{done}'$$),
   ($$'regress_guarded', 'status', *, order_id_column := 'none', paid_states := '{paid}'$$), ($$'regress_guarded', 'status', *, order_id_column := 'order_id', paid_states := '{done}'$$),
   ($$'regress_view', 'status', *$$), ($$'regress_matview', 'status', *$$), ($$'regress_foreign', 'status', *$$), ($$'regress_unlogged', 'status', *$$), ($$'regress_temporary', 'status', *$$),
   ($$'regress_rule', 'status', *$$), ($$'pg_class', 'relname', *$$), ($$'payguard.orders', 'status', *$$), ($$'regress_by_status', 'status', *$$), ($$'regress_by_function', 'status', *$$),
   ($$'regress_by_id', 'status', *$$), ($$'regress_half_foreign', 'status', *$$), ($$'regress_half_logged', 'status', *$$), ($$'regress_heirs', 'status', *, once := '{order_id}', success_states := '{paid}'$$)) c (arguments);
 SELECT pg_temp.answer('SELECT payguard.unguard_table(NULL)');
+SELECT pg_temp.answer('SELECT payguard.unguard_table(999999999)');
+SELECT pg_temp.answer('SELECT payguard.guard_bad_rows(999999999)');
+-- too many states, of whatever number a multiplication overflows; too long arrays
+SELECT n, split_part(pg_temp.answer(format('SELECT count(*) FROM payguard.guard_table(%L, %L, %L)', 'regress_guarded', 'status', graph)), ' | ', 3) AS answer
+FROM (VALUES (1001), (46341), (65536), (65537)) v (n), LATERAL (SELECT jsonb_build_object('s1', jsonb_agg('s' || i)) FROM generate_series(2, n) i) g (graph);
+SELECT name, pg_temp.answer(format('SELECT count(*) FROM payguard.guard_table(%L, %L, %L, %s := array_fill(%L::text, %L))', 'regress_guarded', 'status', :'graph', name, 'paid', '{100001}')) AS answer
+FROM unnest('{initial,immutable_columns,once,allow_delete,paid_states,success_states}'::text[]) name;
 SELECT pg_temp.written() = :'before' AS nothing_written;
 -- only the owner, and once
 CREATE ROLE regress_other;
@@ -67,6 +75,14 @@ SELECT pg_temp.answer($$SELECT count(*) FROM payguard.guard_table('regress_guard
 SET ROLE regress_none;
 SELECT pg_temp.answer('DROP TABLE regress_guarded');
 RESET ROLE;
+SELECT payguard.unguard_table('regress_guarded');
+-- as many as there may be: each state goes to the next, and to itself; what is named twice counts once
+SELECT count(*) FROM payguard.guard_table('regress_guarded', 'status', (SELECT jsonb_object_agg('s' || i, jsonb_build_array('s' || i % 1000 + 1)) FROM generate_series(1, 1000) i),
+  initial := '{s1}', allow_delete := array_fill('s3'::text, '{100000}'), immutable_columns := array_fill('id'::text, '{100000}'));
+INSERT INTO regress_guarded VALUES (1, 's1');
+SELECT statement, split_part(pg_temp.answer(statement), ' | ', 3) AS answer FROM unnest(ARRAY[$$UPDATE regress_guarded SET status = 's3'$$, $$UPDATE regress_guarded SET status = 's2'$$,
+  $$UPDATE regress_guarded SET status = 's1000'$$, $$UPDATE regress_guarded SET id = 2$$, $$UPDATE regress_guarded SET status = 's3'$$, $$DELETE FROM regress_guarded$$]) statement;
+SELECT * FROM payguard.verify();
 SELECT payguard.unguard_table('regress_guarded');
 -- nobody but guard_table() and a superuser makes a guard's trigger, and it must fit
 GRANT CREATE, USAGE ON SCHEMA public TO regress_other;

@@ -115,7 +115,33 @@ SELECT * FROM payguard.verify();
 SET ROLE regress_shop;
 ANALYZE orders;
 VACUUM FULL orders;
--- followed
+-- followed: the trigger is made anew and is the same, but for its argument; partitions' go with it
+COMMENT ON TRIGGER payguard_guard ON parted IS 'guards parted';
+CREATE TEMP TABLE regress_triggers AS
+SELECT t.oid, t.tgrelid, t.tgname, t.tgenabled, t.tgparentid, t.tgtype, obj_description(t.oid, 'pg_trigger') AS comment,
+       (SELECT array_agg(d::text ORDER BY d::text) FROM pg_depend d WHERE d.classid = 'pg_trigger'::regclass AND d.objid = t.oid) AS depends
+FROM pg_trigger t WHERE t.tgfoid IN ('payguard.guard'::regproc, 'payguard.guard_truncate'::regproc);
+ALTER TABLE parted RENAME status TO renamed;
+ALTER TABLE parted RENAME id TO "Id";
+SELECT count(*), count(*) = (SELECT count(*) FROM regress_triggers) AS all_of_them FROM regress_triggers r
+JOIN pg_trigger t ON t.oid = r.oid AND (t.tgrelid, t.tgname, t.tgenabled, t.tgparentid, t.tgtype) = (r.tgrelid, r.tgname, r.tgenabled, r.tgparentid, r.tgtype)
+WHERE obj_description(t.oid, 'pg_trigger') IS NOT DISTINCT FROM r.comment
+  AND r.depends = (SELECT array_agg(d::text ORDER BY d::text) FROM pg_depend d WHERE d.classid = 'pg_trigger'::regclass AND d.objid = t.oid);
+DROP TABLE regress_triggers;
+SELECT tgrelid::regclass, payguard.guard_settings(oid)->'status_column' AS status_column, payguard.guard_settings(oid)->'immutable_columns' AS immutable_columns
+FROM pg_trigger WHERE tgname = 'payguard_guard' AND tgrelid::regclass::text LIKE 'parted%' ORDER BY 1;
+ALTER TABLE parted RENAME renamed TO status;
+ALTER TABLE parted RENAME "Id" TO id;
+-- while rows of the table wait for a deferred constraint, and a cursor reads them
+BEGIN;
+ALTER TABLE orders ADD UNIQUE (code) DEFERRABLE INITIALLY DEFERRED;
+UPDATE orders SET note = 'm', version = version + 1;
+INSERT INTO orders VALUES (2, 'unpaid', 1, 'b', 'c', 1, 'n');
+DECLARE reader CURSOR FOR SELECT note FROM orders;
+FETCH reader;
+ALTER TABLE orders RENAME status TO state;
+SELECT pg_temp.answer($$UPDATE orders SET state = 'refunded', version = version + 1$$);
+ROLLBACK;
 ALTER TABLE orders RENAME status TO state;
 ALTER TABLE orders RENAME "ref" TO "The ""ref""";
 ALTER TABLE orders RENAME version TO v2;
@@ -150,8 +176,56 @@ SELECT pg_temp.answer($$DO $d$ BEGIN BEGIN PERFORM payguard.guard_table('none', 
 SELECT pg_temp.answer($$DO $d$ BEGIN BEGIN PERFORM payguard.unguard_table('parted'); RAISE division_by_zero; EXCEPTION WHEN division_by_zero THEN END; ALTER TABLE parted DISABLE TRIGGER ALL; END $d$ $$);
 SELECT pg_temp.answer($$DO $d$ BEGIN PERFORM payguard.unguard_table('parted'); ALTER TABLE parted RENAME TO p2; ALTER TABLE p2 RENAME TO parted; PERFORM payguard.guard_table('parted', 'État', '{"unpaid": ["paid"]}'); ALTER TABLE parted RENAME TO p2; ALTER TABLE p2 RENAME TO parted; END $d$ $$);
 SELECT pg_temp.answer($$DO $d$ BEGIN PERFORM payguard.guard_table('none', 'status', '{"unpaid": []}'); ALTER TABLE none DISABLE TRIGGER ALL; END $d$ $$);
--- a superuser's way out, and what verify() says then
+-- an event trigger of a user: DDL of its own is judged, also during guard_table(); it may call guard_table() itself
 RESET ROLE;
+CREATE FUNCTION regress_shop_3.on_ddl() RETURNS event_trigger LANGUAGE plpgsql AS $$
+DECLARE
+  command text := current_setting('regress.command', true);
+BEGIN
+  PERFORM set_config('regress.command', '', false);
+  IF command <> '' THEN
+    EXECUTE command;
+  END IF;
+END $$;
+CREATE EVENT TRIGGER regress_ddl ON ddl_command_end EXECUTE FUNCTION regress_shop_3.on_ddl();
+CREATE TABLE nested (id int, status text);
+CREATE TABLE nested_2 (id int, status text);
+SELECT count(*) FROM payguard.guard_table('nested', 'status', '{"unpaid": ["paid"]}');
+CREATE FUNCTION pg_temp.nested(command text, statement text) RETURNS text LANGUAGE plpgsql AS $$
+DECLARE
+  answer text;
+BEGIN
+  PERFORM set_config('regress.command', command, false);
+  answer := pg_temp.answer(statement);
+  RETURN CASE WHEN answer ~ ' \| ' THEN split_part(answer, ' | ', 1)
+              ELSE answer || CASE current_setting('regress.command') WHEN '' THEN ', and so did it' ELSE ', and it did not fire' END END;
+END $$;
+CREATE TEMP TABLE regress_nested (n serial, command text, statement text);
+INSERT INTO regress_nested (command, statement) VALUES
+  ('ALTER TABLE nested DISABLE TRIGGER ALL', $$SELECT count(*) FROM payguard.guard_table('nested_2', 'status', '{"unpaid": ["paid"]}')$$),
+  ('ALTER TABLE nested DISABLE TRIGGER ALL', $$SELECT payguard.unguard_table('nested_2')$$),
+  ('ALTER TABLE nested DISABLE TRIGGER ALL', $$SELECT count(*) FROM payguard.guard_table('nested_2', 'status', '{"unpaid": ["paid"]}', once := '{id}', success_states := '{paid}')$$),
+  ('DROP TRIGGER payguard_protect ON payguard.orders', 'ALTER TABLE nested RENAME status TO state'),
+  ('ALTER TABLE nested DISABLE TRIGGER ALL', 'ALTER TABLE nested RENAME status TO state'),
+  ('ALTER TABLE nested RENAME state TO state_2', 'ALTER TABLE nested RENAME status TO state'),
+  ($$SELECT FROM payguard.unguard_table('nested') u, payguard.guard_table('nested', 'status', '{"unpaid": ["paid"]}')$$, 'ALTER TABLE nested RENAME state_2 TO status'),
+  ($$SELECT FROM payguard.guard_table('nested_3', 'status', '{"unpaid": ["paid"]}')$$, 'CREATE TABLE nested_3 (id int, status text)'),
+  ($$SELECT payguard.unguard_table('nested_3')$$, 'ALTER TABLE nested_3 RENAME status TO state'),
+  ('ALTER TABLE nested DISABLE TRIGGER ALL', 'DROP TABLE nested_3'),
+  ('DROP TABLE nested_3', 'CREATE TABLE nested_4 ()'),
+  ('DROP TABLE nested_4', 'CREATE TABLE nested_5 ()'),
+  ('', 'DROP TABLE nested_5');
+SELECT n, command, statement, pg_temp.nested(command, statement) AS answer FROM regress_nested ORDER BY n;
+-- and the same where it comes before ours
+ALTER EVENT TRIGGER regress_ddl RENAME TO a_regress;
+SELECT n, pg_temp.nested(command, statement) AS answer FROM regress_nested ORDER BY n;
+SELECT tgrelid::regclass, tgname, tgenabled, payguard.guard_settings(oid)->>'status_column' AS status_column FROM pg_trigger WHERE tgrelid::regclass::text LIKE 'nested%' ORDER BY 1, 2;
+SET regress.command = '';
+DROP EVENT TRIGGER a_regress;
+SELECT payguard.unguard_table('nested'), payguard.unguard_table('nested_2');
+DROP TABLE nested, nested_2, regress_nested;
+SELECT * FROM payguard.verify();
+-- a superuser's way out, and what verify() says then
 SET payguard.allow_unsafe_ddl = on;
 BEGIN;
 ALTER TABLE parted DISABLE TRIGGER payguard_guard;

@@ -24,8 +24,28 @@ $$;
 CREATE FUNCTION pg_temp.an_order(id text, new_status text, names uuid DEFAULT NULL, as_version bigint DEFAULT 1, costs bigint DEFAULT 100,
   money text DEFAULT 'EUR', closing text DEFAULT NULL) RETURNS void LANGUAGE sql AS $$
   INSERT INTO payguard.orders VALUES (id, NULL, costs, money, new_status, closing, as_version, names, 0, now(), now(), NULL);
-  INSERT INTO payguard.events (at, order_id, kind, from_status, to_status, version, actor)
-  VALUES (now(), id, 'order.created', NULL, new_status, as_version, 'me')
+  INSERT INTO payguard.events (at, order_id, kind, from_status, to_status, version, actor, details)
+  VALUES (now(), id, 'order.created', NULL, new_status, as_version, 'me', jsonb_build_object('amount', costs, 'currency', money))
+$$;
+-- by_hand: an UPDATE of a superuser who has switched the protection off for it
+CREATE FUNCTION pg_temp.by_hand(name text, change text) RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+  PERFORM set_config('payguard.allow_unsafe_ddl', 'on', true);
+  EXECUTE format('ALTER TABLE payguard.%I DISABLE TRIGGER payguard_protect', name);
+  EXECUTE format('UPDATE payguard.%I SET %s', name, change);
+  EXECUTE format('ALTER TABLE payguard.%I ENABLE ALWAYS TRIGGER payguard_protect', name);
+END
+$$;
+-- a_charge: an order of a channel that names the amount later, or corrects it
+CREATE FUNCTION pg_temp.a_charge(named bigint, money text) RETURNS void LANGUAGE sql AS $$
+  SELECT payguard.register_channel('verify-card');
+  SELECT payguard.create_order('verify-3', 70, 'EUR');
+  SELECT payguard.update_order('verify-3', 1, currency := 'CHF');
+  SELECT payguard.update_order('verify-3', 2, amount := 80);
+  SELECT payguard.start_payment('verify-3', 'verify-3', 'verify-card');
+  SELECT payguard.report_payment(payment_id, 'pending', 'v3', 1, 'JPY') FROM payguard.payments WHERE order_id = 'verify-3';
+  SELECT payguard.report_payment(payment_id, 'succeeded', 'v3') FROM payguard.payments WHERE order_id = 'verify-3';
+  SELECT payguard.report_payment(payment_id, 'succeeded', 'v3', named, money) FROM payguard.payments WHERE order_id = 'verify-3'
 $$;
 CREATE FUNCTION pg_temp.a_payment(id text, new_status text, via text DEFAULT 'internal', received bigint DEFAULT 100, done timestamptz DEFAULT now(),
   costs bigint DEFAULT 100, uuid uuid DEFAULT '01890000-0000-7000-8000-000000000000') RETURNS void LANGUAGE sql AS $$
@@ -115,6 +135,15 @@ SELECT title, found.* FROM (VALUES
     SELECT now(), 'verify-2', 'by.hand', 'unpaid', 'unpaid', v, 'me' FROM (VALUES (9223372036854775807), (2)) v (v)$$),
   ('backslashes', $$SELECT set_config('standard_conforming_strings', 'off', true) WHERE current_setting('server_version_num')::int < 190000;
     SELECT pg_temp.an_order(E'x\x01', 'unpaid')$$),
+  ('amount of an order', $$SELECT pg_temp.by_hand('orders', 'amount = 99 WHERE order_id = $q$verify-1$q$')$$),
+  ('currency of an order', $$SELECT pg_temp.by_hand('orders', 'currency = $q$USD$q$ WHERE order_id = $q$verify-1$q$')$$),
+  ('both of an unpaid one', $$SELECT pg_temp.by_hand('orders', 'amount = 99, currency = $q$USD$q$ WHERE order_id = $q$verify-2$q$')$$),
+  ('amount received', $$SELECT pg_temp.by_hand('payments', 'received_amount = 99 WHERE order_id = $q$verify-1$q$')$$),
+  ('nothing received by what paid', $$SELECT pg_temp.by_hand('payments', 'received_amount = NULL, received_currency = NULL WHERE order_id = $q$verify-1$q$')$$),
+  ('currency received', $$SELECT pg_temp.by_hand('payments', 'received_currency = $q$USD$q$ WHERE order_id = $q$verify-1$q$')$$),
+  ('an amount that is named later', $$SELECT pg_temp.a_charge(80, 'CHF')$$),
+  ('an amount that the channel corrects', $$SELECT pg_temp.a_charge(75, 'EUR')$$),
+  ('the same, and changed since', $$SELECT pg_temp.a_charge(75, 'EUR'); SELECT pg_temp.by_hand('payments', 'received_amount = 80, received_currency = $q$CHF$q$ WHERE order_id = $q$verify-3$q$')$$),
   ('event beyond the sequence', $$INSERT INTO payguard.events (event_id, at, kind, actor) VALUES (9000000000000000, now(), 'by.hand', 'me')$$)
 ) c (title, commands) LEFT JOIN LATERAL pg_temp.broken(commands) found ON true;
 -- guards that a superuser took away
@@ -143,6 +172,7 @@ SELECT title, found.* FROM (VALUES
   ('trigger granted', 'GRANT TRIGGER ON payguard.orders TO pg_monitor'),
   ('names quoted, nothing broken', 'SET LOCAL quote_all_identifiers = on'),
   ('names quoted, index replaced', 'SET LOCAL quote_all_identifiers = on; DROP INDEX payguard.payments_that_count; CREATE UNIQUE INDEX payments_that_count ON payguard.payments (order_id) WHERE status = $$pending$$'),
+  ('owner is no superuser', 'UPDATE pg_authid SET rolsuper = false WHERE oid = (SELECT extowner FROM pg_extension WHERE extname = $$payguard$$)'),
   ('event trigger disabled', 'ALTER EVENT TRIGGER payguard_ddl_start DISABLE'),
   ('event trigger asleep in replica role', 'ALTER EVENT TRIGGER payguard_ddl_end ENABLE'),
   ('function replaced', 'CREATE OR REPLACE FUNCTION payguard.deny_direct_write() RETURNS trigger LANGUAGE plpgsql AS $f$ BEGIN RETURN NULL; END $f$'),

@@ -244,6 +244,17 @@ payguard_arg_lease(Datum value, bool isnull, const char *name)
 }
 
 /*
+ * payguard_arg_check_length raises 22023 for an array with too many elements.
+ */
+void
+payguard_arg_check_length(const ArrayType *array, const char *name)
+{
+	if (ArrayGetNItems(ARR_NDIM(array), ARR_DIMS(array)) > MAX_ELEMENTS)
+		payguard_arg_bad(name, psprintf("It has more than %d elements.", MAX_ELEMENTS),
+						 psprintf("Give at most %d.", MAX_ELEMENTS));
+}
+
+/*
  * payguard_arg_rows takes an array of rows apart, none of which may be NULL.
  */
 Datum *

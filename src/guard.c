@@ -20,6 +20,8 @@
 #include "catalog/pg_enum.h"
 #include "catalog/pg_type.h"
 #include "commands/trigger.h"
+#include "miscadmin.h"
+#include "nodes/bitmapset.h"
 #include "utils/builtins.h"
 #include "utils/datum.h"
 #include "utils/fmgrprotos.h"
@@ -74,8 +76,11 @@ static bool add_columns(Guard *guard, GuardColumns *columns, List *names, TupleD
 static AttrNumber find_column(TupleDesc desc, const char *name, const char **problem);
 static bool mark_states(Guard *guard, Jsonb *settings, const char *key, size_t flag,
 						const char **problem);
-static int state_by_name(const Guard *guard, const char *name, int length);
-static List *graph_states(JsonbContainer *graph);
+static bool find_state(const Guard *guard, const char *name, int length, int *place);
+static bool read_graph(Guard *guard, JsonbContainer *graph, const char **problem);
+static bool add_state(Guard *guard, const char *name, int length);
+static void read_moves(Guard *guard, JsonbContainer *graph);
+static bool find_labels(Guard *guard, const char **problem);
 
 PG_FUNCTION_INFO_V1(payguard_guard);
 
@@ -265,7 +270,7 @@ check_update(const Guard *guard, Relation relation, TupleTableSlot *was,
 	int to = payguard_guard_state(guard, is_value, is_null);
 
 	/* a row of a time before the guard may be in no state of the graph, and stay there */
-	if (from != to ? (from < 0 || to < 0 || !guard->moves[from * guard->nstates + to])
+	if (from != to ? (from < 0 || to < 0 || !guard->moves[MOVE(guard, from, to)])
 				   : (from < 0 && !same_value(was, is, guard->status)))
 		violation(relation, guard->status, "payguard_transition",
 				  psprintf("The status goes from %s to %s; %s.", status_of(guard, was),
@@ -456,6 +461,7 @@ int
 payguard_guard_state(const Guard *guard, Datum value, bool isnull)
 {
 	text *status;
+	int place;
 
 	if (isnull)
 		return -1;
@@ -467,17 +473,40 @@ payguard_guard_state(const Guard *guard, Datum value, bool isnull)
 		return -1;
 	}
 	status = DatumGetTextPP(value);
-	return state_by_name(guard, VARDATA_ANY(status), VARSIZE_ANY_EXHDR(status));
+	return find_state(guard, VARDATA_ANY(status), VARSIZE_ANY_EXHDR(status), &place)
+			   ? place
+			   : -1;
 }
 
-static int
-state_by_name(const Guard *guard, const char *name, int length)
+/*
+ * find_state looks a name up among the states. Where it is none of them, *place is where it
+ * would stand.
+ */
+static bool
+find_state(const Guard *guard, const char *name, int length, int *place)
 {
-	for (int i = 0; i < guard->nstates; i++)
-		if (guard->states[i].length == length &&
-			memcmp(guard->states[i].name, name, length) == 0)
-			return i;
-	return -1;
+	int low = 0;
+	int high = guard->nstates;
+
+	while (low < high)
+	{
+		int middle = low + (high - low) / 2;
+		const GuardState *state = &guard->states[middle];
+		int order = length != state->length ? length - state->length
+											: memcmp(name, state->name, length);
+
+		if (order == 0)
+		{
+			*place = middle;
+			return true;
+		}
+		if (order > 0)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	*place = low;
+	return false;
 }
 
 /*
@@ -517,7 +546,7 @@ moves_from(const Guard *guard, int from)
 		return "that is no state of the guard, and a row stays in it";
 	initStringInfo(&names);
 	for (int to = 0; to < guard->nstates; to++)
-		if (guard->moves[from * guard->nstates + to])
+		if (guard->moves[MOVE(guard, from, to)])
 			appendStringInfo(&names, ", \"%s\"", guard->states[to].name);
 	if (names.len == 0)
 		return "from there it may not change";
@@ -634,23 +663,29 @@ parse_columns(Guard *guard, Jsonb *settings, TupleDesc desc, const char **proble
 }
 
 /*
- * add_columns finds columns by their names, and adds them to all of the guard.
+ * add_columns finds columns by their names, and adds them to all of the guard. One that is named
+ * twice counts once.
  */
 static bool
 add_columns(Guard *guard, GuardColumns *columns, List *names, TupleDesc desc,
 			const char **problem)
 {
 	GuardColumns *all = &guard->columns;
+	Bitmapset *known = NULL;
 	ListCell *cell;
 
 	columns->n = 0;
-	columns->columns = palloc((list_length(names) + 1) * sizeof(AttrNumber));
+	columns->columns = palloc((desc->natts + 1) * sizeof(AttrNumber));
 	foreach (cell, names)
 	{
 		AttrNumber column = find_column(desc, lfirst(cell), problem);
 
+		CHECK_FOR_INTERRUPTS();
 		if (!AttributeNumberIsValid(column))
 			return false;
+		if (bms_is_member(column, known))
+			continue;
+		known = bms_add_member(known, column);
 		columns->columns[columns->n++] = column;
 		all->columns = all->columns == NULL
 						   ? palloc(sizeof(AttrNumber))
@@ -677,77 +712,47 @@ parse_states(Guard *guard, Jsonb *settings, const char **problem)
 	JsonbValue buffer;
 	JsonbValue *graph =
 		getKeyJsonValueFromContainer(&settings->root, "transitions", 11, &buffer);
-	List *names;
-	ListCell *cell;
 
 	*problem = "The transitions are no JSON object of arrays of states.";
 	if (!graph || graph->type != jbvBinary ||
 		!JsonContainerIsObject(graph->val.binary.data))
 		return false;
-	names = graph_states(graph->val.binary.data);
-	if (names == NIL)
+	if (!read_graph(guard, graph->val.binary.data, problem) || guard->nstates == 0)
 		return false;
-	guard->states = palloc0(list_length(names) * sizeof(GuardState));
-	foreach (cell, names)
-	{
-		GuardState *state = &guard->states[guard->nstates++];
-
-		state->name = lfirst(cell);
-		state->length = strlen(state->name);
-		if (guard->is_enum)
-		{
-			state->label = GetSysCacheOid2(
-				ENUMTYPOIDNAME, Anum_pg_enum_oid, ObjectIdGetDatum(guard->status_type),
-				CStringGetDatum(strlen(state->name) < NAMEDATALEN ? state->name : ""));
-			*problem = psprintf(
-				"The state \"%s\" is no value of the status column's type.", state->name);
-			if (!OidIsValid(state->label))
-				return false;
-		}
-	}
-	guard->moves = palloc0(guard->nstates * guard->nstates * sizeof(bool));
-	for (int from = 0; from < guard->nstates; from++)
-	{
-		JsonbValue targets;
-		const GuardState *state = &guard->states[from];
-
-		if (getKeyJsonValueFromContainer(graph->val.binary.data, state->name,
-										 state->length, &targets) == NULL)
-			continue;
-		for (uint32 i = 0; i < JsonContainerSize(targets.val.binary.data); i++)
-		{
-			JsonbValue *to = getIthJsonbValueFromContainer(targets.val.binary.data, i);
-
-			guard->moves[from * guard->nstates +
-						 state_by_name(guard, to->val.string.val, to->val.string.len)] =
-				true;
-		}
-	}
-	return mark_states(guard, settings, "initial", offsetof(GuardState, initial),
-					   problem) &&
-		   mark_states(guard, settings, "allow_delete", offsetof(GuardState, deletable),
-					   problem) &&
-		   mark_states(guard, settings, "paid_states", offsetof(GuardState, paid),
-					   problem) &&
-		   mark_states(guard, settings, "success_states", offsetof(GuardState, success),
-					   problem);
+	guard->moves = palloc0((Size) guard->nstates * guard->nstates * sizeof(bool));
+	read_moves(guard, graph->val.binary.data);
+	if ((guard->is_enum && !find_labels(guard, problem)) ||
+		!mark_states(guard, settings, "initial", offsetof(GuardState, initial),
+					 problem) ||
+		!mark_states(guard, settings, "allow_delete", offsetof(GuardState, deletable),
+					 problem) ||
+		!mark_states(guard, settings, "paid_states", offsetof(GuardState, paid),
+					 problem) ||
+		!mark_states(guard, settings, "success_states", offsetof(GuardState, success),
+					 problem))
+		return false;
+	/* without an order they were the default of success_states, in guards of 1.1.0 */
+	for (int i = 0; i < guard->nstates; i++)
+		if (!AttributeNumberIsValid(guard->order_id))
+			guard->states[i].paid = false;
+	return true;
 }
 
 /*
- * graph_states lists the names of a graph, an object of arrays; NIL where it is
- * malformed.
+ * read_graph lists the states of a graph, an object of arrays of strings; false: it is
+ * malformed, or has too many.
  */
-static List *
-graph_states(JsonbContainer *graph)
+static bool
+read_graph(Guard *guard, JsonbContainer *graph, const char **problem)
 {
 	JsonbIterator *iterator = JsonbIteratorInit(graph);
 	JsonbIteratorToken token;
 	JsonbValue value;
-	List *names = NIL;
 	int depth = 0;
 
 	while ((token = JsonbIteratorNext(&iterator, &value, false)) != WJB_DONE)
 	{
+		CHECK_FOR_INTERRUPTS();
 		if (token == WJB_BEGIN_ARRAY || token == WJB_BEGIN_OBJECT)
 			depth++;
 		else if (token == WJB_END_ARRAY || token == WJB_END_OBJECT)
@@ -756,20 +761,92 @@ graph_states(JsonbContainer *graph)
 		if ((token == WJB_BEGIN_ARRAY && depth != 2) ||
 			(token == WJB_BEGIN_OBJECT && depth != 1) || token == WJB_VALUE ||
 			(token == WJB_ELEM && value.type != jbvString))
-			return NIL;
-		if (token == WJB_KEY || token == WJB_ELEM)
+			return false;
+		if ((token == WJB_KEY || token == WJB_ELEM) &&
+			!add_state(guard, value.val.string.val, value.val.string.len))
 		{
-			char *name = pnstrdup(value.val.string.val, value.val.string.len);
-			ListCell *cell;
-			bool known = false;
-
-			foreach (cell, names)
-				known = known || strcmp(lfirst(cell), name) == 0;
-			if (!known)
-				names = lappend(names, name);
+			*problem = psprintf("The transitions have more than %d states.",
+								MAX_GUARD_STATES);
+			return false;
 		}
 	}
-	return names;
+	return true;
+}
+
+/*
+ * add_state adds a state that is not there yet; false: there would be too many.
+ */
+static bool
+add_state(Guard *guard, const char *name, int length)
+{
+	GuardState *state;
+	int place;
+
+	if (find_state(guard, name, length, &place))
+		return true;
+	if (guard->nstates == MAX_GUARD_STATES)
+		return false;
+	/* grows by half: most guards have few states */
+	if (guard->nstates == 0)
+		guard->states = palloc((guard->room = 8) * sizeof(GuardState));
+	else if (guard->nstates == guard->room)
+		guard->states = repalloc(guard->states,
+								 (guard->room += guard->room / 2) * sizeof(GuardState));
+	state = &guard->states[place];
+	memmove(state + 1, state, (guard->nstates - place) * sizeof(GuardState));
+	*state = (GuardState){.name = pnstrdup(name, length), .length = length};
+	guard->nstates++;
+	return true;
+}
+
+/*
+ * read_moves notes which state may go to which. The graph has been read before.
+ */
+static void
+read_moves(Guard *guard, JsonbContainer *graph)
+{
+	JsonbIterator *iterator = JsonbIteratorInit(graph);
+	JsonbIteratorToken token;
+	JsonbValue value;
+	int from = 0;
+
+	while ((token = JsonbIteratorNext(&iterator, &value, false)) != WJB_DONE)
+	{
+		int state;
+
+		CHECK_FOR_INTERRUPTS();
+		if (token != WJB_KEY && token != WJB_ELEM)
+			continue;
+		if (!find_state(guard, value.val.string.val, value.val.string.len, &state))
+			elog(ERROR, "payguard: a state of the graph is missing");
+		if (token == WJB_KEY)
+			from = state;
+		else
+			guard->moves[MOVE(guard, from, state)] = true;
+	}
+}
+
+/*
+ * find_labels finds the states among the values of the status column's type.
+ */
+static bool
+find_labels(Guard *guard, const char **problem)
+{
+	for (int i = 0; i < guard->nstates; i++)
+	{
+		GuardState *state = &guard->states[i];
+
+		state->label = GetSysCacheOid2(
+			ENUMTYPOIDNAME, Anum_pg_enum_oid, ObjectIdGetDatum(guard->status_type),
+			CStringGetDatum(state->length < NAMEDATALEN ? state->name : ""));
+		if (!OidIsValid(state->label))
+		{
+			*problem = psprintf(
+				"The state \"%s\" is no value of the status column's type.", state->name);
+			return false;
+		}
+	}
+	return true;
 }
 
 static bool
@@ -780,9 +857,10 @@ mark_states(Guard *guard, Jsonb *settings, const char *key, size_t flag,
 
 	foreach (cell, payguard_guard_strings(settings, key))
 	{
-		int state = state_by_name(guard, lfirst(cell), strlen(lfirst(cell)));
+		int state;
 
-		if (state < 0)
+		CHECK_FOR_INTERRUPTS();
+		if (!find_state(guard, lfirst(cell), strlen(lfirst(cell)), &state))
 		{
 			*problem = psprintf("%s names \"%s\", which is no state of the transitions.",
 								key, (char *) lfirst(cell));

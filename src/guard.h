@@ -21,6 +21,7 @@
 #define GUARD_TRUNCATE_FUNCTION "guard_truncate"
 #define GUARD_TRIGGER "payguard_guard"
 #define GUARD_TRUNCATE_TRIGGER "payguard_guard_truncate"
+#define MAX_GUARD_STATES 1000
 
 /* One state of a guarded table's graph. */
 typedef struct GuardState
@@ -54,10 +55,13 @@ typedef struct Guard
 	GuardColumns held;	  /* once and order_id: do not change while the row is paid */
 	GuardColumns columns; /* all of the above, in the order of the settings */
 	int nstates;
-	GuardState *states;
-	bool *moves; /* [from * nstates + to] */
+	int room; /* for so many is memory allocated */
+	GuardState *states; /* sorted as jsonb sorts keys: by length, then by bytes */
+	bool *moves; /* [MOVE(guard, from, to)] */
 	bool valid;	 /* the rows that were there have been checked */
 } Guard;
+
+#define MOVE(guard, from, to) ((Size) (from) * (guard)->nstates + (to))
 
 /* A trigger of ours in the catalogs. */
 typedef struct GuardTrigger
@@ -84,8 +88,8 @@ extern const char *payguard_guard_value(TupleDesc desc, AttrNumber column, Datum
 extern List *payguard_guard_strings(Jsonb *settings, const char *key);
 
 /* guard_table.c */
-extern Oid payguard_guard_changing(void);
 extern void payguard_guard_cover_truncate(Oid relation);
+extern void payguard_guard_remake(Oid relation, const char *name, const char *settings);
 extern void payguard_guard_event(const char *kind, const char *schema, const char *table,
 								 Jsonb *details);
 

@@ -21,7 +21,6 @@
 #include "access/transam.h"
 #include "access/xact.h"
 #include "catalog/dependency.h"
-#include "catalog/indexing.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_depend.h"
 #include "catalog/pg_index.h"
@@ -103,8 +102,7 @@ static void tell_renamed(const KnownGuard *guard, const GuardTrigger *now, List 
 static void check_new(const GuardTrigger *now);
 static bool is_ours(Oid relation, LOCKMODE lowest);
 static bool keeps_values(const KnownColumn *was, Oid type, int32 typmod);
-static void rename_columns(const KnownGuard *guard, const GuardTrigger *now, List *from,
-						   List *to);
+static void rename_columns(const GuardTrigger *now, List *from, List *to);
 static char *rename_in(const char *settings, List *from, List *to);
 static List *list_problems(void);
 static void add_problem(List **problems, const char *table, const char *problem);
@@ -657,7 +655,7 @@ check_kept(const KnownGuard *guard, const GuardTrigger *now)
 		ReleaseSysCache(tuple);
 	}
 	if (from)
-		rename_columns(guard, now, from, to);
+		rename_columns(now, from, to);
 	tell_renamed(guard, now, from, to);
 }
 
@@ -714,36 +712,15 @@ keeps_values(const KnownColumn *was, Oid type, int32 typmod)
 }
 
 /*
- * rename_columns writes the columns' new names into the trigger's argument, which is all
- * that changes: the trigger stays the same.
+ * rename_columns makes the trigger anew, with the columns' new names in its argument. Those of
+ * partitions go with it.
  */
 static void
-rename_columns(const KnownGuard *guard, const GuardTrigger *now, List *from, List *to)
+rename_columns(const GuardTrigger *now, List *from, List *to)
 {
-	char *settings = rename_in(now->settings, from, to);
-	Relation triggers = table_open(TriggerRelationId, RowExclusiveLock);
-	Datum values[Natts_pg_trigger] = {0};
-	bool nulls[Natts_pg_trigger] = {0};
-	bool replaces[Natts_pg_trigger] = {0};
-	ScanKeyData key;
-	SysScanDesc scan;
-	HeapTuple tuple;
-
-	ScanKeyInit(&key, Anum_pg_trigger_oid, BTEqualStrategyNumber, F_OIDEQ,
-				ObjectIdGetDatum(now->trigger));
-	scan = systable_beginscan(triggers, TriggerOidIndexId, true, NULL, 1, &key);
-	tuple = systable_getnext(scan);
-	if (!HeapTupleIsValid(tuple))
-		elog(ERROR, "payguard: trigger %u is missing", now->trigger);
-	/* the argument is ended by a zero byte */
-	values[Anum_pg_trigger_tgargs - 1] =
-		PointerGetDatum(cstring_to_text_with_len(settings, strlen(settings) + 1));
-	replaces[Anum_pg_trigger_tgargs - 1] = true;
-	tuple = heap_modify_tuple(tuple, RelationGetDescr(triggers), values, nulls, replaces);
-	CatalogTupleUpdate(triggers, &tuple->t_self, tuple);
-	CacheInvalidateRelcacheByRelid(now->relation);
-	systable_endscan(scan);
-	table_close(triggers, RowExclusiveLock);
+	if (!OidIsValid(now->parent))
+		payguard_guard_remake(now->relation, now->name,
+							  rename_in(now->settings, from, to));
 }
 
 /*

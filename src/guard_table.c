@@ -7,10 +7,11 @@
  * reading the rows that are there and building the index of `once`; not_valid leaves out
  * both.
  *
- * Only the table's owner may; the statements run as payguard's owner, who may use the
- * trigger functions. No code of the table's owner runs meanwhile: rows are read here in C,
- * with the output functions of types, and CREATE INDEX changes to the table's owner
- * itself.
+ * Only the table's owner may; what is done to the table is done as payguard's owner, who may
+ * use the trigger functions. No code of the table's owner runs meanwhile: rows are read here
+ * in C, with the output and comparison functions of types, and CREATE INDEX changes to the
+ * table's owner itself. Triggers are made and dropped without a statement, so that no event
+ * trigger of a user, or of ours, runs between two of them.
  */
 #include "postgres.h"
 
@@ -18,16 +19,23 @@
 #include "access/table.h"
 #include "access/tableam.h"
 #include "catalog/catalog.h"
+#include "catalog/dependency.h"
 #include "catalog/namespace.h"
+#include "catalog/objectaddress.h"
 #include "catalog/partition.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_inherits.h"
+#include "catalog/pg_trigger.h"
 #include "catalog/pg_type.h"
 #include "commands/defrem.h"
+#include "commands/trigger.h"
 #include "executor/spi.h"
 #include "funcapi.h"
+#include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "nodes/bitmapset.h"
+#include "nodes/makefuncs.h"
+#include "nodes/parsenodes.h"
 #include "optimizer/optimizer.h"
 #include "utils/builtins.h"
 #include "utils/json.h"
@@ -36,6 +44,8 @@
 #include "utils/partcache.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
+#include "utils/tuplesort.h"
+#include "utils/typcache.h"
 
 #include "compat.h"
 #include "guard.h"
@@ -43,17 +53,32 @@
 
 #define MAX_EXAMPLES 5
 
-/* The relation whose triggers are being changed by us, for guard_ddl.c. */
-static Oid changing = InvalidOid;
+/* Rows that break one rule of a guard. */
+typedef struct Fault
+{
+	int64 rows;
+	List *examples; /* strings */
+} Fault;
 
 /* Rows that break a guard's rules. */
 typedef struct BadRows
 {
-	int64 stateless; /* their status is none of the graph's */
-	int64 unpaid;	 /* paid here, and not in payguard */
-	List *statuses;	 /* examples, strings */
-	List *orders;
+	MemoryContext context; /* the examples' */
+	Fault stateless;	   /* their status is none of the graph's */
+	Fault unpaid;		   /* paid here, and not in payguard */
+	Fault doubled;		   /* another row has the same values of once */
 } BadRows;
+
+/* Reading the rows of one table. */
+typedef struct Reading
+{
+	const Guard *guard;
+	TupleDesc desc;
+	BadRows *bad;
+	Tuplesortstate *sort; /* of what once is about; NULL: that is not looked at */
+	TupleTableSlot *once; /* a row of it */
+	TypeCacheEntry **types;
+} Reading;
 
 static Jsonb *make_settings(FunctionCallInfo fcinfo, Relation relation);
 static void append_text(StringInfo settings, const char *key, text *value);
@@ -67,17 +92,30 @@ static void check_table(Relation relation);
 static void check_owner(Oid table);
 static void check_below_no_guard(Relation relation);
 static void check_partitions(List *tables, const char *status);
-static void check_rows(List *tables, const char *settings);
-static BadRows *read_rows(Oid table, const char *settings);
-static void add_example(List **examples, const char *value);
+static void check_rows(List *tables, const char *settings, bool once);
+static char *problem_of(Relation relation);
+static void read_rows(Relation relation, const char *settings, Snapshot snapshot,
+					  bool once, BadRows *bad);
+static void look_at_row(const Reading *reading, TupleTableSlot *row);
+static void begin_sort(Reading *reading);
+static void sort_row(const Reading *reading, TupleTableSlot *row);
+static void find_doubled(const Reading *reading, MemoryContext each);
+static bool are_equal(const Reading *reading, TupleTableSlot *a, TupleTableSlot *b);
+static const char *once_value(TupleTableSlot *row);
+static void add_fault(BadRows *bad, Fault *fault, TupleTableSlot *row, AttrNumber column);
+static void add_example(BadRows *bad, Fault *fault, const char *value);
 static char *describe(const BadRows *bad);
+static void describe_fault(StringInfo text, const Fault *fault, const char *what);
 static List *once_statements(List *tables, const Guard *guard, Jsonb *settings,
 							 bool concurrently);
 static char *once_columns(Relation relation, const Guard *guard);
 static char *once_condition(Relation relation, const Guard *guard);
 static void put_on(List *tables, const char *settings);
 static void take_off(List *tables);
-static void run(Oid relation, const char *sql);
+static void make_trigger(Oid table, const char *name, const char *settings, bool again);
+static void run(const char *sql);
+static void missing(Oid table) pg_attribute_noreturn();
+static void check_rights(List *tables);
 static char *qualified(Oid relation);
 static void return_texts(FunctionCallInfo fcinfo, List *texts);
 
@@ -90,8 +128,9 @@ PG_FUNCTION_INFO_V1(payguard_guard_table);
  *
  * Returns the statements that are left to do: with not_valid, those that build the index
  * of `once` without blocking writers. Errors: 22004, 22023 (settings that do not fit the
- * table), 42501 (not the owner), 42809 and 0A000 (such a table cannot be guarded), 42710
- *(it is guarded), 23514 and 23505 (rows break the rules).
+ * table), 42P01, 42501 (not the owner), 42809 and 0A000 (such a table cannot be guarded),
+ * 42710 (it is guarded), 23514 and 23505 (rows break the rules), 55000 (payguard's owner is
+ * no superuser).
  */
 Datum
 payguard_guard_table(PG_FUNCTION_ARGS)
@@ -115,6 +154,7 @@ payguard_guard_table(PG_FUNCTION_ARGS)
 	text = JsonbToCString(NULL, &settings->root, VARSIZE(settings));
 	guard = parse(text, relation);
 	tables = find_all_inheritors(table, ShareRowExclusiveLock, NULL);
+	check_rights(tables);
 	check_partitions(
 		tables,
 		NameStr(TupleDescAttr(RelationGetDescr(relation), guard->status - 1)->attname));
@@ -127,9 +167,10 @@ payguard_guard_table(PG_FUNCTION_ARGS)
 	{
 		ListCell *cell;
 
-		check_rows(tables, text);
+		/* an index that is to be built finds what is double itself */
+		check_rows(tables, text, statements == NIL);
 		foreach (cell, statements)
-			run(InvalidOid, lfirst(cell));
+			run(lfirst(cell));
 		statements = NIL;
 	}
 	put_on(tables, text);
@@ -144,8 +185,8 @@ PG_FUNCTION_INFO_V1(payguard_unguard_table);
 
 /*
  * unguard_table(table_name) → boolean: whether there was a guard. The index of `once`
- * stays. Errors: 22004, 42501 (not the owner), 42809 (the guard is the partitioned
- * table's).
+ * stays. Errors: 22004, 42P01, 42501 (not the owner), 42809 (the guard is the partitioned
+ * table's), 55000 (payguard's owner is no superuser).
  */
 Datum
 payguard_unguard_table(PG_FUNCTION_ARGS)
@@ -164,6 +205,7 @@ payguard_unguard_table(PG_FUNCTION_ARGS)
 	check_below_no_guard(relation);
 	found = payguard_guard_trigger_of(table, false) != NULL;
 	tables = find_all_inheritors(table, ShareRowExclusiveLock, NULL);
+	check_rights(tables);
 	table_close(relation, NoLock);
 	payguard_request_begin("unguard_table()");
 	take_off(tables);
@@ -198,29 +240,59 @@ PG_FUNCTION_INFO_V1(payguard_guard_bad_rows);
  * guard_bad_rows(table) → text: what is wrong with the rows of one guarded table
  * (partitions and heirs have their own guards), a sentence without its full stop; NULL:
  * nothing. Reads the table. Rows that were there when a guard was put on as NOT VALID are
- * told too.
+ * told too. Error: 42P01.
  */
 Datum
 payguard_guard_bad_rows(PG_FUNCTION_ARGS)
 {
-	GuardTrigger *guard = payguard_guard_trigger_of(PG_GETARG_OID(0), false);
-	BadRows *bad;
+	Oid table = PG_GETARG_OID(0);
+	Relation relation = try_relation_open(table, AccessShareLock);
+	char *problem;
 
-	if (guard == NULL)
+	if (relation == NULL)
+		missing(table);
+	problem = problem_of(relation);
+	relation_close(relation, AccessShareLock);
+	if (problem == NULL)
 		PG_RETURN_NULL();
-	bad = read_rows(guard->relation, guard->settings);
-	if (bad == NULL || (bad->stateless == 0 && bad->unpaid == 0))
-		PG_RETURN_NULL();
-	PG_RETURN_TEXT_P(payguard_text(describe(bad)));
+	PG_RETURN_TEXT_P(payguard_text(problem));
 }
 
+PG_FUNCTION_INFO_V1(payguard_broken_rows);
+
 /*
- * payguard_guard_changing returns the relation whose triggers we are changing right now.
+ * broken_rows() → (guard text, problem text): what guard_bad_rows() says of each guarded
+ * table. One that is dropped meanwhile is left out.
  */
-Oid
-payguard_guard_changing(void)
+Datum
+payguard_broken_rows(PG_FUNCTION_ARGS)
 {
-	return changing;
+	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
+	ListCell *cell;
+
+	InitMaterializedSRF(fcinfo, 0);
+	foreach (cell, payguard_guard_triggers(false))
+	{
+		GuardTrigger *trigger = lfirst(cell);
+		Relation relation = try_relation_open(trigger->relation, AccessShareLock);
+		char *problem;
+
+		if (relation == NULL)
+			continue;
+		problem = problem_of(relation);
+		if (problem)
+		{
+			Datum values[2] = {
+				CStringGetTextDatum(
+					psprintf("table %s", qualified(RelationGetRelid(relation)))),
+				CStringGetTextDatum(psprintf("has %s", problem))};
+			bool nulls[2] = {false, false};
+
+			tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
+		}
+		relation_close(relation, AccessShareLock);
+	}
+	return (Datum) 0;
 }
 
 /*
@@ -237,6 +309,8 @@ make_settings(FunctionCallInfo fcinfo, Relation relation)
 	List *success = strings_argument(fcinfo, 10, "success_states");
 	text *version = payguard_arg_id_or_null(ARG(3), "version_column");
 	text *order_id = payguard_arg_id_or_null(ARG(8), "order_id_column");
+	/* paid_states have two uses: without an order they say what once counts */
+	bool only_once = order_id == NULL && once && !success;
 	ListCell *cell;
 
 	if (PG_ARGISNULL(2))
@@ -255,11 +329,11 @@ make_settings(FunctionCallInfo fcinfo, Relation relation)
 	append_strings(&settings, "once", once);
 	append_strings(&settings, "allow_delete",
 				   strings_argument(fcinfo, 7, "allow_delete"));
-	append_strings(&settings, "paid_states", paid);
+	append_strings(&settings, "paid_states", only_once ? NIL : paid);
 	append_strings(&settings, "success_states", success ? success : once ? paid : NIL);
 	appendStringInfo(&settings, ", \"valid\": %s",
 					 !PG_ARGISNULL(11) && PG_GETARG_BOOL(11) ? "false" : "true");
-	if ((order_id != NULL) != (paid != NIL) && !(order_id == NULL && once))
+	if ((order_id != NULL) != (paid != NIL) && !only_once)
 		payguard_arg_bad(order_id ? "paid_states" : "order_id_column", "It is missing.",
 						 "Give both, or neither of them.");
 	if (once && !success && !paid)
@@ -309,6 +383,7 @@ strings_argument(FunctionCallInfo fcinfo, int n, const char *name)
 
 	if (PG_ARGISNULL(n))
 		return NIL;
+	payguard_arg_check_length(PG_GETARG_ARRAYTYPE_P(n), name);
 	deconstruct_array(PG_GETARG_ARRAYTYPE_P(n), TEXTOID, -1, false, TYPALIGN_INT,
 					  &elements, &nulls, &count);
 	for (int i = 0; i < count; i++)
@@ -332,7 +407,7 @@ first_states(const Guard *guard)
 		bool first = true;
 
 		for (int from = 0; from < guard->nstates; from++)
-			if (from != to && guard->moves[from * guard->nstates + to])
+			if (from != to && guard->moves[MOVE(guard, from, to)])
 				first = false;
 		if (first)
 			states = lappend(states, unconstify(char *, guard->states[to].name));
@@ -405,7 +480,9 @@ open_table(Oid table, bool guarding)
 	Relation relation;
 
 	check_owner(table);
-	relation = relation_open(table, ShareRowExclusiveLock);
+	relation = try_relation_open(table, ShareRowExclusiveLock);
+	if (relation == NULL)
+		missing(table);
 	check_owner(table); /* it may have changed while we waited */
 	if (guarding)
 		check_table(relation);
@@ -418,12 +495,42 @@ check_owner(Oid table)
 	char kind = get_rel_relkind(table);
 
 	if (kind == '\0')
-		ereport(ERROR, (errcode(ERRCODE_UNDEFINED_TABLE),
-						errmsg("relation with OID %u does not exist", table),
-						errdetail("Nothing has been changed.")));
+		missing(table);
 	if (!payguard_owns_relation(table, GetUserId()))
 		aclcheck_error(ACLCHECK_NOT_OWNER, get_relkind_objtype(kind),
 					   get_rel_name(table));
+}
+
+static void
+missing(Oid table)
+{
+	ereport(ERROR, (errcode(ERRCODE_UNDEFINED_TABLE),
+					errmsg("relation with OID %u does not exist", table),
+					errdetail("Nothing has been changed.")));
+}
+
+/*
+ * check_rights raises 55000 where payguard's owner has lost what he needs to work on others'
+ * tables.
+ */
+static void
+check_rights(List *tables)
+{
+	Identity identity = payguard_as_owner();
+	Oid owner = GetUserId();
+	ListCell *cell;
+
+	payguard_as_before(identity);
+	foreach (cell, tables)
+		if (!payguard_owns_relation(lfirst_oid(cell), owner))
+			ereport(ERROR,
+					(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+					 errmsg("payguard's owner, role \"%s\", is no superuser",
+							GetUserNameFromId(owner, false)),
+					 errdetail("Guards are put on and taken off with its rights. Nothing "
+							   "has been changed."),
+					 errhint("A superuser can give it back: ALTER ROLE %s SUPERUSER.",
+							 quote_identifier(GetUserNameFromId(owner, false)))));
 }
 
 static void
@@ -517,136 +624,317 @@ check_partitions(List *tables, const char *status)
 }
 
 /*
- * check_rows raises 23514 where rows break the rules already.
+ * check_rows raises 23514 or 23505 where rows break the rules already. once: whether those that
+ * share its values are looked for.
  */
 static void
-check_rows(List *tables, const char *settings)
+check_rows(List *tables, const char *settings, bool once)
 {
-	BadRows all = {0};
+	BadRows bad = {.context = CurrentMemoryContext};
 	ListCell *cell;
-	ListCell *example;
 
 	foreach (cell, tables)
 	{
-		BadRows *bad = read_rows(lfirst_oid(cell), settings);
+		Relation relation = table_open(lfirst_oid(cell), NoLock);
 
-		if (bad == NULL)
-			continue;
-		all.stateless += bad->stateless;
-		all.unpaid += bad->unpaid;
-		foreach (example, bad->statuses)
-			add_example(&all.statuses, lfirst(example));
-		foreach (example, bad->orders)
-			add_example(&all.orders, lfirst(example));
+		read_rows(relation, settings, GetLatestSnapshot(), once, &bad);
+		table_close(relation, NoLock);
 	}
-	if (all.stateless == 0 && all.unpaid == 0)
+	if (bad.stateless.rows == 0 && bad.unpaid.rows == 0 && bad.doubled.rows == 0)
 		return;
 	ereport(
 		ERROR,
-		(errcode(ERRCODE_CHECK_VIOLATION),
+		(errcode(bad.stateless.rows == 0 && bad.unpaid.rows == 0
+					 ? ERRCODE_UNIQUE_VIOLATION
+					 : ERRCODE_CHECK_VIOLATION),
 		 errmsg("relation \"%s\" has rows that break the guard",
 				get_rel_name(linitial_oid(tables))),
-		 errdetail("It has %s. Nothing has been changed.", describe(&all)),
+		 errdetail("It has %s. Nothing has been changed.", describe(&bad)),
 		 errhint("Correct them first, or guard the table with not_valid := true, which "
 				 "leaves the rows that are there as they are."),
 		 err_generic_string(PG_DIAG_CONSTRAINT_NAME, GUARD_TRIGGER)));
 }
 
 /*
- * read_rows looks at each row of one table; NULL: the table has none of its own, or the
- * guard does not fit it.
+ * problem_of says what is wrong with the rows of a relation that is locked; NULL: nothing, or it
+ * has no guard.
  */
-static BadRows *
-read_rows(Oid table, const char *settings)
+static char *
+problem_of(Relation relation)
 {
-	Relation relation = table_open(table, AccessShareLock);
+	GuardTrigger *guard = payguard_guard_trigger_of(RelationGetRelid(relation), false);
+	BadRows bad = {.context = CurrentMemoryContext};
+
+	/* with a snapshot that is as old as the one with which orders are looked up */
+	if (guard)
+		read_rows(relation, guard->settings, GetTransactionSnapshot(), true, &bad);
+	return describe(&bad);
+}
+
+/*
+ * read_rows looks at each row of one table, which takes the memory of one row, and work_mem for
+ * those that once is about. Nothing is read where the table has no rows of its own, or the guard
+ * does not fit it.
+ */
+static void
+read_rows(Relation relation, const char *settings, Snapshot snapshot, bool once,
+		  BadRows *bad)
+{
 	const char *problem;
-	Guard *guard = payguard_guard_parse(settings, RelationGetDescr(relation), &problem);
-	BadRows *bad = palloc0(sizeof(BadRows));
+	Reading reading = {.guard = payguard_guard_parse(settings, RelationGetDescr(relation),
+													 &problem),
+					   .desc = RelationGetDescr(relation),
+					   .bad = bad};
+	MemoryContext each;
+	MemoryContext caller;
 	TupleTableSlot *row;
 	TableScanDesc scan;
-	Snapshot snapshot;
 
-	if (guard == NULL || relation->rd_rel->relkind != RELKIND_RELATION)
-	{
-		table_close(relation, NoLock);
-		return NULL;
-	}
-	snapshot = RegisterSnapshot(GetLatestSnapshot());
+	if (reading.guard == NULL || relation->rd_rel->relkind != RELKIND_RELATION)
+		return;
+	if (once)
+		begin_sort(&reading);
+	each = AllocSetContextCreate(CurrentMemoryContext, "payguard row of a guarded table",
+								 ALLOCSET_DEFAULT_SIZES);
+	snapshot = RegisterSnapshot(snapshot);
 	row = table_slot_create(relation, NULL);
 	scan = payguard_table_beginscan(relation, snapshot);
 	while (table_scan_getnextslot(scan, ForwardScanDirection, row))
 	{
-		bool isnull;
-		Datum value = slot_getattr(row, guard->status, &isnull);
-		int state = payguard_guard_state(guard, value, isnull);
-
 		CHECK_FOR_INTERRUPTS();
-		if (state < 0)
-		{
-			bad->stateless++;
-			add_example(&bad->statuses,
-						payguard_guard_value(RelationGetDescr(relation), guard->status,
-											 value, isnull));
-		}
-		else if (guard->states[state].paid && AttributeNumberIsValid(guard->order_id) &&
-				 !payguard_guard_order_is_paid(guard, row, true))
-		{
-			value = slot_getattr(row, guard->order_id, &isnull);
-			bad->unpaid++;
-			add_example(&bad->orders,
-						payguard_guard_value(RelationGetDescr(relation), guard->order_id,
-											 value, isnull));
-		}
+		caller = MemoryContextSwitchTo(each);
+		look_at_row(&reading, row);
+		MemoryContextSwitchTo(caller);
+		MemoryContextReset(each);
 	}
 	table_endscan(scan);
 	ExecDropSingleTupleTableSlot(row);
+	if (reading.sort)
+		find_doubled(&reading, each);
 	UnregisterSnapshot(snapshot);
-	table_close(relation, NoLock);
-	return bad;
+	MemoryContextDelete(each);
 }
 
 static void
-add_example(List **examples, const char *value)
+look_at_row(const Reading *reading, TupleTableSlot *row)
 {
-	if (list_length(*examples) < MAX_EXAMPLES && !payguard_list_has(*examples, value))
-		*examples = lappend(*examples, pstrdup(value));
+	const Guard *guard = reading->guard;
+	BadRows *bad = reading->bad;
+	bool isnull;
+	Datum value = slot_getattr(row, guard->status, &isnull);
+	int state = payguard_guard_state(guard, value, isnull);
+
+	if (state < 0)
+	{
+		add_fault(bad, &bad->stateless, row, guard->status);
+		return;
+	}
+	if (guard->states[state].paid && !payguard_guard_order_is_paid(guard, row, true))
+		add_fault(bad, &bad->unpaid, row, guard->order_id);
+	if (guard->states[state].success && reading->sort)
+		sort_row(reading, row);
+}
+/*
+ * begin_sort prepares to sort what once is about, row by row: an index may have lost some. It is
+ * left alone where a type has no order, which no index for once can be built on.
+ */
+static void
+begin_sort(Reading *reading)
+{
+	const GuardColumns *once = &reading->guard->once;
+	AttrNumber *numbers = palloc((once->n + 1) * sizeof(AttrNumber));
+	Oid *operators = palloc((once->n + 1) * sizeof(Oid));
+	Oid *collations = palloc((once->n + 1) * sizeof(Oid));
+	bool *nulls_first = palloc0((once->n + 1) * sizeof(bool));
+	List *lists[4] = {NIL, NIL, NIL, NIL};
+	TupleDesc desc;
+
+	if (once->n == 0)
+		return;
+	reading->types = palloc(once->n * sizeof(TypeCacheEntry *));
+	for (int i = 0; i < once->n; i++)
+	{
+		Form_pg_attribute column = TupleDescAttr(reading->desc, once->columns[i] - 1);
+		TypeCacheEntry *type = lookup_type_cache(
+			column->atttypid, TYPECACHE_LT_OPR | TYPECACHE_EQ_OPR_FINFO);
+
+		if (!OidIsValid(type->lt_opr) || !OidIsValid(type->eq_opr_finfo.fn_oid))
+			return;
+		reading->types[i] = type;
+		numbers[i] = i + 1;
+		operators[i] = type->lt_opr;
+		collations[i] = column->attcollation;
+		lists[0] = lappend(lists[0], makeString(pstrdup(NameStr(column->attname))));
+		lists[1] = lappend_oid(lists[1], column->atttypid);
+		lists[2] = lappend_int(lists[2], column->atttypmod);
+		lists[3] = lappend_oid(lists[3], column->attcollation);
+	}
+	desc = BuildDescFromLists(lists[0], lists[1], lists[2], lists[3]);
+	reading->once = MakeSingleTupleTableSlot(desc, &TTSOpsVirtual);
+	reading->sort = tuplesort_begin_heap(desc, once->n, numbers, operators, collations,
+										 nulls_first, work_mem, NULL, TUPLESORT_NONE);
 }
 
+/*
+ * sort_row puts a row among those that are sorted. One with a NULL is like no other.
+ */
+static void
+sort_row(const Reading *reading, TupleTableSlot *row)
+{
+	const GuardColumns *once = &reading->guard->once;
+
+	ExecClearTuple(reading->once);
+	for (int i = 0; i < once->n; i++)
+	{
+		reading->once->tts_values[i] =
+			slot_getattr(row, once->columns[i], &reading->once->tts_isnull[i]);
+		if (reading->once->tts_isnull[i])
+			return;
+	}
+	ExecStoreVirtualTuple(reading->once);
+	tuplesort_puttupleslot(reading->sort, reading->once);
+}
+
+/*
+ * find_doubled counts the sorted rows that are like another.
+ */
+static void
+find_doubled(const Reading *reading, MemoryContext each)
+{
+	Fault *doubled = &reading->bad->doubled;
+	TupleDesc desc = reading->once->tts_tupleDescriptor;
+	TupleTableSlot *last = MakeSingleTupleTableSlot(desc, &TTSOpsMinimalTuple);
+	TupleTableSlot *row = MakeSingleTupleTableSlot(desc, &TTSOpsMinimalTuple);
+	bool is_counted = false; /* the last one is */
+
+	tuplesort_performsort(reading->sort);
+	while (tuplesort_gettupleslot(reading->sort, true, true, row, NULL))
+	{
+		MemoryContext caller = MemoryContextSwitchTo(each);
+		bool is_like = !TTS_EMPTY(last) && are_equal(reading, last, row);
+		TupleTableSlot *free = last;
+
+		CHECK_FOR_INTERRUPTS();
+		if (is_like)
+			doubled->rows += is_counted ? 1 : 2;
+		if (is_like && !is_counted)
+			add_example(reading->bad, doubled, once_value(row));
+		is_counted = is_like;
+		last = row;
+		row = free;
+		MemoryContextSwitchTo(caller);
+		MemoryContextReset(each);
+	}
+	ExecDropSingleTupleTableSlot(last);
+	ExecDropSingleTupleTableSlot(row);
+	ExecDropSingleTupleTableSlot(reading->once);
+	tuplesort_end(reading->sort);
+}
+
+static bool
+are_equal(const Reading *reading, TupleTableSlot *a, TupleTableSlot *b)
+{
+	TupleDesc desc = a->tts_tupleDescriptor;
+
+	for (int i = 0; i < desc->natts; i++)
+	{
+		bool isnull;
+		Datum of_a = slot_getattr(a, i + 1, &isnull);
+		Datum of_b = slot_getattr(b, i + 1, &isnull);
+
+		if (!DatumGetBool(FunctionCall2Coll(&reading->types[i]->eq_opr_finfo,
+											TupleDescAttr(desc, i)->attcollation, of_a,
+											of_b)))
+			return false;
+	}
+	return true;
+}
+
+/*
+ * once_value writes the values of one row of what once is about.
+ */
+static const char *
+once_value(TupleTableSlot *row)
+{
+	TupleDesc desc = row->tts_tupleDescriptor;
+	StringInfoData text;
+
+	initStringInfo(&text);
+	for (int i = 0; i < desc->natts; i++)
+	{
+		bool isnull;
+		Datum value = slot_getattr(row, i + 1, &isnull);
+
+		appendStringInfo(&text, "%s%s", i > 0 ? " " : "",
+						 payguard_guard_value(desc, i + 1, value, isnull));
+	}
+	return text.data;
+}
+
+/*
+ * add_fault counts a row that breaks a rule. column: whose value is an example.
+ */
+static void
+add_fault(BadRows *bad, Fault *fault, TupleTableSlot *row, AttrNumber column)
+{
+	bool isnull;
+	Datum value = slot_getattr(row, column, &isnull);
+
+	fault->rows++;
+	if (list_length(fault->examples) < MAX_EXAMPLES)
+		add_example(
+			bad, fault,
+			payguard_guard_value(row->tts_tupleDescriptor, column, value, isnull));
+}
+
+/*
+ * add_example keeps a value, the beginning of a long one, unless there are enough.
+ */
+static void
+add_example(BadRows *bad, Fault *fault, const char *value)
+{
+	MemoryContext caller = MemoryContextSwitchTo(bad->context);
+	char *example = pnstrdup(value, pg_mbcliplen(value, strlen(value), MAX_ID_LENGTH));
+
+	if (list_length(fault->examples) < MAX_EXAMPLES &&
+		!payguard_list_has(fault->examples, example))
+		fault->examples = lappend(fault->examples, example);
+	else
+		pfree(example);
+	MemoryContextSwitchTo(caller);
+}
+
+/*
+ * describe says what is wrong; NULL: nothing.
+ */
 static char *
 describe(const BadRows *bad)
 {
 	StringInfoData text;
-	ListCell *cell;
-	const char *comma = "";
 
 	initStringInfo(&text);
-	if (bad->stateless > 0)
+	describe_fault(&text, &bad->stateless, "whose status is no state of the guard");
+	describe_fault(&text, &bad->unpaid, "in a paid state whose order is not paid");
+	describe_fault(&text, &bad->doubled, "in success states that share their values of once");
+	return text.len > 0 ? text.data : NULL;
+}
+
+static void
+describe_fault(StringInfo text, const Fault *fault, const char *what)
+{
+	const char *comma = "";
+	ListCell *cell;
+
+	if (fault->rows == 0)
+		return;
+	appendStringInfo(text, "%s" INT64_FORMAT " rows %s (", text->len > 0 ? " and " : "",
+					 fault->rows, what);
+	foreach (cell, fault->examples)
 	{
-		appendStringInfo(&text,
-						 INT64_FORMAT " rows whose status is no state of the guard (",
-						 bad->stateless);
-		foreach (cell, bad->statuses)
-		{
-			appendStringInfo(&text, "%s%s", comma, (char *) lfirst(cell));
-			comma = ", ";
-		}
-		appendStringInfoString(&text, bad->unpaid > 0 ? ") and " : ")");
+		appendStringInfo(text, "%s%s", comma, (char *) lfirst(cell));
+		comma = ", ";
 	}
-	if (bad->unpaid > 0)
-	{
-		comma = "";
-		appendStringInfo(&text,
-						 INT64_FORMAT " rows in a paid state whose order is not paid (",
-						 bad->unpaid);
-		foreach (cell, bad->orders)
-		{
-			appendStringInfo(&text, "%s%s", comma, (char *) lfirst(cell));
-			comma = ", ";
-		}
-		appendStringInfoChar(&text, ')');
-	}
-	return text.data;
+	appendStringInfoChar(text, ')');
 }
 
 /*
@@ -786,19 +1074,9 @@ put_on(List *tables, const char *settings)
 
 	foreach (cell, tables)
 	{
-		Oid table = lfirst_oid(cell);
-
 		if (cell == list_head(tables) || !partitioned)
-		{
-			run(table,
-				psprintf("CREATE TRIGGER %s AFTER INSERT OR UPDATE OR DELETE ON %s "
-						 "FOR EACH ROW EXECUTE FUNCTION %s.%s(%s)",
-						 GUARD_TRIGGER, qualified(table), PAYGUARD_SCHEMA, GUARD_FUNCTION,
-						 quote_literal_cstr(settings)));
-			run(table, psprintf("ALTER TABLE %s ENABLE ALWAYS TRIGGER %s",
-								qualified(table), GUARD_TRIGGER));
-		}
-		payguard_guard_cover_truncate(table);
+			make_trigger(lfirst_oid(cell), GUARD_TRIGGER, settings, false);
+		payguard_guard_cover_truncate(lfirst_oid(cell));
 	}
 }
 
@@ -808,73 +1086,103 @@ put_on(List *tables, const char *settings)
 void
 payguard_guard_cover_truncate(Oid relation)
 {
-	run(relation, psprintf("CREATE TRIGGER %s BEFORE TRUNCATE ON %s "
-						   "FOR EACH STATEMENT EXECUTE FUNCTION %s.%s()",
-						   GUARD_TRUNCATE_TRIGGER, qualified(relation), PAYGUARD_SCHEMA,
-						   GUARD_TRUNCATE_FUNCTION));
-	run(relation, psprintf("ALTER TABLE ONLY %s ENABLE ALWAYS TRIGGER %s",
-						   qualified(relation), GUARD_TRUNCATE_TRIGGER));
+	make_trigger(relation, GUARD_TRUNCATE_TRIGGER, NULL, false);
+}
+
+/*
+ * payguard_guard_remake makes a guard's trigger anew, with other settings; those of partitions go
+ * with it.
+ */
+void
+payguard_guard_remake(Oid relation, const char *name, const char *settings)
+{
+	make_trigger(relation, name, settings, true);
+}
+
+/*
+ * make_trigger makes a trigger that always fires, as
+ *
+ *	CREATE [OR REPLACE] TRIGGER ...; ALTER TABLE ... ENABLE ALWAYS TRIGGER ...
+ *
+ * would: a guard's, or where settings is NULL the one for TRUNCATE. again: in the place of the
+ * trigger of that name.
+ */
+static void
+make_trigger(Oid table, const char *name, const char *settings, bool again)
+{
+	CreateTrigStmt *trigger = makeNode(CreateTrigStmt);
+	Identity identity = payguard_as_owner();
+
+	trigger->replace = again;
+	trigger->trigname = pstrdup(name);
+	trigger->relation = makeRangeVar(get_namespace_name(get_rel_namespace(table)),
+									 get_rel_name(table), -1);
+	trigger->funcname = list_make2(
+		makeString(pstrdup(PAYGUARD_SCHEMA)),
+		makeString(pstrdup(settings ? GUARD_FUNCTION : GUARD_TRUNCATE_FUNCTION)));
+	trigger->args = settings ? list_make1(makeString(pstrdup(settings))) : NIL;
+	trigger->row = settings != NULL;
+	trigger->timing = settings ? TRIGGER_TYPE_AFTER : TRIGGER_TYPE_BEFORE;
+	trigger->events = settings ? TRIGGER_TYPE_INSERT | TRIGGER_TYPE_UPDATE | TRIGGER_TYPE_DELETE
+							   : TRIGGER_TYPE_TRUNCATE;
+	CreateTriggerFiringOn(trigger, "", table, InvalidOid, InvalidOid, InvalidOid, InvalidOid,
+						  InvalidOid, NULL, false, false, TRIGGER_FIRES_ALWAYS);
+	payguard_as_before(identity);
+	CommandCounterIncrement();
 }
 
 /*
  * take_off drops our triggers on the tables, whatever they are called by now. The first table
- * leaves an event in any case: verify() no longer misses a guard that was lost before.
+ * leaves an event in any case: verify() no longer misses a guard that was lost before. The
+ * events come last: a user's trigger on them may run DDL, which looks for each guard that is
+ * known.
  */
 static void
 take_off(List *tables)
 {
+	List *told = list_make1_oid(linitial_oid(tables));
 	ListCell *cell;
 
 	foreach (cell, tables)
-	{
-		Oid table = lfirst_oid(cell);
-		bool had_guard = cell == list_head(tables);
-
 		for (int truncate = 0; truncate <= 1; truncate++)
 		{
 			GuardTrigger *trigger;
 
-			while ((trigger = payguard_guard_trigger_of(table, truncate)) != NULL &&
+			while ((trigger = payguard_guard_trigger_of(lfirst_oid(cell), truncate)) !=
+					   NULL &&
 				   !OidIsValid(trigger->parent))
 			{
-				run(table, psprintf("DROP TRIGGER %s ON %s",
-									quote_identifier(trigger->name), qualified(table)));
-				had_guard = had_guard || !truncate;
+				ObjectAddress address;
+
+				ObjectAddressSet(address, TriggerRelationId, trigger->trigger);
+				performDeletion(&address, DROP_RESTRICT, 0);
+				CommandCounterIncrement();
+				if (!truncate)
+					told = list_append_unique_oid(told, lfirst_oid(cell));
 			}
 		}
-		payguard_guard_forget(table);
-		if (had_guard)
-			payguard_guard_event("guard.removed",
-								 get_namespace_name(get_rel_namespace(table)),
-								 get_rel_name(table), NULL);
-	}
+	foreach (cell, tables)
+		payguard_guard_forget(lfirst_oid(cell));
+	foreach (cell, told)
+		payguard_guard_event("guard.removed",
+							 get_namespace_name(get_rel_namespace(lfirst_oid(cell))),
+							 get_rel_name(lfirst_oid(cell)), NULL);
 }
 
 /*
- * run executes a statement as payguard's owner. relation: its triggers change, and the
- * event triggers let that pass; InvalidOid: none.
+ * run executes a statement as payguard's owner.
  */
 static void
-run(Oid relation, const char *sql)
+run(const char *sql)
 {
-	Oid before = changing;
 	Identity identity = payguard_as_owner();
 	int result;
 
-	changing = relation;
-	PG_TRY();
-	{
-		SPI_connect();
-		result = SPI_execute(sql, false, 0);
-		if (result != SPI_OK_UTILITY)
-			elog(ERROR, "payguard: \"%s\": %s", sql, SPI_result_code_string(result));
-		SPI_finish();
-	}
-	PG_FINALLY();
-	{
-		changing = before;
-	}
-	PG_END_TRY();
+	SPI_connect();
+	result = SPI_execute(sql, false, 0);
+	if (result != SPI_OK_UTILITY)
+		elog(ERROR, "payguard: \"%s\": %s", sql, SPI_result_code_string(result));
+	SPI_finish();
 	payguard_as_before(identity);
 	CommandCounterIncrement();
 }

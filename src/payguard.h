@@ -32,6 +32,7 @@
 #define INTERNAL_CHANNEL "internal"
 #define MAX_ID_LENGTH 255	 /* bytes of an order id, key, channel, txn id or actor */
 #define MAX_NOTE_LENGTH 4000 /* bytes of a reason or a note */
+#define MAX_ELEMENTS 100000	 /* of an array */
 
 /* Something payable. */
 typedef struct Order
@@ -721,6 +722,7 @@ extern ChannelStatus payguard_arg_channel_status(Datum value, bool isnull,
 extern Interval *payguard_arg_interval_or_null(Datum value, bool isnull,
 												const char *name);
 extern Interval *payguard_arg_lease(Datum value, bool isnull, const char *name);
+extern void payguard_arg_check_length(const ArrayType *array, const char *name);
 extern Datum *payguard_arg_rows(ArrayType *array, const char *name, int *n);
 extern void payguard_arg_row(Datum row, int n, Datum *values, bool *nulls);
 extern int payguard_arg_max(Datum value, bool isnull, const char *name);

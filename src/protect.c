@@ -191,14 +191,13 @@ payguard_check_ddl_end(PG_FUNCTION_ARGS)
 }
 
 /*
- * is_off tells whether DDL is not judged: a superuser said so, the extension or a guard is
- * being made by ourselves, or pg_upgrade puts the extension together piece by piece.
+ * is_off tells whether DDL is not judged: a superuser said so, the extension is being made, or
+ * pg_upgrade puts it together piece by piece.
  */
 static bool
 is_off(void)
 {
-	return payguard_allow_unsafe_ddl || creating_extension || IsBinaryUpgrade ||
-		   OidIsValid(payguard_guard_changing());
+	return payguard_allow_unsafe_ddl || creating_extension || IsBinaryUpgrade;
 }
 
 /*

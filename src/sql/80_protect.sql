@@ -120,6 +120,10 @@ AS $$
   )
   SELECT g.guard, g.problem FROM payguard.guard_problems() g
   UNION ALL
+  SELECT 'extension payguard', 'has the owner ' || quote_ident(r.rolname) || ', who is no superuser'
+  FROM pg_extension x JOIN pg_roles r ON r.oid = x.extowner
+  WHERE x.extname = 'payguard' AND NOT r.rolsuper
+  UNION ALL
   SELECT 'table ' || name, 'is missing' FROM own WHERE oid IS NULL
   UNION ALL
   SELECT 'table ' || name, 'forces row security' FROM own WHERE relforcerowsecurity

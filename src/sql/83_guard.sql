@@ -19,13 +19,13 @@ RETURNS TABLE (statement text)
 AS 'MODULE_PATHNAME', 'payguard_guard_table'
 LANGUAGE C;
 COMMENT ON FUNCTION payguard.guard_table(regclass, text, jsonb, text, text[], text[], text[], text[], text, text[], text[], boolean) IS
-  'Guards a table of the caller''s: rows follow the transitions, whoever writes; returns the statements that are left to do. Errors: 22004, 22023, 23505, 23514, 42501, 42710, 42809, 0A000';
+  'Guards a table of the caller''s: rows follow the transitions, whoever writes; returns the statements that are left to do. Errors: 22004, 22023, 23505, 23514, 42501, 42710, 42809, 42P01, 55000, 0A000';
 
 CREATE FUNCTION payguard.unguard_table(table_name regclass) RETURNS boolean
 AS 'MODULE_PATHNAME', 'payguard_unguard_table'
 LANGUAGE C;
 COMMENT ON FUNCTION payguard.unguard_table(regclass) IS
-  'Takes the guard off a table of the caller''s; the index of once stays. Errors: 22004, 42501, 42809';
+  'Takes the guard off a table of the caller''s; the index of once stays. Errors: 22004, 42501, 42809, 42P01, 55000';
 
 CREATE FUNCTION payguard.guard_settings(trigger_oid oid) RETURNS jsonb
 AS 'MODULE_PATHNAME', 'payguard_guard_settings'
@@ -36,7 +36,13 @@ CREATE FUNCTION payguard.guard_bad_rows(table_name regclass) RETURNS text
 AS 'MODULE_PATHNAME', 'payguard_guard_bad_rows'
 LANGUAGE C STABLE STRICT;
 COMMENT ON FUNCTION payguard.guard_bad_rows(regclass) IS
-  'What is wrong with the rows of one guarded table, which is read; NULL: nothing';
+  'What is wrong with the rows of one guarded table, which is read; NULL: nothing. Errors: 42P01';
+
+CREATE FUNCTION payguard.broken_rows(OUT guard text, OUT problem text) RETURNS SETOF record
+AS 'MODULE_PATHNAME', 'payguard_broken_rows'
+LANGUAGE C STABLE;
+COMMENT ON FUNCTION payguard.broken_rows() IS
+  'What is wrong with the rows of guarded tables, which are read; one that is dropped meanwhile is left out; part of verify()';
 
 CREATE FUNCTION payguard.guard_triggers() RETURNS TABLE (trigger_oid oid, table_oid oid, parent_oid oid)
 LANGUAGE sql STABLE

@@ -22,6 +22,21 @@ AS $$
     WINDOW w AS (PARTITION BY e.order_id ORDER BY e.event_id)
   ), moves AS (
     SELECT * FROM payguard.state_transitions()
+  ), priced AS (
+    -- what each order asks for, as it was told last; compared as text, which no value breaks
+    SELECT order_id,
+           (array_agg(details ->> 'amount' ORDER BY event_id DESC) FILTER (WHERE details ? 'amount'))[1] AS amount,
+           (array_agg(details ->> 'currency' ORDER BY event_id DESC) FILTER (WHERE details ? 'currency'))[1] AS currency
+    FROM payguard.every_event WHERE kind IN ('order.created', 'order.updated')
+    GROUP BY order_id
+  ), corrected AS (
+    -- what the channel, or an operator, said later of money that was here already
+    SELECT payment_id,
+           (array_agg(details ->> 'amount' ORDER BY event_id DESC) FILTER (WHERE details ? 'amount'))[1] AS amount,
+           (array_agg(details ->> 'currency' ORDER BY event_id DESC) FILTER (WHERE details ? 'currency'))[1] AS currency
+    FROM payguard.every_event
+    WHERE kind = 'payment.updated' AND from_status IN ('succeeded', 'surplus')
+    GROUP BY payment_id
   )
   -- I1: an order has at most one live or successful payment
   SELECT 'I1', 'order ' || order_id, payments || ' payments are live or succeeded'
@@ -65,6 +80,19 @@ AS $$
   FROM payguard.every_notification n
   WHERE n.result = 'unmatched' AND NOT EXISTS (
     SELECT FROM payguard.alerts a WHERE a.kind = 'unmatched_notification' AND a.cause = n.event_id)
+  -- I3: what pays an order is what it asks for, unless the channel has corrected itself since
+  UNION ALL
+  SELECT 'I3', 'order ' || o.order_id,
+         CASE WHEN c.payment_id IS NULL THEN 'asks for ' || o.amount || ' ' || o.currency || ', and the payment that paid it brought '
+         ELSE 'was paid with ' || concat_ws(' ', coalesce(c.amount, o.amount::text), coalesce(c.currency, o.currency))
+              || ', say the events of its payment, which says ' END
+         || concat_ws(' ', coalesce(p.received_amount::text, 'nothing'), p.received_currency)
+  FROM payguard.every_order o
+  JOIN payguard.every_payment p ON p.payment_id = o.payment_id AND p.order_id = o.order_id
+  LEFT JOIN corrected c ON c.payment_id = p.payment_id
+  WHERE o.status IN ('paid', 'refunded') AND p.status = 'succeeded'
+    AND (p.received_amount::text, p.received_currency)
+        IS DISTINCT FROM (coalesce(c.amount, o.amount::text), coalesce(c.currency, o.currency))
   -- I4: an open attempt is asked about until the channel answers
   UNION ALL
   SELECT 'I4', 'payment ' || p.payment_id, 'is ' || p.status || ' and nothing is due to ask about it'
@@ -141,6 +169,12 @@ AS $$
          || coalesce(v.to_status || ' at version ' || v.version, 'nothing')
   FROM payguard.every_order o LEFT JOIN versioned v ON v.order_id = o.order_id AND v.is_last
   WHERE (o.status, o.version) IS DISTINCT FROM (v.to_status, v.version)
+  UNION ALL
+  SELECT 'I7', 'order ' || o.order_id,
+         'asks for ' || o.amount || ' ' || o.currency || ', its events say '
+         || concat_ws(' ', coalesce(p.amount, 'nothing'), p.currency)
+  FROM payguard.every_order o LEFT JOIN priced p ON p.order_id = o.order_id
+  WHERE (o.amount::text, o.currency) IS DISTINCT FROM (p.amount, p.currency)
   UNION ALL
   SELECT 'I7', 'event ' || e.event_id, 'its order ' || e.order_id || ' does not exist'
   FROM payguard.every_event e
@@ -280,9 +314,7 @@ AS $$
   UNION ALL
   SELECT 'I10', guard, problem FROM payguard.lost_guards()
   UNION ALL
-  SELECT 'I10', format('table %s', t.table_oid::regclass), 'has ' || payguard.guard_bad_rows(t.table_oid)
-  FROM payguard.guard_triggers() t
-  WHERE payguard.guard_bad_rows(t.table_oid) IS NOT NULL
+  SELECT 'I10', guard, problem FROM payguard.broken_rows()
 $$;
 COMMENT ON FUNCTION payguard.verify() IS
   'One row for each violation of payguard''s promises; none on a sound database';

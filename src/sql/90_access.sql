@@ -89,6 +89,7 @@ AS $$
     ('auditor',  false, 'payguard.guard_problems()'),
     ('auditor',  false, 'payguard.lost_guards()'),
     ('auditor',  false, 'payguard.guard_bad_rows(regclass)'),
+    ('auditor',  false, 'payguard.broken_rows()'),
     ('auditor',  false, 'payguard.guard_triggers()'),
     ('auditor',  false, 'payguard.guard_settings(oid)'),
     ('auditor',  false, 'payguard.minor_units(numeric,text)'),

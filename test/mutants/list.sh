@@ -99,3 +99,18 @@ mutant stale_approval src/evidence.c "isolation report_decide" 's/payguard_polic
 mutant second_approval src/approval.c "isolation finding_accept" \
   's/if \(!payguard_store_insert_new\(&payguard_approvals, key_of\(&approval\), &approval\)\)/if (payguard_store_insert(\&payguard_approvals, \&approval), false)/'
 mutant error_swallowed src/store/each.c "regress left_out" 's/if \(!is_about_one\(error\)\)/if (false)/; s/if \(!is_about_one\(again\)\)/if (false)/'
+
+# guards
+mutant many_states src/guard.h "regress guard_arguments" 's/^#define MAX_GUARD_STATES 1000$/#define MAX_GUARD_STATES 100000/'
+mutant long_arrays src/payguard.h "regress guard_arguments" 's/^#define MAX_ELEMENTS 100000/#define MAX_ELEMENTS 10000000/'
+mutant paid_without_order src/guard.c "regress guard" 's/^(\t\t\tguard->states\[i\]\.paid) = false;$/\1 = guard->states[i].paid;/'
+mutant index_trusted src/guard_table.c "regress guard" 's/^\tif \(reading\.sort\)$/\tif (false)/'
+mutant drop_race src/guard_table.c "isolation guard_drop" 's/try_relation_open\(/relation_open(/'
+mutant newer_rows src/guard_table.c "isolation guard_snapshot" 's/GetTransactionSnapshot\(\), true/GetLatestSnapshot(), true/'
+mutant rights_unchecked src/sql/80_protect.sql "regress verify" 's/AND NOT r\.rolsuper/AND false/'
+mutant order_by_hand src/sql/85_verify.sql "regress verify" 's/WHERE \(o\.amount::text, o\.currency\) IS DISTINCT FROM .*$/WHERE false/'
+mutant money_by_hand src/sql/85_verify.sql "regress verify" "s/WHERE o\.status IN .* AND p\.status = 'succeeded'\$/WHERE false/"
+mutant correction_unseen src/sql/85_verify.sql "regress verify" "s/AND from_status IN \('succeeded', 'surplus'\)/AND false/"
+mutant any_correction src/sql/85_verify.sql "regress verify" "s/AND from_status IN \('succeeded', 'surplus'\)/AND true/"
+mutant clones_remade src/guard_ddl.c "regress guard_ddl" 's/^\tif \(!OidIsValid\(now->parent\)\)$/\tif (true)/'
+mutant not_forgotten src/guard_table.c "regress guard_ddl" 's/^\t\tpayguard_guard_forget\(lfirst_oid\(cell\)\);$/\t\t;/'
