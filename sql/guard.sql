@@ -173,6 +173,7 @@ RESET ROLE;
 CREATE TRIGGER payguard_guard AFTER INSERT OR UPDATE OR DELETE ON regress_guard.single FOR EACH ROW EXECUTE FUNCTION
   payguard.guard('{"status_column": "status", "transitions": {"unpaid": ["paid"]}, "initial": ["unpaid"], "once": ["no"], "paid_states": ["paid"], "success_states": ["paid"], "valid": true}');
 SELECT pg_temp.answer($$UPDATE regress_guard.single SET status = 'paid' WHERE id = 2$$);
+SELECT pg_temp.answer($$UPDATE regress_guard.single SET no = 'c', status = 'paid' WHERE id = 2$$);
 SELECT pg_temp.answer($$UPDATE regress_guard.single SET no = 'b' WHERE id = 1$$);
 SELECT payguard.unguard_table('regress_guard.single');
 -- rows that share what once is about are found by themselves: there is no index, or it has lost them

@@ -141,6 +141,7 @@ SELECT title, found.* FROM (VALUES
   ('amount received', $$SELECT pg_temp.by_hand('payments', 'received_amount = 99 WHERE order_id = $q$verify-1$q$')$$),
   ('nothing received by what paid', $$SELECT pg_temp.by_hand('payments', 'received_amount = NULL, received_currency = NULL WHERE order_id = $q$verify-1$q$')$$),
   ('currency received', $$SELECT pg_temp.by_hand('payments', 'received_currency = $q$USD$q$ WHERE order_id = $q$verify-1$q$')$$),
+  ('an amount that is named too early', $$SELECT pg_temp.a_charge(NULL, NULL)$$),
   ('an amount that is named later', $$SELECT pg_temp.a_charge(80, 'CHF')$$),
   ('an amount that the channel corrects', $$SELECT pg_temp.a_charge(75, 'EUR')$$),
   ('the same, and changed since', $$SELECT pg_temp.a_charge(75, 'EUR'); SELECT pg_temp.by_hand('payments', 'received_amount = 80, received_currency = $q$CHF$q$ WHERE order_id = $q$verify-3$q$')$$),
