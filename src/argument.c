@@ -3,7 +3,7 @@
  *		Arguments are checked here, before anything is read or written.
  *
  * 22004 NULL where a value is needed; 22023 empty, too long, negative, not an ISO 4217 code,
- * control characters. What does not fit a bigint is refused by its input function (22003).
+ * control characters, bytes that are no text. What does not fit a bigint is refused by its input function (22003).
  */
 #include "postgres.h"
 
@@ -22,7 +22,9 @@
 	((TimestampTz) (date2j(10000, 1, 1) - POSTGRES_EPOCH_JDATE) * USECS_PER_DAY)
 
 static text *check_text(Datum value, const char *name, Size max_length, bool one_line);
+static void raise_not_text(const char *name) pg_attribute_noreturn();
 static bool has_control_character(const char *s, int length, bool one_line);
+static int length_of_control(const char *s, int length);
 
 /*
  * payguard_arg_missing raises 22004 for an argument that must not be NULL.
@@ -68,6 +70,18 @@ payguard_arg_id_or_null(Datum value, bool isnull, const char *name)
 }
 
 /*
+ * payguard_arg_is_id tells whether payguard_arg_id would take a string.
+ */
+bool
+payguard_arg_is_id(const char *value)
+{
+	size_t length = strlen(value);
+
+	return length > 0 && length <= MAX_ID_LENGTH && pg_verifymbstr(value, length, true) &&
+		   !has_control_character(value, length, true);
+}
+
+/*
  * payguard_arg_note reads a reason, note or message: 1-4000 bytes, in which tabs and line ends
  * are the only control characters.
  */
@@ -86,6 +100,30 @@ text *
 payguard_arg_note_or_null(Datum value, bool isnull, const char *name)
 {
 	return isnull ? NULL : payguard_arg_note(value, isnull, name);
+}
+
+/*
+ * payguard_arg_json_or_null reads an optional jsonb, whose strings are looked at: they may be made
+ * of what is no text.
+ */
+Jsonb *
+payguard_arg_json_or_null(Datum value, bool isnull, const char *name)
+{
+	Jsonb *json;
+	JsonbIterator *iterator;
+	JsonbIteratorToken token;
+	JsonbValue part;
+
+	if (isnull)
+		return NULL;
+	json = DatumGetJsonbP(value);
+	iterator = JsonbIteratorInit(&json->root);
+	while ((token = JsonbIteratorNext(&iterator, &part, false)) != WJB_DONE)
+		if ((token == WJB_KEY || token == WJB_VALUE || token == WJB_ELEM) &&
+			part.type == jbvString &&
+			!pg_verifymbstr(part.val.string.val, part.val.string.len, true))
+			raise_not_text(name);
+	return json;
 }
 
 /*
@@ -331,10 +369,25 @@ check_text(Datum value, const char *name, Size max_length, bool one_line)
 	if (VARSIZE_ANY_EXHDR(result) == 0)
 		payguard_arg_bad(name, "It is empty.",
 						 psprintf("Give 1 to %zu bytes.", max_length));
+	if (!pg_verifymbstr(VARDATA_ANY(result), VARSIZE_ANY_EXHDR(result), true))
+		raise_not_text(name);
 	if (has_control_character(VARDATA_ANY(result), VARSIZE_ANY_EXHDR(result), one_line))
 		payguard_arg_bad(name, "It has a control character.",
 						 "Remove control characters.");
 	return result;
+}
+
+/*
+ * raise_not_text: the server checks what a client sends, but not what a setting in the startup packet
+ * brings, and current_setting() makes an argument of that. A row with it could not be restored.
+ */
+static void
+raise_not_text(const char *name)
+{
+	payguard_arg_bad(name,
+					 psprintf("It is not valid in the database's encoding, %s.",
+							  GetDatabaseEncodingName()),
+					 "Give text in the database's encoding.");
 }
 
 /*
@@ -344,23 +397,37 @@ check_text(Datum value, const char *name, Size max_length, bool one_line)
 static bool
 has_control_character(const char *s, int length, bool one_line)
 {
-	int encoding = GetDatabaseEncoding();
-	bool latin = encoding >= PG_LATIN1 && encoding <= PG_LATIN10;
-
 	for (int i = 0; i < length; i++)
-	{
-		unsigned char c = (unsigned char) s[i];
-
-		if (c < 0x20 || c == 0x7f)
-		{
-			if (one_line || (c != '\t' && c != '\n' && c != '\r'))
-				return true;
-		}
-		else if (encoding == PG_UTF8 && c == 0xc2 && i + 1 < length &&
-				 (unsigned char) s[i + 1] < 0xa0)
+		if (length_of_control(s + i, length - i) > 0 &&
+			(one_line || (s[i] != '\t' && s[i] != '\n' && s[i] != '\r')))
 			return true;
-		else if (latin && c >= 0x80 && c < 0xa0)
-			return true;
-	}
 	return false;
+}
+
+/*
+ * payguard_blank_controls makes spaces of a text's control characters, line ends included.
+ */
+void
+payguard_blank_controls(char *s, int length)
+{
+	for (int i = 0; i < length; i++)
+		memset(s + i, ' ', length_of_control(s + i, length - i));
+}
+
+/*
+ * length_of_control returns how many bytes the control character at s has; 0: it is none.
+ */
+static int
+length_of_control(const char *s, int length)
+{
+	unsigned char c = (unsigned char) s[0];
+	int encoding = GetDatabaseEncoding();
+
+	if (c < 0x20 || c == 0x7f)
+		return 1;
+	if (encoding == PG_UTF8 && c == 0xc2 && length > 1 && (unsigned char) s[1] < 0xa0)
+		return 2;
+	if (encoding >= PG_LATIN1 && encoding <= PG_LATIN10 && c >= 0x80 && c < 0xa0)
+		return 1;
+	return 0;
 }

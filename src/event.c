@@ -20,6 +20,7 @@
 
 char *payguard_actor_setting = NULL;
 
+static text *session_role(void);
 static bool is_good_actor(const char *actor);
 static Oid delegate_function(void);
 static void write_event(const Event *event);
@@ -37,29 +38,37 @@ payguard_actor(void)
 {
 	if (payguard_actor_setting == NULL || payguard_actor_setting[0] == '\0' ||
 		(payguard_actor_lenient && !is_good_actor(payguard_actor_setting)))
-		return payguard_text(GetUserNameFromId(GetSessionUserId(), false));
+		return session_role();
 	if (!payguard_may_execute(delegate_function(), GetSessionUserId()))
+	{
+		const char *role = payguard_str(session_role());
+
 		ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-						errmsg("role \"%s\" must not set payguard.actor",
-							   GetUserNameFromId(GetSessionUserId(), false)),
+						errmsg("role \"%s\" must not set payguard.actor", role),
 						errdetail("Only a role with the access \"delegate\" acts for others. "
 								  "Nothing has been written."),
 						errhint("Grant it: SELECT payguard.grant_access('%s', 'delegate').",
-								GetUserNameFromId(GetSessionUserId(), false))));
+								role)));
+	}
 	return payguard_arg_id(CStringGetTextDatum(payguard_actor_setting), false,
 						   "payguard.actor");
+}
+
+/*
+ * session_role returns the name of the session's user. Roles are of all databases, and the bytes
+ * of a name that was made in one with another encoding may be no text in this one.
+ */
+static text *
+session_role(void)
+{
+	return payguard_clean_text(GetUserNameFromId(GetSessionUserId(), false));
 }
 
 static bool
 is_good_actor(const char *actor)
 {
-	if (strlen(actor) > MAX_ID_LENGTH ||
-		!payguard_may_execute(delegate_function(), GetSessionUserId()))
-		return false;
-	for (const char *c = actor; *c; c++)
-		if ((unsigned char) *c < 0x20 || (unsigned char) *c >= 0x7f)
-			return false;
-	return true;
+	return payguard_arg_is_id(actor) &&
+		   payguard_may_execute(delegate_function(), GetSessionUserId());
 }
 
 /*
@@ -146,4 +155,15 @@ Datum
 payguard_current_actor(PG_FUNCTION_ARGS)
 {
 	PG_RETURN_TEXT_P(payguard_actor());
+}
+
+PG_FUNCTION_INFO_V1(payguard_session_role);
+
+/*
+ * session_role() → text: the session's user, whom no setting changes.
+ */
+Datum
+payguard_session_role(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_TEXT_P(session_role());
 }

@@ -311,14 +311,14 @@ make_settings(FunctionCallInfo fcinfo, Relation relation)
 	text *order_id = payguard_arg_id_or_null(ARG(8), "order_id_column");
 	/* paid_states have two uses: without an order they say what once counts */
 	bool only_once = order_id == NULL && once && !success;
+	Jsonb *transitions = payguard_arg_json_or_null(ARG(2), "transitions");
 	ListCell *cell;
 
-	if (PG_ARGISNULL(2))
+	if (transitions == NULL)
 		payguard_arg_missing("transitions");
 	initStringInfo(&settings);
-	appendStringInfo(
-		&settings, "{\"transitions\": %s",
-		JsonbToCString(NULL, &PG_GETARG_JSONB_P(2)->root, VARSIZE(PG_GETARG_JSONB_P(2))));
+	appendStringInfo(&settings, "{\"transitions\": %s",
+					 JsonbToCString(NULL, &transitions->root, VARSIZE(transitions)));
 	append_text(&settings, "status_column", payguard_arg_id(ARG(1), "status_column"));
 	append_text(&settings, "version_column", version);
 	append_text(&settings, "order_id_column", order_id);

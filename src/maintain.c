@@ -533,13 +533,15 @@ Datum
 payguard_note_duty(PG_FUNCTION_ARGS)
 {
 	Datum values[2] = {PointerGetDatum(payguard_arg_id(ARG(0), "duty")),
-					   PG_ARGISNULL(1) ? (Datum) 0 : PG_GETARG_DATUM(1)};
-	char nulls[] = {' ', PG_ARGISNULL(1) ? 'n' : ' '};
-	char *left = payguard_each_left();
+					   (Datum) 0};
+	char nulls[] = {' ', 'n'};
+	const char *left = payguard_each_left();
+	const char *problem =
+		PG_ARGISNULL(1) ? left : payguard_str(PG_GETARG_TEXT_PP(1));
 
-	if (left && PG_ARGISNULL(1))
+	if (problem)
 	{
-		values[1] = CStringGetTextDatum(left);
+		values[1] = PointerGetDatum(payguard_clean_text(problem));
 		nulls[1] = ' ';
 	}
 	payguard_request_begin("note_duty()");

@@ -705,8 +705,10 @@ extern const Table payguard_archived_payments;
 #define ARG(n) PG_GETARG_DATUM(n), PG_ARGISNULL(n)
 extern text *payguard_arg_id(Datum value, bool isnull, const char *name);
 extern text *payguard_arg_id_or_null(Datum value, bool isnull, const char *name);
+extern bool payguard_arg_is_id(const char *value);
 extern text *payguard_arg_note(Datum value, bool isnull, const char *name);
 extern text *payguard_arg_note_or_null(Datum value, bool isnull, const char *name);
+extern Jsonb *payguard_arg_json_or_null(Datum value, bool isnull, const char *name);
 extern int64 payguard_arg_amount(Datum value, bool isnull, const char *name);
 extern int64 payguard_arg_amount_or_null(Datum value, bool isnull, const char *name);
 extern text *payguard_arg_currency(Datum value, bool isnull, const char *name);
@@ -721,6 +723,7 @@ extern ChannelStatus payguard_arg_channel_status(Datum value, bool isnull,
 												 const char *name);
 extern Interval *payguard_arg_interval_or_null(Datum value, bool isnull,
 												const char *name);
+extern void payguard_blank_controls(char *s, int length);
 extern Interval *payguard_arg_lease(Datum value, bool isnull, const char *name);
 extern void payguard_arg_check_length(const ArrayType *array, const char *name);
 extern Datum *payguard_arg_rows(ArrayType *array, const char *name, int *n);
@@ -741,6 +744,7 @@ extern void payguard_count_refusal(ErrorId id);
 
 /* text.c */
 extern text *payguard_text(const char *string);
+extern text *payguard_clean_text(const char *string);
 extern bool payguard_text_equal(const text *a, const text *b);
 extern bool payguard_text_is(const text *a, const char *b);
 extern int payguard_text_compare(const text *a, const text *b);

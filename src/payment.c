@@ -327,7 +327,7 @@ open_attempt(FunctionCallInfo fcinfo, const char *kind, const char *function)
 		.currency = payguard_arg_currency_or_null(ARG(4), "currency"),
 		.expected_version = payguard_arg_version_or_null(ARG(5), "expected_version"),
 		.expires_at = payguard_arg_deadline_or_null(ARG(6), "expires_at"),
-		.details = PG_ARGISNULL(7) ? NULL : PG_GETARG_JSONB_P(7),
+		.details = payguard_arg_json_or_null(ARG(7), "details"),
 	};
 	PaymentResult result;
 

@@ -366,7 +366,7 @@ read_refund_call(FunctionCallInfo fcinfo, RefundCall *call)
 	call->key = payguard_arg_id(ARG(1), "idempotency_key");
 	call->amount = payguard_arg_amount_or_null(ARG(2), "amount");
 	call->reason = payguard_arg_note(ARG(3), "reason");
-	call->details = PG_ARGISNULL(4) ? NULL : PG_GETARG_JSONB_P(4);
+	call->details = payguard_arg_json_or_null(ARG(4), "details");
 	if (call->amount == 0)
 		payguard_arg_bad("amount", "It is 0.", "Refund 1 or more, or leave it out.");
 }

@@ -5,6 +5,7 @@
 #include "postgres.h"
 
 #include "catalog/pg_type.h"
+#include "mb/pg_wchar.h"
 #include "utils/builtins.h"
 #include "utils/datetime.h"
 #include "utils/fmgrprotos.h"
@@ -12,6 +13,8 @@
 #include "utils/numeric.h"
 
 #include "payguard.h"
+
+#define MAX_NOTE_CHARACTERS 1000
 
 static JsonbValue *json_value(char type, va_list *args);
 
@@ -22,6 +25,53 @@ text *
 payguard_text(const char *string)
 {
 	return cstring_to_text(string);
+}
+
+/*
+ * payguard_clean_text makes a text of a C string that nobody has checked: names of roles, messages of
+ * errors. Bytes that are no text in the database's encoding become \xNN.
+ */
+text *
+payguard_clean_text(const char *string)
+{
+	size_t length = strlen(string);
+	StringInfoData clean;
+
+	if (pg_verifymbstr(string, length, true))
+		return payguard_text(string);
+	initStringInfo(&clean);
+	while (length > 0)
+	{
+		int n = pg_encoding_verifymbchar(GetDatabaseEncoding(), string, length);
+
+		if (n > 0)
+			appendBinaryStringInfo(&clean, string, n);
+		else
+			appendStringInfo(&clean, "\\x%02x", (unsigned char) *string);
+		string += Max(n, 1);
+		length -= Max(n, 1);
+	}
+	return cstring_to_text_with_len(clean.data, clean.len);
+}
+
+PG_FUNCTION_INFO_V1(payguard_as_note);
+
+/*
+ * as_note(problem) → text: an error's message as payguard_arg_note takes it: not empty, not long, one
+ * line of text.
+ */
+Datum
+payguard_as_note(PG_FUNCTION_ARGS)
+{
+	text *note =
+		payguard_clean_text(PG_ARGISNULL(0) ? "" : payguard_str(PG_GETARG_TEXT_PP(0)));
+	char *s = VARDATA(note);
+	int length = pg_mbcharcliplen(s, VARSIZE(note) - VARHDRSZ, MAX_NOTE_CHARACTERS);
+
+	if (length == 0)
+		PG_RETURN_TEXT_P(payguard_text("the driver raised an error that has no message"));
+	payguard_blank_controls(s, length);
+	PG_RETURN_TEXT_P(cstring_to_text_with_len(s, length));
 }
 
 /*
@@ -164,6 +214,8 @@ json_value(char type, va_list *args)
 		}
 		case 's':
 			string = va_arg(*args, const char *);
+			/* the name of a table, for one */
+			string = string ? payguard_str(payguard_clean_text(string)) : NULL;
 			break;
 		case 'u':
 		{

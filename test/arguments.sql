@@ -49,6 +49,9 @@ INSERT INTO malformed VALUES
   ('channel name', 'built in', $$'internal'$$), ('driver', 'no function', $$'public.no_function'$$), ('driver', 'syntax', $$'a b c'$$), ('driver', 'dash', $$'-'$$),
   ('driver', 'number', $$'1242'$$), ('driver', 'too many names', $$'a.b.c.d'$$),
   ('interval', 'negative', $$'-1 second'$$), ('word', 'unknown', $$'never'$$), ('word', 'empty', $$''$$);
+-- every byte is text in LATIN1
+CREATE FUNCTION pg_temp.raw(bytea) RETURNS text LANGUAGE internal IMMUTABLE STRICT AS 'byteasend';
+INSERT INTO malformed SELECT kind, 'not text', $$pg_temp.raw('\x61ff')$$ FROM unnest('{id,note}'::text[]) kind WHERE getdatabaseencoding() = 'UTF8';
 INSERT INTO malformed SELECT 'optional ' || kind, what, value FROM malformed WHERE what <> 'null' AND kind IN ('id', 'amount', 'currency', 'version', 'note');
 INSERT INTO malformed SELECT 'channel name', what, value FROM malformed WHERE kind = 'id';
 INSERT INTO malformed SELECT 'driver', what, value FROM malformed WHERE kind = 'optional id';

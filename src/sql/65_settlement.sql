@@ -13,7 +13,7 @@ CREATE TABLE payguard.settlement_lines (
   amount            bigint NOT NULL,
   currency          text COLLATE "C" NOT NULL,
   channel_time      timestamptz NOT NULL,
-  loaded_by         text NOT NULL DEFAULT session_user,
+  loaded_by         text NOT NULL DEFAULT payguard.session_role(),
   loaded_at         timestamptz NOT NULL DEFAULT now(),
   CONSTRAINT settlement_lines_kind CHECK (kind IN ('payment', 'refund', 'chargeback', 'bank_return')),
   CONSTRAINT settlement_lines_channel_status CHECK (channel_status IN ('succeeded', 'failed', 'closed', 'pending')),
@@ -23,9 +23,13 @@ CREATE TABLE payguard.settlement_lines (
   -- what evidence would not take is not taken here either
   CONSTRAINT settlement_lines_ids CHECK (octet_length(channel_txn_id) BETWEEN 1 AND 255
     AND octet_length(channel_refund_id) BETWEEN 1 AND 255 AND octet_length(order_id) BETWEEN 1 AND 255
-    AND concat(channel_txn_id, channel_refund_id, order_id) !~ '[\x01-\x1f\x7f]'),
+    AND concat(channel_txn_id, channel_refund_id, order_id) !~ $$[\x01-\x1f\x7f]$$),
   CONSTRAINT settlement_lines_id_of_kind CHECK (CASE kind WHEN 'payment' THEN channel_txn_id ELSE channel_refund_id END IS NOT NULL)
 );
+-- Nor what is no text in this database, which current_setting() may give. Not validated: an update does
+-- not fail by a line that is there.
+ALTER TABLE payguard.settlement_lines ADD CONSTRAINT settlement_lines_text
+  CHECK (convert_to(concat(channel, channel_txn_id, channel_refund_id, order_id), getdatabaseencoding()) IS NOT NULL) NOT VALID;
 ALTER SEQUENCE payguard.settlement_lines_line_id_seq OWNED BY payguard.settlement_lines.line_id;
 COMMENT ON TABLE payguard.settlement_lines IS 'The channels'' statements, loaded by operators; reconcile() compares';
 COMMENT ON COLUMN payguard.settlement_lines.kind IS 'payment, refund, chargeback or bank_return';
@@ -234,7 +238,7 @@ BEGIN
   ), gone AS MATERIALIZED (
     SELECT payguard.close_findings(coalesce(array_agg(a.alert_id ORDER BY a.alert_id), '{}')) AS n
     FROM payguard.alerts a
-    WHERE a.kind LIKE 'settlement\_%' AND a.resolved_at IS NULL AND a.details ->> 'channel' = reconcile.channel
+    WHERE starts_with(a.kind, 'settlement_') AND a.resolved_at IS NULL AND a.details ->> 'channel' = reconcile.channel
       AND NOT EXISTS (SELECT FROM every d WHERE 'settlement_' || d.finding = a.kind AND d.cause = a.cause)
   ), difference AS (
     SELECT d.* FROM every d WHERE d.in_period

@@ -17,6 +17,12 @@ LANGUAGE C VOLATILE;
 COMMENT ON FUNCTION payguard.call_driver(regproc, payguard.task, interval) IS
   'Part of run_tasks(): calls a driver, with the caller''s rights, and cancels it when the time is over';
 
+CREATE FUNCTION payguard.as_note(problem text) RETURNS text
+AS 'MODULE_PATHNAME', 'payguard_as_note'
+LANGUAGE C IMMUTABLE;
+COMMENT ON FUNCTION payguard.as_note(text) IS
+  'Part of run_tasks(): an error''s message in the form that a task takes: one line of text, not too long';
+
 CREATE FUNCTION payguard.channel_drivers(OUT channel text, OUT driver text) RETURNS SETOF record
 LANGUAGE sql STABLE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
@@ -64,7 +70,7 @@ BEGIN
     END;
     IF driver IS NULL THEN
       -- it is gone: nothing was sent
-      PERFORM payguard.retry_task(task.task_id, task.lease_token, pg_catalog.left(problem, 1000));
+      PERFORM payguard.retry_task(task.task_id, task.lease_token, payguard.as_note(problem));
       COMMIT;
       CONTINUE;
     END IF;
@@ -88,8 +94,7 @@ BEGIN
     END IF;
     IF problem IS NOT NULL THEN
       PERFORM payguard.complete_task(task.task_id, task.lease_token, 'unknown', code := 'driver',
-        message := pg_catalog.left(pg_catalog.regexp_replace(
-          CASE WHEN pg_catalog.length(problem) OPERATOR(pg_catalog.>) 0 THEN problem ELSE 'the driver raised an error that has no message' END, '[\x01-\x1f\x7f-\x9f]', ' ', 'g'), 1000));
+        message := payguard.as_note(problem));
     END IF;
     COMMIT;
   END LOOP;
