@@ -58,21 +58,21 @@ COMMENT ON FUNCTION channel_body.field(jsonb, text[]) IS
 
 CREATE FUNCTION channel_body.id(value text) RETURNS text
 LANGUAGE sql IMMUTABLE
-SET search_path = pg_catalog, pg_temp AS $$
+SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on AS $$
   SELECT CASE WHEN octet_length(value) BETWEEN 1 AND 255 AND value !~ '[\x01-\x1f\x7f-\x9f]' THEN value END
 $$;
 COMMENT ON FUNCTION channel_body.id(text) IS 'An id or a code that payguard takes, otherwise NULL';
 
 CREATE FUNCTION channel_body.note(value text) RETURNS text
 LANGUAGE sql IMMUTABLE
-SET search_path = pg_catalog, pg_temp AS $$
+SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on AS $$
   SELECT nullif(btrim(left(regexp_replace(value, '[\x01-\x1f\x7f-\x9f]+', ' ', 'g'), 1000)), '')
 $$;
 COMMENT ON FUNCTION channel_body.note(text) IS 'A message, cut and cleaned so that payguard takes it';
 
 CREATE FUNCTION channel_body.uuid(value text) RETURNS uuid
 LANGUAGE sql IMMUTABLE
-SET search_path = pg_catalog, pg_temp AS $$
+SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on AS $$
   SELECT CASE WHEN value ~ '^[0-9a-fA-F]{8}(-?)[0-9a-fA-F]{4}\1[0-9a-fA-F]{4}\1[0-9a-fA-F]{4}\1[0-9a-fA-F]{12}$'
               THEN value::uuid END
 $$;
@@ -87,7 +87,7 @@ COMMENT ON FUNCTION channel_body.currency(text) IS 'An ISO 4217 code in upper ca
 
 CREATE FUNCTION channel_body.minor_units(value text, digits integer) RETURNS bigint
 LANGUAGE sql IMMUTABLE
-SET search_path = pg_catalog, pg_temp AS $$
+SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on AS $$
   SELECT CASE WHEN value ~ '^[0-9]{1,13}(\.[0-9]{1,9})?$' AND digits BETWEEN 0 AND 4
                AND trunc(value::numeric, digits) = value::numeric
               THEN trunc(value::numeric * 10::numeric ^ digits)::bigint END
@@ -104,7 +104,7 @@ COMMENT ON FUNCTION channel_body.unix_time(text) IS 'Seconds since 1970, otherwi
 
 CREATE FUNCTION channel_body.zoned_time(value text, zone text) RETURNS timestamptz
 LANGUAGE sql IMMUTABLE
-SET search_path = pg_catalog, pg_temp AS $$
+SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on AS $$
   -- the parts are checked first: make_date() and make_time() raise
   SELECT CASE WHEN part[2]::integer BETWEEN 1 AND 12 AND part[1]::integer > 0
                AND part[3]::integer BETWEEN 1 AND extract(day FROM
@@ -121,7 +121,7 @@ COMMENT ON FUNCTION channel_body.zoned_time(text, text) IS
 
 CREATE FUNCTION channel_body.rfc3339(value text) RETURNS timestamptz
 LANGUAGE sql IMMUTABLE
-SET search_path = pg_catalog, pg_temp AS $$
+SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on AS $$
   SELECT channel_body.zoned_time(value, (regexp_match(value, '^.{19}(?:\.\d+)?(Z|[+-]\d\d:\d\d)$'))[1])
 $$;
 COMMENT ON FUNCTION channel_body.rfc3339(text) IS 'A time with its zone, to the second, otherwise NULL';

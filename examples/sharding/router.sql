@@ -32,7 +32,7 @@ COMMENT ON FUNCTION payguard_router.shards() IS 'The shards that have slots';
 -- What is malformed goes to the first shard, which refuses or records it as payguard does: the router
 -- has no opinion of its own.
 CREATE FUNCTION payguard_router.shard_of_order(order_id text) RETURNS integer
-LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on
 AS $$
   SELECT CASE WHEN octet_length($1) BETWEEN 1 AND 255 AND $1 !~ '[\u0001-\u001f\u007f-\u009f]'
               THEN payguard_router.shard(payguard.slot($1)) ELSE 0 END

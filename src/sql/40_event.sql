@@ -30,7 +30,7 @@ CREATE FUNCTION payguard.session_role() RETURNS text
 AS 'MODULE_PATHNAME', 'payguard_session_role'
 LANGUAGE C STABLE;
 COMMENT ON FUNCTION payguard.session_role() IS
-  'The session''s user; bytes of the name that are no text in this database are written as \xNN';
+  'The session''s user; bytes of the name that are no text in this database are written in hexadecimal';
 
 CREATE FUNCTION payguard.order_timeline(order_id text)
 RETURNS TABLE (at timestamptz, kind text, from_status text, to_status text, version bigint,
