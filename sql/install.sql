@@ -13,6 +13,7 @@ CREATE EXTENSION payguard SCHEMA elsewhere;
 SELECT count(*) FROM pg_proc WHERE pronamespace = 'elsewhere'::regnamespace;
 ALTER EXTENSION payguard SET SCHEMA public; -- fails
 SELECT extrelocatable FROM pg_extension WHERE extname = 'payguard';
+SELECT * FROM payguard.not_in_dumps();
 SELECT superuser, trusted, relocatable FROM pg_available_extension_versions
 WHERE name = 'payguard' AND installed;
 SELECT * FROM payguard.verify();

@@ -5,7 +5,7 @@ SET client_min_messages = warning;
 CREATE DATABASE regress_payguard_archive;
 \c regress_payguard_archive
 SET client_min_messages = warning;
-CREATE EXTENSION payguard;
+CREATE EXTENSION payguard SCHEMA pg_catalog;
 -- archive(expected): archives what is settled. An autovacuum worker's snapshot may hold that up for
 -- a moment, so it is tried again until as many orders as are expected have gone.
 CREATE PROCEDURE public.archive(expected integer) LANGUAGE plpgsql AS $$

@@ -14,7 +14,7 @@ pay_at_once() {
 
 demo() {
   start_server demo.server
-  as_user "$PGBIN/psql" -qX -v ON_ERROR_STOP=1 -c 'CREATE EXTENSION payguard' || return 1
+  as_user "$PGBIN/psql" -qX -v ON_ERROR_STOP=1 -c 'CREATE EXTENSION payguard SCHEMA pg_catalog' || return 1
   show demo.sql || return 1
   say "== 7. Two clients pay another order in the same moment: one wins."
   as_user "$PGBIN/psql" -qX -At -v ON_ERROR_STOP=1 \

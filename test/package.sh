@@ -58,7 +58,7 @@ build() {
 # use FOLDER VERSION: the package is installed from its file, and an order is paid once.
 use() {
   cat >"$1/use.sql" <<'SQL'
-CREATE EXTENSION payguard;
+CREATE EXTENSION payguard SCHEMA pg_catalog;
 SELECT FROM payguard.create_order('A-1', 100, 'EUR');
 SELECT outcome FROM payguard.pay_order('A-1', 'key');
 SELECT outcome FROM payguard.try_pay_order('A-1', 'other');

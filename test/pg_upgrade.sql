@@ -1,7 +1,7 @@
 -- What a shop has before its server is upgraded: test/pg_upgrade.sh.
 CREATE ROLE web LOGIN;
 CREATE ROLE till LOGIN;
-CREATE EXTENSION payguard;
+CREATE EXTENSION payguard SCHEMA pg_catalog;
 SELECT payguard.grant_access('web', 'checkout'), payguard.grant_access('till', 'cashier');
 SELECT payguard.register_channel('wallet', internal := true), payguard.register_channel('card', first_query_after := '0 s');
 SELECT payguard.set_policy('EUR', 100000, approve_payment := true);

@@ -14,7 +14,7 @@ run() { psql -Xq -v ON_ERROR_STOP=1 "$@"; }
 # numbers of shard n begin at n * 2^48, so that a task's number tells its shard
 n=0 options=
 for shard in "$@"; do
-  run -d "$shard" -c 'CREATE EXTENSION payguard' -o /dev/null \
+  run -d "$shard" -c 'CREATE EXTENSION payguard SCHEMA pg_catalog' -o /dev/null \
     -c "SELECT setval('payguard.tasks_task_id_seq', ($n::bigint << 48) + 1, false),
                setval('payguard.alerts_alert_id_seq', ($n::bigint << 48) + 1, false),
                setval('payguard.approvals_approval_id_seq', ($n::bigint << 48) + 1, false)"

@@ -1,5 +1,5 @@
 -- The shop's tables, once as they were ("usual") and once on payguard ("shop"), and who may do what.
-CREATE EXTENSION payguard;
+CREATE EXTENSION payguard SCHEMA pg_catalog;
 CREATE ROLE spring_shop LOGIN;
 CREATE ROLE spring_operator LOGIN;
 SELECT payguard.grant_access('spring_shop', access) FROM unnest('{checkout,cashier,channel,owner}'::text[]) access;

@@ -100,7 +100,7 @@ RETURNS payguard.notification_result
 AS 'MODULE_PATHNAME', 'payguard_record_notification_1_2'
 LANGUAGE C VOLATILE SECURITY DEFINER;
 COMMENT ON FUNCTION payguard.record_notification(text, text, text, uuid, uuid, text, text, bigint, text, timestamptz) IS
-  'The same with a body of text, kept as it was sent, in UTF-8; \x and hex digits alone are bytes';
+  E'The same with a body of text, kept as it was sent, in UTF-8; \\x and hex digits alone are bytes';
 
 CREATE FUNCTION payguard.match_notifications("max" integer DEFAULT 1000) RETURNS integer
 AS 'MODULE_PATHNAME', 'payguard_match_notifications'

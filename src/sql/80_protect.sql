@@ -36,6 +36,22 @@ BEGIN
   END LOOP;
 END
 $$;
+-- Every installation has made this channel: where logical replication copies it, the row that is here stays.
+CREATE FUNCTION payguard.keep_own_channel() RETURNS trigger
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+  IF EXISTS (SELECT FROM payguard.channels c WHERE c.name = NEW.name) THEN
+    RETURN NULL;
+  END IF;
+  RETURN NEW;
+END
+$$;
+COMMENT ON FUNCTION payguard.keep_own_channel() IS 'Trigger: a copy of the channel internal gives way to the one that is here';
+CREATE TRIGGER payguard_keep_own BEFORE INSERT ON payguard.channels
+  FOR EACH ROW WHEN (NEW.name = 'internal') EXECUTE FUNCTION payguard.keep_own_channel();
+ALTER TABLE payguard.channels ENABLE REPLICA TRIGGER payguard_keep_own;
 SELECT pg_catalog.pg_extension_config_dump('payguard.events_event_id_seq', '');
 SELECT pg_catalog.pg_extension_config_dump('payguard.tasks_task_id_seq', '');
 SELECT pg_catalog.pg_extension_config_dump('payguard.alerts_alert_id_seq', '');

@@ -88,6 +88,7 @@ AS $$
     ('auditor',  false, 'payguard.payment_rates(interval,text)'),
     ('auditor',  false, 'payguard.read_counters()'),
     ('auditor',  false, 'payguard.consumer_lags()'),
+    ('auditor',  false, 'payguard.not_in_dumps()'),
     ('auditor',  false, 'payguard.guard_problems()'),
     ('auditor',  false, 'payguard.lost_guards()'),
     ('auditor',  false, 'payguard.guard_bad_rows(regclass)'),
@@ -103,7 +104,7 @@ AS $$
     ('delegate', true,  'payguard.current_actor()')
 $$;
 COMMENT ON FUNCTION payguard.access_functions() IS
-  'The functions of each access; an operator may also read alerts, dead_tasks, approvals, policies, metrics and settlement_lines, into which he may load statements, a consumer the outbox, an owner guards, an auditor all tables';
+  'The functions of each access; an operator may also read alerts, dead_tasks, approvals, policies, metrics and settlement_lines, into which he may load statements, a consumer the outbox, an owner guards, an auditor all tables and sequences';
 
 CREATE FUNCTION payguard.role_access(OUT role name, OUT access text) RETURNS SETOF record
 LANGUAGE sql STABLE
@@ -151,6 +152,11 @@ BEGIN
     EXECUTE format('GRANT SELECT ON payguard.every_order, payguard.every_payment, payguard.every_refund, '
                    'payguard.every_refund_balance, payguard.every_event, payguard.every_notification, '
                    'payguard.every_approval TO %I', role);
+    -- a dump asks for them, too
+    FOR f IN SELECT c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+             WHERE n.nspname = 'payguard' AND c.relkind = 'S' LOOP
+      EXECUTE format('GRANT SELECT ON SEQUENCE payguard.%I TO %I', f, role);
+    END LOOP;
   END IF;
 END
 $$;

@@ -1,5 +1,5 @@
 -- The table that the clients write to, guarded; each client has rows of its own.
-CREATE EXTENSION payguard;
+CREATE EXTENSION payguard SCHEMA pg_catalog;
 CREATE ROLE shop LOGIN;
 SELECT payguard.grant_access('shop', 'owner'), payguard.grant_access('shop', 'checkout'), payguard.grant_access('shop', 'cashier');
 GRANT CREATE ON SCHEMA public TO shop;

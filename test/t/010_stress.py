@@ -398,7 +398,7 @@ def main():
     print(f"# PAYGUARD_SEED={SEED}")
     with Server("deadlock_timeout = '100ms'") as cluster:
         connection = cluster.connect()
-        connection.cursor().execute("CREATE EXTENSION payguard")
+        connection.cursor().execute("CREATE EXTENSION payguard SCHEMA pg_catalog")
         connection.close()
         parts = [(level, level, Client, 0.4, CLIENTS) for level in LEVELS]
         parts.append(("batches", "read committed", BatchClient, 0.05, CLIENTS // 2))

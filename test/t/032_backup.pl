@@ -14,7 +14,7 @@ $primary->init(has_archiving => 1, allows_streaming => 1);
 $primary->append_conf('postgresql.conf', "log_statement = none\n");
 $primary->start;
 $primary->safe_psql('postgres', <<'SQL');
-CREATE EXTENSION payguard;
+CREATE EXTENSION payguard SCHEMA pg_catalog;
 CREATE ROLE till LOGIN;
 SELECT payguard.grant_access('till', 'cashier');
 SELECT payguard.register_channel('card');

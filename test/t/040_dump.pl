@@ -1,14 +1,16 @@
 # pg_dump and restore, and logical replication: payguard's rows are an extension's own, and
-# arrive complete.
+# arrive complete. What a dump leaves out can be made again.
 
 use strict;
 use warnings;
 
+use FindBin;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
 
 my $dir = PostgreSQL::Test::Utils::tempdir;
+my $source_folder = $ENV{PAYGUARD_SRC} || "$FindBin::RealBin/../..";
 my $node = PostgreSQL::Test::Cluster->new('source');
 $node->init(allows_streaming => 'logical');
 $node->append_conf('postgresql.conf', "log_statement = none\n");
@@ -58,6 +60,35 @@ SELECT payguard.pay_order('order-301', 'key-301');
 SQL
 is($node->safe_psql('shop', 'SELECT * FROM payguard.verify()'), '', 'verify() at the source');
 is($node->safe_psql('shop', 'SELECT count(*) FROM told'), '2', 'a trigger on payguard.orders runs');
+is($node->safe_psql('shop', 'SELECT count(*) FROM payguard.not_in_dumps()'), '1', 'the trigger is the first thing that a dump leaves out');
+$node->safe_psql('shop', <<'SQL');
+ALTER TABLE payguard.orders ENABLE ALWAYS TRIGGER tell;
+CREATE INDEX mine ON payguard.orders (created_at) WITH (fillfactor = 50);
+CREATE UNIQUE INDEX "my own" ON payguard.orders (order_id, amount);
+ALTER TABLE payguard.orders SET (fillfactor = 70, toast.autovacuum_enabled = off);
+ALTER TABLE payguard.tasks RESET (fillfactor);
+ALTER INDEX payguard.orders_of_customer SET (fillfactor = 60);
+ALTER TABLE payguard.orders ALTER amount SET STATISTICS 200;
+ALTER TABLE payguard.orders ALTER customer_id SET (n_distinct = 50);
+ALTER TABLE payguard.notifications ALTER body SET STORAGE external, ALTER body SET COMPRESSION pglz;
+ALTER TABLE payguard.alerts REPLICA IDENTITY FULL;
+ALTER TABLE payguard.orders REPLICA IDENTITY USING INDEX "my own";
+ALTER TABLE payguard.orders CLUSTER ON mine;
+CREATE STATISTICS public.mine (dependencies) ON currency, status FROM payguard.orders;
+CREATE POLICY mine ON payguard.orders AS RESTRICTIVE FOR SELECT TO audit, web USING (currency <> E'a\\b');
+CREATE POLICY mine ON payguard.policies FOR UPDATE USING (true) WITH CHECK (min_amount > 0);
+ALTER TABLE payguard.orders ENABLE ROW LEVEL SECURITY;
+CREATE PUBLICATION "a part" FOR TABLE payguard.orders (order_id, amount, status), payguard.refunds WHERE (amount > 0);
+CREATE PUBLICATION everything FOR TABLES IN SCHEMA payguard;
+ALTER DATABASE shop SET payguard.notify_tasks = off;
+ALTER ROLE web IN DATABASE shop SET payguard.notify_tasks = off;
+SQL
+my $again = $node->safe_psql('shop', q{SELECT statement || ';' FROM payguard.not_in_dumps()});
+# the database's own settings go with its name
+my $settings = qr/^ALTER (?:ROLE web IN )?DATABASE .*\n?/m;
+is(() = $again =~ /$settings/g, 2, 'two settings of the database are left out');
+$again =~ s/$settings//g;
+is(() = $again =~ /;$/mg, 21, 'and 21 other things');
 
 my $source = content($node, 'shop');
 my $replay = $node->safe_psql('shop', replay('order-7', 'key-7'));
@@ -116,13 +147,12 @@ $node->command_fails_like(
 	'--clean does not drop what has orders');
 is($node->safe_psql('shop_custom', 'SELECT * FROM payguard.verify()'), '', 'and nothing is lost');
 
-# Logical replication. The subscriber makes nothing itself, not even a channel: the event of that
-# would take the id of one to come.
-my @tables = map { "payguard.$_" . ($_ eq 'channels' ? " WHERE (name <> 'internal')" : '') }
-  split /\n/, $node->safe_psql('shop', 'SELECT payguard.own_tables()');
-$node->safe_psql('shop', 'CREATE PUBLICATION shop FOR TABLE ' . join(', ', @tables));
+# Logical replication of everything, as a switch to another server or version does it. The subscriber makes
+# nothing itself, not even a channel: the event of that would take the id of one to come.
+$node->safe_psql('shop', 'CREATE PUBLICATION shop FOR ALL TABLES');
 $other->safe_psql('postgres', 'CREATE DATABASE follower');
-$other->safe_psql('follower', 'CREATE EXTENSION payguard');
+$other->command_ok([ 'psql', '-Xq', '-v', 'ON_ERROR_STOP=1', '-f', $schema, '-d', $other->connstr('follower') ],
+	'logical replication: the schema alone is restored');
 my $publisher = $node->connstr('shop') =~ s/'//gr;
 $other->safe_psql('follower', "CREATE SUBSCRIPTION shop CONNECTION '$publisher' PUBLICATION shop");
 $other->wait_for_subscription_sync($node, 'shop', 'follower');
@@ -140,7 +170,45 @@ is($other->safe_psql('follower', replay('order-7', 'key-7')), $replay,
 	'logical replication: a key replays on the subscriber');
 is(sqlstate($other, 'follower', 'UPDATE payguard.orders SET amount = 0'), 'PY901',
 	'logical replication: the subscriber is protected');
+# The switch. What logical replication leaves out are the sequences.
+my $setval = documented_query('A switch by logical replication');
+$other->safe_psql('follower', $node->safe_psql('shop', $setval));
 $other->safe_psql('follower', 'DROP SUBSCRIPTION shop');
+is($other->safe_psql('follower', $setval), $node->safe_psql('shop', $setval), 'after the switch: sequences are where they were');
+my $last = $node->safe_psql('shop', 'SELECT max(event_id) FROM payguard.events');
+is($other->safe_psql('follower', "SELECT outcome FROM payguard.pay_order('order-255', 'key-255')"), 'paid', 'after the switch: paying goes on');
+is($other->safe_psql('follower', "SELECT min(event_id) FROM payguard.events WHERE event_id > $last"), $last + 1,
+	'after the switch: event ids go on');
+is($other->safe_psql('follower', "SELECT count(*) FROM payguard.maintain() WHERE problem IS NOT NULL"), '0', 'after the switch: maintain()');
+is($other->safe_psql('follower', 'SELECT * FROM payguard.verify()'), '', 'after the switch: verify()');
+
+# A dump needs no superuser: the access "auditor" or pg_read_all_data, which sees application tables too.
+$node->safe_psql('postgres', 'CREATE ROLE backup LOGIN IN ROLE pg_read_all_data');
+$node->safe_psql('shop', 'ALTER TABLE payguard.orders DISABLE ROW LEVEL SECURITY; DROP TABLE told CASCADE; DROP TRIGGER tell ON payguard.orders');
+for my $role ('audit', 'backup')
+{
+	$node->command_ok([ 'pg_dump', '-U', $role, '-Fc', '-f', "$dir/$role.dump", '-d', $node->connstr('shop') ], "$role may dump");
+}
+
+# CREATE EXTENSION payguard SCHEMA pg_catalog: with any search_path, and DROP SCHEMA public does not touch it.
+for my $form ('', ' SCHEMA pg_catalog')
+{
+	my $db = $form ? 'in_pg_catalog' : 'in_public';
+	my $file = "$dir/$db.sql";
+
+	$node->safe_psql('postgres', "CREATE DATABASE $db");
+	is(sqlstate($node, $db, "SET search_path = ''; CREATE EXTENSION payguard$form"), $form ? 'none: ' : '3F000',
+		"CREATE EXTENSION payguard$form without a search_path");
+	$node->safe_psql($db, 'CREATE EXTENSION IF NOT EXISTS payguard;' . pays('a'));
+	is(sqlstate($node, $db, 'DROP SCHEMA public CASCADE'), $form ? 'none: ' : 'PY902', "DROP SCHEMA public, payguard$form");
+	$node->command_ok([ 'pg_dump', '-f', $file, '-d', $node->connstr($db) ], "$db: dumped");
+	$other->safe_psql('postgres', "CREATE DATABASE $db");
+	$other->command_ok([ 'psql', '-Xq', '-v', 'ON_ERROR_STOP=1', '-f', $file, '-d', $other->connstr($db) ], "$db: restored");
+	is($other->safe_psql($db, "SELECT extnamespace::regnamespace FROM pg_extension WHERE extname = 'payguard'"),
+		$form ? 'pg_catalog' : 'public', "$db: the extension is where it was");
+	is($other->safe_psql($db, pays('b')), 'paid', "$db: paying goes on");
+	is($other->safe_psql($db, 'SELECT count(*) FROM payguard.orders; SELECT * FROM payguard.verify()'), '2', "$db: verify()");
+}
 
 $node->stop;
 $other->stop;
@@ -169,13 +237,10 @@ sub check_restored
 		"$where: who could not cannot");
 	is(sqlstate($to, $db, 'DELETE FROM payguard.orders'), 'PY901', "$where: the tables are protected");
 	is($to->safe_psql($db, 'SELECT * FROM payguard.verify()'), '', "$where: verify() in the end");
-	# PostgreSQL does not dump triggers on an extension's table
-	is($to->safe_psql($db, q{SELECT count(*) FROM pg_trigger WHERE tgname = 'tell'}),
-		'0', "$where: the application's own trigger is to be made again");
-	$to->safe_psql($db, q{
-		CREATE TRIGGER tell AFTER INSERT OR UPDATE ON payguard.orders
-		FOR EACH ROW EXECUTE FUNCTION tell();
-		SELECT payguard.pay_order('order-254', 'key-254')});
+	is($to->safe_psql($db, 'SELECT statement FROM payguard.not_in_dumps()'), '', "$where: what a dump leaves out is not there");
+	$to->safe_psql($db, $again);
+	is($to->safe_psql($db, q{SELECT statement || ';' FROM payguard.not_in_dumps()}), $again =~ s/\n$//r, "$where: it is made again");
+	$to->safe_psql($db, q{SELECT payguard.pay_order('order-254', 'key-254')});
 	is($to->safe_psql($db, q{SELECT * FROM told ORDER BY 1, 2}),
 		"order-254|paid\norder-301|paid\norder-301|unpaid", "$where: then it runs, and saw no copied row");
 }
@@ -212,6 +277,23 @@ sub rows
 			"SELECT count(*) || ':' || coalesce(md5(string_agg(t::text, E'\\n' ORDER BY t::text)), '') "
 			  . "FROM payguard.$_ t WHERE left(t::text, 10) <> '(internal,'")
 	} split /\n/, $from->safe_psql($db, "SELECT t FROM payguard.own_tables() t ORDER BY 1");
+}
+
+# documented_query(HEADING): the first SQL block below a heading of high_availability.md.
+sub documented_query
+{
+	my $text = slurp_file("$source_folder/doc/high_availability.md");
+	my ($block) = $text =~ /^## \Q$_[0]\E\n.*?^```sql\n(.*?)^```/ms or die $_[0];
+
+	return $block;
+}
+
+# pays(ORDER): an order that is made and paid.
+sub pays
+{
+	my ($order) = @_;
+
+	return "SELECT FROM payguard.create_order('$order', 1, 'EUR'); SELECT outcome FROM payguard.pay_order('$order', '$order')";
 }
 
 sub replay

@@ -44,7 +44,7 @@ def main():
         with open(os.path.join(server.data, "postgresql.conf"), "a", encoding="ascii") as conf:
             conf.write(f"archive_mode = on\narchive_command = 'cp %p {archive}/%f'\n")
         server.run("pg_ctl", "-D", server.data, "-l", server.log, "-w", "restart")
-        query(server, "CREATE EXTENSION payguard")
+        query(server, "CREATE EXTENSION payguard SCHEMA pg_catalog")
         query(server, "SELECT payguard.register_channel('card')")
         query(server, "SELECT count(payguard.create_order('order-' || i, 100, 'EUR')) FROM generate_series(1, 9) i")
         server.run("pg_basebackup", "-h", server.folder, "-U", "postgres", "-D", other, "--checkpoint=fast",

@@ -28,7 +28,7 @@ WRITERS = 16
 ORDERS = 40  # few, so that writers meet
 
 SETUP = """
-    CREATE EXTENSION payguard;
+    CREATE EXTENSION payguard SCHEMA pg_catalog;
     CREATE ROLE app LOGIN;
     CREATE ROLE reader LOGIN;
     SELECT payguard.grant_access('app', access) FROM unnest('{checkout,cashier,channel,operator}'::text[]) access;

@@ -49,7 +49,7 @@ def counters(server):
     cursor.execute("CREATE DATABASE other")
     other = server.connect("other").cursor()
     for each in (cursor, other):
-        each.execute("CREATE EXTENSION payguard; SELECT payguard.create_order('a', 1, 'EUR')")
+        each.execute("CREATE EXTENSION payguard SCHEMA pg_catalog; SELECT payguard.create_order('a', 1, 'EUR')")
         each.execute("SELECT payguard.pay_order('a', 'a')")
     yield "each counter is there from the first call on", \
         value(cursor, "SELECT count(*) FROM payguard.stat_counters WHERE value = 0") > 20
@@ -219,7 +219,7 @@ SAMPLES = [
 def rates(server):
     server.connect().cursor().execute("CREATE DATABASE rates")
     cursor = server.connect("rates").cursor()
-    cursor.execute("CREATE EXTENSION payguard")
+    cursor.execute("CREATE EXTENSION payguard SCHEMA pg_catalog")
     found, now = {}, None
     while now is None or now != value(cursor, "SELECT payguard.bucket_of(clock_timestamp())"):
         now = value(cursor, "SELECT payguard.bucket_of(clock_timestamp())")

@@ -24,7 +24,7 @@ def checks(server):
         cursor.execute(sql)
         return cursor.fetchall()
 
-    cursor.execute("CREATE EXTENSION payguard")
+    cursor.execute("CREATE EXTENSION payguard SCHEMA pg_catalog")
     done = subprocess.run(["psql", "-qXtA", "-v", "ON_ERROR_STOP=1", "-d", server.dsn, "-f",
                            os.path.join(HERE, "..", "..", "examples", "pg_cron.sql")],
                           stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)

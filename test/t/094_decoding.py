@@ -96,7 +96,7 @@ def checks(server):
         cursor.execute("ALTER SYSTEM SET output_plugin_libraries = 'pgoutput', 'wal2json'")
         cursor.execute("SELECT pg_reload_conf()")
         cursor = connect(server)
-    cursor.execute("CREATE EXTENSION payguard")
+    cursor.execute("CREATE EXTENSION payguard SCHEMA pg_catalog")
     cursor.execute("SELECT payguard.create_order('o-' || n, 500, 'EUR') FROM generate_series(1, 3) n")
     cursor.execute("CREATE PUBLICATION money FOR TABLE payguard.orders, payguard.payments, payguard.events")
     cursor.execute("SELECT pg_create_logical_replication_slot('json', 'wal2json')")

@@ -77,7 +77,7 @@ def script(document):
 def run(environment, name, text):
     database = re.sub(r"\W", "_", name)
     subprocess.run(["createdb", database], env=environment, check=True)
-    subprocess.run(["psql", "-Xq", "-d", database, "-c", "CREATE EXTENSION payguard"], env=environment, check=True)
+    subprocess.run(["psql", "-Xq", "-d", database, "-c", "CREATE EXTENSION payguard SCHEMA pg_catalog"], env=environment, check=True)
     if name == "examples/channels/README.md":
         for file in ("common", "alipay", "stripe", "wechatpay"):
             subprocess.run(["psql", "-Xq", "-d", database, "-v", "ON_ERROR_STOP=1", "-f", "examples/channels/%s.sql" % file],

@@ -20,7 +20,7 @@ import psycopg2
 import cluster
 
 SETUP = """
-    CREATE EXTENSION payguard;
+    CREATE EXTENSION payguard SCHEMA pg_catalog;
     CREATE ROLE shop LOGIN;
     CREATE ROLE oncall LOGIN;
     SELECT payguard.grant_access('shop', access) FROM unnest('{checkout,cashier,channel,operator}'::text[]) access;

@@ -1,4 +1,8 @@
 --@ functions
+-- A copy of the channel internal gives way to the one that is here.
+CREATE TRIGGER payguard_keep_own BEFORE INSERT ON payguard.channels
+  FOR EACH ROW WHEN (NEW.name = 'internal') EXECUTE FUNCTION payguard.keep_own_channel();
+ALTER TABLE payguard.channels ENABLE REPLICA TRIGGER payguard_keep_own;
 -- What is no text in this database is not stored.
 ALTER TABLE payguard.settlement_lines ALTER COLUMN loaded_by SET DEFAULT payguard.session_role();
 ALTER TABLE payguard.settlement_lines ADD CONSTRAINT settlement_lines_text
