@@ -4,7 +4,7 @@
 #   make install      installs them into the server that PG_CONFIG names
 #   make demo         a newcomer's walk through a real case, on a throwaway server
 #   make test         every test, on throwaway servers
-#   make bench        payments per second; bench-exact, bench-growth, bench-ddl: doc/benchmark.md
+#   make bench        payments per second; bench-exact, bench-channel, bench-growth, bench-ddl: doc/benchmark.md
 #   make dist         the archive for PGXN
 
 EXTENSION = payguard

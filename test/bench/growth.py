@@ -19,8 +19,8 @@ STEP = 500000
 
 def grow(server, first, last, channel="internal"):
     """Orders from first to before last. Those whose number does not end in 0 are paid; beyond
-    10^6 those whose number ends in 1. Keys are even, and so are the transactions of a channel."""
-    kind, txn = ("pay", "NULL") if channel == "internal" else ("record", f"(4 * {FIRST} + 2 * (n::bigint * 7907 % 10000019))::text")
+    10^6 those whose number ends in 1. Keys are multiples of 20, and so are a channel's transactions."""
+    kind, txn = ("pay", "NULL") if channel == "internal" else ("record", f"(4 * {FIRST} + 20 * (n::bigint * 7907 % 10000019))::text")
     paid_ones = "n % 10 <> 0" if first < 10**6 else "n % 10 = 1"
     for begin in range(first, last, STEP):
         numbers = (begin, min(begin + STEP, last) - 1)
@@ -33,7 +33,7 @@ def grow(server, first, last, channel="internal"):
             FROM generate_series({numbers[0]}, {numbers[1]}) n""")
         server.sql(f"""INSERT INTO payguard.payments (payment_id, order_id, idempotency_key, channel, amount, currency,
               received_amount, received_currency, amount_verified, status, order_version, request_kind, created_at, completed_at, channel_txn_id)
-            SELECT ({paid})::uuid, ({FIRST} + n)::text, (3 * {FIRST} + 2 * (n::bigint * 7919 % 10000019))::text, '{channel}', 100, 'EUR',
+            SELECT ({paid})::uuid, ({FIRST} + n)::text, (3 * {FIRST} + 20 * (n::bigint * 7919 % 10000019))::text, '{channel}', 100, 'EUR',
               100, 'EUR', true, 'succeeded', 2, '{kind}', now(), now(), {txn}
             FROM generate_series({numbers[0]}, {numbers[1]}) n WHERE {paid_ones}""")
         server.sql(f"""INSERT INTO payguard.events (at, order_id, payment_id, kind, from_status, to_status, version, actor)
