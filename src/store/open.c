@@ -35,6 +35,7 @@
 uint64 payguard_store_snapshot = 0;
 
 static Relation open_relation(const char *name, LOCKMODE mode);
+static Oid *place_of(const char *name);
 static void check_usable(Relation relation);
 
 /*
@@ -109,22 +110,46 @@ static Relation
 open_relation(const char *name, LOCKMODE mode)
 {
 	Oid namespace = get_namespace_oid(PAYGUARD_SCHEMA, true);
+	Oid *place = place_of(name);
 
 	for (;;)
 	{
-		Oid oid = get_relname_relid(name, namespace);
-		Relation relation;
+		Relation relation = NULL;
 
-		if (!OidIsValid(oid))
-			return NULL;
-		relation = try_relation_open(oid, mode);
+		if (OidIsValid(*place))
+			relation = try_relation_open(*place, mode);
 		if (relation != NULL && RelationGetNamespace(relation) == namespace &&
 			strcmp(RelationGetRelationName(relation), name) == 0)
 			return relation;
 		if (relation != NULL)
 			relation_close(relation, mode);
 		CHECK_FOR_INTERRUPTS();
+		*place = get_relname_relid(name, namespace);
+		if (!OidIsValid(*place))
+			return NULL;
 	}
+}
+
+/*
+ * place_of returns where the OID of a name is remembered. It saves looking the name up, and is never
+ * trusted: what it opens must have the name.
+ */
+static Oid *
+place_of(const char *name)
+{
+	static struct
+	{
+		const char *name; /* a constant of tables.c: compared by its address */
+		Oid oid;
+	} places[64];
+	int i = 0;
+
+	while (i < (int) lengthof(places) - 1 && places[i].name != NULL && places[i].name != name)
+		i++;
+	if (places[i].name != name)
+		places[i].oid = InvalidOid;
+	places[i].name = name;
+	return &places[i].oid;
 }
 
 /*

@@ -84,6 +84,7 @@ static void fire_before_statement(Writing *writing);
 static void fire_after_statement(Writing *writing);
 static void end_write(Writing *writing);
 static void open_indexes(Writing *writing);
+static void close_indexes(ResultRelInfo *result);
 static void find_arbiters(Writing *writing);
 static void new_row(Writing *writing, const void *row);
 static bool fill_fields(Writing *writing, const void *row, FieldSet fields);
@@ -416,6 +417,7 @@ end_write(Writing *writing)
 	}
 	MemoryContextSwitchTo(writing->caller);
 	PopActiveSnapshot();
+	close_indexes(writing->result);
 	ExecCloseResultRelations(writing->estate);
 	ExecResetTupleTable(writing->estate->es_tupleTable, false);
 	FreeExecutorState(writing->estate);
@@ -431,6 +433,18 @@ open_indexes(Writing *writing)
 {
 	if (writing->result->ri_IndexRelationDescs == NULL)
 		ExecOpenIndices(writing->result, false);
+}
+
+/*
+ * close_indexes closes the indexes and keeps their locks, as that of their table, until the transaction ends:
+ * the next operation will want them again.
+ */
+static void
+close_indexes(ResultRelInfo *result)
+{
+	for (int i = 0; i < result->ri_NumIndices; i++)
+		index_close(result->ri_IndexRelationDescs[i], NoLock);
+	result->ri_NumIndices = 0;
 }
 
 /*
@@ -592,8 +606,10 @@ insert_row(Writing *writing)
 
 /*
  * insert_if_new inserts the new row unless an arbiter index has one with its key, as ExecInsert()
- * does it; false: there is one. The indexes are looked at before anything is written, so that whoever
- * is about to add such a row is waited for there.
+ * does it; false: there is one. Its caller has mostly just looked for it by that key. Where one index is
+ * the only one to ask, the row goes in first, and the index says whether it may stay. Otherwise the indexes
+ * are looked at before: two of them would meet the same row one after the other, a partial one need not have
+ * been looked at, and in SERIALIZABLE the attempt itself could fail, for another reason.
  */
 static bool
 insert_if_new(Writing *writing)
@@ -602,7 +618,9 @@ insert_if_new(Writing *writing)
 	EState *estate = writing->estate;
 	TupleTableSlot *slot = writing->new;
 	TransactionId xid = GetCurrentTransactionId();
-	bool conflict;
+	bool look = list_length(writing->arbiters) > 1 || IsolationIsSerializable() ||
+				writing->open.table->keys[writing->write->key].partial;
+	bool conflict = false;
 	List *recheck;
 
 	complete_row(writing);
@@ -613,7 +631,8 @@ insert_if_new(Writing *writing)
 
 		CHECK_FOR_INTERRUPTS();
 		ItemPointerSetInvalid(&tid);
-		if (!payguard_check_index_constraints(writing->result, slot, estate, &tid,
+		if ((look || conflict) &&
+			!payguard_check_index_constraints(writing->result, slot, estate, &tid,
 											  writing->arbiters))
 		{
 			check_visible(writing, &tid);
