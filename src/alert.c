@@ -147,7 +147,7 @@ payguard_acknowledge_alert(PG_FUNCTION_ARGS)
 								  FIELD(ALERT_F_ACKNOWLEDGED_NOTE),
 							  &alert);
 	}
-	payguard_store_end(STORE_WRITE);
+	payguard_call_end();
 	return payguard_row_result(fcinfo, &payguard_alerts, &alert);
 }
 
@@ -170,7 +170,7 @@ payguard_resolve_alert(PG_FUNCTION_ARGS)
 		payguard_approval_end(NULL, NULL, alert.alert_id);
 		payguard_alert_end(&alert, payguard_actor(), note);
 	}
-	payguard_store_end(STORE_WRITE);
+	payguard_call_end();
 	return payguard_row_result(fcinfo, &payguard_alerts, &alert);
 }
 

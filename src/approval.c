@@ -330,7 +330,7 @@ decide_order(FunctionCallInfo fcinfo, bool approve, const char *function)
 			 !payguard_policy_asks(order.currency, order.amount, &asked))
 		refuse_pointless(&order);
 	payguard_approval_decide(&approval, approve, note);
-	payguard_store_end(STORE_WRITE);
+	payguard_call_end();
 	return payguard_row_result(fcinfo, &payguard_approvals, &approval);
 }
 

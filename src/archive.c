@@ -285,7 +285,7 @@ payguard_archive_restore(const text *order_id)
 	if (!payguard_order_find(order_id, &order))
 		payguard_store_suppressed(&payguard_orders);
 	payguard_event_write("order.restored", &order, NULL, NULL, NULL, false, NULL);
-	if (payguard_actor_lenient)
+	if (payguard_call_is_evidence())
 		payguard_alert_order("archived_evidence", "warning", &order, NULL);
 	payguard_store_refresh();
 	return true;
@@ -330,7 +330,7 @@ payguard_archive_orders(PG_FUNCTION_ARGS)
 		payguard_event_write("orders.archived", NULL, NULL, NULL, NULL, false,
 							 payguard_json("orders", 'i', (int64) archival.done, "before",
 										   'd', archival.before, NULL));
-	payguard_store_end(STORE_WRITE);
+	payguard_call_end();
 	PG_RETURN_INT32(archival.done);
 }
 
@@ -537,7 +537,7 @@ payguard_erase_customer(PG_FUNCTION_ARGS)
 
 		payguard_event_write("order.erased", &order, NULL, NULL, NULL, false, NULL);
 	}
-	payguard_store_end(STORE_WRITE);
+	payguard_call_end();
 	PG_RETURN_INT32(n);
 }
 

@@ -177,7 +177,7 @@ payguard_close_payment(PG_FUNCTION_ARGS)
 		payguard_payment_close(&order, &payment);
 		replayed = false;
 	}
-	payguard_store_end(STORE_WRITE);
+	payguard_call_end();
 	payguard_result_of(&payment, &order, replayed, &result);
 	result.version = order.version;
 	return payguard_result_datum(&result, payguard_result_desc(fcinfo));

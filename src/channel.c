@@ -100,7 +100,7 @@ payguard_register_channel(PG_FUNCTION_ARGS)
 	}
 	payguard_event_write("channel.registered", NULL, NULL, NULL, NULL, false,
 						 payguard_json("channel", 't', channel.name, NULL));
-	payguard_store_end(STORE_WRITE);
+	payguard_call_end();
 	return payguard_row_result(fcinfo, &payguard_channels, &channel);
 }
 

@@ -213,7 +213,7 @@ payguard_read_events(PG_FUNCTION_ARGS)
 	/* what a reader does about an event must not outlive it; the position was locked later */
 	if (events.n > 0)
 		payguard_store_make_all_durable();
-	payguard_store_end(STORE_WRITE);
+	payguard_call_end();
 	return (Datum) 0;
 }
 
@@ -410,7 +410,7 @@ payguard_commit_events(PG_FUNCTION_ARGS)
 		payguard_consumer_move(consumer, event_id);
 		moves = true;
 	}
-	payguard_store_end(STORE_WRITE);
+	payguard_call_end();
 	PG_RETURN_BOOL(moves);
 }
 
@@ -428,6 +428,6 @@ payguard_drop_consumer(PG_FUNCTION_ARGS)
 
 	payguard_request_begin("drop_consumer()");
 	dropped = payguard_store_execute(&delete_consumer, &consumer, NULL) > 0;
-	payguard_store_end(STORE_WRITE);
+	payguard_call_end();
 	PG_RETURN_BOOL(dropped);
 }

@@ -25,9 +25,6 @@ static bool is_good_actor(const char *actor);
 static Oid delegate_function(void);
 static void write_event(const Event *event);
 
-/* The running call is evidence: a setting of the session must not get it refused. */
-bool payguard_actor_lenient = false;
-
 /*
  * payguard_actor returns who acts: the session's user, or what a delegate has put into
  * payguard.actor. Errors, but for evidence, whose actor is the session's user then: 42501 where
@@ -37,7 +34,7 @@ text *
 payguard_actor(void)
 {
 	if (payguard_actor_setting == NULL || payguard_actor_setting[0] == '\0' ||
-		(payguard_actor_lenient && !is_good_actor(payguard_actor_setting)))
+		(payguard_call_is_evidence() && !is_good_actor(payguard_actor_setting)))
 		return session_role();
 	if (!payguard_may_execute(delegate_function(), GetSessionUserId()))
 	{

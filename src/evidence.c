@@ -862,7 +862,7 @@ payguard_report_payment(PG_FUNCTION_ARGS)
 	if (!payguard_payment_find(payment_id, &payment))
 	{
 		payguard_notification_keep(NULL, NULL, payment_id, NULL, &report, "unmatched");
-		payguard_store_end(STORE_WRITE);
+		payguard_call_end();
 		return result_recorded(fcinfo, NULL, payment_id,
 							   "The payment is not known; the report is kept for a "
 							   "person to look at.");
@@ -879,7 +879,7 @@ payguard_report_payment(PG_FUNCTION_ARGS)
 		payguard_payment_lock(payment_id, &order, &payment);
 		payguard_evidence_apply(&order, &payment, &report, &applied);
 	}
-	payguard_store_end(STORE_WRITE);
+	payguard_call_end();
 	return result_of_evidence(fcinfo, &order, &payment, &applied);
 }
 
@@ -941,7 +941,7 @@ payguard_record_payment(PG_FUNCTION_ARGS)
 	{
 		payguard_notification_keep(channel_name, order_id, NULL, NULL, &report,
 								   "unmatched");
-		payguard_store_end(STORE_WRITE);
+		payguard_call_end();
 		return result_recorded(fcinfo, order_id, NULL,
 							   "The order or the channel is not known; the report is "
 							   "kept for a person to look at.");
@@ -949,7 +949,7 @@ payguard_record_payment(PG_FUNCTION_ARGS)
 	payguard_order_lock(order_id, &order);
 	payguard_store_refresh();
 	payguard_record_apply(&order, &channel, &report, &payment, &applied);
-	payguard_store_end(STORE_WRITE);
+	payguard_call_end();
 	/* whose transaction it is, is not this caller's business */
 	if (!payguard_text_equal(payment.order_id, order_id))
 		return result_recorded(fcinfo, order_id, NULL, applied.contradicts);
@@ -984,7 +984,7 @@ payguard_settle_payment(PG_FUNCTION_ARGS)
 	payguard_payment_must_exist(payment_id, &payment);
 	payguard_payment_lock(payment_id, &order, &payment);
 	payguard_evidence_apply(&order, &payment, &report, &applied);
-	payguard_store_end(STORE_WRITE);
+	payguard_call_end();
 	return result_of_evidence(fcinfo, &order, &payment, &applied);
 }
 
@@ -1050,7 +1050,7 @@ payguard_accept_surplus(PG_FUNCTION_ARGS)
 								payguard_json("note", 't', note, NULL));
 		become(&order, &payment, ORDER_PAID);
 		resolve_surplus(payment_id, note);
-		payguard_store_end(STORE_WRITE);
+		payguard_call_end();
 		return result_of_evidence(fcinfo, &order, &payment, &applied);
 	}
 	payguard_raise(&refusal);
@@ -1119,7 +1119,7 @@ payguard_dismiss_surplus(PG_FUNCTION_ARGS)
 	if (!same.amount_verified)
 		fill_in(&order, &same, &named, &filled_in);
 	resolve_surplus(payment_id, note);
-	payguard_store_end(STORE_WRITE);
+	payguard_call_end();
 	return result_of_evidence(fcinfo, &order, &payment, &applied);
 }
 

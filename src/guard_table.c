@@ -176,7 +176,7 @@ payguard_guard_table(PG_FUNCTION_ARGS)
 	put_on(tables, text);
 	payguard_guard_event("guard.added", get_namespace_name(get_rel_namespace(table)),
 						 get_rel_name(table), settings);
-	payguard_store_end(STORE_WRITE);
+	payguard_call_end();
 	return_texts(fcinfo, statements);
 	return (Datum) 0;
 }
@@ -209,7 +209,7 @@ payguard_unguard_table(PG_FUNCTION_ARGS)
 	table_close(relation, NoLock);
 	payguard_request_begin("unguard_table()");
 	take_off(tables);
-	payguard_store_end(STORE_WRITE);
+	payguard_call_end();
 	PG_RETURN_BOOL(found);
 }
 

@@ -361,7 +361,7 @@ payguard_raise_alerts(PG_FUNCTION_ARGS)
 
 	payguard_request_begin("raise_alerts()");
 	done = execute_all(raising, lengthof(raising), Int64GetDatum(max));
-	payguard_store_end(STORE_WRITE);
+	payguard_call_end();
 	PG_RETURN_INT64(done);
 }
 
@@ -379,7 +379,7 @@ payguard_close_alerts(PG_FUNCTION_ARGS)
 
 	payguard_request_begin("close_alerts()");
 	done = execute_all(closing, lengthof(closing), Int64GetDatum(max));
-	payguard_store_end(STORE_WRITE);
+	payguard_call_end();
 	PG_RETURN_INT64(done);
 }
 
@@ -397,7 +397,7 @@ payguard_notify_alerts(PG_FUNCTION_ARGS)
 
 	payguard_request_begin("notify_alerts()");
 	done = execute_one(&notify_alerts, Int64GetDatum(max));
-	payguard_store_end(STORE_WRITE);
+	payguard_call_end();
 	PG_RETURN_INT64(done);
 }
 
@@ -415,7 +415,7 @@ payguard_sample_counters(PG_FUNCTION_ARGS)
 
 	payguard_request_begin("sample_counters()");
 	done = execute_one(&sample, Int64GetDatum(max));
-	payguard_store_end(STORE_WRITE);
+	payguard_call_end();
 	PG_RETURN_INT64(done);
 }
 
@@ -433,7 +433,7 @@ payguard_forget_old(PG_FUNCTION_ARGS)
 
 	payguard_request_begin("forget_old()");
 	done = execute_all(forgetting, lengthof(forgetting), Int64GetDatum(max));
-	payguard_store_end(STORE_WRITE);
+	payguard_call_end();
 	PG_RETURN_INT64(done);
 }
 
@@ -476,7 +476,7 @@ payguard_count_events(PG_FUNCTION_ARGS)
 		payguard_store_execute(&newest_event, NULL, NULL);
 		done = count_until(most, DatumGetInt64(payguard_store_result(0, 0, &isnull)));
 	}
-	payguard_store_end(STORE_WRITE);
+	payguard_call_end();
 	PG_RETURN_INT64(done);
 }
 
@@ -547,6 +547,6 @@ payguard_note_duty(PG_FUNCTION_ARGS)
 	payguard_request_begin("note_duty()");
 	payguard_store_execute(&add_duty, values, NULL);
 	payguard_store_execute(&update_duty, values, nulls);
-	payguard_store_end(STORE_WRITE);
+	payguard_call_end();
 	PG_RETURN_VOID();
 }

@@ -258,11 +258,11 @@ record_notification(FunctionCallInfo fcinfo, bytea *body)
 			matched = false;
 		if (matched)
 		{
-			payguard_store_end(STORE_WRITE);
+			payguard_call_end();
 			return notification_result(fcinfo, &known, NULL, false, applied.contradicts);
 		}
 		payguard_store_make_durable(&known);
-		payguard_store_end(STORE_WRITE);
+		payguard_call_end();
 		return notification_result(fcinfo, &known, "duplicate", true,
 								   "This message was received before.");
 	}
@@ -283,7 +283,7 @@ record_notification(FunctionCallInfo fcinfo, bytea *body)
 	if (!payguard_store_insert_new(&payguard_notifications, NOTIFICATION_BY_EVENT,
 								   &notification))
 	{
-		payguard_store_end(STORE_WRITE);
+		payguard_call_end();
 		return notification_result(fcinfo, &notification, "duplicate", true,
 								   "This message was received before.");
 	}
@@ -295,7 +295,7 @@ record_notification(FunctionCallInfo fcinfo, bytea *body)
 	}
 	else
 		alert_unmatched(&notification);
-	payguard_store_end(STORE_WRITE);
+	payguard_call_end();
 	return notification_result(fcinfo, &notification, NULL,
 							   matched && !applied.changed && !applied.contradicts,
 							   applied.contradicts);
@@ -352,7 +352,7 @@ payguard_match_notifications(PG_FUNCTION_ARGS)
 	for (int i = 0; i < n; i++)
 		items[i] = (EachItem){.id = waiting[i].event_id, .row = &waiting[i]};
 	matched = payguard_each("message", items, n, match_one);
-	payguard_store_end(STORE_WRITE);
+	payguard_call_end();
 	PG_RETURN_INT32(matched);
 }
 

@@ -36,31 +36,6 @@ static void describe_status(const Order *order, const Payment *live, bool held, 
 							bool returned, Datum *values, bool *nulls);
 
 /*
- * payguard_request_begin opens the store for a request. Errors: 25006 in a read-only
- * transaction, in recovery and in parallel mode, whatever the answer would be.
- */
-void
-payguard_request_begin(const char *function)
-{
-	PreventCommandIfReadOnly(function);
-	PreventCommandIfParallelMode(function);
-	PreventCommandDuringRecovery(function);
-	payguard_store_begin(STORE_WRITE);
-	payguard_actor_lenient = false;
-}
-
-/*
- * payguard_evidence_begin is payguard_request_begin for evidence, which no setting of the
- * session may get refused.
- */
-void
-payguard_evidence_begin(const char *function)
-{
-	payguard_request_begin(function);
-	payguard_actor_lenient = true;
-}
-
-/*
  * payguard_order_find reads an order without a lock; false: there is none.
  */
 bool
@@ -368,7 +343,7 @@ payguard_create_order(PG_FUNCTION_ARGS)
 											   asked.customer_id, "expires_at", 'd',
 											   asked.expires_at, NULL));
 			payguard_approval_renew(&asked);
-			payguard_store_end(STORE_WRITE);
+			payguard_call_end();
 			return payguard_row_result(fcinfo, &payguard_orders, &asked);
 		}
 		payguard_store_refresh();
@@ -378,7 +353,7 @@ payguard_create_order(PG_FUNCTION_ARGS)
 	if (!judge_creation(&asked, &existing, &refusal))
 		refuse_request(&existing, &refusal);
 	payguard_store_make_durable(&existing);
-	payguard_store_end(STORE_WRITE);
+	payguard_call_end();
 	return payguard_row_result(fcinfo, &payguard_orders, &existing);
 }
 
@@ -515,7 +490,7 @@ payguard_update_order(PG_FUNCTION_ARGS)
 						  NULL));
 		payguard_approval_renew(&order);
 	}
-	payguard_store_end(STORE_WRITE);
+	payguard_call_end();
 	return payguard_row_result(fcinfo, &payguard_orders, &order);
 }
 
@@ -566,7 +541,7 @@ payguard_cancel_order(PG_FUNCTION_ARGS)
 	else
 		close_order(&order, ORDER_CANCELLED,
 					payguard_json("reason", 't', reason, NULL));
-	payguard_store_end(STORE_WRITE);
+	payguard_call_end();
 	return payguard_row_result(fcinfo, &payguard_orders, &order);
 }
 
@@ -648,7 +623,7 @@ payguard_expire_orders(PG_FUNCTION_ARGS)
 	for (int i = 0; i < n; i++)
 		items[i] = (EachItem){.id = due[i].order_id, .row = &due[i]};
 	done = payguard_each("order", items, n, expire_one);
-	payguard_store_end(STORE_WRITE);
+	payguard_call_end();
 	PG_RETURN_INT32(done);
 }
 

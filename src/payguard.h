@@ -733,6 +733,12 @@ extern void payguard_arg_bad(const char *name, const char *problem, const char *
 	pg_attribute_noreturn();
 extern void payguard_arg_missing(const char *name) pg_attribute_noreturn();
 
+/* call.c */
+extern void payguard_request_begin(const char *function);
+extern void payguard_evidence_begin(const char *function);
+extern void payguard_call_end(void);
+extern bool payguard_call_is_evidence(void);
+
 /* consumer.c */
 extern int payguard_consumer_read(const text *consumer, int max, Datum **ids);
 extern void payguard_consumer_move(const text *consumer, int64 event_id);
@@ -772,8 +778,6 @@ extern void payguard_event_write_refund(const char *kind, const Refund *refund,
 										Jsonb *details);
 
 /* order.c */
-extern void payguard_request_begin(const char *function);
-extern void payguard_evidence_begin(const char *function);
 extern bool payguard_order_find(const text *order_id, Order *order);
 extern bool payguard_order_lock(const text *order_id, Order *order);
 extern bool payguard_order_lock_found(Order *order);
@@ -918,6 +922,5 @@ extern bool payguard_allow_unsafe_ddl;
 
 /* event.c */
 extern char *payguard_actor_setting;
-extern bool payguard_actor_lenient;
 
 #endif

@@ -280,7 +280,7 @@ payguard_pay_order(PG_FUNCTION_ARGS)
 	pay(&call, 1);
 	if (call.verdict == VERDICT_REFUSE)
 		payguard_raise(&call.refusal);
-	payguard_store_end(STORE_WRITE);
+	payguard_call_end();
 	set_result(&call, &result);
 	return payguard_result_datum(&result, payguard_result_desc(fcinfo));
 }
@@ -335,7 +335,7 @@ open_attempt(FunctionCallInfo fcinfo, const char *kind, const char *function)
 	pay(&call, 1);
 	if (call.verdict == VERDICT_REFUSE)
 		payguard_raise(&call.refusal);
-	payguard_store_end(STORE_WRITE);
+	payguard_call_end();
 	set_result(&call, &result);
 	return payguard_result_datum(&result, payguard_result_desc(fcinfo));
 }
@@ -357,7 +357,7 @@ payguard_try_pay_order(PG_FUNCTION_ARGS)
 	read_pay_arguments(fcinfo, &call);
 	payguard_request_begin("try_pay_order()");
 	pay(&call, 1);
-	payguard_store_end(STORE_WRITE);
+	payguard_call_end();
 	set_result(&call, &result);
 	return payguard_result_datum(&result, payguard_result_desc(fcinfo));
 }
@@ -385,7 +385,7 @@ payguard_pay_orders(PG_FUNCTION_ARGS)
 
 	payguard_request_begin("pay_orders()");
 	pay(calls, n);
-	payguard_store_end(STORE_WRITE);
+	payguard_call_end();
 
 	for (int i = 0; i < n; i++)
 	{
@@ -1172,7 +1172,7 @@ payguard_revoke_key(PG_FUNCTION_ARGS)
 	}
 	if (!revoked)
 		make_answer_durable(&call);
-	payguard_store_end(STORE_WRITE);
+	payguard_call_end();
 	payguard_result_of(&call.payment, &call.entry->order, !revoked, &result);
 	return payguard_result_datum(&result, payguard_result_desc(fcinfo));
 }

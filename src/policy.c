@@ -326,7 +326,7 @@ payguard_set_policy(PG_FUNCTION_ARGS)
 								interval_out, IntervalPGetDatum(policy.duplicate_window)))
 						  : NULL,
 					  "on_duplicate", 't', policy.on_duplicate, NULL));
-	payguard_store_end(STORE_WRITE);
+	payguard_call_end();
 	return payguard_row_result(fcinfo, &payguard_policies, &policy);
 }
 

@@ -200,7 +200,7 @@ payguard_claim_tasks(PG_FUNCTION_ARGS)
 	}
 	for (int i = 0; i < n; i++)
 		put_task(rsinfo, &due[i]);
-	payguard_store_end(STORE_WRITE);
+	payguard_call_end();
 	return (Datum) 0;
 }
 
@@ -580,7 +580,7 @@ payguard_expire_leases(PG_FUNCTION_ARGS)
 	payguard_request_begin("expire_leases()");
 	expired = expire_leases(now, max);
 	expired += end_future(now, max);
-	payguard_store_end(STORE_WRITE);
+	payguard_call_end();
 	PG_RETURN_INT32(expired);
 }
 
@@ -797,7 +797,7 @@ payguard_complete_task(PG_FUNCTION_ARGS)
 	read_answer(values, nulls, &answer);
 	payguard_evidence_begin("complete_task()");
 	answer_all(&answer, 1);
-	payguard_store_end(STORE_WRITE);
+	payguard_call_end();
 	return payguard_result_datum(&answer.result, payguard_result_desc(fcinfo));
 }
 
@@ -831,7 +831,7 @@ payguard_complete_tasks(PG_FUNCTION_ARGS)
 	InitMaterializedSRF(fcinfo, 0);
 	payguard_evidence_begin("complete_tasks()");
 	answer_all(answers, n);
-	payguard_store_end(STORE_WRITE);
+	payguard_call_end();
 	for (int i = 0; i < n; i++)
 		payguard_result_put(rsinfo, &answers[i].result);
 	return (Datum) 0;
@@ -1188,7 +1188,7 @@ payguard_retry_task(PG_FUNCTION_ARGS)
 			die(&task);
 		update_retried(&task);
 	}
-	payguard_store_end(STORE_WRITE);
+	payguard_call_end();
 	PG_RETURN_INT64(task.task_id);
 }
 
@@ -1267,7 +1267,7 @@ payguard_extend_lease(PG_FUNCTION_ARGS)
 	lock_leased(fcinfo, &order, &task, &lease);
 	lease.leased_until = payguard_time_plus(GetCurrentTimestamp(), by);
 	payguard_store_update(&payguard_leases, FIELD(LEASE_F_LEASED_UNTIL), &lease);
-	payguard_store_end(STORE_WRITE);
+	payguard_call_end();
 	PG_RETURN_TIMESTAMPTZ(lease.leased_until);
 }
 
@@ -1365,7 +1365,7 @@ payguard_requeue_task(PG_FUNCTION_ARGS)
 						  &task);
 	payguard_alert_resolve("dead_task",
 						   payguard_text(psprintf(INT64_FORMAT, task.task_id)), NULL);
-	payguard_store_end(STORE_WRITE);
+	payguard_call_end();
 	PG_RETURN_INT64(task.task_id);
 }
 
@@ -1392,7 +1392,7 @@ payguard_query_payment(PG_FUNCTION_ARGS)
 		  (payment.status == PAYMENT_SUCCEEDED && !payment.amount_verified);
 	if (ask)
 		payguard_task_schedule("query", &payment, NULL, GetCurrentTimestamp());
-	payguard_store_end(STORE_WRITE);
+	payguard_call_end();
 	payguard_result_of(&payment, &order, !ask, &result);
 	result.version = order.version;
 	return payguard_result_datum(&result, payguard_result_desc(fcinfo));

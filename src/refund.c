@@ -309,7 +309,7 @@ payguard_refund_order(PG_FUNCTION_ARGS)
 		   payguard_payment_find(order.payment_id, &payment);
 	if (replay_refund(&call, paid ? &payment : NULL, order_id, &refund))
 	{
-		payguard_store_end(STORE_WRITE);
+		payguard_call_end();
 		return refund_result(fcinfo, &refund, true, NULL);
 	}
 	if (!payguard_order_lock(order_id, &order))
@@ -353,7 +353,7 @@ payguard_refund_payment(PG_FUNCTION_ARGS)
 	payguard_payment_must_exist(payment_id, &payment);
 	if (replay_refund(&call, &payment, NULL, &refund))
 	{
-		payguard_store_end(STORE_WRITE);
+		payguard_call_end();
 		return refund_result(fcinfo, &refund, true, NULL);
 	}
 	payguard_payment_lock(payment_id, &order, &payment);
@@ -415,7 +415,7 @@ request_refund(FunctionCallInfo fcinfo, const RefundCall *call, Order *order,
 
 	if (replay_refund(call, payment, NULL, &refund))
 	{
-		payguard_store_end(STORE_WRITE);
+		payguard_call_end();
 		return refund_result(fcinfo, &refund, true, NULL);
 	}
 	lock_balance(payment, &balance);
@@ -431,7 +431,7 @@ request_refund(FunctionCallInfo fcinfo, const RefundCall *call, Order *order,
 	};
 	check_ceiling(&balance, payment, refund.amount);
 	insert_refund(order, payment, &refund);
-	payguard_store_end(STORE_WRITE);
+	payguard_call_end();
 	return refund_result(fcinfo, &refund, false, NULL);
 }
 
@@ -857,7 +857,7 @@ payguard_report_refund(PG_FUNCTION_ARGS)
 	if (!payguard_store_find(&payguard_refunds, REFUND_BY_ID, &like, &refund))
 	{
 		payguard_notification_keep(NULL, NULL, NULL, refund_id, &report, "unmatched");
-		payguard_store_end(STORE_WRITE);
+		payguard_call_end();
 		like.completed_at = like.created_at = NO_TIME;
 		return refund_result(fcinfo, &like, false,
 							 "The refund is not known; the report is kept for a person to "
@@ -865,7 +865,7 @@ payguard_report_refund(PG_FUNCTION_ARGS)
 	}
 	lock_refund(refund_id, &order, &payment, &refund);
 	payguard_refund_report(&order, &report, &refund, &applied);
-	payguard_store_end(STORE_WRITE);
+	payguard_call_end();
 	return refund_result(fcinfo, &refund, !applied.changed && !applied.contradicts,
 						 applied.contradicts);
 }
@@ -1213,14 +1213,14 @@ payguard_record_reversal(PG_FUNCTION_ARGS)
 		payguard_text_equal(payment.order_id, order.order_id))
 	{
 		payguard_refund_reverse(&order, &payment, &report, &refund, &applied);
-		payguard_store_end(STORE_WRITE);
+		payguard_call_end();
 		return refund_result(fcinfo, &refund, !applied.changed && !applied.contradicts,
 							 applied.contradicts);
 	}
 	refund.amount = report.amount;
 	refund.currency = report.currency;
 	payguard_notification_keep(channel, NULL, NULL, NULL, &report, "unmatched");
-	payguard_store_end(STORE_WRITE);
+	payguard_call_end();
 	return refund_result(fcinfo, &refund, false,
 						 "No money of the transaction is known; the reversal is kept until "
 						 "it is.");
@@ -1348,7 +1348,7 @@ payguard_retry_refund(PG_FUNCTION_ARGS)
 	schedule(&refund, "refund");
 	payguard_alert_resolve("refund_failed", payguard_text(payguard_uuid_str(refund_id)),
 						   note);
-	payguard_store_end(STORE_WRITE);
+	payguard_call_end();
 	return refund_result(fcinfo, &refund, false, NULL);
 }
 
@@ -1408,7 +1408,7 @@ payguard_waive_refund(PG_FUNCTION_ARGS)
 	lock_refund(refund_id, &order, &payment, &refund);
 	if (refund.status == REFUND_WAIVED)
 	{
-		payguard_store_end(STORE_WRITE);
+		payguard_call_end();
 		return refund_result(fcinfo, &refund, true, NULL);
 	}
 	if (refund.status != REFUND_FAILED && has_begun(&refund))
@@ -1416,7 +1416,7 @@ payguard_waive_refund(PG_FUNCTION_ARGS)
 					"Wait for its outcome; only a refund that has not begun, or has "
 					"failed, can be waived.");
 	waive(&payment, &refund, note);
-	payguard_store_end(STORE_WRITE);
+	payguard_call_end();
 	return refund_result(fcinfo, &refund, false, NULL);
 }
 
@@ -1500,7 +1500,7 @@ decide_refund(FunctionCallInfo fcinfo, bool approve, const char *function)
 		go_on(&order, &payment, &refund, note);
 	else if (decided)
 		waive(&payment, &refund, note);
-	payguard_store_end(STORE_WRITE);
+	payguard_call_end();
 	return refund_result(fcinfo, &refund, !decided, NULL);
 }
 
@@ -1559,7 +1559,7 @@ payguard_settle_refund(PG_FUNCTION_ARGS)
 	must_exist(refund_id, &refund);
 	lock_refund(refund_id, &order, &payment, &refund);
 	payguard_refund_report(&order, &report, &refund, &applied);
-	payguard_store_end(STORE_WRITE);
+	payguard_call_end();
 	return refund_result(fcinfo, &refund, !applied.changed && !applied.contradicts,
 						 applied.contradicts);
 }

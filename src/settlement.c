@@ -115,7 +115,7 @@ payguard_resolve_finding(PG_FUNCTION_ARGS)
 		payguard_approval_end(NULL, NULL, alert_id);
 	if (!waive && !refund && !has_second_person(&alert, &line, note))
 	{
-		payguard_store_end(STORE_WRITE);
+		payguard_call_end();
 		return finding_result(fcinfo, &alert, &line, "approval_required",
 							  "Somebody else has to accept it, too.");
 	}
@@ -136,7 +136,7 @@ payguard_resolve_finding(PG_FUNCTION_ARGS)
 			give_back(&alert, &line, &order, note);
 	}
 	resolve(&alert, &line, outcome, note);
-	payguard_store_end(STORE_WRITE);
+	payguard_call_end();
 	return finding_result(fcinfo, &alert, &line, outcome,
 						  waive	   ? "The difference stays as it is."
 						  : refund ? "The line has been applied, and the money goes back."
@@ -174,7 +174,7 @@ payguard_close_findings(PG_FUNCTION_ARGS)
 						   payguard_text("The difference is gone."));
 		closed++;
 	}
-	payguard_store_end(STORE_WRITE);
+	payguard_call_end();
 	PG_RETURN_INT64(closed);
 }
 

@@ -114,3 +114,12 @@ mutant correction_unseen src/sql/85_verify.sql "regress verify" "s/AND from_stat
 mutant any_correction src/sql/85_verify.sql "regress verify" "s/AND from_status IN \('succeeded', 'surplus'\)/AND true/"
 mutant clones_remade src/guard_ddl.c "regress guard_ddl" 's/^\tif \(!OidIsValid\(now->parent\)\)$/\tif (true)/'
 mutant not_forgotten src/guard_table.c "regress guard_ddl" 's/^\t\tpayguard_guard_forget\(lfirst_oid\(cell\)\);$/\t\t;/'
+
+# drivers, and calls within calls
+mutant outer_time_lost src/driver.c "regress drivers_nested" 's/^\tif \(running\)$/\tif (false)/'
+mutant own_time_only src/driver.c "regress drivers_nested" 's/running \? Min\(deadline, running->deadline\) : deadline/deadline/'
+mutant caught_by_others src/driver.c "regress drivers_nested" 's/^\t\tif \(has_fired\)$/\t\tif (false)/'
+mutant cancel_lost src/driver.c "regress drivers_nested" 's/^\t\twas_cancelled = true;$/\t\twas_cancelled = false;/'
+mutant lock_is_cancel src/driver.c "isolation driver_cancel" 's/^\tif \(!get_timeout_indicator\(LOCK_TIMEOUT, false\)\)$/\tif (true)/'
+mutant error_leaves_call src/call.c "regress calls" 's/^\tif \(event != SUBXACT_EVENT_ABORT_SUB\)$/\tif (true)/'
+mutant call_never_ends src/call.c "regress calls" 's/^\tncalls--;$/\tcalls[ncalls - 1].level = 1;/'
