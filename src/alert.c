@@ -30,6 +30,9 @@ payguard_alert_open(const char *kind, const char *severity, const text *cause,
 		.notified_at = NO_TIME,
 	};
 
+	Assert(cause != NULL);
+	Assert(strcmp(severity, "info") == 0 || strcmp(severity, "warning") == 0 ||
+		   strcmp(severity, "critical") == 0);
 	payguard_store_insert_new(&payguard_alerts, ALERT_OPEN, &alert);
 }
 
@@ -113,6 +116,7 @@ payguard_alert_resolve(const char *kind, const text *cause, text *note)
 void
 payguard_alert_end(Alert *alert, text *by, text *note)
 {
+	Assert(alert->resolved_at == NO_TIME);
 	alert->resolved_at = GetCurrentTimestamp();
 	alert->resolved_by = by;
 	alert->note = note;

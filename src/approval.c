@@ -93,6 +93,7 @@ payguard_approval_ask(const Approval *asked)
 {
 	Approval approval = *asked;
 
+	Assert(asked->subject != NULL && asked->requested_by != NULL && asked->currency != NULL);
 	approval.status = payguard_text("open");
 	approval.requested_at = GetCurrentTimestamp();
 	approval.decided_at = NO_TIME;
@@ -142,6 +143,7 @@ payguard_approval_renew(const Order *order)
 	Approval known;
 	Asked by_policy;
 
+	Assert(payguard_order_is_locked(order->order_id) && order->status == ORDER_UNPAID);
 	if (payguard_approval_of_order(order, true, &known))
 	{
 		if (known.amount == order->amount &&
@@ -176,6 +178,7 @@ payguard_approval_end(const text *order_id, const pg_uuid_t *refund_id, int64 al
 	Approval approval;
 	const char *from;
 
+	Assert((order_id != NULL) + (refund_id != NULL) + (alert_id != NO_ID) == 1);
 	if (!find(key_of(&like), true, &like, &approval))
 		return;
 	from = payguard_str(approval.status);
@@ -199,6 +202,8 @@ payguard_approval_decide(Approval *approval, bool approve, text *note)
 	text *actor = payguard_actor();
 	Refusal refusal;
 
+	/* what is void counts for nothing any more, and is not found */
+	Assert(strcmp(from, "void") != 0);
 	if (payguard_text_equal(actor, approval->requested_by))
 	{
 		payguard_refuse(&refusal, ERR_SELF_APPROVAL,

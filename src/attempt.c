@@ -24,6 +24,14 @@ payguard_payment_change(const Order *order, Payment *payment, PaymentStatus to,
 	PaymentStatus from = payment->status;
 	const char *name = payguard_machine_name(&payguard_payment_machine, to);
 
+	Assert(payguard_order_is_locked(order->order_id));
+	Assert(payguard_text_equal(payment->order_id, order->order_id));
+	Assert((also & (FIELD(PAYMENT_F_PAYMENT_ID) | FIELD(PAYMENT_F_ORDER_ID) |
+					FIELD(PAYMENT_F_IDEMPOTENCY_KEY) | FIELD(PAYMENT_F_STATUS))) == 0);
+	Assert(payguard_payment_is_live(to) || to == PAYMENT_SUPERSEDED ||
+		   payment->completed_at != NO_TIME);
+	Assert((to != PAYMENT_SUCCEEDED && to != PAYMENT_SURPLUS) ||
+		   (payment->received_amount >= 0 && payment->received_currency != NULL));
 	if (to != from)
 		payment->status = payguard_machine_move(&payguard_payment_machine, from, to);
 	payguard_store_update(&payguard_payments, FIELD(PAYMENT_F_STATUS) | also, payment);
@@ -126,6 +134,7 @@ payguard_payment_end_tasks(const Payment *payment)
 void
 payguard_payment_close(Order *order, Payment *payment)
 {
+	Assert(payguard_payment_is_live(payment->status) || payment->status == PAYMENT_SUPERSEDED);
 	if (payguard_payment_withdraw_charge(payment))
 	{
 		Report not_sent = {

@@ -100,6 +100,7 @@ payguard_batch_answer(Answer *answers, int n, bool *answered)
 
 	read_cases(&batch, answers, n);
 	lock_orders(&batch, &orders, &norders);
+	Assert(payguard_is_sorted(orders, norders, sizeof(Order), order_by_id));
 	payguard_store_refresh();
 	if (has_user_triggers())
 		return;
@@ -147,6 +148,7 @@ read_cases(Batch *batch, Answer *answers, int n)
 		ids[i] = Int64GetDatum(answers[i].task_id);
 	ntasks = payguard_store_list_by_key(&payguard_tasks, TASK_BY_ID, 1, ROW_READ, ids, n,
 										(void **) &tasks);
+	Assert(payguard_is_sorted(tasks, ntasks, sizeof(Task), task_by_id));
 	for (int i = 0; i < n; i++)
 	{
 		Task like = {.task_id = answers[i].task_id};
@@ -229,6 +231,7 @@ read_leases(Batch *batch)
 		ids[i] = PointerGetDatum(batch->cases[i].answer->order_id);
 	n = payguard_store_list_by_key(&payguard_leases, LEASE_OF_ORDER, 1, ROW_READ, ids,
 								   batch->n, (void **) &leases);
+	Assert(payguard_is_sorted(leases, n, sizeof(Lease), lease_by_order));
 	for (int i = 0; i < batch->n; i++)
 	{
 		Lease like = {.order_id = batch->cases[i].answer->order_id};
@@ -251,6 +254,7 @@ read_payments(Batch *batch)
 		ids[i] = UUIDPGetDatum(batch->cases[i].task->payment_id);
 	n = payguard_store_list_by_key(&payguard_payments, PAYMENT_BY_ID, 1, ROW_READ, ids,
 								   batch->n, (void **) &payments);
+	Assert(payguard_is_sorted(payments, n, sizeof(Payment), payment_by_id));
 	for (int i = 0; i < batch->n; i++)
 	{
 		Case *item = &batch->cases[i];
@@ -286,6 +290,7 @@ read_tasks(Batch *batch)
 		ids[i] = UUIDPGetDatum(batch->cases[i].task->payment_id);
 	n = payguard_store_list_by_key(&payguard_tasks, TASK_OF_PAYMENT, 1, ROW_READ, ids, batch->n,
 								   (void **) &tasks);
+	Assert(payguard_is_sorted(tasks, n, sizeof(Task), task_by_payment));
 	for (int i = 0; i < batch->n; i++)
 	{
 		Case *item = &batch->cases[i];

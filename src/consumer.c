@@ -351,6 +351,7 @@ add_events(const Statement *statement, const Position *position, int64 after, in
 	if (after >= upto)
 		return;
 	n = payguard_store_execute(statement, values, NULL);
+	Assert(n <= max);
 	if (events->rsinfo)
 		payguard_store_put_results(events->rsinfo->setResult, events->rsinfo->setDesc);
 	else

@@ -93,6 +93,10 @@ payguard_event_write(const char *kind, const Order *order, const Payment *paymen
 		.details = details,
 	};
 
+	/* versions and event ids rise together only while nobody else can change the order */
+	Assert(!versioned || payguard_order_is_locked(order->order_id));
+	Assert(order == NULL || payment == NULL || payment->order_id == NULL ||
+		   payguard_text_equal(order->order_id, payment->order_id));
 	write_event(&event);
 }
 

@@ -102,6 +102,13 @@ payguard_evidence_answer(Order *order, Payment *payment, const Report *reported,
 	Facts facts;
 	Decision decision = {0};
 
+	Assert(payguard_order_is_locked(order->order_id));
+	Assert(payguard_text_equal(payment->order_id, order->order_id));
+	Assert(report.status > CHANNEL_NONE && report.status < N_CHANNEL_STATUS);
+	Assert(report.amount >= 0 || report.amount == NO_AMOUNT);
+	Assert(known == NULL ||
+		   (payguard_payment_is_live(payment->status) &&
+			payguard_text_equal(known->channel->name, payment->channel)));
 	*applied = (Applied){0};
 	if (payguard_evidence_same_charge(payment) != NULL)
 	{
@@ -292,6 +299,9 @@ payguard_record_apply(Order *order, const Channel *channel, const Report *report
 	Decision decision;
 	Recording r = {order, channel, report, payment};
 
+	Assert(payguard_order_is_locked(order->order_id));
+	Assert(report->status == CHANNEL_SUCCEEDED && report->txn_id != NULL);
+	Assert(report->amount >= 0 && report->currency != NULL);
 	*applied = (Applied){0};
 	if (payguard_store_find(&payguard_payments, PAYMENT_BY_CHANNEL_TXN, &like, payment))
 	{
@@ -441,6 +451,7 @@ become(Order *order, const Payment *payment, OrderStatus to)
 {
 	FieldSet also = FIELD(ORDER_F_CLOSING_AS);
 
+	Assert(to != order->status);
 	order->closing_as = ORDER_NONE;
 	if (to == ORDER_PAID)
 	{

@@ -116,6 +116,10 @@ payguard_order_change(Order *order, OrderStatus to, FieldSet also, const char *k
 {
 	OrderStatus from = order->status;
 
+	Assert(payguard_order_is_locked(order->order_id));
+	Assert((also & (FIELD(ORDER_F_ORDER_ID) | FIELD(ORDER_F_STATUS) | FIELD(ORDER_F_VERSION) |
+					FIELD(ORDER_F_CREATED_AT))) == 0);
+	Assert(payment == NULL || payguard_text_equal(payment->order_id, order->order_id));
 	if (to != from)
 		order->status = payguard_machine_move(&payguard_order_machine, from, to);
 	/* evidence too: an order that was changed so often is no order of this world */
@@ -125,6 +129,9 @@ payguard_order_change(Order *order, OrderStatus to, FieldSet also, const char *k
 							   payguard_str(order->order_id)),
 						errdetail("Nothing has been written."),
 						errhint("Run payguard.verify().")));
+	Assert(order->closing_as == ORDER_NONE || order->status == ORDER_PAYING);
+	Assert((order->status != ORDER_PAID && order->status != ORDER_REFUNDED) ||
+		   order->payment_id != NULL);
 	order->version++;
 	order->updated_at = GetCurrentTimestamp();
 	payguard_store_update(&payguard_orders,
@@ -146,6 +153,7 @@ payguard_order_change(Order *order, OrderStatus to, FieldSet also, const char *k
 void
 payguard_order_touch(Order *order)
 {
+	Assert(payguard_order_is_locked(order->order_id));
 	payguard_store_update(&payguard_orders, FIELD(ORDER_F_UPDATED_AT), order);
 }
 
@@ -580,6 +588,7 @@ close_order(Order *order, OrderStatus as, Jsonb *details)
 {
 	Payment live;
 
+	Assert(as == ORDER_CANCELLED || as == ORDER_EXPIRED);
 	if (order->status == ORDER_UNPAID)
 	{
 		payguard_order_change(order, as, 0,

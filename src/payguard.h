@@ -917,6 +917,13 @@ extern void payguard_channel_of(const Payment *payment, Channel *channel);
 extern bool payguard_channel_find(const text *name, Channel *channel);
 extern TimestampTz payguard_time_plus(TimestampTz time, const Interval *interval);
 
+/* assert.c */
+#ifdef USE_ASSERT_CHECKING
+extern bool payguard_order_is_locked(const text *order_id);
+extern bool payguard_is_sorted(const void *rows, int n, size_t size,
+							   int (*compare)(const void *, const void *));
+#endif
+
 /* protect.c */
 extern bool payguard_allow_unsafe_ddl;
 

@@ -532,6 +532,8 @@ lock_orders(PayCall *calls, int n)
 
 		if (!entry->may_pay || (i > 0 && sorted[i - 1]->entry == entry))
 			continue;
+		/* the calls of one order share its entry: no order is locked twice, nor out of turn */
+		Assert(i == 0 || payguard_text_compare(sorted[i - 1]->order_id, entry->order_id) < 0);
 		entry->found = payguard_order_lock_found(&entry->order);
 		entry->locked = true;
 		locked = true;
@@ -712,6 +714,9 @@ insert_payments(void *argument)
 	{
 		PayCall *call = round->calls[i];
 
+		/* two batches that take keys in another order could wait for each other */
+		Assert(i == 0 || payguard_text_compare(round->calls[i - 1]->key, call->key) < 0);
+		Assert(call->verdict == VERDICT_OPEN && call->paying && call->entry->locked);
 		fill_payment(call);
 		if (payguard_store_insert_new(&payguard_payments, PAYMENT_BY_KEY, &call->payment))
 			continue;
@@ -770,7 +775,7 @@ is_next(PayCall *call)
 static void
 settle(PayCall *call)
 {
-	Assert(call->verdict != VERDICT_OPEN);
+	Assert(call->verdict != VERDICT_OPEN && !call->settled);
 	if (!call->passed)
 		call->order = call->entry->order;
 	call->settled = true;
@@ -999,6 +1004,8 @@ complete(PayCall *call)
 	Order *order = &call->entry->order;
 	Channel channel;
 
+	Assert(call->entry->locked && order->status == ORDER_UNPAID);
+	Assert(call->payment.order_version == order->version + 1);
 	call->verdict = VERDICT_DONE;
 	if (call->entry->watched)
 		payguard_policy_note_customer(order);
@@ -1079,6 +1086,7 @@ set_result(const PayCall *call, PaymentResult *result)
 {
 	const Order *order = &call->order;
 
+	Assert(call->settled);
 	if (call->verdict == VERDICT_DONE || call->verdict == VERDICT_REPLAY)
 	{
 		payguard_result_of(&call->payment, order, call->verdict == VERDICT_REPLAY,

@@ -122,6 +122,9 @@ static void put_task(ReturnSetInfo *rsinfo, const Due *due);
 static void drop_late(const Claim *claim, Due *due, int n);
 static void drop_one(EachItem *item);
 static Position *look_from(const char *filter, TimestampTz now, bool *again);
+#ifdef USE_ASSERT_CHECKING
+static int due_by_time(const void *a, const void *b);
+#endif
 static int lease_by_order(const void *a, const void *b);
 static int order_by_id(const void *a, const void *b);
 static int payment_by_id(const void *a, const void *b);
@@ -217,6 +220,7 @@ lease_some(const Claim *claim, TimestampTz *run_at, int64 *task_id, Due **due)
 	n = find_due(claim, *run_at, *task_id, due);
 	if (n == 0)
 		return -1;
+	Assert(payguard_is_sorted(*due, n, sizeof(Due), due_by_time));
 	claim->position->run_at = *run_at = (*due)[n - 1].task->run_at;
 	claim->position->task_id = *task_id = (*due)[n - 1].task->task_id;
 
@@ -260,6 +264,7 @@ find_due(const Claim *claim, TimestampTz run_at, int64 task_id, Due **due)
 			return n;
 		*due = repalloc(*due, sizeof(Due) * (n + ntasks));
 		n += take_free(tasks, ntasks, claim->max - n, *due + n, &seen);
+		Assert(seen > 0 && seen <= ntasks && n <= claim->max);
 		if (n == claim->max || (seen == ntasks && ntasks < look_at))
 			return n;
 		run_at = tasks[seen - 1].run_at;
@@ -290,6 +295,7 @@ take_free(Task *tasks, int ntasks, int max, Due *due, int *seen)
 		ids[i] = PointerGetDatum(tasks[i].order_id);
 	nleases = payguard_store_list_by_key(&payguard_leases, LEASE_OF_ORDER, 1, ROW_READ, ids,
 										 ntasks, (void **) &leases);
+	Assert(payguard_is_sorted(leases, nleases, sizeof(Lease), lease_by_order));
 	for (*seen = 0; *seen < ntasks && nunleased < max; (*seen)++)
 	{
 		Lease like = {.order_id = tasks[*seen].order_id};
@@ -302,6 +308,7 @@ take_free(Task *tasks, int ntasks, int max, Due *due, int *seen)
 	}
 	norders = payguard_store_list_by_key(&payguard_orders, ORDER_BY_ID, 1, ROW_LOCK_FREE, ids,
 										 nunleased, (void **) &orders);
+	Assert(payguard_is_sorted(orders, norders, sizeof(Order), order_by_id));
 	for (int i = 0; i < nunleased; i++)
 	{
 		Order like = {.order_id = unleased[i]->order_id};
@@ -343,6 +350,7 @@ find_payments(Due *due, int n)
 		ids[i] = UUIDPGetDatum(due[i].task->payment_id);
 	npayments = payguard_store_list_by_key(&payguard_payments, PAYMENT_BY_ID, 1, ROW_READ,
 										   ids, n, (void **) &payments);
+	Assert(payguard_is_sorted(payments, npayments, sizeof(Payment), payment_by_id));
 	for (int i = 0; i < n; i++)
 	{
 		Payment like = {.payment_id = due[i].task->payment_id};
@@ -380,6 +388,7 @@ take(const Claim *claim, Due *due, int n)
 
 		if (due[i].payment == NULL || is_late(task, due[i].payment, claim->now))
 			continue;
+		Assert(payguard_order_is_locked(task->order_id));
 		due[i].lease = (Lease){
 			.order_id = task->order_id,
 			.task_id = task->task_id,
@@ -447,6 +456,19 @@ put_task(ReturnSetInfo *rsinfo, const Due *due)
 
 	tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
 }
+
+#ifdef USE_ASSERT_CHECKING
+static int
+due_by_time(const void *a, const void *b)
+{
+	const Task *left = ((const Due *) a)->task;
+	const Task *right = ((const Due *) b)->task;
+
+	if (left->run_at != right->run_at)
+		return left->run_at < right->run_at ? -1 : 1;
+	return left->task_id < right->task_id ? -1 : left->task_id > right->task_id;
+}
+#endif
 
 static int
 lease_by_order(const void *a, const void *b)
@@ -707,6 +729,7 @@ lose(Order *order, const Task *task)
 		.status = CHANNEL_UNKNOWN, .amount = NO_AMOUNT, .channel_time = NO_TIME};
 	Applied applied;
 
+	Assert(payguard_order_is_locked(order->order_id));
 	if (payguard_text_is(task->kind, "charge"))
 	{
 		payguard_payment_must_exist(task->payment_id, &payment);

@@ -99,6 +99,8 @@ payguard_refund_surplus(Order *order, const Payment *payment, RefundStatus statu
 	int64 rest = payment->received_amount;
 	int n;
 
+	Assert(payment->status == PAYMENT_SURPLUS);
+	Assert(status == REFUND_AWAITING_APPROVAL || status == REFUND_PENDING);
 	lock_balance(payment, &balance);
 	payguard_store_refresh(); /* to see what this call has written */
 	n = payguard_store_list(&payguard_refunds, &refunds_of_payment, &id,
@@ -502,6 +504,9 @@ static void
 store_balance(const Payment *payment, RefundBalance *balance)
 {
 	fit_received(payment, balance);
+	/* as the table's CHECK has it, in a way that does not overflow */
+	Assert(balance->refunding >= 0 && balance->refunded >= 0 && balance->excess >= 0);
+	Assert(balance->received - balance->refunding >= balance->refunded);
 	payguard_store_update(&payguard_refund_balances,
 						  FIELD(BALANCE_F_RECEIVED) | FIELD(BALANCE_F_REFUNDING) |
 							  FIELD(BALANCE_F_REFUNDED) | FIELD(BALANCE_F_EXCESS),
@@ -539,6 +544,9 @@ insert_refund(Order *order, const Payment *payment, Refund *refund)
 	bool at_once;
 	bool by_policy = refund->status == REFUND_PENDING && needs_approval(payment, refund);
 
+	Assert(payguard_order_is_locked(order->order_id));
+	Assert(payguard_text_equal(payment->order_id, order->order_id));
+	Assert(refund->amount >= 0 && refund->origin != NULL);
 	if (by_policy)
 		refund->status = REFUND_AWAITING_APPROVAL;
 	payguard_channel_of(payment, &channel);
@@ -642,6 +650,7 @@ count_returned(Order *order, const Payment *payment, const Refund *refund,
 	int64 room = Max(payment->received_amount, known) - known;
 	int64 counted = Min(amount, room);
 
+	Assert(amount >= 0 && refund->status == REFUND_SUCCEEDED);
 	balance->refunded += counted;
 	balance->excess = add(balance->excess, amount - counted);
 	store_balance(payment, balance);
@@ -764,6 +773,12 @@ refund_change(Refund *refund, RefundStatus to, FieldSet also, Jsonb *details)
 	RefundStatus from = refund->status;
 	const char *name = payguard_machine_name(&payguard_refund_machine, to);
 
+	Assert(payguard_order_is_locked(refund->order_id));
+	Assert((also & (FIELD(REFUND_F_REFUND_ID) | FIELD(REFUND_F_PAYMENT_ID) |
+					FIELD(REFUND_F_ORDER_ID) | FIELD(REFUND_F_STATUS))) == 0);
+	Assert((to == REFUND_SUCCEEDED || to == REFUND_FAILED || to == REFUND_WAIVED) ==
+		   (refund->completed_at != NO_TIME));
+	Assert((to == REFUND_SUCCEEDED) == (refund->returned_amount != NO_AMOUNT));
 	if (to != from)
 		refund->status = payguard_machine_move(&payguard_refund_machine, from, to);
 	payguard_store_update(&payguard_refunds, FIELD(REFUND_F_STATUS) | also, refund);
@@ -938,6 +953,9 @@ payguard_refund_report(Order *order, const Report *report, Refund *refund,
 	Payment payment;
 	Reporting r = {order, &payment, report, refund, applied};
 
+	Assert(payguard_order_is_locked(order->order_id));
+	Assert(payguard_text_equal(refund->order_id, order->order_id));
+	Assert(report->amount >= 0 || report->amount == NO_AMOUNT);
 	*applied = (Applied){0};
 	if (is_another_refund(refund, report, applied))
 		return;
@@ -1269,6 +1287,9 @@ payguard_refund_reverse(Order *order, const Payment *payment, const Report *repo
 {
 	Refund like = {.channel = payment->channel, .channel_refund_id = report->txn_id};
 
+	Assert(payguard_order_is_locked(order->order_id));
+	Assert(payguard_text_equal(payment->order_id, order->order_id));
+	Assert(report->reversal_kind != NULL && report->txn_id != NULL);
 	*applied = (Applied){0};
 	if (payguard_store_find(&payguard_refunds, REFUND_BY_CHANNEL_REFUND, &like, refund))
 	{

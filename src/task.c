@@ -49,6 +49,7 @@ schedule(Task *task, int key, TimestampTz run_at)
 {
 	Task existing;
 
+	Assert(payguard_order_is_locked(task->order_id));
 	task->run_at = run_at;
 	task->created_at = GetCurrentTimestamp();
 	task->dead_at = NO_TIME;
@@ -121,6 +122,8 @@ payguard_task_finish(const Task *task, pg_uuid_t *lease_token, const char *outco
 		.finished_at = GetCurrentTimestamp(),
 	};
 
+	Assert(payguard_order_is_locked(task->order_id));
+	Assert((lease_token == NULL) == (outcome == NULL));
 	resolve_dead(task);
 	payguard_store_delete(&payguard_tasks, task);
 	if (task->tries > 0)
@@ -171,6 +174,7 @@ payguard_task_wait(const Channel *channel, int64 tries, TimestampTz now)
 	int64 longest = payguard_time_plus(now, channel->max_query_interval) - now;
 	int64 wait = payguard_time_plus(now, channel->first_query_after) - now;
 
+	Assert(tries >= 0 && longest >= 0 && wait >= 0);
 	if (wait <= 0 && tries > 0)
 	{
 		wait = USECS_PER_SEC;
@@ -195,6 +199,7 @@ resolve_dead(const Task *task)
 static Task
 task_like(const char *kind, const Payment *payment, const Refund *refund)
 {
+	Assert((payment == NULL) != (refund == NULL));
 	if (refund)
 		return (Task){
 			.kind = payguard_text(kind),
