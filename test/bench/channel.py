@@ -11,7 +11,7 @@ measured at the last of them: the ways of one table run in one pgbench, chosen a
 32 clients. Bytes on disk are those of orders that went through the calls, vacuumed ten times on the way,
 as autovacuum would, and at the end.
 
-PAYGUARD_SIZES ("100000 1000000"; 10000000 needs 15 GB), PAYGUARD_PARTS ("exact throughput disk"),
+PAYGUARD_SIZES ("100000 1000000"; 10000000 needs 15 GB), PAYGUARD_PARTS ("disk wal instructions throughput"),
 PAYGUARD_ROUNDS (5), PAYGUARD_SECONDS (3, of a round), PAYGUARD_SHORT=1 (small numbers).
 PAYGUARD_BESIDE=folder is another checkout of payguard: it is built, and measured in turns with this one.
 """
@@ -27,7 +27,7 @@ from exact import Counter
 
 SHORT = bool(os.environ.get("PAYGUARD_SHORT"))
 SIZES = [int(size) for size in (os.environ.get("PAYGUARD_SIZES") or ("20000" if SHORT else "100000 1000000")).split()]
-PARTS = (os.environ.get("PAYGUARD_PARTS") or "exact throughput disk").split()
+PARTS = (os.environ.get("PAYGUARD_PARTS") or "disk wal instructions throughput").split()
 ROUNDS = int(os.environ.get("PAYGUARD_ROUNDS") or (1 if SHORT else 5))
 SECONDS = int(os.environ.get("PAYGUARD_SECONDS") or (1 if SHORT else 3))
 CLIENTS = [1, 8] if SHORT else [1, 8, 32]
@@ -198,29 +198,29 @@ class ChannelCounter(Counter):
         if "100" in calls[0]:
             self.store.enqueue(1500, 1500)
         self.short, self.long = COUNTED if rows == 1 else (3, 9)
-        return self.instructions(script(way, calls), "")
+        return [self.instructions(script(way, calls), "")]
 
 
-def count(store, ways):
-    """{(calls, way): [instructions, WAL, buffers]}"""
-    counter = ChannelCounter(store)
-    found = {}
-    for calls, _, rows in RUNS:
-        for name, way in ways.items():
-            found[tuple(calls), name] = counter.measure_wal(way, calls, rows)
-    store.server.stop()
-    store.server.start_counting()
-    for calls, _, rows in RUNS:
-        for name, way in ways.items():
-            found[tuple(calls), name].insert(0, counter.measure_instructions(way, calls, rows))
-    store.server.stop()
-    store.server.start()
-    return found
-
-
-def exact_tables(size, names, found):
-    """names: of the ways; the first is payguard. found: as of count()."""
-    for number, measure in enumerate(("instructions", "bytes of WAL", "buffers")):
+def exact(stores, part):
+    """The tables of "wal" or of "instructions", at the size that the stores have."""
+    found, names = {}, []
+    measures = ["bytes of WAL", "buffers"] if part == "wal" else ["instructions"]
+    for tree, store in stores.items():
+        # the application is the same on every server: it is counted on the first
+        ways = {tree: PAYGUARD, **({} if names else HAND)}
+        names += ways
+        counter = ChannelCounter(store)
+        if part == "instructions":
+            store.server.stop()
+            store.server.start_counting()
+        for calls, _, rows in RUNS:
+            for name, way in ways.items():
+                found[tuple(calls), name] = (counter.measure_wal if part == "wal" else counter.measure_instructions)(way, calls, rows)
+        if part == "instructions":
+            store.server.stop()
+            store.server.start()
+    names.sort(key=lambda name: name in HAND)
+    for number, measure in enumerate(measures):
         lines = []
         for calls, before, rows in RUNS:
             figures = [(found[tuple(calls), name][number] - (found[tuple(calls[:before]), name][number] if before else 0)) / rows
@@ -228,25 +228,13 @@ def exact_tables(size, names, found):
             lines.append(line_of(", ".join(calls[before:]) + (", for one" if rows > 1 else ""), figures))
         for flow, calls in FLOWS.items():
             lines.append(line_of(f"**{flow}**", [found[tuple(calls), name][number] for name in names]))
-        say(f"\n{measure}, {size:,} orders\n")
+        say(f"\n{measure}, {stores['payguard'].size:,} orders\n")
         table(["call", *names, *(f"× {name}" for name in names[1:])], lines)
 
 
 def line_of(label, figures):
     return [label, *(f"{figure:,.0f}" for figure in figures),
-            *(f"{figures[0] / figure:.2f}" if figure > 0.5 else "-" for figure in figures[1:])]
-
-
-def exact(stores):
-    """At the size that the stores have."""
-    found, names = {}, []
-    for name, store in stores.items():
-        # the application is the same on every server: it is counted on the first
-        ways = {name: PAYGUARD, **({} if names else HAND)}
-        found.update(count(store, ways))
-        names += ways
-    names.sort(key=lambda name: name in HAND)
-    exact_tables(stores["payguard"].size, names, found)
+            *(f"{figures[0] / figure:.2f}" if min(figure, figures[0]) >= 1 else "-" for figure in figures[1:])]
 
 
 def measure_throughput(stores, calls, clients, commit, rows=1, seconds=None, times=None):
@@ -352,7 +340,7 @@ def main():
         trees["beside"] = os.environ["PAYGUARD_BESIDE_PROGRAMS"]
     if "disk" in PARTS:
         disk(trees)
-    if "exact" not in PARTS and "throughput" not in PARTS:
+    if not {"wal", "instructions", "throughput"} & set(PARTS):
         return
     with contextlib.ExitStack() as stack:
         stores = {tree: Store(stack.enter_context(Server(programs, full_page_writes="off", fsync="off", max_wal_size="'2GB'")))
@@ -362,8 +350,9 @@ def main():
         for size in SIZES:
             for store in stores.values():
                 store.grow(size)
-            if "exact" in PARTS:
-                exact(stores)
+            for part in ("wal", "instructions"):
+                if part in PARTS:
+                    exact(stores, part)
         if "throughput" in PARTS:
             throughput(stores)
 
