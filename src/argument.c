@@ -293,7 +293,7 @@ payguard_arg_check_length(const ArrayType *array, const char *name)
 }
 
 /*
- * payguard_arg_rows takes an array of rows apart, none of which may be NULL.
+ * payguard_arg_rows takes an array of rows apart, none of which may be NULL; at most MAX_ELEMENTS.
  */
 Datum *
 payguard_arg_rows(ArrayType *array, const char *name, int *n)
@@ -301,6 +301,7 @@ payguard_arg_rows(ArrayType *array, const char *name, int *n)
 	Datum *elements;
 	bool *isnull;
 
+	payguard_arg_check_length(array, name);
 	deconstruct_array(array, ARR_ELEMTYPE(array), -1, false, TYPALIGN_DOUBLE, &elements,
 					  &isnull, n);
 	for (int i = 0; i < *n; i++)

@@ -13,6 +13,7 @@
 #include "postgres.h"
 
 #include "catalog/pg_type.h"
+#include "miscadmin.h"
 #include "utils/array.h"
 
 #include "payguard.h"
@@ -71,6 +72,8 @@ static void read_txns(Batch *batch);
 static void read_txns_of(Batch *batch, const Channel *channel);
 static const text *txn_of(const Case *item);
 static void note_known_txns(Batch *batch, const Table *payments, const Datum *txns, int n);
+static bool has_txn(const text **sorted, int n, const text *txn);
+static int txn_by_name(const void *a, const void *b);
 static void set_course(Case *item, TimestampTz now);
 static void end_payments(void *argument);
 static void end_payment(Case *item);
@@ -154,6 +157,7 @@ read_cases(Batch *batch, Answer *answers, int n)
 		Task like = {.task_id = answers[i].task_id};
 		Task *task = bsearch(&like, tasks, ntasks, sizeof(Task), task_by_id);
 
+		CHECK_FOR_INTERRUPTS();
 		if (task == NULL)
 			answers[i].order_id = order_of_finished(answers[i].task_id);
 		else
@@ -329,6 +333,7 @@ static void
 read_txns_of(Batch *batch, const Channel *channel)
 {
 	Datum *txns = palloc(sizeof(Datum) * (batch->n + 1));
+	const text **waiting;
 	int n = 0;
 	int nwaiting;
 
@@ -348,14 +353,19 @@ read_txns_of(Batch *batch, const Channel *channel)
 		(Datum[]){txns[0], PointerGetDatum(construct_array(txns + 1, n, TEXTOID, -1, false,
 														   TYPALIGN_INT))},
 		NULL);
+	waiting = palloc(sizeof(text *) * (nwaiting + 1));
 	for (int k = 0; k < nwaiting; k++)
 	{
 		bool isnull;
-		const text *txn = DatumGetTextPP(payguard_store_result(k, 0, &isnull));
 
-		for (int i = 0; i < batch->n; i++)
-			if (payguard_text_equal(txn_of(&batch->cases[i]), txn))
-				batch->cases[i].awaited = true;
+		waiting[k] = DatumGetTextPP(payguard_store_result(k, 0, &isnull));
+	}
+	qsort(waiting, nwaiting, sizeof(text *), txn_by_name);
+	for (int i = 0; i < batch->n; i++)
+	{
+		CHECK_FOR_INTERRUPTS();
+		if (has_txn(waiting, nwaiting, txn_of(&batch->cases[i])))
+			batch->cases[i].awaited = true;
 	}
 }
 
@@ -378,11 +388,32 @@ note_known_txns(Batch *batch, const Table *payments, const Datum *txns, int n)
 	int nfound = payguard_store_list_by_key(payments, PAYMENT_BY_CHANNEL_TXN, 2, ROW_READ,
 											txns, n, (void **) &found);
 
+	const text **known = palloc(sizeof(text *) * (nfound + 1));
+
 	for (int k = 0; k < nfound; k++)
-		for (int i = 0; i < batch->n; i++)
-			if (payguard_text_equal(batch->cases[i].answer->report.txn_id,
-									found[k].channel_txn_id))
-				batch->cases[i].known_txn = true;
+		known[k] = found[k].channel_txn_id;
+	qsort(known, nfound, sizeof(text *), txn_by_name);
+	for (int i = 0; i < batch->n; i++)
+	{
+		CHECK_FOR_INTERRUPTS();
+		if (has_txn(known, nfound, batch->cases[i].answer->report.txn_id))
+			batch->cases[i].known_txn = true;
+	}
+}
+
+/*
+ * has_txn tells whether a transaction, which may be NULL, is one of those that are sorted.
+ */
+static bool
+has_txn(const text **sorted, int n, const text *txn)
+{
+	return txn && bsearch(&txn, sorted, n, sizeof(text *), txn_by_name) != NULL;
+}
+
+static int
+txn_by_name(const void *a, const void *b)
+{
+	return payguard_text_compare(*(const text *const *) a, *(const text *const *) b);
 }
 
 /*
@@ -442,8 +473,11 @@ end_payments(void *argument)
 	Batch *batch = argument;
 
 	for (int i = 0; i < batch->n; i++)
+	{
+		CHECK_FOR_INTERRUPTS();
 		if (batch->cases[i].course == COURSE_END)
 			end_payment(&batch->cases[i]);
+	}
 }
 
 /*

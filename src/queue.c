@@ -147,7 +147,8 @@ static void answer_unknown(Answer *answer);
 static bool find_subject(int64 task_id, Task *task, FinishedTask *finished);
 static bool find_order(const Task *task, const FinishedTask *finished, Order *order);
 static bool holds(const Answer *answer, Lease *lease);
-static void lock_leased(FunctionCallInfo fcinfo, Order *order, Task *task, Lease *lease);
+static void lock_leased(FunctionCallInfo fcinfo, const char *function, Order *order,
+						Task *task, Lease *lease);
 static bool give_up_charge(Order *order, const Task *task);
 static void task_must_exist(int64 task_id, Task *task);
 static void update_retried(const Task *task);
@@ -183,8 +184,8 @@ payguard_claim_tasks(PG_FUNCTION_ARGS)
 		claim.any[i] = PG_ARGISNULL(3 + i);
 		claim.among[i] = claim.any[i] ? (Datum) 0 : PG_GETARG_DATUM(3 + i);
 	}
-	claim.position = look_from(filter_of(fcinfo), now, &again);
 	check_filters(fcinfo);
+	claim.position = look_from(filter_of(fcinfo), now, &again);
 	InitMaterializedSRF(fcinfo, 0);
 	payguard_request_begin("claim_tasks()");
 	expire_leases(now, EXPIRED_AT_ONCE);
@@ -559,6 +560,7 @@ check_filters(FunctionCallInfo fcinfo)
 
 		if (PG_ARGISNULL(i))
 			continue;
+		payguard_arg_check_length(PG_GETARG_ARRAYTYPE_P(i), i == 3 ? "kinds" : "channels");
 		deconstruct_array(PG_GETARG_ARRAYTYPE_P(i), TEXTOID, -1, false, TYPALIGN_INT,
 						  &elements, &isnull, &n);
 		for (int j = 0; j < n; j++)
@@ -891,6 +893,7 @@ answer_all(Answer *answers, int n)
 	payguard_batch_answer(answers, n, answered);
 	for (int i = 0; i < n; i++)
 	{
+		CHECK_FOR_INTERRUPTS();
 		if (answered[i])
 			continue;
 		payguard_store_refresh();
@@ -1199,7 +1202,7 @@ payguard_retry_task(PG_FUNCTION_ARGS)
 	Task task;
 	Lease lease;
 
-	lock_leased(fcinfo, &order, &task, &lease);
+	lock_leased(fcinfo, "retry_task()", &order, &task, &lease);
 	payguard_store_delete(&payguard_leases, &lease);
 	task.sent = false;
 	task.last_error = error;
@@ -1287,7 +1290,7 @@ payguard_extend_lease(PG_FUNCTION_ARGS)
 	Task task;
 	Lease lease;
 
-	lock_leased(fcinfo, &order, &task, &lease);
+	lock_leased(fcinfo, "extend_lease()", &order, &task, &lease);
 	lease.leased_until = payguard_time_plus(GetCurrentTimestamp(), by);
 	payguard_store_update(&payguard_leases, FIELD(LEASE_F_LEASED_UNTIL), &lease);
 	payguard_call_end();
@@ -1299,7 +1302,8 @@ payguard_extend_lease(PG_FUNCTION_ARGS)
  * locked. Errors: PY404, PY701.
  */
 static void
-lock_leased(FunctionCallInfo fcinfo, Order *order, Task *task, Lease *lease)
+lock_leased(FunctionCallInfo fcinfo, const char *function, Order *order, Task *task,
+			Lease *lease)
 {
 	Answer answer;
 	Task like;
@@ -1311,7 +1315,7 @@ lock_leased(FunctionCallInfo fcinfo, Order *order, Task *task, Lease *lease)
 	answer.task_id = PG_GETARG_INT64(0);
 	answer.token = payguard_arg_uuid(ARG(1), "lease_token");
 	like = (Task){.task_id = answer.task_id};
-	payguard_request_begin("retry_task(), extend_lease()");
+	payguard_request_begin(function);
 	if (!find_subject(answer.task_id, task, &finished))
 		task_must_exist(answer.task_id, task);
 	payguard_order_lock(task->order_id, order);

@@ -48,6 +48,7 @@ typedef struct Target
 	Channel channel;
 } Target;
 
+static int64 read_alert_id(Datum value, bool isnull);
 static void must_be_finding(int64 alert_id, bool lock, Alert *alert);
 static void read_line(const Alert *alert, Line *line);
 static pg_uuid_t *json_uuid(Jsonb *object, const char *key);
@@ -76,7 +77,7 @@ PG_FUNCTION_INFO_V1(payguard_resolve_finding);
 Datum
 payguard_resolve_finding(PG_FUNCTION_ARGS)
 {
-	int64 alert_id = payguard_arg_version(ARG(0), "alert_id");
+	int64 alert_id = read_alert_id(ARG(0));
 	const char *action = payguard_str(payguard_arg_id(ARG(1), "action"));
 	text *note = payguard_arg_note(ARG(2), "note");
 	bool waive = strcmp(action, "waive") == 0;
@@ -176,6 +177,14 @@ payguard_close_findings(PG_FUNCTION_ARGS)
 	}
 	payguard_call_end();
 	PG_RETURN_INT64(closed);
+}
+
+static int64
+read_alert_id(Datum value, bool isnull)
+{
+	if (isnull)
+		payguard_arg_missing("alert_id");
+	return DatumGetInt64(value);
 }
 
 /*

@@ -123,3 +123,4 @@ mutant cancel_lost src/driver.c "regress drivers_nested" 's/^\t\twas_cancelled =
 mutant lock_is_cancel src/driver.c "isolation driver_cancel" 's/^\tif \(!get_timeout_indicator\(LOCK_TIMEOUT, false\)\)$/\tif (true)/'
 mutant error_leaves_call src/call.c "regress calls" 's/^\tif \(event != SUBXACT_EVENT_ABORT_SUB\)$/\tif (true)/'
 mutant call_never_ends src/call.c "regress calls" 's/^\tncalls--;$/\tcalls[ncalls - 1].level = 1;/'
+mutant long_batches src/argument.c "regress limits" 's/^\tif \(ArrayGetNItems\(ARR_NDIM\(array\), ARR_DIMS\(array\)\) > MAX_ELEMENTS\)$/\tif (false)/'
