@@ -1,0 +1,24 @@
+-- The same in a LATIN1 database, where C1 controls are single bytes.
+\getenv srcdir PG_ABS_SRCDIR
+\set answer :srcdir /test/answer.sql
+\i :answer
+\set arguments :srcdir /test/arguments.sql
+CREATE DATABASE regress_payguard_latin1 ENCODING 'LATIN1' LC_COLLATE 'C' LC_CTYPE 'C' TEMPLATE template0;
+\c regress_payguard_latin1
+SET client_min_messages = warning;
+CREATE EXTENSION payguard;
+\i :answer
+\i :arguments
+SHOW server_encoding;
+SELECT (payguard.create_order('arguments', 5, 'EUR')).version;
+SELECT pg_temp.written() AS before \gset
+SELECT * FROM pg_temp.cases() WHERE malformed ~ 'control|letters|null|256';
+SELECT pg_temp.written() = :'before' AS nothing_written;
+-- umlauts are good, and have the slot that they have in UTF-8
+SELECT octet_length(order_id), payguard.slot(order_id), payguard.slot('caf' || chr(233))
+FROM payguard.create_order(chr(160) || chr(228) || chr(255), 1, 'EUR');
+SELECT payguard.payment_slot(payment_id) = payguard.slot(order_id) AS same_slot
+FROM payguard.pay_order(chr(160) || chr(228) || chr(255), chr(223));
+SELECT * FROM payguard.verify();
+\c contrib_regression
+DROP DATABASE regress_payguard_latin1;
