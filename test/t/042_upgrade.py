@@ -1,7 +1,7 @@
 #!/usr/bin/python3
-"""Upgrades: the new library serves the old scripts; ALTER EXTENSION UPDATE, under load and beside
-guarded tables, changes no row, takes no privilege, and leaves what a fresh installation makes; dumps
-go from the old version to the new one.
+"""Upgrades from each released version: ALTER EXTENSION UPDATE, under load and beside guarded tables, changes
+no row, takes no privilege, and leaves what a fresh installation makes; dumps go from the old version to the new
+one. (043_released: the new library with the old scripts.)
 
 Where the catalogs differ, what is missing belongs into src/sql/update; functions and views get into
 the update script by themselves.
@@ -23,11 +23,8 @@ from cluster import Cluster  # noqa: E402
 from history import check, read_tables  # noqa: E402
 from play import play  # noqa: E402
 
-OLD = "1.0.0"
-CALLS = 4000        # half of them before the update, half after it
-# What a regress file tests that the old version has not.
-NEW_IN = {"arguments": "functions of retention", "left_out": "what maintain() answers then", "privileges": "on them, and on the archive",
-          "verify": "the archive's triggers"}
+RELEASED = ("1.0.0", "1.1.0")
+CALLS = 2000        # half of them before the update, half after it
 # These make databases of their own, with the version that is the default.
 APART = {"install", "arguments_latin1", "evidence_order", "evidence_table", "retention", "erasure"}
 LONG = {"channel_examples", "queue_batch"}
@@ -65,7 +62,7 @@ class Database:
         self.cursor.connection.close()
         connection = psycopg2.connect(self.server.dsn)
         connection.autocommit = True
-        connection.cursor().execute(f"DROP DATABASE {self.name}")
+        connection.cursor().execute(f"DROP DATABASE {self.name} WITH (FORCE)")
         connection.close()
 
     def connect(self, level=None):
@@ -156,18 +153,11 @@ SELECT payguard.create_order(id, 100, 'EUR', 'Ann') FROM shop;
 PAY = "SELECT outcome, replayed FROM payguard.pay_order(%s, %s)"
 
 
-def old_scripts(server):
-    """The library serves the scripts of the version before."""
-    database = Database(server, "contrib_regression", OLD)
-    good, notes = database.regress(tests_of(APART | LONG | set(NEW_IN)))
-    ok(good, f"the regress tests pass with the scripts of {OLD}", notes)
-
-
-def update(server, fresh, seed):
-    old = Database(server, "old", OLD)
+def update(server, version, fresh, seed):
+    old = Database(server, "old", version)
     old.grant()
-    version, = old.run("SELECT extversion FROM pg_extension WHERE extname = 'payguard'")[0]
-    ok(version == OLD, f"{OLD} is installed", [version])
+    installed, = old.run("SELECT extversion FROM pg_extension WHERE extname = 'payguard'")[0]
+    ok(installed == version, f"{version} is installed", [installed])
     before = old.catalog()
 
     def halfway():
@@ -184,12 +174,12 @@ def update(server, fresh, seed):
     ok(old.run("SELECT * FROM payguard.verify()") == [], "verify() finds nothing", old.run("SELECT * FROM payguard.verify()"))
     ok(old.catalog() == fresh, "the catalog is that of a fresh installation", difference(old.catalog(), fresh))
     ok(old.run("SELECT * FROM payguard.maintain()") != [], "maintain() does its duties")
-    return old
+    old.drop()
 
 
-def quiet_update(server, fresh):
+def quiet_update(server, version, fresh):
     """Beside guarded tables: nothing but the catalog changes."""
-    old = Database(server, "guarded", OLD)
+    old = Database(server, "guarded", version)
     old.run("ALTER DEFAULT PRIVILEGES GRANT ALL ON FUNCTIONS TO upgrade_report")
     old.run("ALTER DEFAULT PRIVILEGES GRANT ALL ON TABLES TO upgrade_report")
     old.grant()
@@ -203,7 +193,7 @@ def quiet_update(server, fresh):
         cursor.execute(f"SET payguard.store = {store}")
         cursor.execute("SELECT payguard.create_order(%s, 1, 'EUR')", (store,))
         cursor.execute(PAY, (store, store))
-        ok(cursor.fetchone() == ("paid", False), f"{store}: {OLD} pays")
+        ok(cursor.fetchone() == ("paid", False), f"{store}: {version} pays")
     ok(old.run(PAY, "A-1", "key 1") == [("paid", False)] and old.run("UPDATE shop SET status = 'paid', version = version + 1 WHERE id = 'A-1'") == [],
        "the guard lets a paid order's row pass")
     old.run("INSERT INTO payguard.settlement_lines (channel, kind, channel_status, channel_txn_id, amount, currency, channel_time)"
@@ -229,33 +219,35 @@ def quiet_update(server, fresh):
     ok(old.code("UPDATE payguard.orders SET amount = 0") == "PY901", "payguard's tables are protected")
     ok(old.code("ALTER TABLE payguard.orders ADD COLUMN mine int") == "PY902", "from DDL too")
     ok(old.code("SELECT payguard.pay_order('A-3', 'key 3')") == "PY601", "the policy holds")
-    ok(old.code(f"ALTER EXTENSION payguard UPDATE TO '{OLD}'") is not None, "there is no way back")
+    ok(old.code(f"ALTER EXTENSION payguard UPDATE TO '{version}'") is not None, "there is no way back")
     ok(old.run("SELECT * FROM payguard.verify()") == [], "verify() finds nothing", old.run("SELECT * FROM payguard.verify()"))
     return old
 
 
-def dumps(server, fresh, updated):
+def dumps(server, version, fresh, updated):
     """A dump carries what roles may do, and the old version's dump makes the new one."""
     copy = updated.dump_to("copy")
     ok(copy.catalog() == fresh, "a dump of the updated database restores the same catalog, grants included",
        difference(copy.catalog(), fresh))
     ok(copy.rows() == updated.rows(), "and the same rows")
-    old = Database(server, "still_old", OLD)
+    old = Database(server, "still_old", version)
     old.grant()
     old.run(SHOP)
     old.run(PAY, "A-1", "key 1")
     restored = old.dump_to("restored")
     restored.run("SELECT payguard.renew_access()")
-    ok(restored.catalog() == fresh, f"a dump of {OLD} becomes the new version; renew_access() grants what is new",
+    ok(restored.catalog() == fresh, f"a dump of {version} becomes the new version; renew_access() grants what is new",
        difference(restored.catalog(), fresh))
     ok(restored.run(PAY, "A-1", "key 1") == [("paid", True)], "its keys replay")
     ok(restored.code("UPDATE shop SET status = 'paid', version = version + 1 WHERE id = 'A-2'") == "23514", "its guards hold")
     ok(restored.run("SELECT * FROM payguard.verify()") == [], "verify() finds nothing")
+    for database in (updated, copy, old, restored):
+        database.drop()
 
 
-def new_behaviour(server):
+def new_behaviour(server, version):
     """An updated database does what a fresh one does."""
-    database = Database(server, "contrib_regression", OLD)
+    database = Database(server, "contrib_regression", version)
     database.run("ALTER EXTENSION payguard UPDATE")
     good, notes = database.regress(tests_of(APART | LONG))
     ok(good, "the regress tests pass on an updated database", notes)
@@ -273,13 +265,15 @@ def main():
         fresh.grant()
         catalog = fresh.catalog()
         ok(len(catalog) > 1000, f"the catalog has {len(catalog)} facts")
-        versions = [to for _, to in fresh.run("SELECT source, target FROM pg_extension_update_paths('payguard') WHERE path IS NOT NULL")]
-        ok(set(versions) == set(fresh.run("SELECT extversion FROM pg_extension WHERE extname = 'payguard'")[0]),
-           "each released version has a path to this one, and to no other", versions)
-        update(server, catalog, seed)
-        dumps(server, catalog, quiet_update(server, catalog))
-        old_scripts(server)
-        new_behaviour(server)
+        paths = fresh.run("SELECT source, target FROM pg_extension_update_paths('payguard') WHERE path IS NOT NULL")
+        versions = [*RELEASED, *fresh.run("SELECT extversion FROM pg_extension WHERE extname = 'payguard'")[0]]
+        ok(set(paths) == {(source, to) for i, source in enumerate(versions) for to in versions[i + 1:]},
+           "each released version has a path to each later one, and there is no other", paths)
+        for version in RELEASED:
+            print(f"# from {version}")
+            update(server, version, catalog, seed)
+            dumps(server, version, catalog, quiet_update(server, version, catalog))
+        new_behaviour(server, RELEASED[0])
     print(f"1..{count}")
     return 1 if failed else 0
 
