@@ -62,7 +62,7 @@ SELECT payment_id FROM payguard.request_payment('ut-task', 'ut-task', 'ut-card')
 TRUNCATE regress_seen;
 SELECT task_id, lease_token FROM payguard.claim_tasks('ut', 1, channels := '{ut-card}') \gset
 SELECT outcome FROM payguard.complete_task(:task_id, :'lease_token', 'succeeded', 'ut-ch', 1, 'EUR');
-SELECT what FROM regress_seen ORDER BY n;
+SELECT DISTINCT what FROM regress_seen; -- a claim removes late charges of other orders, too
 DROP TRIGGER t_before ON payguard.tasks;
 -- one that changes a field, one that suppresses, one that writes the row itself
 CREATE FUNCTION regress_meddle() RETURNS trigger LANGUAGE plpgsql AS $$
