@@ -138,7 +138,8 @@ class Place:
         shutil.copytree(TREE, self.source, symlinks=True)
 
     def env(self, more=()):
-        keep = {k: v for k, v in os.environ.items() if not k.startswith("PG")}
+        # a mutant may crash: its servers' logs are nobody's
+        keep = {k: v for k, v in os.environ.items() if not k.startswith("PG") and k != "PAYGUARD_LOGS"}
         return keep | {"PATH": f"{self.bin}:{os.environ['PATH']}", "TMPDIR": self.tmp, "PGHOST": self.tmp,
                        "PGPORT": "5432"} | ENVIRONMENT | self.environment | dict(more)
 

@@ -21,6 +21,16 @@ deadlock_timeout = 200ms
 """
 
 
+def log_path(folder):
+    """Where the server in this folder logs. PAYGUARD_LOGS is a folder of whoever looks at the logs of all
+    servers, which are gone with their folders otherwise."""
+    logs = os.environ.get("PAYGUARD_LOGS")
+    program = os.path.splitext(os.path.basename(sys.argv[0]))[0]
+    if not logs:
+        return os.path.join(folder, "server.log")
+    return os.path.join(logs, f"{program}.{'.'.join(folder.split(os.sep)[-2:])}.log")
+
+
 class Cluster:
     """As a context manager: initdb and pg_ctl are looked for in PATH. SIGTERM ends it, too.
 
@@ -30,7 +40,7 @@ class Cluster:
         self.settings, self.initdb, self.environment = settings, initdb, environment
         self.folder = tempfile.mkdtemp(prefix="payguard-sim.")
         self.data = os.path.join(self.folder, "data")
-        self.log = os.path.join(self.folder, "server.log")
+        self.log = log_path(self.folder)
         self.dsn = f"host={self.folder} port=5432 user=postgres dbname=postgres"
 
     def __enter__(self):

@@ -24,7 +24,7 @@ import psycopg2
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.dont_write_bytecode = True
 sys.path[:0] = [os.path.join(HERE, "..", "crash"), os.path.join(HERE, "..", "sim")]
-from cluster import Cluster  # noqa: E402
+from cluster import Cluster, log_path  # noqa: E402
 from load import Load, check  # noqa: E402
 
 SETTINGS = """
@@ -42,7 +42,7 @@ class Server:
     def __init__(self, cluster, number):
         self.cluster, self.number = cluster, number
         self.data = os.path.join(cluster.folder, f"data{number}")
-        self.log = os.path.join(cluster.folder, f"log{number}")
+        self.log = log_path(self.data)
         self.port = 6000 + number
 
     def connect(self):

@@ -14,10 +14,12 @@ import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
 
-MODEL = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "model")
+HERE = os.path.dirname(os.path.abspath(__file__))
+MODEL = os.path.join(HERE, "..", "model")
 sys.dont_write_bytecode = True
-sys.path.insert(0, MODEL)
+sys.path[:0] = [MODEL, os.path.join(HERE, "..", "sim")]
 import generate  # noqa: E402  (it lies beside the model)
+from cluster import log_path  # noqa: E402
 
 WORKERS = 2
 MEMORY_MB = 1500
@@ -114,7 +116,7 @@ def read_tables(work):
         # pg_ctl's output goes to a file: the server would keep a pipe open
         with open(os.path.join(work, "start.log"), "w") as log:
             started = subprocess.call(
-                ["pg_ctl", "-D", data, "-w", "-l", os.path.join(work, "server.log"), "-o",
+                ["pg_ctl", "-D", data, "-w", "-l", log_path(work), "-o",
                  "-c listen_addresses='' -c unix_socket_directories='%s' -c fsync=off" % socket,
                  "start"], stdout=log, stderr=log)
         if started != 0:

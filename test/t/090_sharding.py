@@ -17,6 +17,10 @@ import subprocess
 import sys
 import tempfile
 
+sys.dont_write_bytecode = True
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "sim"))
+from cluster import log_path  # noqa: E402
+
 SRC = os.environ.get("PAYGUARD_SRC") or os.path.join(os.path.dirname(__file__), "..", "..")
 SHARDS = 4
 
@@ -72,7 +76,7 @@ class Cluster:
         with open(os.path.join(self.data, "postgresql.conf"), "a") as conf:
             conf.write("listen_addresses = ''\nunix_socket_directories = '%s'\nfsync = off\n"
                        "max_prepared_transactions = 20\nlog_statement = none\n" % self.folder)
-        self.run("pg_ctl", "-D", self.data, "-l", os.path.join(self.folder, "log"), "-w", "start")
+        self.run("pg_ctl", "-D", self.data, "-l", log_path(self.folder), "-w", "start")
         return self
 
     def __exit__(self, *error):

@@ -16,6 +16,10 @@ import subprocess
 import sys
 import tempfile
 
+sys.dont_write_bytecode = True
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "sim"))
+from cluster import log_path  # noqa: E402
+
 SRC = os.environ.get("PAYGUARD_SRC") or os.path.join(os.path.dirname(__file__), "..", "..")
 ELSEWHERE = ("doc/operations.md",)
 
@@ -105,7 +109,7 @@ def main():
                     "--no-sync"], stdout=subprocess.DEVNULL, check=True)
     with open(os.path.join(data, "postgresql.conf"), "a") as conf:
         conf.write("listen_addresses = ''\nunix_socket_directories = '%s'\nfsync = off\n" % folder)
-    subprocess.run(["pg_ctl", "-D", data, "-l", os.path.join(folder, "log"), "-w", "start"],
+    subprocess.run(["pg_ctl", "-D", data, "-l", log_path(folder), "-w", "start"],
                    stdout=subprocess.DEVNULL, check=True)
     try:
         for name in names:
