@@ -26,7 +26,7 @@ OTHER = """
     FROM payguard.every_payment WHERE payment_id = %(payment)s
 """
 RECONCILE = """
-    SELECT r.finding, r.payment_id, r.is_new, r.alert_id, r.details FROM unnest(%(channels)s) c,
+    SELECT r.finding, r.payment_id, r.is_new, r.alert_id, r.details FROM unnest(%(channels)s::text[]) c,
         payguard.reconcile(c, period_end => now() + interval '1 hour', grace => '0 s') r
     ORDER BY 1
 """
