@@ -124,3 +124,9 @@ mutant lock_is_cancel src/driver.c "isolation driver_cancel" 's/^\tif \(!get_tim
 mutant error_leaves_call src/call.c "regress calls" 's/^\tif \(event != SUBXACT_EVENT_ABORT_SUB\)$/\tif (true)/'
 mutant call_never_ends src/call.c "regress calls" 's/^\tncalls--;$//'
 mutant long_batches src/argument.c "regress limits" 's/^\tif \(ArrayGetNItems\(ARR_NDIM\(array\), ARR_DIMS\(array\)\) > MAX_ELEMENTS\)$/\tif (false)/'
+
+# what is no text
+mutant bytes_as_text src/argument.c "regress not_text" 's/^\tif \(!pg_verifymbstr\(VARDATA_ANY\(result\), .*$/\tif (false)/'
+mutant bytes_in_json src/argument.c "regress not_text" 's/^\t\t\tpart\.type == jbvString \&\&$/\t\t\tpart.type == jbvNull \&\&/'
+mutant odd_role src/event.c "regress not_text" 's/^\treturn payguard_clean_text\(/\treturn payguard_text(/'
+mutant backslash_escapes src/sql/65_settlement.sql "regress backslashes" "s/!~ \\\$\\\$(.*)\\\$\\\$\)/!~ '\1')/"
