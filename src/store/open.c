@@ -17,12 +17,14 @@
 #include "miscadmin.h"
 #include "storage/bufmgr.h"
 #include "storage/predicate.h"
+#include "utils/inval.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
 #include "utils/reltrigger.h"
 #include "utils/resowner.h"
 #include "utils/snapmgr.h"
+#include "utils/syscache.h"
 
 #include "compat.h"
 #include "payguard.h"
@@ -34,7 +36,12 @@
  */
 uint64 payguard_store_snapshot = 0;
 
+/* InvalidOid: to be looked up */
+static Oid schema = InvalidOid;
+
 static Relation open_relation(const char *name, LOCKMODE mode);
+static Oid find_schema(void);
+static void forget_schema(Datum argument, int cache, uint32 hash);
 static Oid *place_of(const char *name);
 static void check_usable(Relation relation);
 
@@ -109,7 +116,7 @@ payguard_open_table(OpenTable *open, const Table *table, LOCKMODE mode)
 static Relation
 open_relation(const char *name, LOCKMODE mode)
 {
-	Oid namespace = get_namespace_oid(PAYGUARD_SCHEMA, true);
+	Oid namespace = find_schema();
 	Oid *place = place_of(name);
 
 	for (;;)
@@ -128,6 +135,30 @@ open_relation(const char *name, LOCKMODE mode)
 		if (!OidIsValid(*place))
 			return NULL;
 	}
+}
+
+/*
+ * find_schema returns the OID of payguard's schema. It is remembered until any schema changes.
+ */
+static Oid
+find_schema(void)
+{
+	static bool registered = false;
+
+	if (!registered)
+	{
+		CacheRegisterSyscacheCallback(NAMESPACEOID, forget_schema, (Datum) 0);
+		registered = true;
+	}
+	if (!OidIsValid(schema))
+		schema = get_namespace_oid(PAYGUARD_SCHEMA, true);
+	return schema;
+}
+
+static void
+forget_schema(Datum argument, int cache, uint32 hash)
+{
+	schema = InvalidOid;
 }
 
 /*

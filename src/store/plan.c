@@ -50,7 +50,8 @@ static SPIPlanPtr get_plan(const Table *table, const void *of, const char *sql,
 						   const Oid *types);
 static PlanEntry *find_entry(const Table *table, const void *of);
 static bool is_good(const PlanEntry *entry);
-static SPIPlanPtr make_plan(const char *sql, const Oid *types);
+static SPIPlanPtr prepare(const char *sql, const Oid *types);
+static void plan_again(SPIPlanPtr plan, const CachedPlanSource *source);
 static void plan_as_for_full_tables(void);
 static void run(SPIPlanPtr plan, Datum *values, const char *nulls, bool read_only,
 				Announcement statement);
@@ -160,7 +161,9 @@ payguard_store_expects(const char *relation, CmdType operation)
 }
 
 /*
- * get_plan finds the saved plan of a statement, or makes it.
+ * get_plan finds the saved plan of a statement, or makes it. One that is not good any more is made again in
+ * its place, never freed: the statement that it belongs to may be running, and a user's trigger in it may
+ * have called us.
  *
  * sql: the whole statement, or, of a query for a table's rows, what stands behind WHERE
  */
@@ -173,21 +176,21 @@ get_plan(const Table *table, const void *of, const char *sql, const Oid *types)
 
 	if (is_good(entry))
 		return entry->plan;
-	if (entry->plan)
-	{
-		SPIPlanPtr old = entry->plan;
-
-		entry->plan = NULL;
-		SPI_freeplan(old);
-	}
-	if (table)
-		sql = psprintf("SELECT %s.*, %s.xmin FROM ONLY " PAYGUARD_SCHEMA ".%s WHERE %s",
-					   table->name, table->name, table->name, sql);
 	level = NewGUCNestLevel();
 	plan_as_for_full_tables();
-	entry->plan = make_plan(sql, types);
-	AtEOXact_GUC(true, level);
+	if (entry->plan == NULL)
+	{
+		if (table)
+			sql = psprintf("SELECT %s.*, %s.xmin FROM ONLY " PAYGUARD_SCHEMA ".%s WHERE %s",
+						   table->name, table->name, table->name, sql);
+		entry->plan = prepare(sql, types);
+	}
 	source = linitial(SPI_plan_get_plan_sources(entry->plan));
+	/* one that was made with the caller's settings may be valid */
+	if (source->gplan)
+		source->gplan->is_valid = false;
+	plan_again(entry->plan, source);
+	AtEOXact_GUC(true, level);
 	entry->generation = source->generation;
 	return entry->plan;
 }
@@ -235,14 +238,13 @@ is_good(const PlanEntry *entry)
 }
 
 /*
- * make_plan plans and keeps a statement. Everything in it is qualified, the operators too: the
- * caller's search_path must not choose what runs with our rights.
+ * prepare parses and keeps a statement. Everything in it is qualified, the operators too: the caller's
+ * search_path must not choose what runs with our rights.
  */
 static SPIPlanPtr
-make_plan(const char *sql, const Oid *types)
+prepare(const char *sql, const Oid *types)
 {
 	SPIPlanPtr plan;
-	CachedPlan *planned;
 	Oid parameters[MAX_STATEMENT_PARAMETERS];
 	int n = 0;
 
@@ -252,11 +254,20 @@ make_plan(const char *sql, const Oid *types)
 	if (plan == NULL || SPI_keepplan(plan) != 0)
 		elog(ERROR, "payguard: cannot prepare \"%s\": %s", sql,
 			 SPI_result_code_string(SPI_result));
-	planned = SPI_plan_get_cached_plan(plan);
-	if (planned == NULL)
-		elog(ERROR, "payguard: \"%s\" is not one statement", sql);
-	ReleaseCachedPlan(planned, CurrentResourceOwner);
 	return plan;
+}
+
+/*
+ * plan_again plans a statement with the settings of now.
+ */
+static void
+plan_again(SPIPlanPtr plan, const CachedPlanSource *source)
+{
+	CachedPlan *planned = SPI_plan_get_cached_plan(plan);
+
+	if (planned == NULL)
+		elog(ERROR, "payguard: \"%s\" is not one statement", source->query_string);
+	ReleaseCachedPlan(planned, CurrentResourceOwner);
 }
 
 /*

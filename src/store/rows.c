@@ -416,28 +416,31 @@ begin_scan(KeyScan *scan, OpenTable *open, int key, int n)
 static Relation
 open_index(const OpenTable *open, int key)
 {
-	char *name = payguard_index_of_key(open->table, key);
-	Oid oid = get_relname_relid(name, RelationGetNamespace(open->relation));
+	NameData name;
 	Relation index;
+	Oid oid;
 
+	payguard_index_of_key(open->table, key, &name);
+	oid = get_relname_relid(NameStr(name), RelationGetNamespace(open->relation));
 	if (!OidIsValid(oid))
 		ereport(ERROR, (errcode(ERRCODE_UNDEFINED_OBJECT),
-						errmsg("index \"%s\" of table \"%s\" does not exist", name,
+						errmsg("index \"%s\" of table \"%s\" does not exist", NameStr(name),
 							   open->table->name),
 						errhint("SELECT * FROM payguard.verify() tells how to make it again.")));
-	pfree(name);
 	index = index_open(oid, AccessShareLock);
 	check_usable(open, key, index);
 	return index;
 }
 
 /*
- * payguard_index_of_key returns the name of the index of a key.
+ * payguard_index_of_key tells the name of the index of a key.
  */
-char *
-payguard_index_of_key(const Table *table, int key)
+void
+payguard_index_of_key(const Table *table, int key, NameData *name)
 {
-	return psprintf("%s_%s", table->name, table->keys[key].index);
+	strlcpy(NameStr(*name), table->name, NAMEDATALEN);
+	strlcat(NameStr(*name), "_", NAMEDATALEN);
+	strlcat(NameStr(*name), table->keys[key].index, NAMEDATALEN);
 }
 
 /*

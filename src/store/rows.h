@@ -45,7 +45,7 @@ extern void payguard_store_suppressed(const Table *table) pg_attribute_noreturn(
 extern bool payguard_rows_find(OpenTable *open, int key, const void *like, TupleTableSlot *slot);
 extern bool payguard_rows_has_key(const OpenTable *open, const void *like, TupleTableSlot *slot);
 extern bool payguard_is_index_of_key(const OpenTable *open, int key, Relation index);
-extern char *payguard_index_of_key(const Table *table, int key);
+extern void payguard_index_of_key(const Table *table, int key, NameData *name);
 extern void payguard_raise_concurrent(const char *what) pg_attribute_noreturn();
 
 #endif

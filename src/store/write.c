@@ -457,13 +457,14 @@ find_arbiters(Writing *writing)
 {
 	int key = writing->write->key;
 	const Table *table = writing->open.table;
-	char *name = payguard_index_of_key(table, key);
+	NameData name;
 	ResultRelInfo *result = writing->result;
 	List *condition = NIL;
 	bool found = false;
 
+	payguard_index_of_key(table, key, &name);
 	for (int i = 0; i < result->ri_NumIndices && !found; i++)
-		if (strcmp(RelationGetRelationName(result->ri_IndexRelationDescs[i]), name) == 0)
+		if (strcmp(RelationGetRelationName(result->ri_IndexRelationDescs[i]), NameStr(name)) == 0)
 		{
 			condition = result->ri_IndexRelationInfo[i]->ii_Predicate;
 			found = payguard_is_index_of_key(&writing->open, key,
@@ -472,7 +473,7 @@ find_arbiters(Writing *writing)
 		}
 	if (!found)
 		ereport(ERROR, (errcode(ERRCODE_UNDEFINED_OBJECT),
-						errmsg("index \"%s\" of table \"%s\" is not as payguard made it", name,
+						errmsg("index \"%s\" of table \"%s\" is not as payguard made it", NameStr(name),
 							   table->name),
 						errhint("SELECT * FROM payguard.verify() tells what was changed.")));
 	for (int i = 0; i < result->ri_NumIndices; i++)

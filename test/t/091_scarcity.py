@@ -142,7 +142,7 @@ def sound(tap, server, after):
 # what writes nothing that could be there by halves, and what needs a driver or a dead task
 NOT_IN_THE_TOUR = {
     "as_note", "broken_guards", "broken_rows", "call_driver", "channel_drivers", "consumer_lags", "current_actor", "decisions",
-    "guard_bad_rows", "guard_problems", "guard_settings", "guard_triggers", "lost_guards", "new_order_id", "not_in_dumps", "order_status",
+    "guard_bad_rows", "guard_problems", "guard_settings", "guard_triggers", "lost_guards", "major_units", "minor_units", "new_order_id", "not_in_dumps", "order_status",
     "order_timeline", "payment_rates", "read_counters", "requeue_task", "reset_counters", "run_tasks", "session_role",
     "state_transitions", "verify"}
 # AFTER ROW triggers that sleep make each row that is written a moment at which the call can be cut short
