@@ -69,7 +69,7 @@ ROLLBACK;
 SELECT status, payment, tasks, leases FROM pg_temp.outcome;
 -- the good one: as the caller, with the caller's search_path
 SET SESSION AUTHORIZATION regress_drivers;
-SELECT pg_sleep(0.3);
+SELECT pg_sleep(1);
 CALL payguard.run_tasks();
 CALL payguard.run_tasks();
 RESET SESSION AUTHORIZATION;
@@ -93,7 +93,7 @@ BEGIN
 END $$;
 DROP FUNCTION regress_drivers.dropped(payguard.task);
 SET SESSION AUTHORIZATION regress_drivers;
-SELECT pg_sleep(0.3);
+SELECT pg_sleep(1);
 CALL payguard.run_tasks(1000, '200 ms');
 RESET SESSION AUTHORIZATION;
 SELECT order_id, status, payment, txn, tasks, leases FROM pg_temp.outcome WHERE order_id !~ '^drivers-1' ORDER BY 1;
@@ -101,7 +101,7 @@ SELECT order_id, details ->> 'code' AS code, left(details ->> 'message', 60) AS 
 SELECT driver, kind, order_id FROM regress_drivers.calls ORDER BY n;
 -- nothing is due any more: nothing was charged again
 SET SESSION AUTHORIZATION regress_drivers;
-SELECT pg_sleep(0.3);
+SELECT pg_sleep(1);
 CALL payguard.run_tasks(1000, '200 ms');
 RESET SESSION AUTHORIZATION;
 SELECT count(*) FROM regress_drivers.calls;
@@ -109,7 +109,7 @@ SELECT count(*) FROM regress_drivers.calls;
 CALL pg_temp.ask('drivers-5', 'drivers_hangs');
 CALL pg_temp.ask('drivers-6', 'drivers_good');
 SET SESSION AUTHORIZATION regress_drivers;
-SELECT pg_sleep(0.3);
+SELECT pg_sleep(1);
 SET statement_timeout = '500 ms';
 CALL payguard.run_tasks(timeout := '1500 ms');
 RESET statement_timeout;

@@ -474,7 +474,7 @@ check_usable(const OpenTable *open, int key, Relation index)
 
 	if (!payguard_is_index_of_key(open, key, index) || !index->rd_index->indisvalid ||
 		partial != open->table->keys[key].partial)
-		ereport(ERROR, (errcode(ERRCODE_INDEX_CORRUPTED),
+		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 						errmsg("index \"%s\" is not as payguard made it",
 							   RelationGetRelationName(index)),
 						errhint("SELECT * FROM payguard.verify() tells what was changed; "
