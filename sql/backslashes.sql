@@ -6,6 +6,7 @@
 SELECT :facts AS plain \gset
 -- such a session installs the same
 CREATE DATABASE regress_payguard_backslashes;
+\set here :DBNAME
 \c regress_payguard_backslashes
 SET client_min_messages = warning;
 SELECT set_config('standard_conforming_strings', 'off', false) IS NOT NULL AS off WHERE current_setting('server_version_num')::int < 190000;
@@ -42,5 +43,5 @@ SELECT count(*) > 0 AS some FROM payguard.metrics;
 SELECT * FROM payguard.verify();
 SELECT payguard.unguard_table('regress_backslashes.rows');
 DROP TABLE regress_backslashes.rows;
-\c contrib_regression
+\c :here
 DROP DATABASE regress_payguard_backslashes;
