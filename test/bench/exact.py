@@ -14,7 +14,6 @@ from common import HOT, SCRIPTS, Server, say, table
 
 ORDERS = int(os.environ.get("PAYGUARD_ORDERS") or 100000)
 SHORT, LONG = 100, 500
-STORES = ["heap"]
 
 
 class Counter:
@@ -73,10 +72,9 @@ class Counter:
 def ways():
     """name → (script, options)"""
     found = {name: (SCRIPTS[name], "") for name in ("L1", "L1e", "APP", "ORM", "PL")}
-    for store in STORES:
-        found[f"pay_order, {store}"] = (SCRIPTS["pay_order"], f"-c payguard.store={store}" if len(STORES) > 1 else "")
-        for name in ("replay", "refusal"):
-            found[f"{name}, {store}"] = (HOT[name], f"-c payguard.store={store}" if len(STORES) > 1 else "")
+    found["pay_order"] = (SCRIPTS["pay_order"], "")
+    for name in ("replay", "refusal"):
+        found[name] = (HOT[name], "")
     chosen = os.environ.get("PAYGUARD_BENCH")
     return {name: way for name, way in found.items() if not chosen or name in chosen.split(";")}
 

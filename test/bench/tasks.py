@@ -2,8 +2,7 @@
 """What one task costs the backend, in instructions (callgrind: a long run less a short one).
 
 In batches of 100 and one at a time: claimed; answered "pending", which puts a query off; and charges
-answered "succeeded", beside as many orders paid by pay_orders(). PAYGUARD_STORES="spi heap" says with
-which stores; PAYGUARD_PROFILE=name prints where the instructions of one go.
+answered "succeeded", beside as many orders paid by pay_orders(). PAYGUARD_PROFILE=name prints where the instructions of one go.
 """
 import os
 
@@ -11,7 +10,6 @@ from common import Server, say, table
 from exact import Counter
 
 BATCH = 100
-STORES = (os.environ.get("PAYGUARD_STORES") or "spi heap").split()
 TASKS = 12000
 CLAIM = "SELECT task_id, lease_token, order_id, amount, details FROM payguard.claim_tasks('w', $1, kinds => $2)"
 COMPLETE = "SELECT outcome FROM payguard.complete_task($1, $2, 'pending')"
@@ -97,7 +95,6 @@ class TaskCounter(Counter):
         work, size, _ = way
         connection = self.server.connect()
         cursor = connection.cursor()
-        cursor.execute(f"SET payguard.store = {options}")
         for statement in PREPARE:
             cursor.execute(statement)
         work(cursor, times, size)
@@ -105,7 +102,7 @@ class TaskCounter(Counter):
 
 
 def main():
-    figures = {name: {} for name in WAYS}
+    figures = {}
     with Server(full_page_writes="off", fsync="off") as server:
         server.sql("CREATE EXTENSION payguard")
         server.sql("SELECT payguard.register_channel('shop', first_query_after => '1 day', max_query_interval => '1 day')")
@@ -113,17 +110,13 @@ def main():
         server.stop()
         server.start_counting()
         counter = TaskCounter(server)
-        for store in STORES:
-            for name, way in WAYS.items():
-                counter.short, counter.long = way[2]
-                figures[name][store] = counter.instructions(
-                    way, store, os.environ.get("PAYGUARD_PROFILE") == name) / way[1]
-    table(["instructions of a task", *STORES],
-          [[name, *(f"{row[store]:,.0f}" for store in STORES)] for name, row in figures.items()])
+        for name, way in WAYS.items():
+            counter.short, counter.long = way[2]
+            figures[name] = counter.instructions(way, "", os.environ.get("PAYGUARD_PROFILE") == name) / way[1]
+    table(["way", "instructions of a task"], [[name, f"{figure:,.0f}"] for name, figure in figures.items()])
     say()
-    for store in STORES:
-        say(f"{store}: complete_tasks / pay_orders",
-            f"{figures['complete_tasks, succeeded'][store] / figures['pay_orders'][store]:.2f} instructions")
+    say("complete_tasks / pay_orders",
+        f"{figures['complete_tasks, succeeded'] / figures['pay_orders']:.2f} instructions")
 
 
 if __name__ == "__main__":

@@ -22,10 +22,10 @@ REGIONS = 8
 BATCHED = 1000003       # orders for the batches, a prime
 
 PAY = "SELECT payguard.pay_order(:id, :k);\n"
-# Each begins by choosing a store, which is not counted: all of them meet a session that is awake.
-WAYS = {name: f"SET payguard.store = {'spi' if 'spi' in name else 'heap'};\n" + way for name, way in {
+# Each begins by a setting, which is not counted: all of them meet a session that is awake.
+WAYS = {name: "SET application_name = 'bench';\n" + way for name, way in {
     "L1": L1, "L1e": L1E, "APP": APP, "ORM": ORM, "PL": "SELECT bench.pay_order(:id, :k);\n",
-    "pay_order, heap": PAY, "pay_order, spi": PAY}.items()}
+    "pay_order": PAY}.items()}
 BATCH = r"""\set i :i + :batch
 SELECT count(*) FROM payguard.pay_orders((SELECT array_agg((id, id, NULL, NULL, NULL, NULL)::payguard.pay_request)
  FROM (SELECT (%d + (:base::bigint + :i::bigint + n) * 7919 %% %d)::text AS id FROM generate_series(1, :batch::int) n) s));
@@ -80,9 +80,8 @@ class Bench:
         for _ in range(ROUNDS):
             for name, way in ways.items():
                 before = self.server.processor_time()
-                store = "spi" if "spi" in name else "heap"
                 self.server.pgbench([NEXT + way], region * share + self.used[region], share, ORDERS,
-                                    f"-c synchronous_commit=off -c payguard.store={store}", None,
+                                    "-c synchronous_commit=off", None,
                                     "-c", "1", "-t", str(times))
                 self.used[region] += times
                 # counted in ticks of 10 ms
@@ -95,8 +94,7 @@ class Bench:
         table(["way", "µs", "× L1", "× L1e", "× APP"], rows)
 
     def hot_order(self):
-        ways = {f"{name}, {store}": (f"SET payguard.store = {store};\n", HOT[name])
-                for name in ("replay", "refusal") for store in ("heap", "spi")}
+        ways = {name: ("", HOT[name]) for name in ("replay", "refusal")}
         ways["lock-first replay"] = ("", HOT["lock-first replay"])
         ways["lock-first refusal"] = ("", HOT["lock-first refusal"])
         rows = []
@@ -104,13 +102,12 @@ class Bench:
             found = {name: [] for name in ways}
             for _ in range(ROUNDS):
                 for name, (_, script) in ways.items():
-                    store = name.split(", ")[1] if ", " in name else "auto"
                     report = self.server.pgbench(
-                        [script], 0, 0, ORDERS, f"-c synchronous_commit=off -c payguard.store={store}", None,
+                        [script], 0, 0, ORDERS, "-c synchronous_commit=off", None,
                         "-c", str(clients), "-j", "2", "-T", str(max(1, SECONDS // 2)))
                     found[name].append(tps(report))
             for name in ways:
-                beside = found["lock-first " + name.replace("lock-first ", "").split(",")[0]]
+                beside = found["lock-first " + name.replace("lock-first ", "")]
                 rows.append([clients, name, spread(found[name], 0),
                              spread([a / b for a, b in zip(found[name], beside)])])
         say("\nOne hot order that is paid: answers per second (synchronous_commit off)\n")
