@@ -56,6 +56,19 @@ typedef struct JsonBuilder
 	((builder)->result = pushJsonbValue(&(builder)->parseState, (token), (value)))
 #endif
 
+/* A description of a row whose attributes were filled in by hand is complete. */
+static inline void
+payguard_finish_tuple_desc(TupleDesc desc)
+{
+#if PG_VERSION_NUM >= 180000
+	for (int i = 0; i < desc->natts; i++)
+		populate_compact_attribute(desc, i);
+#endif
+#if PG_VERSION_NUM >= 190000
+	TupleDescFinalize(desc);
+#endif
+}
+
 /* Whether this transaction holds a lock of just this mode. */
 #if PG_VERSION_NUM >= 170000
 #define payguard_lock_held(tag, mode) LockHeldByMe((tag), (mode), false)

@@ -1,7 +1,7 @@
 /*
  * guard.h
- *		What guard.c (the trigger), guard_table.c (putting it on) and guard_ddl.c (keeping
- * it on) share.
+ *		What guard.c (the trigger), guard_table.c (putting it on), guard_trigger.c and once.c
+ * (finding it) and guard_ddl.c (keeping it on) share.
  *
  * A guard is a row trigger on an application's table, whose one argument is a JSON object
  * with its settings: they travel with the table through pg_dump.
@@ -11,10 +11,13 @@
 
 #include "access/attnum.h"
 #include "executor/tuptable.h"
+#include "nodes/parsenodes.h"
 #include "nodes/pg_list.h"
 #include "utils/jsonb.h"
 #include "utils/relcache.h"
+#include "utils/snapshot.h"
 
+#include "command.h"
 #include "compat.h"
 
 #define GUARD_FUNCTION "guard"
@@ -68,13 +71,14 @@ typedef struct GuardTrigger
 {
 	Oid trigger;
 	Oid relation;
-	Oid parent;			/* the trigger that a partition's was cloned from */
-	TransactionId xmin; /* who wrote this version of the trigger */
-	bool always;		/* it fires always, and as it was made */
+	Oid parent;			  /* the trigger that a partition's was cloned from */
+	bool always;		  /* it fires always, and as it was made */
 	const char *name;
 	const char *settings; /* NULL: the trigger for TRUNCATE */
-	char *schema;		  /* the relation's names; guard_ddl.c fills them in */
-	char *table;
+	Oid namespace;		  /* the relation's, and its names */
+	const char *schema;
+	const char *table;
+	bool logged;
 } GuardTrigger;
 
 /* guard.c */
@@ -93,18 +97,33 @@ extern void payguard_guard_remake(Oid relation, const char *name, const char *se
 extern void payguard_guard_event(const char *kind, const char *schema, const char *table,
 								 Jsonb *details);
 
-/* guard_ddl.c */
+/* guard_trigger.c; at: the moment that is asked about, NULL for now */
+extern Oid payguard_guard_function(bool truncate);
 extern List *payguard_guard_triggers(bool truncate);
-extern bool payguard_guard_is_guarded(Oid relation);
-extern void payguard_guard_forget(Oid relation);
+extern List *payguard_guard_triggers_at(bool truncate, Snapshot at);
+extern List *payguard_guard_triggers_of(Oid relation, bool truncate, Snapshot at);
 extern GuardTrigger *payguard_guard_trigger_of(Oid relation, bool truncate);
-extern bool payguard_guard_has_once_index(Relation relation, const Guard *guard);
-extern bool payguard_guard_is_empty(Oid relation);
+extern bool payguard_guard_is_guarded(Oid relation);
+extern bool payguard_guard_read_relation(GuardTrigger *guard, Snapshot at);
+extern TupleDesc payguard_guard_desc(Oid relation, Snapshot at);
+extern Oid payguard_guard_parent(Oid relation, Snapshot at);
+extern List *payguard_guard_find_problems(const GuardTrigger *trigger, Snapshot at);
+
+/* once.c */
+extern bool payguard_once_is_held(Oid relation, TupleDesc desc, const Guard *guard,
+								  Snapshot at, Oid but);
+
+/* guard_ddl.c */
 extern void payguard_guard_ddl_start(Node *statement);
-extern void payguard_guard_ddl_end(Node *statement);
-extern bool payguard_guard_is_anothers(const char *line, Node *statement);
+extern void payguard_guard_ddl_end(const Command *command);
 extern void payguard_guard_check_made(Node *statement);
-extern void payguard_guard_refuse_drop(Oid relation);
+extern void payguard_guard_refuse_drop(Oid relation, const List *dropped);
+extern void payguard_guard_refuse_drop_index(Oid relation, Oid index);
+
+/* drop.c */
+extern List *payguard_drop_named(const DropStmt *statement);
+extern List *payguard_drop_owned(const DropOwnedStmt *statement);
+extern bool payguard_drop_reaches(List *objects, List **guarded);
 
 /* protect.c */
 typedef struct Identity
@@ -117,5 +136,6 @@ extern Identity payguard_as_owner(void);
 extern void payguard_as_before(Identity identity);
 extern void payguard_refuse_ddl(const char *detail, const char *hint)
 	pg_attribute_noreturn();
+extern void payguard_refuse_broken(const char *what) pg_attribute_noreturn();
 
 #endif

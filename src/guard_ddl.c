@@ -3,258 +3,99 @@
  *		DDL on guarded tables: refused where it would lose a guard, followed where it
  * renames what a guard names.
  *
- * protect.c's event triggers call in at the start and at the end of each command. At the
- * start the guards are remembered; at the end each of them must still be there, with the
- * same settings on the same columns. What else can be wrong with a guard is a line of
- * guard_problems(), which no command may add to.
+ * protect.c's event triggers call in at the start and at the end of each command. At the end
+ * the guards of the tables that the command has touched are read twice: as they are, and as
+ * they were when it began (command.c). Each that was there must be there, with the same
+ * settings on the same columns, and nothing may be wrong with it that was not wrong before.
  *
- * Nothing here locks a guarded table that the command itself does not lock: guards are
- * found by their dependency on the trigger function, and tables are read from the caches.
+ * First all is judged, then followed, then told: an event can run a user's trigger, and with
+ * it other DDL.
+ *
+ * Nothing here locks a guarded table that the command itself does not lock.
  */
 #include "postgres.h"
 
-#include "access/genam.h"
-#include "access/htup_details.h"
-#include "access/stratnum.h"
 #include "access/table.h"
 #include "access/tableam.h"
-#include "access/transam.h"
 #include "access/xact.h"
 #include "catalog/dependency.h"
 #include "catalog/namespace.h"
-#include "catalog/pg_depend.h"
-#include "catalog/pg_index.h"
+#include "catalog/objectaddress.h"
+#include "catalog/partition.h"
 #include "catalog/pg_inherits.h"
-#include "catalog/pg_proc.h"
 #include "catalog/pg_trigger.h"
 #include "catalog/pg_type.h"
-#include "commands/trigger.h"
-#include "executor/executor.h"
-#include "funcapi.h"
 #include "miscadmin.h"
 #include "nodes/makefuncs.h"
-#include "nodes/nodeFuncs.h"
 #include "nodes/parsenodes.h"
-#include "optimizer/optimizer.h"
 #include "parser/parse_func.h"
+#include "parser/parse_type.h"
 #include "storage/lmgr.h"
-#include "storage/procarray.h"
 #include "utils/builtins.h"
-#include "utils/fmgroids.h"
 #include "utils/fmgrprotos.h"
-#include "utils/inval.h"
+#include "utils/json.h"
 #include "utils/lsyscache.h"
-#include "utils/memutils.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
 #include "utils/syscache.h"
 
+#include "command.h"
 #include "compat.h"
 #include "guard.h"
 #include "payguard.h"
 
-/* A column that a guard names. */
-typedef struct KnownColumn
+/* A guarded table that the command has touched. */
+typedef struct Touched
 {
-	AttrNumber number;
-	Oid type;
-	int32 typmod;
-	char *name;
-} KnownColumn;
+	Oid relation;
+	List *was; /* of GuardTrigger: its guards when the command began */
+	List *is;  /* now */
+	List *kept; /* of Kept */
+	List *lost; /* of GuardTrigger */
+	bool added; /* it has become a partition of a guarded table */
+} Touched;
 
-/* A guard as it was when the command began. */
-typedef struct KnownGuard
+/* A guard that was there and is. */
+typedef struct Kept
 {
-	GuardTrigger trigger;
-	int ncolumns; /* 0: the settings do not fit the table */
-	KnownColumn *columns;
-} KnownGuard;
+	const GuardTrigger *was;
+	const GuardTrigger *is;
+	List *from; /* columns that it names and that have another name now: the one */
+	List *to;	/* and the other */
+} Kept;
 
-/*
- * The guards when the client's running statement began, or when its last command ended
- * well. A client's statement can be several commands, one inside of another too.
- */
-static struct
-{
-	TimestampTz transaction;
-	TimestampTz statement;
-	List *guards; /* of KnownGuard */
-	List *empty;  /* relations that the running command may drop */
-} known = {0, 0, NIL, NIL};
-
-static MemoryContext known_context = NULL;
-
-static Oid trigger_function(bool truncate);
-static GuardTrigger *read_trigger(HeapTuple tuple, TupleDesc desc, bool truncate);
-static bool fires_always(Form_pg_trigger form, bool truncate, HeapTuple tuple,
-						 TupleDesc desc);
-static void remember(bool all);
-static KnownGuard *know(const GuardTrigger *trigger);
-static KnownGuard *find_known(Oid relation);
-static bool is_undone(const KnownGuard *guard);
 static void check_alter(const AlterTableStmt *statement);
 static void check_create_trigger(const CreateTrigStmt *statement);
-static void check_lost(const KnownGuard *guard);
-static void refuse(const char *detail) pg_attribute_noreturn();
-static void check_kept(const KnownGuard *guard, const GuardTrigger *now);
-static void tell_renamed(const KnownGuard *guard, const GuardTrigger *now, List *from,
-						 List *to);
-static void check_new(const GuardTrigger *now);
-static bool is_ours(Oid relation, LOCKMODE lowest);
-static bool keeps_values(const KnownColumn *was, Oid type, int32 typmod);
+static bool stays_guarded_above(Oid relation, const List *dropped);
+static bool may_all_go(Oid relation, const char *settings);
+static List *touched_relations(const Command *command, Snapshot then);
+static void judge(Touched *touched, const Command *command, Snapshot then);
+static void check_lost(const GuardTrigger *was, const Command *command);
+static Kept *check_kept(const GuardTrigger *was, const GuardTrigger *is, Snapshot then);
+static bool keeps_values(Form_pg_attribute was, Oid type, int32 typmod);
+static bool is_added(const GuardTrigger *is, Snapshot then);
+static List *ancestors(Oid relation, Snapshot at);
+static void check_added(const GuardTrigger *is);
+static void follow(const Touched *touched);
+static void uncover_truncate(Oid relation);
 static void rename_columns(const GuardTrigger *now, List *from, List *to);
 static char *rename_in(const char *settings, List *from, List *to);
-static List *list_problems(void);
-static void add_problem(List **problems, const char *table, const char *problem);
-static bool is_once_index(Relation relation, HeapTuple index, const Guard *guard);
-static bool is_once_condition(Relation relation, List *condition, const Guard *guard);
-static bool runs_foreign_code(Node *node, void *context);
-static bool is_foreign_function(Oid function, void *context);
+static void check_problems(const Touched *touched, Snapshot then);
+static void tell(const Touched *touched);
+static void tell_renamed(const char *schema, const char *table, const GuardTrigger *is,
+						 const char *from, const char *to);
+static void tell_schema_renamed(const RenameStmt *statement);
+static void check_label(const AlterEnumStmt *statement);
+static void refuse_broken(const GuardTrigger *guard, const char *problem)
+	pg_attribute_noreturn();
+static void refuse(const char *detail) pg_attribute_noreturn();
 
 /*
- * payguard_guard_triggers lists the guards' triggers, for rows or for TRUNCATE, of all
- * tables.
- */
-List *
-payguard_guard_triggers(bool truncate)
-{
-	Oid function = trigger_function(truncate);
-	Relation depend;
-	Relation triggers;
-	SysScanDesc scan;
-	ScanKeyData keys[2];
-	HeapTuple tuple;
-	List *list = NIL;
-
-	if (!OidIsValid(function))
-		return NIL;
-	depend = table_open(DependRelationId, AccessShareLock);
-	triggers = table_open(TriggerRelationId, AccessShareLock);
-	ScanKeyInit(&keys[0], Anum_pg_depend_refclassid, BTEqualStrategyNumber, F_OIDEQ,
-				ObjectIdGetDatum(ProcedureRelationId));
-	ScanKeyInit(&keys[1], Anum_pg_depend_refobjid, BTEqualStrategyNumber, F_OIDEQ,
-				ObjectIdGetDatum(function));
-	scan = systable_beginscan(depend, DependReferenceIndexId, true, NULL, 2, keys);
-	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
-	{
-		Form_pg_depend form = (Form_pg_depend) GETSTRUCT(tuple);
-		ScanKeyData key;
-		SysScanDesc of_trigger;
-		HeapTuple trigger;
-		GuardTrigger *guard = NULL;
-
-		if (form->classid != TriggerRelationId)
-			continue;
-		ScanKeyInit(&key, Anum_pg_trigger_oid, BTEqualStrategyNumber, F_OIDEQ,
-					ObjectIdGetDatum(form->objid));
-		of_trigger = systable_beginscan(triggers, TriggerOidIndexId, true, NULL, 1, &key);
-		if (HeapTupleIsValid(trigger = systable_getnext(of_trigger)))
-			guard = read_trigger(trigger, RelationGetDescr(triggers), truncate);
-		systable_endscan(of_trigger);
-		if (guard)
-			list = lappend(list, guard);
-	}
-	systable_endscan(scan);
-	table_close(triggers, AccessShareLock);
-	table_close(depend, AccessShareLock);
-	return list;
-}
-
-/*
- * payguard_guard_trigger_of returns a relation's guard, for rows or for TRUNCATE; NULL:
- * it has none.
- */
-GuardTrigger *
-payguard_guard_trigger_of(Oid relation, bool truncate)
-{
-	Relation triggers = table_open(TriggerRelationId, AccessShareLock);
-	SysScanDesc scan;
-	ScanKeyData key;
-	HeapTuple tuple;
-	GuardTrigger *guard = NULL;
-
-	ScanKeyInit(&key, Anum_pg_trigger_tgrelid, BTEqualStrategyNumber, F_OIDEQ,
-				ObjectIdGetDatum(relation));
-	scan = systable_beginscan(triggers, TriggerRelidNameIndexId, true, NULL, 1, &key);
-	while (guard == NULL && HeapTupleIsValid(tuple = systable_getnext(scan)))
-		guard = read_trigger(tuple, RelationGetDescr(triggers), truncate);
-	systable_endscan(scan);
-	table_close(triggers, AccessShareLock);
-	return guard;
-}
-
-/*
- * trigger_function looks a trigger function up without asking whether the user may: any
- * user's DDL gets here.
- */
-static Oid
-trigger_function(bool truncate)
-{
-	return GetSysCacheOid3(
-		PROCNAMEARGSNSP, Anum_pg_proc_oid,
-		CStringGetDatum(truncate ? GUARD_TRUNCATE_FUNCTION : GUARD_FUNCTION),
-		PointerGetDatum(buildoidvector(NULL, 0)),
-		ObjectIdGetDatum(get_namespace_oid(PAYGUARD_SCHEMA, true)));
-}
-
-static GuardTrigger *
-read_trigger(HeapTuple tuple, TupleDesc desc, bool truncate)
-{
-	Form_pg_trigger form = (Form_pg_trigger) GETSTRUCT(tuple);
-	GuardTrigger *guard;
-	bool isnull;
-
-	if (form->tgfoid != trigger_function(truncate) || form->tgnargs != (truncate ? 0 : 1))
-		return NULL;
-	guard = palloc0(sizeof(GuardTrigger));
-	guard->trigger = form->oid;
-	guard->relation = form->tgrelid;
-	guard->parent = form->tgparentid;
-	guard->xmin = HeapTupleHeaderGetXmin(tuple->t_data);
-	guard->always = fires_always(form, truncate, tuple, desc);
-	guard->name = pstrdup(NameStr(form->tgname));
-	if (!truncate)
-	{
-		bytea *arguments =
-			DatumGetByteaPP(heap_getattr(tuple, Anum_pg_trigger_tgargs, desc, &isnull));
-
-		guard->settings = pnstrdup(VARDATA_ANY(arguments), VARSIZE_ANY_EXHDR(arguments));
-	}
-	guard->table = get_rel_name(guard->relation);
-	if (guard->table == NULL)
-		return NULL;
-	guard->schema = get_namespace_name(get_rel_namespace(guard->relation));
-	return guard;
-}
-
-/*
- * fires_always tells whether a trigger is as guard_table() makes it.
- */
-static bool
-fires_always(Form_pg_trigger form, bool truncate, HeapTuple tuple, TupleDesc desc)
-{
-	int16 type = truncate ? TRIGGER_TYPE_BEFORE | TRIGGER_TYPE_TRUNCATE
-						  : TRIGGER_TYPE_ROW | TRIGGER_TYPE_INSERT | TRIGGER_TYPE_UPDATE |
-								TRIGGER_TYPE_DELETE;
-	bool isnull;
-
-	heap_getattr(tuple, Anum_pg_trigger_tgqual, desc, &isnull);
-	return form->tgenabled == TRIGGER_FIRES_ALWAYS && form->tgtype == type && isnull &&
-		   form->tgattr.dim1 == 0 && !form->tgdeferrable;
-}
-
-/*
- * payguard_guard_ddl_start remembers the guards, and refuses what could not be judged at
- * its end.
+ * payguard_guard_ddl_start refuses what could not be judged at its end.
  */
 void
 payguard_guard_ddl_start(Node *statement)
 {
-	bool again = known.transaction == GetCurrentTransactionStartTimestamp() &&
-				 known.statement == GetCurrentStatementStartTimestamp();
-
-	known.empty = NIL;
-	remember(!again);
 	if (IsA(statement, AlterTableStmt))
 		check_alter((AlterTableStmt *) statement);
 	if (IsA(statement, CreateTrigStmt))
@@ -272,7 +113,8 @@ check_create_trigger(const CreateTrigStmt *statement)
 	Oid function = LookupFuncName(statement->funcname, 0, NULL, true);
 
 	if (OidIsValid(function) && !superuser() &&
-		(function == trigger_function(false) || function == trigger_function(true)))
+		(function == payguard_guard_function(false) ||
+		 function == payguard_guard_function(true)))
 		payguard_refuse_ddl("This trigger is a guard's.",
 							"Put a guard on a table by payguard.guard_table().");
 }
@@ -305,393 +147,318 @@ payguard_guard_check_made(Node *statement)
 }
 
 /*
- * remember reads the guards of the catalogs. all: anew. Otherwise those that are known
- * stay as they are known, but for those that a rollback to a savepoint has undone.
+ * check_alter is asked at the start, before a table is rewritten for nothing, and at the end:
+ * whom the command waited for may have put a guard on.
  */
-static void
-remember(bool all)
-{
-	List *kept = NIL;
-	ListCell *cell;
-	MemoryContext caller;
-	List *now = payguard_guard_triggers(false);
-
-	if (known_context == NULL)
-		known_context = AllocSetContextCreate(TopMemoryContext, "payguard known guards",
-											  ALLOCSET_SMALL_SIZES);
-	if (all)
-	{
-		known.guards = NIL;
-		MemoryContextReset(known_context);
-	}
-	caller = MemoryContextSwitchTo(known_context);
-	foreach (cell, known.guards)
-		if (!is_undone(lfirst(cell)))
-			kept = lappend(kept, lfirst(cell));
-	known.guards = kept;
-	foreach (cell, now)
-	{
-		GuardTrigger *trigger = lfirst(cell);
-		ListCell *other;
-		bool found = false;
-
-		foreach (other, known.guards)
-			found = found ||
-					((KnownGuard *) lfirst(other))->trigger.trigger == trigger->trigger;
-		if (!found)
-			known.guards = lappend(known.guards, know(trigger));
-	}
-	MemoryContextSwitchTo(caller);
-	known.transaction = GetCurrentTransactionStartTimestamp();
-	known.statement = GetCurrentStatementStartTimestamp();
-}
-
-/*
- * know makes a KnownGuard of a trigger, in the current memory context.
- */
-static KnownGuard *
-know(const GuardTrigger *trigger)
-{
-	KnownGuard *guard = palloc0(sizeof(KnownGuard));
-	Relation relation = RelationIdGetRelation(trigger->relation);
-	const char *problem;
-	Guard *settings;
-
-	guard->trigger = *trigger;
-	guard->trigger.name = pstrdup(trigger->name);
-	guard->trigger.settings = pstrdup(trigger->settings);
-	guard->trigger.schema = pstrdup(trigger->schema);
-	guard->trigger.table = pstrdup(trigger->table);
-	if (relation == NULL)
-		return guard;
-	settings =
-		payguard_guard_parse(trigger->settings, RelationGetDescr(relation), &problem);
-	if (settings)
-	{
-		guard->columns = palloc0(settings->columns.n * sizeof(KnownColumn));
-		for (int i = 0; i < settings->columns.n; i++)
-		{
-			Form_pg_attribute attribute = TupleDescAttr(RelationGetDescr(relation),
-														settings->columns.columns[i] - 1);
-			KnownColumn *column = &guard->columns[guard->ncolumns++];
-
-			column->number = attribute->attnum;
-			column->type = attribute->atttypid;
-			column->typmod = attribute->atttypmod;
-			column->name = pstrdup(NameStr(attribute->attname));
-		}
-	}
-	RelationClose(relation);
-	return guard;
-}
-
-static KnownGuard *
-find_known(Oid relation)
-{
-	ListCell *cell;
-
-	foreach (cell, known.guards)
-		if (((KnownGuard *) lfirst(cell))->trigger.relation == relation)
-			return lfirst(cell);
-	return NULL;
-}
-
-/*
- * is_undone tells whether the catalog row that we know a guard by was rolled back.
- */
-static bool
-is_undone(const KnownGuard *guard)
-{
-	TransactionId xmin = guard->trigger.xmin;
-
-	return TransactionIdIsNormal(xmin) && !TransactionIdIsCurrentTransactionId(xmin) &&
-		   TransactionIdPrecedesOrEquals(TransactionXmin, xmin) &&
-		   !TransactionIdIsInProgress(xmin) && !TransactionIdDidCommit(xmin);
-}
-
-/*
- * payguard_guard_is_guarded tells whether a relation had a guard when the command began.
- */
-bool
-payguard_guard_is_guarded(Oid relation)
-{
-	return OidIsValid(relation) && find_known(relation) != NULL;
-}
-
-/*
- * payguard_guard_forget takes a relation whose guard was taken off out of what must be
- * there.
- */
-void
-payguard_guard_forget(Oid relation)
-{
-	KnownGuard *guard;
-
-	while ((guard = find_known(relation)) != NULL)
-		known.guards = list_delete_ptr(known.guards, guard);
-}
-
 static void
 check_alter(const AlterTableStmt *statement)
 {
 	Oid relation = RangeVarGetRelid(statement->relation, NoLock, true);
 	ListCell *cell;
 	ListCell *heir;
-	List *heirs;
 
-	if (!OidIsValid(relation) || known.guards == NIL)
+	if (!OidIsValid(relation))
 		return;
-	heirs = find_all_inheritors(relation, NoLock, NULL);
 	foreach (cell, statement->cmds)
 	{
 		AlterTableCmd *command = lfirst_node(AlterTableCmd, cell);
 
-		if (command->subtype == AT_DetachPartition && find_known(relation) &&
-			((PartitionCmd *) command->def)->concurrent)
+		if (command->subtype == AT_DetachPartition &&
+			((PartitionCmd *) command->def)->concurrent &&
+			payguard_guard_is_guarded(relation))
 			refuse("A partition of a guarded table is not detached concurrently.");
 		if (command->subtype != AT_AlterColumnType ||
 			((ColumnDef *) command->def)->raw_default == NULL)
 			continue;
-		foreach (heir, heirs)
+		foreach (heir, find_all_inheritors(relation, NoLock, NULL))
 		{
-			KnownGuard *guard = find_known(lfirst_oid(heir));
+			GuardTrigger *trigger = payguard_guard_trigger_of(lfirst_oid(heir), false);
+			TupleDesc desc = trigger ? payguard_guard_desc(lfirst_oid(heir), NULL) : NULL;
+			const char *problem;
+			Guard *guard =
+				desc ? payguard_guard_parse(trigger->settings, desc, &problem) : NULL;
 
-			for (int i = 0; guard && i < guard->ncolumns; i++)
-				if (strcmp(guard->columns[i].name, command->name) == 0)
+			for (int i = 0; guard && i < guard->columns.n; i++)
+				if (strcmp(NameStr(
+							   TupleDescAttr(desc, guard->columns.columns[i] - 1)->attname),
+						   command->name) == 0)
 					refuse(psprintf("USING would write new values into "
 									"column \"%s\" of the guarded table "
 									"\"%s\".",
-									command->name, guard->trigger.table));
+									command->name, trigger->table));
 		}
 	}
 }
 
 /*
- * payguard_guard_refuse_drop raises PY902 where the command is about to drop a guarded
- * table that has rows. It waits for those who are writing to it, unless the command will
- * fail anyway because its user may not drop the table.
+ * payguard_guard_refuse_drop raises PY902 where the command is about to drop a guarded table
+ * that has rows, but for a partition with rows that may all be deleted. dropped: the guarded
+ * tables that go. It waits for those who are writing to the table, unless the command will
+ * fail anyway because its user may not drop it.
  */
 void
-payguard_guard_refuse_drop(Oid relation)
+payguard_guard_refuse_drop(Oid relation, const List *dropped)
 {
 	char *name = get_rel_name(relation);
-	MemoryContext caller;
+	GuardTrigger *guard;
 
 	if (name == NULL || (!payguard_owns_relation(relation, GetUserId()) &&
 						 !payguard_owns_schema(get_rel_namespace(relation), GetUserId())))
 		return;
+	/* as DROP TABLE does: whoever reads the partitioned table locks it first */
+	if (get_rel_relispartition(relation))
+		LockRelationOid(get_partition_parent(relation, true), AccessExclusiveLock);
 	LockRelationOid(relation, AccessExclusiveLock);
-	if (!payguard_guard_is_empty(relation))
+	guard = payguard_guard_trigger_of(relation, false);
+	if (guard && !may_all_go(relation, stays_guarded_above(relation, dropped)
+										   ? guard->settings
+										   : NULL))
 		refuse(psprintf("The guarded table \"%s\" has rows.", name));
-	caller = MemoryContextSwitchTo(known_context);
-	known.empty = lappend_oid(known.empty, relation);
-	MemoryContextSwitchTo(caller);
+	payguard_command_drops(relation);
 }
 
 /*
- * payguard_guard_is_empty looks for a row of the relation's own, as of now. The caller
- * holds a lock that keeps writers away.
+ * stays_guarded_above tells whether a relation is a partition of a guarded table that is not
+ * dropped itself.
  */
-bool
-payguard_guard_is_empty(Oid oid)
+static bool
+stays_guarded_above(Oid relation, const List *dropped)
+{
+	ListCell *cell;
+
+	if (!get_rel_relispartition(relation))
+		return false;
+	foreach (cell, get_partition_ancestors(relation))
+		if (payguard_guard_is_guarded(lfirst_oid(cell)) &&
+			!list_member_oid(dropped, lfirst_oid(cell)))
+			return true;
+	return false;
+}
+
+/*
+ * payguard_guard_refuse_drop_index raises PY902 where a guard's once is held by this index alone.
+ * The caller holds a lock that keeps the table's indexes as they are.
+ */
+void
+payguard_guard_refuse_drop_index(Oid relation, Oid index)
+{
+	GuardTrigger *trigger = payguard_guard_trigger_of(relation, false);
+	TupleDesc desc = trigger ? payguard_guard_desc(relation, NULL) : NULL;
+	const char *problem;
+	Guard *guard = desc ? payguard_guard_parse(trigger->settings, desc, &problem) : NULL;
+
+	if (guard && guard->once.n > 0 && !OidIsValid(trigger->parent) &&
+		payguard_once_is_held(relation, desc, guard, NULL, InvalidOid) &&
+		!payguard_once_is_held(relation, desc, guard, NULL, index))
+		refuse_broken(trigger, "has no unique index for its guard's once");
+}
+
+/*
+ * may_all_go tells whether no row of a relation's own, as of now, is held by a guard: there is
+ * none, or each may be deleted. The caller holds a lock that keeps writers away. settings: the
+ * guard's; NULL: any row is held.
+ */
+static bool
+may_all_go(Oid oid, const char *settings)
 {
 	Relation relation;
 	TableScanDesc scan;
 	Snapshot snapshot;
 	TupleTableSlot *row;
-	bool empty;
+	Guard *guard = NULL;
+	const char *problem;
+	bool may = true;
 
 	if (get_rel_relkind(oid) != RELKIND_RELATION)
 		return true;
 	relation = table_open(oid, AccessShareLock);
+	if (settings)
+		guard = payguard_guard_parse(settings, RelationGetDescr(relation), &problem);
 	snapshot = RegisterSnapshot(GetLatestSnapshot());
 	row = table_slot_create(relation, NULL);
 	scan = payguard_table_beginscan(relation, snapshot);
-	empty = !table_scan_getnextslot(scan, ForwardScanDirection, row);
+	while (may && table_scan_getnextslot(scan, ForwardScanDirection, row))
+	{
+		bool isnull;
+		int state = -1;
+
+		CHECK_FOR_INTERRUPTS();
+		if (guard)
+		{
+			Datum status = slot_getattr(row, guard->status, &isnull);
+
+			state = payguard_guard_state(guard, status, isnull);
+		}
+		may = state >= 0 && guard->states[state].deletable;
+	}
 	table_endscan(scan);
 	ExecDropSingleTupleTableSlot(row);
 	UnregisterSnapshot(snapshot);
 	table_close(relation, NoLock);
-	return empty;
+	return may;
 }
 
 /*
- * payguard_guard_ddl_end refuses a command that has lost a guard, and follows one that has
- * renamed a guarded table or a column that a guard names. What other sessions have done
- * meanwhile is theirs: whatever changes a guard, but for the name of its schema, locks its
- * table.
+ * payguard_guard_ddl_end refuses a command that has lost a guard or broken one, and follows one
+ * that has renamed a guarded table or a column that a guard names. What other sessions have done
+ * is theirs: whatever changes a guard, but for the name of its schema and the labels of an enum,
+ * locks its table.
  */
 void
-payguard_guard_ddl_end(Node *statement)
+payguard_guard_ddl_end(const Command *command)
 {
-	bool attaches = IsA(statement, AlterTableStmt) || IsA(statement, CreateStmt);
-	List *now = payguard_guard_triggers(false);
+	Node *statement = command->statement;
+	List *list = NIL;
+	ListCell *cell;
+	Snapshot then;
+
+	if (IsA(statement, AlterTableStmt))
+		check_alter((AlterTableStmt *) statement);
+	if (IsA(statement, AlterEnumStmt))
+		check_label((AlterEnumStmt *) statement);
+	then = payguard_command_look_back(command);
+	foreach (cell, touched_relations(command, then))
+	{
+		Touched touched = {.relation = lfirst_oid(cell)};
+
+		touched.was = payguard_guard_triggers_of(touched.relation, false, then);
+		touched.is = payguard_guard_triggers_of(touched.relation, false, NULL);
+		if (touched.was == NIL && touched.is == NIL)
+			continue;
+		judge(&touched, command, then);
+		list = lappend(list, memcpy(palloc(sizeof(Touched)), &touched, sizeof(Touched)));
+	}
+	foreach (cell, list)
+		follow(lfirst(cell));
+	foreach (cell, list)
+		check_problems(lfirst(cell), then);
+	UnregisterSnapshot(then);
+	foreach (cell, list)
+		tell(lfirst(cell));
+	if (IsA(statement, RenameStmt) &&
+		((RenameStmt *) statement)->renameType == OBJECT_SCHEMA)
+		tell_schema_renamed((RenameStmt *) statement);
+}
+
+/*
+ * touched_relations lists the relations that the command itself may have changed: those that
+ * have been touched and are locked by us. Where that is not known, all that have or had guards.
+ */
+static List *
+touched_relations(const Command *command, Snapshot then)
+{
+	List *all = NIL;
+	List *ours = NIL;
+	ListCell *cell;
+
+	for (int i = 0; i < command->ntouched; i++)
+		all = lappend_oid(all, command->touched[i]);
+	if (command->any)
+	{
+		foreach (cell, payguard_guard_triggers_at(false, then))
+			all = lappend_oid(all, ((GuardTrigger *) lfirst(cell))->relation);
+		foreach (cell, payguard_guard_triggers(false))
+			all = lappend_oid(all, ((GuardTrigger *) lfirst(cell))->relation);
+	}
+	list_sort(all, list_oid_cmp);
+	list_deduplicate_oid(all);
+	foreach (cell, all)
+		if (payguard_command_holds(lfirst_oid(cell), ShareUpdateExclusiveLock))
+			ours = lappend_oid(ours, lfirst_oid(cell));
+	return ours;
+}
+
+/*
+ * judge looks at what the command has done to one table's guards.
+ */
+static void
+judge(Touched *touched, const Command *command, Snapshot then)
+{
 	ListCell *cell;
 	ListCell *other;
 
-	foreach (cell, known.guards)
+	if (!payguard_command_holds(touched->relation, ShareRowExclusiveLock))
+		return;
+	foreach (cell, touched->was)
 	{
-		KnownGuard *guard = lfirst(cell);
-		GuardTrigger *found = NULL;
+		const GuardTrigger *was = lfirst(cell);
+		const GuardTrigger *is = NULL;
 
-		foreach (other, now)
-			if (((GuardTrigger *) lfirst(other))->trigger == guard->trigger.trigger)
-				found = lfirst(other);
-		if (!is_ours(guard->trigger.relation, ShareRowExclusiveLock))
+		foreach (other, touched->is)
+			if (((GuardTrigger *) lfirst(other))->trigger == was->trigger)
+				is = lfirst(other);
+		if (is)
+			touched->kept = lappend(touched->kept, check_kept(was, is, then));
+		else if (!payguard_command_let_go(command, touched->relation))
 		{
-			if (found && IsA(statement, RenameStmt) &&
-				((RenameStmt *) statement)->renameType == OBJECT_SCHEMA)
-				tell_renamed(guard, found, NIL, NIL);
+			check_lost(was, command);
+			touched->lost = lappend(touched->lost, unconstify(GuardTrigger *, was));
 		}
-		else if (found)
-			check_kept(guard, found);
-		else if (!is_undone(guard))
-			check_lost(guard);
 	}
-	foreach (cell, now)
+	if (touched->was == NIL && is_added(linitial(touched->is), then))
 	{
-		GuardTrigger *trigger = lfirst(cell);
-
-		if (attaches && OidIsValid(trigger->parent) && !find_known(trigger->relation) &&
-			is_ours(trigger->relation, ShareRowExclusiveLock))
-			check_new(trigger);
+		check_added(linitial(touched->is));
+		touched->added = true;
 	}
-	CommandCounterIncrement();
-	known.empty = NIL;
-	remember(true);
-}
-
-/*
- * payguard_guard_is_anothers tells whether a line of broken_guards() is about a guard that our
- * command cannot have broken, because it does not hold the table: another session makes it, or
- * restores it from a dump.
- */
-bool
-payguard_guard_is_anothers(const char *line, Node *statement)
-{
-	ListCell *cell;
-
-	if (IsA(statement, AlterEnumStmt)) /* locks no table */
-		return false;
-	foreach (cell, payguard_guard_triggers(false))
-	{
-		GuardTrigger *trigger = lfirst(cell);
-		char *table = psprintf(
-			"table %s ", quote_qualified_identifier(trigger->schema, trigger->table));
-
-		if (strncmp(line, table, strlen(table)) == 0)
-			return !is_ours(trigger->relation, ShareUpdateExclusiveLock);
-	}
-	return false;
-}
-
-/*
- * is_ours tells whether this transaction holds a lock on a relation, of this mode or a
- * stronger one. To change triggers takes ShareRowExclusiveLock; a parent gets a child under
- * ShareUpdateExclusiveLock.
- */
-static bool
-is_ours(Oid relation, LOCKMODE lowest)
-{
-	LOCKTAG tag;
-
-	SET_LOCKTAG_RELATION(tag, MyDatabaseId, relation);
-	for (LOCKMODE mode = lowest; mode <= AccessExclusiveLock; mode++)
-		if (payguard_lock_held(&tag, mode))
-			return true;
-	return false;
 }
 
 static void
-check_lost(const KnownGuard *guard)
+check_lost(const GuardTrigger *was, const Command *command)
 {
-	Oid relation = guard->trigger.relation;
-
-	if (get_rel_name(relation) == NULL)
+	if (get_rel_name(was->relation) == NULL)
 	{
-		if (!list_member_oid(known.empty, relation))
-			refuse(psprintf("The guarded table \"%s\" would be dropped.",
-							guard->trigger.table));
-		if (!OidIsValid(guard->trigger.parent))
-			payguard_guard_event("guard.removed", guard->trigger.schema,
-								 guard->trigger.table, NULL);
+		if (!list_member_oid(command->dropped, was->relation))
+			refuse(psprintf("The guarded table \"%s\" would be dropped.", was->table));
 	}
 	/* a partition that was detached: its rows would leave the guard */
-	else if (!OidIsValid(guard->trigger.parent) || !payguard_guard_is_empty(relation))
-		refuse(psprintf("Table \"%s\" would lose its guard.", guard->trigger.table));
+	else if (!OidIsValid(was->parent) || !may_all_go(was->relation, was->settings))
+		refuse(psprintf("Table \"%s\" would lose its guard.", was->table));
 }
 
-static void
-check_kept(const KnownGuard *guard, const GuardTrigger *now)
+static Kept *
+check_kept(const GuardTrigger *was, const GuardTrigger *is, Snapshot then)
 {
-	List *from = NIL;
-	List *to = NIL;
+	Kept *kept = palloc0(sizeof(Kept));
+	TupleDesc desc = payguard_guard_desc(was->relation, then);
+	const char *problem;
+	Guard *guard = payguard_guard_parse(was->settings, desc, &problem);
 
-	if (strcmp(guard->trigger.settings, now->settings) != 0)
-		refuse(psprintf("Table \"%s\" would have another guard.", guard->trigger.table));
-	for (int i = 0; i < guard->ncolumns; i++)
+	kept->was = was;
+	kept->is = is;
+	for (int i = 0; guard && i < guard->columns.n; i++)
 	{
-		const KnownColumn *column = &guard->columns[i];
-		HeapTuple tuple = SearchSysCache2(ATTNUM, ObjectIdGetDatum(now->relation),
-										  Int16GetDatum(column->number));
-		Form_pg_attribute attribute;
+		Form_pg_attribute then_column = TupleDescAttr(desc, guard->columns.columns[i] - 1);
+		HeapTuple tuple = SearchSysCache2(ATTNUM, ObjectIdGetDatum(is->relation),
+										  Int16GetDatum(then_column->attnum));
+		Form_pg_attribute column;
 
 		if (!HeapTupleIsValid(tuple))
-			elog(ERROR, "payguard: column %d of relation %u is missing", column->number,
-				 now->relation);
-		attribute = (Form_pg_attribute) GETSTRUCT(tuple);
-		if (attribute->attisdropped)
-			refuse(psprintf("The guard on \"%s\" needs column \"%s\".", now->table,
-							column->name));
-		if (!keeps_values(column, attribute->atttypid, attribute->atttypmod))
+			elog(ERROR, "payguard: column %d of relation %u is missing",
+				 then_column->attnum, is->relation);
+		column = (Form_pg_attribute) GETSTRUCT(tuple);
+		if (column->attisdropped)
+			refuse(psprintf("The guard on \"%s\" needs column \"%s\".", is->table,
+							NameStr(then_column->attname)));
+		if (!keeps_values(then_column, column->atttypid, column->atttypmod))
 			refuse(psprintf("The guard on \"%s\" does not let column \"%s\" "
 							"change its type like this.",
-							now->table, column->name));
-		if (strcmp(NameStr(attribute->attname), column->name) != 0)
+							is->table, NameStr(then_column->attname)));
+		if (strcmp(NameStr(column->attname), NameStr(then_column->attname)) != 0)
 		{
-			from = lappend(from, column->name);
-			to = lappend(to, pstrdup(NameStr(attribute->attname)));
+			kept->from = lappend(kept->from, pstrdup(NameStr(then_column->attname)));
+			kept->to = lappend(kept->to, pstrdup(NameStr(column->attname)));
 		}
 		ReleaseSysCache(tuple);
 	}
-	if (from)
-		rename_columns(now, from, to);
-	tell_renamed(guard, now, from, to);
-}
-
-/*
- * tell_renamed writes an event where the table or a column of a guard has another name.
- */
-static void
-tell_renamed(const KnownGuard *guard, const GuardTrigger *now, List *from, List *to)
-{
-	if (OidIsValid(now->parent) ||
-		(!from && strcmp(guard->trigger.table, now->table) == 0 &&
-		 strcmp(guard->trigger.schema, now->schema) == 0))
-		return;
-	payguard_guard_event("guard.renamed", now->schema, now->table,
-						 payguard_json("was_schema", 's', guard->trigger.schema,
-									   "was_table", 's', guard->trigger.table,
-									   "was_column", 's',
-									   from ? (char *) linitial(from) : NULL, "column",
-									   's', to ? (char *) linitial(to) : NULL, NULL));
-}
-
-/*
- * check_new looks at the guard of a partition that has just been made or attached.
- */
-static void
-check_new(const GuardTrigger *now)
-{
-	if (get_rel_relkind(now->relation) == RELKIND_FOREIGN_TABLE)
-		refuse(psprintf("\"%s\" is a foreign table, which others may write to elsewhere.",
-						now->table));
-	if (!payguard_guard_is_empty(now->relation))
-		refuse(psprintf("The rows of \"%s\" would get into a guarded table "
-						"unseen.",
-						now->table));
-	if (payguard_guard_trigger_of(now->relation, true) == NULL)
-		payguard_guard_cover_truncate(now->relation);
+	if (strcmp(was->settings, is->settings) != 0)
+	{
+		/* a command inside of this one may have renamed, and been followed */
+		if (kept->from == NIL ||
+			strcmp(rename_in(was->settings, kept->from, kept->to), is->settings) != 0)
+			refuse(psprintf("Table \"%s\" would have another guard.", was->table));
+		kept->from = kept->to = NIL;
+	}
+	return kept;
 }
 
 /*
@@ -699,16 +466,96 @@ check_new(const GuardTrigger *now)
  * were.
  */
 static bool
-keeps_values(const KnownColumn *was, Oid type, int32 typmod)
+keeps_values(Form_pg_attribute was, Oid type, int32 typmod)
 {
-	Oid a = getBaseType(was->type);
+	Oid a = getBaseType(was->atttypid);
 	Oid b = getBaseType(type);
 
-	if (was->type == type && was->typmod == typmod)
+	if (was->atttypid == type && was->atttypmod == typmod)
 		return true;
 	return ((a == TEXTOID || a == VARCHAROID) && (b == TEXTOID || b == VARCHAROID)) ||
 		   ((a == INT2OID || a == INT4OID || a == INT8OID) &&
 			(b == INT2OID || b == INT4OID || b == INT8OID));
+}
+
+/*
+ * is_added tells whether a table that has got a guard has become a partition, or one of another
+ * table: its rows get into a guarded table.
+ */
+static bool
+is_added(const GuardTrigger *is, Snapshot then)
+{
+	return OidIsValid(is->parent) &&
+		   !equal(ancestors(is->relation, then), ancestors(is->relation, NULL));
+}
+
+/*
+ * ancestors lists the tables above a partition, from below.
+ */
+static List *
+ancestors(Oid relation, Snapshot at)
+{
+	List *list = NIL;
+
+	while (OidIsValid(relation = payguard_guard_parent(relation, at)))
+		list = lappend_oid(list, relation);
+	return list;
+}
+
+/*
+ * check_added looks at the guard of a partition that has just been made or attached.
+ */
+static void
+check_added(const GuardTrigger *is)
+{
+	if (get_rel_relkind(is->relation) == RELKIND_FOREIGN_TABLE)
+		refuse(psprintf("\"%s\" is a foreign table, which others may write to elsewhere.",
+						is->table));
+	if (!may_all_go(is->relation, NULL))
+		refuse(psprintf("The rows of \"%s\" would get into a guarded table "
+						"unseen.",
+						is->table));
+}
+
+/*
+ * follow makes the guards fit what the command has done.
+ */
+static void
+follow(const Touched *touched)
+{
+	ListCell *cell;
+
+	foreach (cell, touched->kept)
+	{
+		const Kept *kept = lfirst(cell);
+
+		if (kept->from)
+			rename_columns(kept->is, kept->from, kept->to);
+	}
+	if (touched->added && payguard_guard_trigger_of(touched->relation, true) == NULL)
+		payguard_guard_cover_truncate(touched->relation);
+	if (touched->lost && touched->is == NIL)
+		uncover_truncate(touched->relation);
+	CommandCounterIncrement();
+}
+
+/*
+ * uncover_truncate: a partition that was detached is guarded no more, and PostgreSQL has taken
+ * off the trigger for rows alone.
+ */
+static void
+uncover_truncate(Oid relation)
+{
+	ListCell *cell;
+
+	foreach (cell, payguard_guard_triggers_of(relation, true, NULL))
+	{
+		ObjectAddress address;
+
+		ObjectAddressSet(address, TriggerRelationId,
+						 ((GuardTrigger *) lfirst(cell))->trigger);
+		performDeletion(&address, DROP_RESTRICT, 0);
+	}
 }
 
 /*
@@ -774,206 +621,139 @@ rename_in(const char *settings, List *from, List *to)
 	return JsonbToCString(NULL, &json->root, VARSIZE(json));
 }
 
+/*
+ * check_problems refuses a command after which something is wrong with a guard that was not
+ * wrong before. What a dump makes first of a guard was no guard before.
+ */
+static void
+check_problems(const Touched *touched, Snapshot then)
+{
+	List *known = NIL;
+	ListCell *cell;
+	ListCell *problem;
+
+	if (touched->was == NIL && !touched->added)
+		return;
+	foreach (cell, payguard_guard_triggers_of(touched->relation, false, NULL))
+	{
+		List *problems = payguard_guard_find_problems(lfirst(cell), NULL);
+		ListCell *was;
+
+		if (problems == NIL)
+			continue;
+		foreach (was, touched->was)
+			known = list_concat(known, payguard_guard_find_problems(lfirst(was), then));
+		foreach (problem, problems)
+			if (!payguard_list_has(known, lfirst(problem)))
+				refuse_broken(lfirst(cell), lfirst(problem));
+	}
+}
+
+/*
+ * tell writes what has become of the guards. From here on a user's code may run.
+ */
+static void
+tell(const Touched *touched)
+{
+	ListCell *cell;
+
+	foreach (cell, touched->kept)
+	{
+		const Kept *kept = lfirst(cell);
+
+		if (!OidIsValid(kept->is->parent) &&
+			(kept->from || strcmp(kept->was->table, kept->is->table) != 0 ||
+			 strcmp(kept->was->schema, kept->is->schema) != 0))
+			tell_renamed(kept->was->schema, kept->was->table, kept->is,
+						 kept->from ? linitial(kept->from) : NULL,
+						 kept->to ? linitial(kept->to) : NULL);
+	}
+	foreach (cell, touched->lost)
+	{
+		const GuardTrigger *was = lfirst(cell);
+
+		if (OidIsValid(was->parent))
+			continue;
+		payguard_command_lets_go(was->relation);
+		payguard_guard_event("guard.removed", was->schema, was->table, NULL);
+	}
+}
+
+/*
+ * tell_renamed writes an event where a guarded table or a column of its guard (or NULL) has got
+ * another name.
+ */
+static void
+tell_renamed(const char *schema, const char *table, const GuardTrigger *is,
+			 const char *from, const char *to)
+{
+	payguard_guard_event("guard.renamed", is->schema, is->table,
+						 payguard_json("was_schema", 's', schema, "was_table", 's', table,
+									   "was_column", 's', from, "column", 's', to, NULL));
+}
+
+/*
+ * tell_schema_renamed writes an event for each guarded table of a schema, of which no table is
+ * locked.
+ */
+static void
+tell_schema_renamed(const RenameStmt *statement)
+{
+	ListCell *cell;
+
+	foreach (cell, payguard_guard_triggers(false))
+	{
+		const GuardTrigger *guard = lfirst(cell);
+
+		if (!OidIsValid(guard->parent) && strcmp(guard->schema, statement->newname) == 0)
+			tell_renamed(statement->subname, guard->table, guard, NULL, NULL);
+	}
+}
+
+/*
+ * check_label refuses another name for an enum's label that a guard names, on whichever table:
+ * no table is locked.
+ */
+static void
+check_label(const AlterEnumStmt *statement)
+{
+	Oid type;
+	StringInfoData label;
+	ListCell *cell;
+
+	if (statement->oldVal == NULL)
+		return;
+	type = LookupTypeNameOid(NULL, makeTypeNameFromNameList(statement->typeName), true);
+	initStringInfo(&label);
+	escape_json(&label, statement->oldVal);
+	foreach (cell, payguard_guard_triggers(false))
+	{
+		const GuardTrigger *guard = lfirst(cell);
+		TupleDesc desc = payguard_guard_desc(guard->relation, NULL);
+		const char *problem;
+
+		if (desc == NULL || strstr(guard->settings, label.data) == NULL ||
+			payguard_guard_parse(guard->settings, desc, &problem))
+			continue;
+		for (int i = 0; i < desc->natts; i++)
+			if (!TupleDescAttr(desc, i)->attisdropped &&
+				getBaseType(TupleDescAttr(desc, i)->atttypid) == type)
+				refuse_broken(guard,
+							  psprintf("has a guard that does not fit it: %s", problem));
+	}
+}
+
+static void
+refuse_broken(const GuardTrigger *guard, const char *problem)
+{
+	payguard_refuse_broken(
+		psprintf("table %s %s", quote_qualified_identifier(guard->schema, guard->table),
+				 problem));
+}
+
 static void
 refuse(const char *detail)
 {
 	payguard_refuse_ddl(detail, "The table's owner can take the guard off first: "
 								"SELECT payguard.unguard_table(...).");
-}
-
-PG_FUNCTION_INFO_V1(payguard_guard_problems);
-
-/*
- * guard_problems() → (guard text, problem text): what is wrong with a guard itself; its
- * table's rows are not read.
- */
-Datum
-payguard_guard_problems(PG_FUNCTION_ARGS)
-{
-	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
-	ListCell *cell;
-
-	InitMaterializedSRF(fcinfo, 0);
-	foreach (cell, list_problems())
-	{
-		List *line = lfirst(cell);
-		Datum values[2] = {CStringGetTextDatum(linitial(line)),
-						   CStringGetTextDatum(lsecond(line))};
-		bool nulls[2] = {false, false};
-
-		tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
-	}
-	return (Datum) 0;
-}
-
-static List *
-list_problems(void)
-{
-	List *problems = NIL;
-	ListCell *cell;
-	ListCell *heir;
-
-	foreach (cell, payguard_guard_triggers(false))
-	{
-		GuardTrigger *trigger = lfirst(cell);
-		GuardTrigger *truncate = payguard_guard_trigger_of(trigger->relation, true);
-		char *table = quote_qualified_identifier(trigger->schema, trigger->table);
-		Relation relation = RelationIdGetRelation(trigger->relation);
-		const char *problem;
-		Guard *guard;
-
-		if (relation == NULL)
-			continue;
-		guard =
-			payguard_guard_parse(trigger->settings, RelationGetDescr(relation), &problem);
-		if (!trigger->always)
-			add_problem(&problems, table, "has a guard that does not always fire");
-		if (truncate == NULL || !truncate->always)
-			add_problem(&problems, table,
-						"has no guard against TRUNCATE that always fires");
-		if (relation->rd_rules != NULL)
-			add_problem(&problems, table, "has a rule");
-		if (relation->rd_rel->relpersistence != RELPERSISTENCE_PERMANENT)
-			add_problem(&problems, table, "is not logged: a crash would empty it");
-		if (guard == NULL)
-			add_problem(&problems, table,
-						psprintf("has a guard that does not fit it: %s", problem));
-		else if (guard->once.n > 0 && !OidIsValid(trigger->parent) &&
-				 !payguard_guard_has_once_index(relation, guard))
-			add_problem(&problems, table, "has no unique index for its guard's once");
-		foreach (heir, find_inheritance_children(trigger->relation, NoLock))
-		{
-			GuardTrigger *other = payguard_guard_trigger_of(lfirst_oid(heir), false);
-
-			if (other == NULL || strcmp(other->settings, trigger->settings) != 0)
-				add_problem(&problems, table,
-							psprintf("has the child \"%s\", which has not the same guard",
-									 get_rel_name(lfirst_oid(heir))));
-			else if (guard && guard->once.n > 0 && !OidIsValid(other->parent))
-				add_problem(
-					&problems, table,
-					psprintf("has the child \"%s\", which its guard's once does not "
-							 "cover",
-							 get_rel_name(lfirst_oid(heir))));
-		}
-		RelationClose(relation);
-	}
-	return problems;
-}
-
-static void
-add_problem(List **problems, const char *table, const char *problem)
-{
-	*problems = lappend(
-		*problems, list_make2(psprintf("table %s", table), unconstify(char *, problem)));
-}
-
-/*
- * payguard_guard_has_once_index looks for a unique index that holds what a guard's `once`
- * says.
- */
-bool
-payguard_guard_has_once_index(Relation relation, const Guard *guard)
-{
-	ListCell *cell;
-	bool found = false;
-
-	foreach (cell, RelationGetIndexList(relation))
-	{
-		HeapTuple index = SearchSysCache1(INDEXRELID, ObjectIdGetDatum(lfirst_oid(cell)));
-
-		if (!HeapTupleIsValid(index))
-			continue;
-		found = found || is_once_index(relation, index, guard);
-		ReleaseSysCache(index);
-	}
-	return found;
-}
-
-static bool
-is_once_index(Relation relation, HeapTuple index, const Guard *guard)
-{
-	Form_pg_index form = (Form_pg_index) GETSTRUCT(index);
-	bool isnull;
-	Datum condition;
-
-	if (!form->indisunique || !form->indisvalid || !form->indisready ||
-		!form->indislive || !form->indimmediate)
-		return false;
-	/* all its columns are once's; fewer is stricter */
-	for (int i = 0; i < form->indnkeyatts; i++)
-	{
-		bool found = false;
-
-		for (int j = 0; j < guard->once.n; j++)
-			found = found || form->indkey.values[i] == guard->once.columns[j];
-		if (!found)
-			return false;
-	}
-	condition = SysCacheGetAttr(INDEXRELID, index, Anum_pg_index_indpred, &isnull);
-	if (isnull)
-		return true;
-	return is_once_condition(
-		relation, make_ands_implicit(stringToNode(TextDatumGetCString(condition))),
-		guard);
-}
-
-/*
- * is_once_condition tries an index's condition with each state of the guard: it must hold
- * for the success states. What could run a user's code is not tried.
- */
-static bool
-is_once_condition(Relation relation, List *condition, const Guard *guard)
-{
-	TupleDesc desc = RelationGetDescr(relation);
-	Bitmapset *columns = NULL;
-	EState *estate;
-	ExprContext *context;
-	ExprState *qual;
-	TupleTableSlot *row;
-	bool fits = true;
-
-	pull_varattnos((Node *) condition, 1, &columns);
-	if (runs_foreign_code((Node *) condition, NULL) ||
-		!bms_equal(columns, bms_make_singleton(guard->status -
-											   FirstLowInvalidHeapAttributeNumber)))
-		return false;
-	estate = CreateExecutorState();
-	context = GetPerTupleExprContext(estate);
-	row = MakeSingleTupleTableSlot(desc, &TTSOpsVirtual);
-	context->ecxt_scantuple = row;
-	qual = ExecPrepareQual(condition, estate);
-	for (int i = 0; i < guard->nstates; i++)
-	{
-		ExecClearTuple(row);
-		memset(row->tts_isnull, true, desc->natts);
-		row->tts_isnull[guard->status - 1] = false;
-		row->tts_values[guard->status - 1] =
-			guard->is_enum ? ObjectIdGetDatum(guard->states[i].label)
-						   : CStringGetTextDatum(guard->states[i].name);
-		ExecStoreVirtualTuple(row);
-		if (guard->states[i].success && !ExecQual(qual, context))
-			fits = false;
-	}
-	ExecDropSingleTupleTableSlot(row);
-	FreeExecutorState(estate);
-	return fits;
-}
-
-static bool
-runs_foreign_code(Node *node, void *context)
-{
-	if (node == NULL)
-		return false;
-	/* a domain's constraints are the user's */
-	if (IsA(node, CoerceToDomain) ||
-		check_functions_in_node(node, is_foreign_function, context))
-		return true;
-	return expression_tree_walker(node, runs_foreign_code, context);
-}
-
-static bool
-is_foreign_function(Oid function, void *context)
-{
-	return function >= FirstNormalObjectId;
 }

@@ -158,7 +158,8 @@ payguard_guard_table(PG_FUNCTION_ARGS)
 	check_partitions(
 		tables,
 		NameStr(TupleDescAttr(RelationGetDescr(relation), guard->status - 1)->attname));
-	if (guard->once.n > 0 && !payguard_guard_has_once_index(relation, guard))
+	if (guard->once.n > 0 && !payguard_once_is_held(table, RelationGetDescr(relation),
+													guard, NULL, InvalidOid))
 		statements = once_statements(tables, guard, settings, not_valid);
 	table_close(relation, NoLock);
 
@@ -1162,7 +1163,7 @@ take_off(List *tables)
 			}
 		}
 	foreach (cell, tables)
-		payguard_guard_forget(lfirst_oid(cell));
+		payguard_command_lets_go(lfirst_oid(cell));
 	foreach (cell, told)
 		payguard_guard_event("guard.removed",
 							 get_namespace_name(get_rel_namespace(lfirst_oid(cell))),

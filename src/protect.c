@@ -10,18 +10,14 @@
  */
 #include "postgres.h"
 
-#include "access/xact.h"
+#include "catalog/index.h"
 #include "catalog/namespace.h"
-#include "catalog/pg_extension.h"
 #include "catalog/pg_index.h"
-#include "catalog/pg_language.h"
 #include "catalog/pg_namespace.h"
 #include "catalog/pg_proc.h"
-#include "catalog/pg_trigger.h"
 #include "catalog/pg_type.h"
 #include "commands/event_trigger.h"
 #include "commands/extension.h"
-#include "commands/proclang.h"
 #include "commands/trigger.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
@@ -38,25 +34,13 @@
 #include "utils/snapmgr.h"
 #include "utils/syscache.h"
 
+#include "command.h"
 #include "guard.h"
 #include "payguard.h"
 
 bool payguard_allow_unsafe_ddl = false;
 
 #define NOT_HERE "Only payguard's objects are in schema \"payguard\"."
-
-/*
- * The guards that were broken when the client's running statement began: their lines of
- * broken_guards(), in TopMemoryContext. DDL can run inside of DDL, by a column's default for
- * example, and a client can send several commands at once: a later command keeps only those
- * that are still broken, so that the list shrinks and never grows.
- */
-static struct
-{
-	TimestampTz transaction;
-	TimestampTz statement;
-	List *broken;
-} before = {0, 0, NIL};
 
 static bool is_off(void);
 static void check_statement(Node *statement);
@@ -65,13 +49,17 @@ static bool alter_is_harmless(AlterTableType subtype);
 static void check_rename(const RenameStmt *statement);
 static void check_drop(const DropStmt *statement);
 static void check_drop_owned(const DropOwnedStmt *statement);
-static void refuse_drop_of(const char *objects);
+static void refuse_drop_of(List *objects);
 static bool has_orders(void);
+static bool has_rows(const char *table);
+static void check_drop_concurrently(const RangeVar *range);
+static bool holds_anything(Form_pg_index index);
+static bool is_named_by_us(const char *index);
+static bool has_function(const char *name);
 static bool may_break_a_guard(Node *statement);
-static bool is_before_known(void);
-static void remember_before(Node *statement);
-static List *broken_guards(void);
-static bool is_unique_index(const RangeVar *range);
+static void check_own(const Command *command);
+static bool touches_own(const Command *command, Snapshot then);
+static List *broken_objects(Snapshot at);
 static bool is_made_here(const RangeVar *range);
 static bool is_own_relation(Oid relation);
 static bool is_own_range(const RangeVar *range);
@@ -150,11 +138,10 @@ payguard_check_ddl_start(PG_FUNCTION_ARGS)
 	trigger = (EventTriggerData *) fcinfo->context;
 	if (is_off())
 		PG_RETURN_NULL();
-	/* the guards first: what follows asks for them */
+	if (may_break_a_guard(trigger->parsetree))
+		payguard_command_begin(trigger->parsetree);
 	payguard_guard_ddl_start(trigger->parsetree);
 	check_statement(trigger->parsetree);
-	if (may_break_a_guard(trigger->parsetree))
-		remember_before(trigger->parsetree);
 	PG_RETURN_NULL();
 }
 
@@ -162,15 +149,14 @@ PG_FUNCTION_INFO_V1(payguard_check_ddl_end);
 
 /*
  * check_ddl_end() is the event trigger function for ddl_command_end: whatever the command was,
- * no other guards may be broken than before. payguard.broken_guards() says what that means;
- * verify() uses it too.
+ * nothing that protects may be broken that was whole before. payguard.broken_objects() says what
+ * that means of our own; verify() uses it too.
  */
 Datum
 payguard_check_ddl_end(PG_FUNCTION_ARGS)
 {
 	EventTriggerData *trigger;
-	List *allowed;
-	ListCell *cell;
+	Command *command;
 
 	if (!CALLED_AS_EVENT_TRIGGER(fcinfo))
 		ereport(ERROR, (errcode(ERRCODE_E_R_I_E_EVENT_TRIGGER_PROTOCOL_VIOLATED),
@@ -181,12 +167,9 @@ payguard_check_ddl_end(PG_FUNCTION_ARGS)
 	payguard_guard_check_made(trigger->parsetree);
 	if (!may_break_a_guard(trigger->parsetree))
 		PG_RETURN_NULL();
-	payguard_guard_ddl_end(trigger->parsetree);
-	allowed = is_before_known() ? before.broken : NIL;
-	foreach (cell, broken_guards())
-		if (!payguard_list_has(allowed, lfirst(cell)) &&
-			!payguard_guard_is_anothers(lfirst(cell), trigger->parsetree))
-			refuse_ddl(psprintf("Broken: %s.", (char *) lfirst(cell)));
+	command = payguard_command_end(trigger->parsetree);
+	check_own(command);
+	payguard_guard_ddl_end(command);
 	PG_RETURN_NULL();
 }
 
@@ -372,165 +355,157 @@ check_rename(const RenameStmt *statement)
 static void
 check_drop(const DropStmt *statement)
 {
-	StringInfoData objects;
 	ListCell *cell;
 
-	/* this one commits in between: it cannot be judged at its end */
 	if (statement->removeType == OBJECT_INDEX && statement->concurrent)
-	{
 		foreach (cell, statement->objects)
-			if (is_unique_index(makeRangeVarFromNameList(lfirst_node(List, cell))))
-				refuse_ddl("A unique index of payguard's tables and of guarded ones is "
-					"not dropped concurrently.");
-		return;
-	}
-	initStringInfo(&objects);
-	foreach (cell, statement->objects)
-	{
-		Node *object = lfirst(cell);
-
-		switch (statement->removeType)
-		{
-			case OBJECT_EXTENSION:
-				appendStringInfo(&objects, ", (%u, %u)", ExtensionRelationId,
-								 get_extension_oid(strVal(object), true));
-				break;
-			case OBJECT_LANGUAGE:
-				appendStringInfo(&objects, ", (%u, %u)", LanguageRelationId,
-								 get_language_oid(strVal(object), true));
-				break;
-			case OBJECT_SCHEMA:
-				appendStringInfo(&objects, ", (%u, %u)", NamespaceRelationId,
-								 get_namespace_oid(strVal(object), true));
-				break;
-			case OBJECT_TABLE:
-				appendStringInfo(
-					&objects, ", (%u, %u)", RelationRelationId,
-					RangeVarGetRelid(makeRangeVarFromNameList(castNode(List, object)),
-									 NoLock, true));
-				break;
-			case OBJECT_TYPE:
-				appendStringInfo(
-					&objects, ", (%u, %u)", TypeRelationId,
-					LookupTypeNameOid(NULL, castNode(TypeName, object), true));
-				break;
-			default:
-				return;
-		}
-	}
-	if (objects.len > 0)
-		refuse_drop_of(psprintf("VALUES %s", objects.data + 2));
+			check_drop_concurrently(makeRangeVarFromNameList(lfirst_node(List, cell)));
+	else
+		refuse_drop_of(payguard_drop_named(statement));
 }
 
 static void
 check_drop_owned(const DropOwnedStmt *statement)
 {
-	StringInfoData roles;
-	ListCell *cell;
-
-	initStringInfo(&roles);
-	foreach (cell, statement->roles)
-		appendStringInfo(&roles, ", %u",
-						 get_rolespec_oid(lfirst_node(RoleSpec, cell), true));
-	refuse_drop_of(psprintf("SELECT classid, objid FROM pg_catalog.pg_shdepend "
-							"WHERE refclassid OPERATOR(pg_catalog.=) 'pg_catalog.pg_authid'::pg_catalog.regclass AND "
-							"deptype OPERATOR(pg_catalog.=) 'o' AND "
-							"refobjid OPERATOR(pg_catalog.=) ANY (ARRAY[%s]::pg_catalog.oid[]) AND "
-							"dbid OPERATOR(pg_catalog.=) %u::pg_catalog.oid "
-							/* what the first superuser owns is not in pg_shdepend */
-							"UNION ALL SELECT %u, oid FROM pg_catalog.pg_extension "
-							"WHERE extowner OPERATOR(pg_catalog.=) ANY (ARRAY[%s]::pg_catalog.oid[])",
-							roles.data + 2, MyDatabaseId, ExtensionRelationId,
-							roles.data + 2));
+	refuse_drop_of(payguard_drop_owned(statement));
 }
 
 /*
  * refuse_drop_of raises PY902 where the extension would go with these objects, and orders
- * with it, or a guarded table that has rows. objects: a query of their classes and ids.
- * What hangs on them is followed as DROP does, and from a member to its extension;
- * whether the command says CASCADE does not matter, because without it the command fails
- * where anything hangs on the objects.
+ * with it, or a guarded table that has rows.
  */
 static void
-refuse_drop_of(const char *objects)
+refuse_drop_of(List *objects)
 {
-	MemoryContext caller = CurrentMemoryContext;
-	Identity identity = payguard_as_owner();
-	bool extension = false;
-	List *guarded = NIL;
+	List *guarded;
 	ListCell *cell;
 
-	SPI_connect();
-	if (SPI_execute(
-			psprintf(
-				"WITH RECURSIVE gone (class, id) AS ("
-				"SELECT o.c::pg_catalog.oid, o.i::pg_catalog.oid FROM (%s) o (c, i) "
-				"UNION "
-				"SELECT n.class, n.id FROM gone g CROSS JOIN LATERAL ("
-				"SELECT d.classid, d.objid FROM pg_catalog.pg_depend d "
-				"WHERE d.refclassid OPERATOR(pg_catalog.=) g.class AND d.refobjid "
-				"OPERATOR(pg_catalog.=) g.id "
-				"UNION ALL SELECT d.refclassid, d.refobjid FROM pg_catalog.pg_depend d "
-				"WHERE d.classid OPERATOR(pg_catalog.=) g.class AND d.objid "
-				"OPERATOR(pg_catalog.=) g.id "
-				"AND d.deptype OPERATOR(pg_catalog.=) ANY "
-				"('{e,i}'::pg_catalog.\"char\"[])) n (class, id)) "
-				"SELECT 0::pg_catalog.oid FROM gone WHERE class OPERATOR(pg_catalog.=) "
-				"%u::pg_catalog.oid AND id OPERATOR(pg_catalog.=) %u::pg_catalog.oid "
-				"UNION ALL SELECT t.tgrelid FROM gone JOIN pg_catalog.pg_trigger t ON "
-				"t.oid OPERATOR(pg_catalog.=) gone.id "
-				"JOIN pg_catalog.pg_proc p ON p.oid OPERATOR(pg_catalog.=) t.tgfoid "
-				"WHERE class OPERATOR(pg_catalog.=) %u::pg_catalog.oid AND p.proname "
-				"OPERATOR(pg_catalog.=) '%s'::pg_catalog.name "
-				"AND p.pronamespace OPERATOR(pg_catalog.=) %u::pg_catalog.oid ORDER BY 1",
-				objects, ExtensionRelationId, get_extension_oid("payguard", true),
-				TriggerRelationId, GUARD_FUNCTION,
-				get_namespace_oid(PAYGUARD_SCHEMA, true)),
-			false, 0) != SPI_OK_SELECT)
-		elog(ERROR, "payguard: cannot read pg_depend");
-	for (uint64 i = 0; i < SPI_processed; i++)
-	{
-		bool isnull;
-		Oid table = DatumGetObjectId(
-			SPI_getbinval(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1, &isnull));
-		MemoryContext spi = MemoryContextSwitchTo(caller);
-
-		if (OidIsValid(table))
-			guarded = list_append_unique_oid(guarded, table);
-		else
-			extension = true;
-		MemoryContextSwitchTo(spi);
-	}
-	extension = extension && has_orders();
-	SPI_finish();
-	payguard_as_before(identity);
-	if (extension)
+	if (objects == NIL)
+		return;
+	if (payguard_drop_reaches(objects, &guarded) && has_orders())
 		refuse_ddl("There are orders, and with the extension they would be dropped.");
 	foreach (cell, guarded)
-		payguard_guard_refuse_drop(lfirst_oid(cell));
+		payguard_guard_refuse_drop(lfirst_oid(cell), guarded);
 }
 
 /*
- * has_orders waits for whoever is making one, and sees what is committed by then, in a
- * transaction with an older snapshot too.
+ * has_orders waits for whoever is making, archiving or bringing back one, and sees what is
+ * committed by then, in a transaction with an older snapshot too. An order that moves between the
+ * two tables moves in one transaction, which changes both.
  */
 static bool
 has_orders(void)
 {
+	Identity identity = payguard_as_owner();
+	bool found;
+
 	LockRelationOid(get_relname_relid("orders", get_namespace_oid(PAYGUARD_SCHEMA, false)),
 					ShareLock);
 	PushActiveSnapshot(GetLatestSnapshot());
-	if (SPI_execute(payguard_store_is_empty(&payguard_archived_orders)
-						? "SELECT FROM payguard.orders LIMIT 1"
-						: "SELECT FROM payguard.every_order LIMIT 1",
-					true, 1) != SPI_OK_SELECT)
-		elog(ERROR, "payguard: cannot read orders");
+	found = has_rows("orders") || has_rows("archived_orders");
 	PopActiveSnapshot();
-	return SPI_processed > 0;
+	payguard_as_before(identity);
+	return found;
 }
 
 /*
- * may_break_a_guard leaves out the most frequent DDL that cannot.
+ * has_rows looks for a row with the active snapshot. Scripts of older versions have not all
+ * tables.
+ */
+static bool
+has_rows(const char *table)
+{
+	bool found;
+
+	if (!OidIsValid(get_relname_relid(table, get_namespace_oid(PAYGUARD_SCHEMA, false))))
+		return false;
+	SPI_connect();
+	if (SPI_execute(psprintf("SELECT FROM payguard.%s LIMIT 1", table), true, 1) !=
+		SPI_OK_SELECT)
+		elog(ERROR, "payguard: cannot read %s", table);
+	found = SPI_processed > 0;
+	SPI_finish();
+	return found;
+}
+
+/*
+ * check_drop_concurrently judges DROP INDEX CONCURRENTLY, which commits in between, at its start.
+ * The lock is the one that the command itself takes next and holds to its end, so that what is
+ * looked at stays: of two indexes that stand in for one another only one goes.
+ */
+static void
+check_drop_concurrently(const RangeVar *range)
+{
+	Oid index = RangeVarGetRelid(range, NoLock, true);
+	Oid table = OidIsValid(index) ? IndexGetRelation(index, true) : InvalidOid;
+	HeapTuple tuple;
+	bool holds;
+
+	if (!is_own_relation(table) && !payguard_guard_is_guarded(table))
+		return;
+	/* the command will fail */
+	if (!payguard_owns_relation(index, GetUserId()) &&
+		!payguard_owns_schema(get_rel_namespace(index), GetUserId()))
+		return;
+	LockRelationOid(table, ShareUpdateExclusiveLock);
+	tuple = SearchSysCache1(INDEXRELID, ObjectIdGetDatum(index));
+	if (!HeapTupleIsValid(tuple))
+		return;
+	holds = holds_anything((Form_pg_index) GETSTRUCT(tuple));
+	ReleaseSysCache(tuple);
+	if (holds && is_own_relation(table) && is_named_by_us(range->relname))
+		refuse_ddl(psprintf("Index \"%s\" belongs to payguard.", range->relname));
+	if (holds)
+		payguard_guard_refuse_drop_index(table, index);
+}
+
+static bool
+holds_anything(Form_pg_index index)
+{
+	return index->indisunique && index->indisvalid && index->indisready &&
+		   index->indislive;
+}
+
+/*
+ * is_named_by_us tells whether an index of our tables is one of those that they were made with.
+ * Scripts of older versions do not say; any may be.
+ */
+static bool
+is_named_by_us(const char *index)
+{
+	Identity identity;
+	Oid types[] = {TEXTOID};
+	Datum values[] = {CStringGetTextDatum(index)};
+	bool found;
+
+	if (!has_function("own_indexes"))
+		return true;
+	identity = payguard_as_owner();
+	SPI_connect();
+	if (SPI_execute_with_args("SELECT FROM payguard.own_indexes() i "
+							  "WHERE i.name OPERATOR(pg_catalog.=) $1",
+							  1, types, values, NULL, true, 1) != SPI_OK_SELECT)
+		elog(ERROR, "payguard: cannot read own_indexes()");
+	found = SPI_processed > 0;
+	SPI_finish();
+	payguard_as_before(identity);
+	return found;
+}
+
+/*
+ * has_function tells whether the script that is installed has a function without arguments.
+ */
+static bool
+has_function(const char *name)
+{
+	return SearchSysCacheExists3(
+		PROCNAMEARGSNSP, CStringGetDatum(name), PointerGetDatum(buildoidvector(NULL, 0)),
+		ObjectIdGetDatum(get_namespace_oid(PAYGUARD_SCHEMA, true)));
+}
+
+/*
+ * may_break_a_guard leaves out the most frequent DDL that cannot, and what has no
+ * ddl_command_end.
  */
 static bool
 may_break_a_guard(Node *statement)
@@ -540,18 +515,11 @@ may_break_a_guard(Node *statement)
 		case T_CreateStmt:
 		case T_CreateForeignTableStmt:
 			return ((CreateStmt *) statement)->inhRelations != NIL;
-		case T_CreateTrigStmt:
-		{
-			RangeVar *range = ((CreateTrigStmt *) statement)->relation;
-
-			/* a guard's first trigger, in a dump for example, breaks no guard */
-			return is_own_range(range) ||
-				   payguard_guard_is_guarded(RangeVarGetRelid(range, NoLock, true));
-		}
 		case T_CreateSchemaStmt:
 			return ((CreateSchemaStmt *) statement)->schemaElts != NIL;
 		case T_CreateFunctionStmt:
 		case T_AlterFunctionStmt:
+		case T_AlterSeqStmt:
 		case T_CreateTableAsStmt:
 		case T_ViewStmt:
 		case T_DefineStmt:
@@ -561,61 +529,82 @@ may_break_a_guard(Node *statement)
 	}
 }
 
-static bool
-is_before_known(void)
-{
-	return before.transaction == GetCurrentTransactionStartTimestamp() &&
-		   before.statement == GetCurrentStatementStartTimestamp();
-}
-
+/*
+ * check_own refuses a command after which something of ours is broken that was whole when it
+ * began. What it has not touched it has not broken; the script of another extension may have
+ * done anything.
+ */
 static void
-remember_before(Node *statement)
+check_own(const Command *command)
 {
-	bool known = is_before_known();
-	List *was = before.broken;
-	List *kept = NIL;
-	List *now = broken_guards();
+	Snapshot then = payguard_command_look_back(command);
 	ListCell *cell;
 
-	foreach (cell, now)
-		if (!known || payguard_list_has(was, lfirst(cell)) ||
-			payguard_guard_is_anothers(lfirst(cell), statement))
-		{
-			MemoryContext caller = MemoryContextSwitchTo(TopMemoryContext);
+	if (touches_own(command, then))
+	{
+		List *now = broken_objects(NULL);
+		List *known = now ? broken_objects(then) : NIL;
 
-			kept = lappend(kept, pstrdup(lfirst(cell)));
-			MemoryContextSwitchTo(caller);
-		}
-	before.broken = kept;
-	before.transaction = GetCurrentTransactionStartTimestamp();
-	before.statement = GetCurrentStatementStartTimestamp();
-	list_free_deep(was);
+		foreach (cell, now)
+			if (!payguard_list_has(known, lfirst(cell)))
+				payguard_refuse_broken(lfirst(cell));
+	}
+	UnregisterSnapshot(then);
+}
+
+static bool
+touches_own(const Command *command, Snapshot then)
+{
+	if (command->any || IsA(command->statement, AlterExtensionStmt) ||
+		IsA(command->statement, AlterExtensionContentsStmt))
+		return true;
+	for (int i = 0; i < command->ntouched; i++)
+	{
+		GuardTrigger touched = {.relation = command->touched[i]};
+
+		if (!payguard_command_holds(touched.relation, ShareUpdateExclusiveLock))
+			continue;
+		if (is_own_relation(touched.relation))
+			return true;
+		if (get_rel_relkind(touched.relation) == '\0' &&
+			payguard_guard_read_relation(&touched, then) &&
+			touched.namespace == get_namespace_oid(PAYGUARD_SCHEMA, true))
+			return true;
+	}
+	return false;
 }
 
 /*
- * broken_guards returns the lines of the SQL function of that name.
+ * broken_objects returns the lines of the SQL function of that name, as of a snapshot or of now.
+ * It locks no table: the definitions of indexes are not compared. Scripts of older versions have
+ * broken_guards() alone, which finds no definition of an index that is gone; what was wrong with
+ * indexes before is not known then.
  */
 static List *
-broken_guards(void)
+broken_objects(Snapshot at)
 {
 	MemoryContext caller = CurrentMemoryContext;
 	Identity identity = payguard_as_owner();
+	bool old = !has_function("broken_objects");
 	List *lines = NIL;
 
+	PushActiveSnapshot(at ? at : GetLatestSnapshot());
 	SPI_connect();
-	if (SPI_execute("SELECT pg_catalog.concat(guard, ' ', problem) "
-					"FROM payguard.broken_guards()",
-					false, 0) != SPI_OK_SELECT)
-		elog(ERROR, "payguard: cannot read broken_guards()");
+	if (SPI_execute(psprintf("SELECT pg_catalog.concat(guard, ' ', problem) FROM payguard.%s()",
+							 old ? "broken_guards" : "broken_objects"),
+					true, 0) != SPI_OK_SELECT)
+		elog(ERROR, "payguard: cannot read broken_objects()");
 	for (uint64 i = 0; i < SPI_processed; i++)
 	{
 		char *line = SPI_getvalue(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1);
 		MemoryContext spi = MemoryContextSwitchTo(caller);
 
-		lines = lappend(lines, pstrdup(line));
+		if (!(old && at && strncmp(line, "index ", strlen("index ")) == 0))
+			lines = lappend(lines, pstrdup(line));
 		MemoryContextSwitchTo(spi);
 	}
 	SPI_finish();
+	PopActiveSnapshot();
 	payguard_as_before(identity);
 	return lines;
 }
@@ -658,25 +647,6 @@ static bool
 is_own_range(const RangeVar *range)
 {
 	return range != NULL && is_own_relation(RangeVarGetRelid(range, NoLock, true));
-}
-
-static bool
-is_unique_index(const RangeVar *range)
-{
-	HeapTuple tuple;
-	bool unique = false;
-
-	tuple = SearchSysCache1(INDEXRELID,
-							ObjectIdGetDatum(RangeVarGetRelid(range, NoLock, true)));
-	if (HeapTupleIsValid(tuple))
-	{
-		Form_pg_index index = (Form_pg_index) GETSTRUCT(tuple);
-
-		unique = index->indisunique && (is_own_relation(index->indrelid) ||
-										payguard_guard_is_guarded(index->indrelid));
-		ReleaseSysCache(tuple);
-	}
-	return unique;
 }
 
 /*
@@ -745,4 +715,13 @@ payguard_refuse_ddl(const char *detail, const char *hint)
 	payguard_refuse(&refusal, ERR_UNSAFE_DDL,
 					"this command would take away payguard's protection", detail, hint);
 	payguard_raise(&refusal);
+}
+
+/*
+ * payguard_refuse_broken raises PY902 for what a line says: a line of broken_guards().
+ */
+void
+payguard_refuse_broken(const char *what)
+{
+	refuse_ddl(psprintf("Broken: %s.", what));
 }

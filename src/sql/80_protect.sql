@@ -91,10 +91,50 @@ LANGUAGE C STABLE;
 COMMENT ON FUNCTION payguard.guard_problems() IS
   'What is wrong with the guards on the application''s tables; the rows are not read';
 
-CREATE FUNCTION payguard.broken_guards() RETURNS TABLE (guard text, problem text)
+-- The unique indexes that payguard relies on, as pg_get_indexdef() writes them.
+CREATE FUNCTION payguard.own_indexes(OUT name text, OUT definition text) RETURNS SETOF record
+LANGUAGE sql IMMUTABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+VALUES
+  ('orders_pkey', 'CREATE UNIQUE INDEX orders_pkey ON payguard.orders USING btree (order_id)'),
+  ('payments_pkey', 'CREATE UNIQUE INDEX payments_pkey ON payguard.payments USING btree (payment_id)'),
+  ('payments_idempotency_key', 'CREATE UNIQUE INDEX payments_idempotency_key ON payguard.payments USING btree (idempotency_key)'),
+  ('payments_that_count', 'CREATE UNIQUE INDEX payments_that_count ON payguard.payments USING btree (order_id) WHERE (status <> ALL (ARRAY[''failed''::text, ''superseded''::text, ''surplus''::text]))'),
+  ('payments_channel_txn', 'CREATE UNIQUE INDEX payments_channel_txn ON payguard.payments USING btree (channel, channel_txn_id) WHERE (channel_txn_id IS NOT NULL)'),
+  ('refunds_pkey', 'CREATE UNIQUE INDEX refunds_pkey ON payguard.refunds USING btree (refund_id)'),
+  ('refunds_idempotency_key', 'CREATE UNIQUE INDEX refunds_idempotency_key ON payguard.refunds USING btree (idempotency_key) WHERE (idempotency_key IS NOT NULL)'),
+  ('refunds_channel_refund', 'CREATE UNIQUE INDEX refunds_channel_refund ON payguard.refunds USING btree (channel, channel_refund_id) WHERE (channel_refund_id IS NOT NULL)'),
+  ('refund_balances_pkey', 'CREATE UNIQUE INDEX refund_balances_pkey ON payguard.refund_balances USING btree (payment_id)'),
+  ('notifications_pkey', 'CREATE UNIQUE INDEX notifications_pkey ON payguard.notifications USING btree (channel, event_id)'),
+  ('tasks_of_payment', 'CREATE UNIQUE INDEX tasks_of_payment ON payguard.tasks USING btree (payment_id, kind) WHERE (refund_id IS NULL)'),
+  ('tasks_of_refund', 'CREATE UNIQUE INDEX tasks_of_refund ON payguard.tasks USING btree (refund_id, kind) WHERE (refund_id IS NOT NULL)'),
+  ('consumers_pkey', 'CREATE UNIQUE INDEX consumers_pkey ON payguard.consumers USING btree (consumer)'),
+  ('totals_pkey', 'CREATE UNIQUE INDEX totals_pkey ON payguard.totals USING btree (bucket, subject, channel, currency, status)'),
+  ('maintenance_pkey', 'CREATE UNIQUE INDEX maintenance_pkey ON payguard.maintenance USING btree (duty)'),
+  ('policies_pkey', 'CREATE UNIQUE INDEX policies_pkey ON payguard.policies USING btree (currency, min_amount)'),
+  ('customers_pkey', 'CREATE UNIQUE INDEX customers_pkey ON payguard.customers USING btree (customer_id)'),
+  ('approvals_of_order', 'CREATE UNIQUE INDEX approvals_of_order ON payguard.approvals USING btree (order_id) WHERE ((subject = ''order''::text) AND (status <> ''void''::text))'),
+  ('approvals_of_refund', 'CREATE UNIQUE INDEX approvals_of_refund ON payguard.approvals USING btree (refund_id) WHERE ((subject = ''refund''::text) AND (status <> ''void''::text))'),
+  ('approvals_of_finding', 'CREATE UNIQUE INDEX approvals_of_finding ON payguard.approvals USING btree (alert_id) WHERE ((subject = ''finding''::text) AND (status <> ''void''::text))'),
+  ('archived_orders_pkey', 'CREATE UNIQUE INDEX archived_orders_pkey ON payguard.archived_orders USING btree (order_id)'),
+  ('archived_payments_pkey', 'CREATE UNIQUE INDEX archived_payments_pkey ON payguard.archived_payments USING btree (payment_id)'),
+  ('archived_payments_idempotency_key', 'CREATE UNIQUE INDEX archived_payments_idempotency_key ON payguard.archived_payments USING btree (idempotency_key)'),
+  ('archived_payments_channel_txn', 'CREATE UNIQUE INDEX archived_payments_channel_txn ON payguard.archived_payments USING btree (channel, channel_txn_id) WHERE (channel_txn_id IS NOT NULL)'),
+  ('archived_refunds_pkey', 'CREATE UNIQUE INDEX archived_refunds_pkey ON payguard.archived_refunds USING btree (refund_id)'),
+  ('archived_refunds_idempotency_key', 'CREATE UNIQUE INDEX archived_refunds_idempotency_key ON payguard.archived_refunds USING btree (idempotency_key) WHERE (idempotency_key IS NOT NULL)'),
+  ('archived_refunds_channel_refund', 'CREATE UNIQUE INDEX archived_refunds_channel_refund ON payguard.archived_refunds USING btree (channel, channel_refund_id) WHERE (channel_refund_id IS NOT NULL)'),
+  ('archived_notifications_pkey', 'CREATE UNIQUE INDEX archived_notifications_pkey ON payguard.archived_notifications USING btree (channel, event_id)'),
+  ('alerts_open', 'CREATE UNIQUE INDEX alerts_open ON payguard.alerts USING btree (kind, cause) WHERE (resolved_at IS NULL)')
+$$;
+COMMENT ON FUNCTION payguard.own_indexes() IS 'The unique indexes that payguard''s tables were made with';
+
+-- check_ddl_end() asks this about now and about the time before a command: no function here may look
+-- into a cache for what can differ, and none may lock a table. So the definitions of indexes are not
+-- compared word by word.
+CREATE FUNCTION payguard.broken_objects() RETURNS TABLE (guard text, problem text)
 LANGUAGE sql STABLE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
-SET quote_all_identifiers = off -- the definitions of indexes are compared as text
 SET standard_conforming_strings = on
 AS $$
   WITH own AS (
@@ -102,40 +142,7 @@ AS $$
     FROM payguard.own_tables() t (name)
     LEFT JOIN pg_class c ON c.relname = t.name AND c.relkind = 'r'
       AND c.relnamespace = (SELECT oid FROM pg_namespace WHERE nspname = 'payguard')
-  ), unique_index (name, definition) AS (
-    VALUES
-      ('orders_pkey', 'CREATE UNIQUE INDEX orders_pkey ON payguard.orders USING btree (order_id)'),
-      ('payments_pkey', 'CREATE UNIQUE INDEX payments_pkey ON payguard.payments USING btree (payment_id)'),
-      ('payments_idempotency_key', 'CREATE UNIQUE INDEX payments_idempotency_key ON payguard.payments USING btree (idempotency_key)'),
-      ('payments_that_count', 'CREATE UNIQUE INDEX payments_that_count ON payguard.payments USING btree (order_id) WHERE (status <> ALL (ARRAY[''failed''::text, ''superseded''::text, ''surplus''::text]))'),
-      ('payments_channel_txn', 'CREATE UNIQUE INDEX payments_channel_txn ON payguard.payments USING btree (channel, channel_txn_id) WHERE (channel_txn_id IS NOT NULL)'),
-      ('refunds_pkey', 'CREATE UNIQUE INDEX refunds_pkey ON payguard.refunds USING btree (refund_id)'),
-      ('refunds_idempotency_key', 'CREATE UNIQUE INDEX refunds_idempotency_key ON payguard.refunds USING btree (idempotency_key) WHERE (idempotency_key IS NOT NULL)'),
-      ('refunds_channel_refund', 'CREATE UNIQUE INDEX refunds_channel_refund ON payguard.refunds USING btree (channel, channel_refund_id) WHERE (channel_refund_id IS NOT NULL)'),
-      ('refund_balances_pkey', 'CREATE UNIQUE INDEX refund_balances_pkey ON payguard.refund_balances USING btree (payment_id)'),
-      ('notifications_pkey', 'CREATE UNIQUE INDEX notifications_pkey ON payguard.notifications USING btree (channel, event_id)'),
-      ('tasks_of_payment', 'CREATE UNIQUE INDEX tasks_of_payment ON payguard.tasks USING btree (payment_id, kind) WHERE (refund_id IS NULL)'),
-      ('tasks_of_refund', 'CREATE UNIQUE INDEX tasks_of_refund ON payguard.tasks USING btree (refund_id, kind) WHERE (refund_id IS NOT NULL)'),
-      ('consumers_pkey', 'CREATE UNIQUE INDEX consumers_pkey ON payguard.consumers USING btree (consumer)'),
-      ('totals_pkey', 'CREATE UNIQUE INDEX totals_pkey ON payguard.totals USING btree (bucket, subject, channel, currency, status)'),
-      ('maintenance_pkey', 'CREATE UNIQUE INDEX maintenance_pkey ON payguard.maintenance USING btree (duty)'),
-      ('policies_pkey', 'CREATE UNIQUE INDEX policies_pkey ON payguard.policies USING btree (currency, min_amount)'),
-      ('customers_pkey', 'CREATE UNIQUE INDEX customers_pkey ON payguard.customers USING btree (customer_id)'),
-      ('approvals_of_order', 'CREATE UNIQUE INDEX approvals_of_order ON payguard.approvals USING btree (order_id) WHERE ((subject = ''order''::text) AND (status <> ''void''::text))'),
-      ('approvals_of_refund', 'CREATE UNIQUE INDEX approvals_of_refund ON payguard.approvals USING btree (refund_id) WHERE ((subject = ''refund''::text) AND (status <> ''void''::text))'),
-      ('approvals_of_finding', 'CREATE UNIQUE INDEX approvals_of_finding ON payguard.approvals USING btree (alert_id) WHERE ((subject = ''finding''::text) AND (status <> ''void''::text))'),
-      ('archived_orders_pkey', 'CREATE UNIQUE INDEX archived_orders_pkey ON payguard.archived_orders USING btree (order_id)'),
-      ('archived_payments_pkey', 'CREATE UNIQUE INDEX archived_payments_pkey ON payguard.archived_payments USING btree (payment_id)'),
-      ('archived_payments_idempotency_key', 'CREATE UNIQUE INDEX archived_payments_idempotency_key ON payguard.archived_payments USING btree (idempotency_key)'),
-      ('archived_payments_channel_txn', 'CREATE UNIQUE INDEX archived_payments_channel_txn ON payguard.archived_payments USING btree (channel, channel_txn_id) WHERE (channel_txn_id IS NOT NULL)'),
-      ('archived_refunds_pkey', 'CREATE UNIQUE INDEX archived_refunds_pkey ON payguard.archived_refunds USING btree (refund_id)'),
-      ('archived_refunds_idempotency_key', 'CREATE UNIQUE INDEX archived_refunds_idempotency_key ON payguard.archived_refunds USING btree (idempotency_key) WHERE (idempotency_key IS NOT NULL)'),
-      ('archived_refunds_channel_refund', 'CREATE UNIQUE INDEX archived_refunds_channel_refund ON payguard.archived_refunds USING btree (channel, channel_refund_id) WHERE (channel_refund_id IS NOT NULL)'),
-      ('archived_notifications_pkey', 'CREATE UNIQUE INDEX archived_notifications_pkey ON payguard.archived_notifications USING btree (channel, event_id)'),
-      ('alerts_open', 'CREATE UNIQUE INDEX alerts_open ON payguard.alerts USING btree (kind, cause) WHERE (resolved_at IS NULL)')
   )
-  SELECT g.guard, g.problem FROM payguard.guard_problems() g
-  UNION ALL
   SELECT 'extension payguard', 'has the owner ' || quote_ident(r.rolname) || ', who is no superuser'
   FROM pg_extension x JOIN pg_roles r ON r.oid = x.extowner
   WHERE x.extname = 'payguard' AND NOT r.rolsuper
@@ -175,13 +182,16 @@ AS $$
       AND p.prosrc = 'payguard_deny_direct_write' AND p.probin = '$libdir/payguard')
   UNION ALL
   SELECT 'index ' || u.name, 'is missing, invalid or another one'
-  FROM unique_index u
+  FROM payguard.own_indexes() u
   WHERE NOT EXISTS (
-    SELECT FROM pg_class c JOIN pg_index i ON i.indexrelid = c.oid
-    WHERE c.relname = u.name
-      AND c.relnamespace = (SELECT oid FROM pg_namespace WHERE nspname = 'payguard')
+    SELECT FROM own JOIN pg_index i ON i.indrelid = own.oid JOIN pg_class c ON c.oid = i.indexrelid
+    WHERE c.relname = u.name AND own.name = substring(u.definition FROM ' ON payguard\.(\w+) ')
       AND i.indisvalid AND i.indisready AND i.indislive AND i.indisunique
-      AND pg_get_indexdef(c.oid) = u.definition)
+      AND (i.indpred IS NOT NULL) = (u.definition LIKE '% WHERE %')
+      AND substring(u.definition FROM '\((.*?)\)') = (
+        SELECT string_agg(a.attname, ', ' ORDER BY k.n)
+        FROM unnest(i.indkey::int2[]) WITH ORDINALITY k (attnum, n)
+        JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.attnum))
   UNION ALL
   SELECT 'constraint refund_exceeds_payment', 'is missing'
   WHERE NOT EXISTS (
@@ -234,6 +244,25 @@ AS $$
     OR p.proowner <> x.extowner
     OR (p.prolang = (SELECT oid FROM pg_language WHERE lanname = 'c')
         AND (p.probin <> '$libdir/payguard' OR p.prosrc !~ ('^payguard_' || p.proname || '(_[0-9_]+)?$'))))
+$$;
+COMMENT ON FUNCTION payguard.broken_objects() IS
+  'What protects payguard''s own tables and is missing, disabled or replaced, but for the wording of indexes; part of broken_guards()';
+
+CREATE FUNCTION payguard.broken_guards() RETURNS TABLE (guard text, problem text)
+LANGUAGE sql STABLE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+SET quote_all_identifiers = off -- the definitions of indexes are compared as text
+SET standard_conforming_strings = on
+AS $$
+  SELECT g.guard, g.problem FROM payguard.guard_problems() g
+  UNION ALL
+  SELECT o.guard, o.problem FROM payguard.broken_objects() o
+  UNION
+  SELECT 'index ' || u.name, 'is missing, invalid or another one'
+  FROM payguard.own_indexes() u
+  JOIN pg_class c ON c.relname = u.name
+    AND c.relnamespace = (SELECT oid FROM pg_namespace WHERE nspname = 'payguard')
+  WHERE pg_get_indexdef(c.oid) IS DISTINCT FROM u.definition
 $$;
 COMMENT ON FUNCTION payguard.broken_guards() IS
   'What protects payguard''s tables and guarded ones and is missing, disabled or replaced; part of verify()';
