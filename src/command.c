@@ -36,7 +36,7 @@ static void watch(void);
 static void forget_all(XactEvent event, void *argument);
 static void forget_aborted(SubXactEvent event, SubTransactionId subtransaction,
 						   SubTransactionId parent, void *argument);
-static void forget_let_go(Command *command, SubTransactionId subtransaction);
+static void forget_settled(Command *command, SubTransactionId subtransaction);
 static void note_touched(Datum argument, Oid relation);
 static void touch(Command *command, Oid relation);
 static void take_over(Command *outer, const Command *inner);
@@ -89,7 +89,7 @@ payguard_command_end(Node *statement)
 	}
 	*command = *found;
 	command->dropped = list_copy(found->dropped);
-	command->let_go = list_copy(found->let_go);
+	command->settled = list_copy(found->settled);
 	if (found->outer)
 		take_over(found->outer, found);
 	running = found->outer;
@@ -113,34 +113,40 @@ payguard_command_drops(Oid relation)
 }
 
 /*
- * payguard_command_lets_go tells the commands that are running that a guard is gone as it should
- * be.
+ * payguard_command_settles tells the commands that are running that a guard has been put on, or
+ * is gone as it should be.
  */
 void
-payguard_command_lets_go(Oid relation)
+payguard_command_settles(Oid relation, bool guarded)
 {
 	MemoryContext caller;
-	LetGo *gone;
+	Settled *settled;
 
 	if (running == NULL)
 		return;
 	caller = MemoryContextSwitchTo(TopTransactionContext);
-	gone = palloc(sizeof(LetGo));
-	gone->relation = relation;
-	gone->subtransaction = GetCurrentSubTransactionId();
-	running->let_go = lappend(running->let_go, gone);
+	settled = palloc(sizeof(Settled));
+	settled->relation = relation;
+	settled->guarded = guarded;
+	settled->subtransaction = GetCurrentSubTransactionId();
+	running->settled = lappend(running->settled, settled);
 	MemoryContextSwitchTo(caller);
 }
 
-bool
-payguard_command_let_go(const Command *command, Oid relation)
+/*
+ * payguard_command_settled returns what was settled last about a table's guard while the command
+ * ran; NULL: nothing.
+ */
+const Settled *
+payguard_command_settled(const Command *command, Oid relation)
 {
+	const Settled *latest = NULL;
 	ListCell *cell;
 
-	foreach (cell, command->let_go)
-		if (((LetGo *) lfirst(cell))->relation == relation)
-			return true;
-	return false;
+	foreach (cell, command->settled)
+		if (((Settled *) lfirst(cell))->relation == relation)
+			latest = lfirst(cell);
+	return latest;
 }
 
 /*
@@ -219,17 +225,17 @@ forget_aborted(SubXactEvent event, SubTransactionId subtransaction,
 	while (running && running->subtransaction >= subtransaction)
 		running = running->outer;
 	for (Command *command = running; command; command = command->outer)
-		forget_let_go(command, subtransaction);
+		forget_settled(command, subtransaction);
 }
 
 static void
-forget_let_go(Command *command, SubTransactionId subtransaction)
+forget_settled(Command *command, SubTransactionId subtransaction)
 {
 	ListCell *cell;
 
-	foreach (cell, command->let_go)
-		if (((LetGo *) lfirst(cell))->subtransaction >= subtransaction)
-			command->let_go = foreach_delete_current(command->let_go, cell);
+	foreach (cell, command->settled)
+		if (((Settled *) lfirst(cell))->subtransaction >= subtransaction)
+			command->settled = foreach_delete_current(command->settled, cell);
 }
 
 /*
@@ -272,7 +278,7 @@ take_over(Command *outer, const Command *inner)
 		touch(outer, inner->touched[i]);
 	foreach (cell, inner->dropped)
 		outer->dropped = list_append_unique_oid(outer->dropped, lfirst_oid(cell));
-	foreach (cell, inner->let_go)
-		outer->let_go = lappend(outer->let_go, lfirst(cell));
+	foreach (cell, inner->settled)
+		outer->settled = lappend(outer->settled, lfirst(cell));
 	MemoryContextSwitchTo(caller);
 }

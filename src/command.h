@@ -24,21 +24,22 @@ typedef struct Command
 	int ntouched;
 	Oid touched[MAX_TOUCHED]; /* whose descriptions have changed, by whomever */
 	List *dropped;			  /* guarded tables that it may drop */
-	List *let_go;			  /* of LetGo */
+	List *settled;			  /* of Settled, the latest last */
 } Command;
 
-/* A table whose guard is gone as it should be: taken off, or dropped by a command inside. */
-typedef struct LetGo
+/* A table whose guard was put on meanwhile, or is gone as it should be: taken off, or dropped. */
+typedef struct Settled
 {
 	Oid relation;
+	bool guarded;
 	SubTransactionId subtransaction;
-} LetGo;
+} Settled;
 
 extern void payguard_command_begin(Node *statement);
 extern Command *payguard_command_end(Node *statement);
 extern void payguard_command_drops(Oid relation);
-extern void payguard_command_lets_go(Oid relation);
-extern bool payguard_command_let_go(const Command *command, Oid relation);
+extern void payguard_command_settles(Oid relation, bool guarded);
+extern const Settled *payguard_command_settled(const Command *command, Oid relation);
 extern Snapshot payguard_command_look_back(const Command *command);
 extern bool payguard_command_holds(Oid relation, LOCKMODE lowest);
 

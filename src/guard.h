@@ -24,6 +24,7 @@
 #define GUARD_TRUNCATE_FUNCTION "guard_truncate"
 #define GUARD_TRIGGER "payguard_guard"
 #define GUARD_TRUNCATE_TRIGGER "payguard_guard_truncate"
+#define GUARD_LACKS_INDEX "has no unique index for its guard's once"
 #define MAX_GUARD_STATES 1000
 
 /* One state of a guarded table's graph. */

@@ -52,6 +52,7 @@ typedef struct Touched
 	List *is;  /* now */
 	List *kept; /* of Kept */
 	List *lost; /* of GuardTrigger */
+	bool put_on; /* guard_table() has guarded it meanwhile */
 	bool added; /* it has become a partition of a guarded table */
 } Touched;
 
@@ -250,7 +251,7 @@ payguard_guard_refuse_drop_index(Oid relation, Oid index)
 	if (guard && guard->once.n > 0 && !OidIsValid(trigger->parent) &&
 		payguard_once_is_held(relation, desc, guard, NULL, InvalidOid) &&
 		!payguard_once_is_held(relation, desc, guard, NULL, index))
-		refuse_broken(trigger, "has no unique index for its guard's once");
+		refuse_broken(trigger, GUARD_LACKS_INDEX);
 }
 
 /*
@@ -323,7 +324,8 @@ payguard_guard_ddl_end(const Command *command)
 
 		touched.was = payguard_guard_triggers_of(touched.relation, false, then);
 		touched.is = payguard_guard_triggers_of(touched.relation, false, NULL);
-		if (touched.was == NIL && touched.is == NIL)
+		if (touched.was == NIL && touched.is == NIL &&
+			payguard_command_settled(command, touched.relation) == NULL)
 			continue;
 		judge(&touched, command, then);
 		list = lappend(list, memcpy(palloc(sizeof(Touched)), &touched, sizeof(Touched)));
@@ -374,11 +376,15 @@ touched_relations(const Command *command, Snapshot then)
 static void
 judge(Touched *touched, const Command *command, Snapshot then)
 {
+	const Settled *settled = payguard_command_settled(command, touched->relation);
 	ListCell *cell;
 	ListCell *other;
 
 	if (!payguard_command_holds(touched->relation, ShareRowExclusiveLock))
 		return;
+	touched->put_on = settled && settled->guarded;
+	if (touched->put_on && touched->is == NIL)
+		refuse("A table would lose the guard that was put on it meanwhile.");
 	foreach (cell, touched->was)
 	{
 		const GuardTrigger *was = lfirst(cell);
@@ -389,13 +395,14 @@ judge(Touched *touched, const Command *command, Snapshot then)
 				is = lfirst(other);
 		if (is)
 			touched->kept = lappend(touched->kept, check_kept(was, is, then));
-		else if (!payguard_command_let_go(command, touched->relation))
+		else if (settled == NULL)
 		{
 			check_lost(was, command);
 			touched->lost = lappend(touched->lost, unconstify(GuardTrigger *, was));
 		}
 	}
-	if (touched->was == NIL && is_added(linitial(touched->is), then))
+	if (touched->was == NIL && touched->is && !touched->put_on &&
+		is_added(linitial(touched->is), then))
 	{
 		check_added(linitial(touched->is));
 		touched->added = true;
@@ -628,11 +635,12 @@ rename_in(const char *settings, List *from, List *to)
 static void
 check_problems(const Touched *touched, Snapshot then)
 {
-	List *known = NIL;
+	/* guard_table() leaves the index to its caller where it is told so */
+	List *known = touched->put_on ? list_make1(GUARD_LACKS_INDEX) : NIL;
 	ListCell *cell;
 	ListCell *problem;
 
-	if (touched->was == NIL && !touched->added)
+	if (touched->was == NIL && !touched->put_on && !touched->added)
 		return;
 	foreach (cell, payguard_guard_triggers_of(touched->relation, false, NULL))
 	{
@@ -674,7 +682,7 @@ tell(const Touched *touched)
 
 		if (OidIsValid(was->parent))
 			continue;
-		payguard_command_lets_go(was->relation);
+		payguard_command_settles(was->relation, false);
 		payguard_guard_event("guard.removed", was->schema, was->table, NULL);
 	}
 }

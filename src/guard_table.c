@@ -1078,6 +1078,7 @@ put_on(List *tables, const char *settings)
 		if (cell == list_head(tables) || !partitioned)
 			make_trigger(lfirst_oid(cell), GUARD_TRIGGER, settings, false);
 		payguard_guard_cover_truncate(lfirst_oid(cell));
+		payguard_command_settles(lfirst_oid(cell), true);
 	}
 }
 
@@ -1163,7 +1164,7 @@ take_off(List *tables)
 			}
 		}
 	foreach (cell, tables)
-		payguard_command_lets_go(lfirst_oid(cell));
+		payguard_command_settles(lfirst_oid(cell), false);
 	foreach (cell, told)
 		payguard_guard_event("guard.removed",
 							 get_namespace_name(get_rel_namespace(lfirst_oid(cell))),

@@ -362,7 +362,7 @@ payguard_guard_find_problems(const GuardTrigger *trigger, Snapshot at)
 						   psprintf("has a guard that does not fit it: %s", problem));
 	else if (guard->once.n > 0 && !OidIsValid(trigger->parent) &&
 			 !payguard_once_is_held(trigger->relation, desc, guard, at, InvalidOid))
-		problems = lappend(problems, "has no unique index for its guard's once");
+		problems = lappend(problems, GUARD_LACKS_INDEX);
 	add_child_problems(&problems, trigger, guard, at);
 	return problems;
 }

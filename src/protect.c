@@ -504,8 +504,8 @@ has_function(const char *name)
 }
 
 /*
- * may_break_a_guard leaves out the most frequent DDL that cannot, and what has no
- * ddl_command_end.
+ * may_break_a_guard leaves out the most frequent DDL that cannot, what has no ddl_command_end, and
+ * what commits in between, which is judged at its start.
  */
 static bool
 may_break_a_guard(Node *statement)
@@ -517,6 +517,8 @@ may_break_a_guard(Node *statement)
 			return ((CreateStmt *) statement)->inhRelations != NIL;
 		case T_CreateSchemaStmt:
 			return ((CreateSchemaStmt *) statement)->schemaElts != NIL;
+		case T_DropStmt:
+			return !((DropStmt *) statement)->concurrent;
 		case T_CreateFunctionStmt:
 		case T_AlterFunctionStmt:
 		case T_AlterSeqStmt:
@@ -577,30 +579,39 @@ touches_own(const Command *command, Snapshot then)
 /*
  * broken_objects returns the lines of the SQL function of that name, as of a snapshot or of now.
  * It locks no table: the definitions of indexes are not compared. Scripts of older versions have
- * broken_guards() alone, which finds no definition of an index that is gone; what was wrong with
- * indexes before is not known then.
+ * broken_guards() alone, which finds no definition of an index that is gone: what it says of
+ * one that held then is not believed.
  */
 static List *
 broken_objects(Snapshot at)
 {
+	static const char *const older =
+		"SELECT pg_catalog.concat(g.guard, ' ', g.problem) FROM payguard.broken_guards() g "
+		"WHERE NOT EXISTS (SELECT FROM pg_catalog.pg_class c JOIN pg_catalog.pg_index i "
+		"ON i.indexrelid OPERATOR(pg_catalog.=) c.oid WHERE c.relnamespace "
+		"OPERATOR(pg_catalog.=) 'payguard'::pg_catalog.regnamespace AND g.guard "
+		"OPERATOR(pg_catalog.=) pg_catalog.concat('index ', c.relname) AND i.indisvalid "
+		"AND i.indisready AND i.indislive AND i.indisunique)";
 	MemoryContext caller = CurrentMemoryContext;
 	Identity identity = payguard_as_owner();
-	bool old = !has_function("broken_objects");
+	const char *sql = "SELECT pg_catalog.concat(guard, ' ', problem) "
+					  "FROM payguard.broken_objects()";
 	List *lines = NIL;
 
+	if (!has_function("broken_objects"))
+		sql = at ? older
+				 : "SELECT pg_catalog.concat(guard, ' ', problem) "
+				   "FROM payguard.broken_guards()";
 	PushActiveSnapshot(at ? at : GetLatestSnapshot());
 	SPI_connect();
-	if (SPI_execute(psprintf("SELECT pg_catalog.concat(guard, ' ', problem) FROM payguard.%s()",
-							 old ? "broken_guards" : "broken_objects"),
-					true, 0) != SPI_OK_SELECT)
+	if (SPI_execute(sql, true, 0) != SPI_OK_SELECT)
 		elog(ERROR, "payguard: cannot read broken_objects()");
 	for (uint64 i = 0; i < SPI_processed; i++)
 	{
 		char *line = SPI_getvalue(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1);
 		MemoryContext spi = MemoryContextSwitchTo(caller);
 
-		if (!(old && at && strncmp(line, "index ", strlen("index ")) == 0))
-			lines = lappend(lines, pstrdup(line));
+		lines = lappend(lines, pstrdup(line));
 		MemoryContextSwitchTo(spi);
 	}
 	SPI_finish();

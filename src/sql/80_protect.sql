@@ -262,7 +262,8 @@ AS $$
   FROM payguard.own_indexes() u
   JOIN pg_class c ON c.relname = u.name
     AND c.relnamespace = (SELECT oid FROM pg_namespace WHERE nspname = 'payguard')
-  WHERE pg_get_indexdef(c.oid) IS DISTINCT FROM u.definition
+  -- a DBA may set an index's fillfactor
+  WHERE regexp_replace(pg_get_indexdef(c.oid), ' WITH \([^()]*\)', '') IS DISTINCT FROM u.definition
 $$;
 COMMENT ON FUNCTION payguard.broken_guards() IS
   'What protects payguard''s tables and guarded ones and is missing, disabled or replaced; part of verify()';

@@ -114,8 +114,26 @@ mutant order_by_hand src/sql/85_verify.sql "regress verify" 's/WHERE \(o\.amount
 mutant money_by_hand src/sql/85_verify.sql "regress verify" "s/WHERE o\.status IN .* AND p\.status = 'succeeded'\$/WHERE false/"
 mutant correction_unseen src/sql/85_verify.sql "regress verify" "s/AND from_status IN \('succeeded', 'surplus'\)/AND false/"
 mutant any_correction src/sql/85_verify.sql "regress verify" "s/AND from_status IN \('succeeded', 'surplus'\)/AND true/"
+mutant ddl_untouched src/command.c "regress guard_ddl" 's/^\tif \(running\)$/\tif (false)/'
+mutant ddl_few_touched src/command.c "regress guard_nested" '/^touch\(/,/^}/s/^\t\tcommand->any = true;$/\t\treturn;/'
+mutant ddl_nothing_then src/command.c "regress guard_ddl" 's/^\tthen->curcid = command->since;$//'
+mutant ddl_old_snapshot src/command.c "isolation guard_exchange" 's/PushCopiedSnapshot\(GetLatestSnapshot\(\)\)/PushCopiedSnapshot(GetTransactionSnapshot())/'
+mutant ddl_undone_settled src/command.c "regress guard_nested" 's/^\t\tforget_settled\(command, subtransaction\);$/\t\t;/'
+mutant ddl_last_settled src/guard_ddl.c "regress guard_nested" 's/^\ttouched->put_on = settled \&\& settled->guarded;$/\ttouched->put_on = false;/'
+mutant ddl_inner_lost src/command.c "regress guard_nested" 's/^\t\ttouch\(outer, inner->touched\[i\]\);$/\t\t;/; s/^\t\touter->(dropped|settled) = l.*$/\t\t;/'
+mutant own_untouched src/protect.c "regress protection" 's/^\t\tif \(is_own_relation\(touched\.relation\)\)$/\t\tif (false)/'
+mutant using_at_the_start src/guard_ddl.c "isolation guard_exchange" '/^payguard_guard_ddl_end\(/,/^}/s/^\t\tcheck_alter\(.*$/\t\t;/'
+mutant labels_unchecked src/guard_ddl.c "regress guard_ddl" 's/^\t\tcheck_label\(.*$/\t\t;/'
+mutant partition_gone src/guard_ddl.c "regress guard_partitions" 's/^\t\tmay = state >= 0 \&\& guard->states\[state\]\.deletable;$/\t\tmay = guard != NULL;/'
+mutant partitioned_gone src/guard_ddl.c "regress guard_partitions" 's/^\t\t\t!list_member_oid\(dropped, lfirst_oid\(cell\)\)\)$/\t\t\ttrue)/'
+mutant partition_locked_first src/guard_ddl.c "isolation drop_partition" 's/^\t\tLockRelationOid\(get_partition_parent.*$/\t\t;/'
+mutant twins_unlocked src/protect.c "isolation drop_index_twins" 's/^\tLockRelationOid\(table, ShareUpdateExclusiveLock\);$//'
+mutant invalid_twin src/once.c "regress guard_indexes" 's/!form->indisunique \|\| !form->indisvalid \|\|/!form->indisunique ||/'
+mutant named_index src/protect.c "regress guard_indexes" 's/ \&\& is_named_by_us\(range->relname\)\)$/ \&\& false)/'
+mutant archive_not_asked src/protect.c "isolation drop_archived" 's/ \|\| has_rows\("archived_orders"\);$/;/'
+mutant orders_of_old src/protect.c "isolation drop_race" 's/^\tPushActiveSnapshot\(GetLatestSnapshot\(\)\);$/\tPushActiveSnapshot(GetTransactionSnapshot());/'
 mutant clones_remade src/guard_ddl.c "regress guard_ddl" 's/^\tif \(!OidIsValid\(now->parent\)\)$/\tif (true)/'
-mutant not_forgotten src/guard_table.c "regress guard_ddl" 's/^\t\tpayguard_guard_forget\(lfirst_oid\(cell\)\);$/\t\t;/'
+mutant not_forgotten src/guard_table.c "regress guard_ddl" 's/^\t\tpayguard_command_settles\(lfirst_oid\(cell\), false\);$/\t\t;/'
 
 # drivers, and calls within calls
 mutant outer_time_lost src/driver.c "regress drivers_nested" 's/^\tif \(running\)$/\tif (false)/'

@@ -2,27 +2,14 @@
 \getenv srcdir PG_ABS_SRCDIR
 \set answer :srcdir /test/answer.sql
 \i :answer
-\set ECHO none
-SELECT count(*) FROM generate_series(1, 2) n, payguard.create_order('ddl_indexes-' || n, 1, 'EUR');
- count 
--------
-     2
-(1 row)
-
+SELECT count(*) FROM generate_series(1, 2) n, payguard.create_order('guard_indexes-' || n, 1, 'EUR');
 CREATE SCHEMA regress_shop;
 CREATE TABLE regress_shop.orders (id int PRIMARY KEY, ref text, email text UNIQUE, status text);
 SELECT count(*) FROM payguard.guard_table('regress_shop.orders', 'status', '{"new": ["paid"], "paid": []}', once := '{ref}', success_states := '{paid}');
- count 
--------
-     0
-(1 row)
-
 INSERT INTO regress_shop.orders SELECT n, 'a', n, 'new' FROM generate_series(1, 2) n;
 -- builds that fail leave an index that is not valid
 CREATE UNIQUE INDEX CONCURRENTLY regress_invalid ON payguard.orders (currency); -- fails
-ERROR:  could not create unique index "regress_invalid"
 CREATE UNIQUE INDEX CONCURRENTLY regress_invalid ON regress_shop.orders (ref); -- fails
-ERROR:  could not create unique index "regress_invalid"
 DROP INDEX CONCURRENTLY payguard.regress_invalid;
 DROP INDEX CONCURRENTLY regress_shop.regress_invalid;
 -- copies that a tool has left, and any other unique index
@@ -38,44 +25,35 @@ DROP INDEX CONCURRENTLY regress_shop.index_17002;
 CREATE UNIQUE INDEX CONCURRENTLY index_17003 ON regress_shop.orders (ref) WHERE status = 'paid';
 DROP INDEX CONCURRENTLY regress_shop.orders_payguard_once;
 DROP INDEX CONCURRENTLY regress_shop.index_17003; -- fails
-ERROR:  this command would take away payguard's protection
 -- one that holds something else stands in for nothing, nor does one that is not valid
 CREATE UNIQUE INDEX regress_other ON regress_shop.orders (ref) WHERE status = 'paid' AND id < 0;
 CREATE INDEX regress_plain ON regress_shop.orders (ref) WHERE status = 'paid';
 CREATE UNIQUE INDEX index_17004 ON regress_shop.orders (ref) WHERE status = 'paid';
 UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'regress_shop.index_17004'::regclass;
 DROP INDEX CONCURRENTLY regress_shop.index_17003; -- fails
-ERROR:  this command would take away payguard's protection
 DROP INDEX CONCURRENTLY regress_shop.regress_other;
 DROP INDEX CONCURRENTLY regress_shop.regress_plain;
 DROP INDEX CONCURRENTLY regress_shop.index_17004;
 -- ours, by their names; one that is broken already is not needed as it is
 DROP INDEX CONCURRENTLY payguard.alerts_open; -- fails
-ERROR:  this command would take away payguard's protection
 CREATE UNIQUE INDEX index_17005 ON payguard.alerts (kind, cause) WHERE (resolved_at IS NULL);
 DROP INDEX CONCURRENTLY payguard.alerts_open; -- fails
-ERROR:  this command would take away payguard's protection
 UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'payguard.alerts_open'::regclass;
 SELECT * FROM payguard.broken_guards();
-       guard       |              problem               
--------------------+------------------------------------
- index alerts_open | is missing, invalid or another one
-(1 row)
-
 DROP INDEX CONCURRENTLY payguard.alerts_open;
 CREATE UNIQUE INDEX alerts_open ON payguard.alerts (kind, cause) WHERE (resolved_at IS NULL);
 DROP INDEX CONCURRENTLY payguard.index_17005;
 SELECT * FROM payguard.verify();
- invariant | object | problem 
------------+--------+---------
-(0 rows)
-
+-- what a DBA may set
+BEGIN;
+ALTER INDEX payguard.payments_that_count SET (fillfactor = 70, deduplicate_items = off);
+SELECT * FROM payguard.broken_guards();
+ROLLBACK;
 -- who may not drop it waits for nobody
 CREATE ROLE regress_shop;
 GRANT USAGE ON SCHEMA regress_shop TO regress_shop;
 SET ROLE regress_shop;
 DROP INDEX CONCURRENTLY regress_shop.index_17003; -- fails
-ERROR:  must be owner of index index_17003
 RESET ROLE;
 DROP OWNED BY regress_shop;
 DROP ROLE regress_shop;
@@ -87,14 +65,5 @@ CREATE UNIQUE INDEX index_17006 ON regress_shop.orders (ref) WHERE status = 'pai
 DROP INDEX CONCURRENTLY regress_shop.index_17006;
 ALTER TABLE payguard.alerts ENABLE ALWAYS TRIGGER payguard_protect;
 SELECT payguard.unguard_table('regress_shop.orders');
- unguard_table 
----------------
- t
-(1 row)
-
 DROP SCHEMA regress_shop CASCADE;
 SELECT * FROM payguard.verify();
- invariant | object | problem 
------------+--------+---------
-(0 rows)
-

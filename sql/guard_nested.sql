@@ -120,6 +120,18 @@ BEGIN;
 SELECT n, nested(command, statement) AS at_the_start_after_ours FROM nested ORDER BY n;
 ROLLBACK;
 DROP EVENT TRIGGER z_regress;
+-- what was settled about a guard inside of a command holds for the command as long as it holds
+CREATE TABLE plain_2 (id int, status text);
+CREATE EVENT TRIGGER z_regress ON ddl_command_start EXECUTE FUNCTION on_ddl();
+SELECT command, statement, nested(command, statement) FROM (VALUES
+  ('DO $d$ BEGIN PERFORM payguard.unguard_table($q$g33$q$); RAISE division_by_zero; EXCEPTION WHEN division_by_zero THEN END $d$', 'DROP TRIGGER payguard_guard ON g33'),
+  ('SELECT payguard.unguard_table($q$g33$q$), payguard.guard_table($q$g33$q$, $q$status$q$, $q${"new": []}$q$)', 'DROP TRIGGER payguard_guard ON g33'),
+  ('SELECT payguard.unguard_table($q$g33$q$), payguard.guard_table($q$g33$q$, $q$status$q$, $q${"new": []}$q$)', 'ALTER TABLE g33 DISABLE TRIGGER ALL'),
+  ('SELECT payguard.guard_table($q$plain_2$q$, $q$status$q$, $q${"new": []}$q$)', 'ALTER TABLE plain_2 DISABLE TRIGGER ALL'),
+  ('SELECT payguard.guard_table($q$plain_2$q$, $q$status$q$, $q${"new": []}$q$)', 'DROP TABLE plain_2'),
+  ('SELECT payguard.guard_table($q$plain_2$q$, $q$status$q$, $q${"new": []}$q$, once := $q${id}$q$, success_states := $q${new}$q$, not_valid := true)', 'ALTER TABLE plain_2 ADD COLUMN a int')) c (command, statement);
+DROP EVENT TRIGGER z_regress;
+CREATE UNIQUE INDEX i ON plain_2 (id) WHERE status = 'new';
 CREATE EVENT TRIGGER z_regress ON sql_drop EXECUTE FUNCTION on_ddl();
 SELECT nested('ALTER TABLE g25 DISABLE TRIGGER ALL', 'DROP TABLE g28'), nested('CREATE TABLE made ()', 'DROP TRIGGER payguard_guard ON g28'), nested('CREATE TABLE made ()', 'DROP TABLE g28');
 DROP EVENT TRIGGER z_regress;
@@ -127,6 +139,16 @@ CREATE EVENT TRIGGER z_regress ON table_rewrite EXECUTE FUNCTION on_ddl();
 SELECT nested('CREATE TABLE made_4 ()', 'ALTER TABLE g29 DISABLE TRIGGER ALL, ALTER id TYPE bigint'), nested('ALTER TABLE g25 DISABLE TRIGGER ALL', 'ALTER TABLE g29 ALTER id TYPE bigint'),
   nested('CREATE TABLE made_4 ()', 'ALTER TABLE g29 ALTER id TYPE bigint');
 DROP EVENT TRIGGER z_regress;
+SELECT * FROM payguard.verify();
+
+-- a command that touches more tables than are told apart
+CREATE TABLE ancestor (id int, status text);
+DO $$ BEGIN FOR i IN 1..40 LOOP EXECUTE format('CREATE TABLE heir_%s () INHERITS (ancestor)', i); END LOOP; END $$;
+SELECT count(*) FROM payguard.guard_table('heir_40', 'status', '{"new": []}');
+ALTER TABLE ancestor RENAME status TO state;
+SELECT status_column FROM payguard.guards WHERE table_name = 'regress_shop.heir_40';
+SELECT code('ALTER TABLE ancestor DROP COLUMN state'), code('ALTER TABLE ancestor ALTER state TYPE "char"'), code('DROP TABLE ancestor CASCADE');
+SELECT count(*) FROM pg_class WHERE relname LIKE 'heir_%';
 SELECT * FROM payguard.verify();
 
 -- several commands that a client sends at once are commands one after another

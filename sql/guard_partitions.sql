@@ -25,7 +25,16 @@ SELECT command, split_part(pg_temp.answer(command), ' | ', 1) || ' | ' || split_
   ('DROP TABLE orders_1'), ('ALTER TABLE orders DETACH PARTITION orders_1'), ('DROP TABLE orders_1, orders_0'), ('DROP TABLE orders_22'),
   ('ALTER TABLE orders_2 DETACH PARTITION orders_22'), ('DROP TABLE orders_2'), ('ALTER TABLE orders DETACH PARTITION orders_2')) c (command);
 -- the whole table does not go while it has rows, whichever; a child of another kind neither
-SELECT pg_temp.answer($$DO $d$ BEGIN DROP TABLE orders_1; DROP TABLE orders_2; DROP TABLE orders; END $d$ $$);
+CREATE TABLE small (id int, status text) PARTITION BY LIST (id);
+CREATE TABLE small_1 PARTITION OF small FOR VALUES IN (1) PARTITION BY LIST (id);
+CREATE TABLE small_11 PARTITION OF small_1 DEFAULT;
+SELECT count(*) FROM payguard.guard_table('small', 'status', '{"new": []}', allow_delete := '{new}');
+INSERT INTO small VALUES (1, 'new');
+SELECT pg_temp.answer('DROP TABLE small'), pg_temp.answer('DROP TABLE small, small_1');
+BEGIN;
+DROP TABLE small_1;
+DROP TABLE small;
+ROLLBACK;
 CREATE TABLE whole (id int, status state);
 CREATE TABLE heir () INHERITS (whole);
 SELECT count(*) FROM payguard.guard_table('whole', 'status', '{"new": []}', allow_delete := '{new}');
@@ -84,7 +93,7 @@ GRANT USAGE ON SCHEMA regress_shop TO regress_other;
 SET ROLE regress_other;
 SELECT pg_temp.answer('DROP TABLE regress_shop.old_1');
 RESET ROLE;
-SELECT payguard.unguard_table(name) FROM unnest('{orders,whole,old}'::regclass[]) name;
+SELECT payguard.unguard_table(name) FROM unnest('{orders,small,whole,old}'::regclass[]) name;
 SELECT * FROM payguard.verify();
 DROP SCHEMA regress_shop CASCADE;
 RESET search_path;
