@@ -120,7 +120,6 @@ mutant ddl_nothing_then src/command.c "regress guard_ddl" 's/^\tthen->curcid = c
 mutant ddl_old_snapshot src/command.c "isolation guard_exchange" 's/PushCopiedSnapshot\(GetLatestSnapshot\(\)\)/PushCopiedSnapshot(GetTransactionSnapshot())/'
 mutant ddl_undone_settled src/command.c "regress guard_nested" 's/^\t\tforget_settled\(command, subtransaction\);$/\t\t;/'
 mutant ddl_last_settled src/guard_ddl.c "regress guard_nested" 's/^\ttouched->put_on = settled \&\& settled->guarded;$/\ttouched->put_on = false;/'
-mutant ddl_inner_lost src/command.c "regress guard_nested" 's/^\t\ttouch\(outer, inner->touched\[i\]\);$/\t\t;/; s/^\t\touter->(dropped|settled) = l.*$/\t\t;/'
 mutant own_untouched src/protect.c "regress protection" 's/^\t\tif \(is_own_relation\(touched\.relation\)\)$/\t\tif (false)/'
 mutant using_at_the_start src/guard_ddl.c "isolation guard_exchange" '/^payguard_guard_ddl_end\(/,/^}/s/^\t\tcheck_alter\(.*$/\t\t;/'
 mutant labels_unchecked src/guard_ddl.c "regress guard_ddl" 's/^\t\tcheck_label\(.*$/\t\t;/'
