@@ -65,6 +65,7 @@ typedef struct Kept
 	List *to;	/* and the other */
 } Kept;
 
+static void check_detach(const AlterTableStmt *statement);
 static void check_alter(const AlterTableStmt *statement);
 static void check_create_trigger(const CreateTrigStmt *statement);
 static bool stays_guarded_above(Oid relation, const List *dropped);
@@ -98,7 +99,10 @@ void
 payguard_guard_ddl_start(Node *statement)
 {
 	if (IsA(statement, AlterTableStmt))
+	{
+		check_detach((AlterTableStmt *) statement);
 		check_alter((AlterTableStmt *) statement);
+	}
 	if (IsA(statement, CreateTrigStmt))
 		check_create_trigger((CreateTrigStmt *) statement);
 }
@@ -148,6 +152,27 @@ payguard_guard_check_made(Node *statement)
 }
 
 /*
+ * check_detach is asked at the start alone. DETACH PARTITION ... CONCURRENTLY commits in its middle, and
+ * a refusal after that would leave the partition half detached.
+ */
+static void
+check_detach(const AlterTableStmt *statement)
+{
+	Oid relation = RangeVarGetRelid(statement->relation, NoLock, true);
+	ListCell *cell;
+
+	foreach (cell, statement->cmds)
+	{
+		AlterTableCmd *command = lfirst_node(AlterTableCmd, cell);
+
+		if (command->subtype == AT_DetachPartition &&
+			((PartitionCmd *) command->def)->concurrent && OidIsValid(relation) &&
+			payguard_guard_is_guarded(relation))
+			refuse("A partition of a guarded table is not detached concurrently.");
+	}
+}
+
+/*
  * check_alter is asked at the start, before a table is rewritten for nothing, and at the end:
  * whom the command waited for may have put a guard on.
  */
@@ -164,10 +189,6 @@ check_alter(const AlterTableStmt *statement)
 	{
 		AlterTableCmd *command = lfirst_node(AlterTableCmd, cell);
 
-		if (command->subtype == AT_DetachPartition &&
-			((PartitionCmd *) command->def)->concurrent &&
-			payguard_guard_is_guarded(relation))
-			refuse("A partition of a guarded table is not detached concurrently.");
 		if (command->subtype != AT_AlterColumnType ||
 			((ColumnDef *) command->def)->raw_default == NULL)
 			continue;

@@ -104,6 +104,7 @@ run_killer() {
 }
 
 WANTED="$*"
+need_packages $TEST_PACKAGES
 make_work
 copy_server
 copy_source "$TOP"

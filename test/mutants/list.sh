@@ -122,6 +122,7 @@ mutant ddl_undone_settled src/command.c "regress guard_nested" 's/^\t\tforget_se
 mutant ddl_last_settled src/guard_ddl.c "regress guard_nested" 's/^\ttouched->put_on = settled \&\& settled->guarded;$/\ttouched->put_on = false;/'
 mutant own_untouched src/protect.c "regress protection" 's/^\t\tif \(is_own_relation\(touched\.relation\)\)$/\t\tif (false)/'
 mutant using_at_the_start src/guard_ddl.c "isolation guard_exchange" '/^payguard_guard_ddl_end\(/,/^}/s/^\t\tcheck_alter\(.*$/\t\t;/'
+mutant detach_at_the_end src/guard_ddl.c "isolation guard_detach" '/^payguard_guard_ddl_end\(/,/^}/s/^\t\tcheck_alter\(.*$/\t\tcheck_detach((AlterTableStmt *) statement);/'
 mutant labels_unchecked src/guard_ddl.c "regress guard_ddl" 's/^\t\tcheck_label\(.*$/\t\t;/'
 mutant partition_gone src/guard_ddl.c "regress guard_partitions" 's/^\t\tmay = state >= 0 \&\& guard->states\[state\]\.deletable;$/\t\tmay = guard != NULL;/'
 mutant partitioned_gone src/guard_ddl.c "regress guard_partitions" 's/^\t\t\t!list_member_oid\(dropped, lfirst_oid\(cell\)\)\)$/\t\t\ttrue)/'
