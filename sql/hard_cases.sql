@@ -30,6 +30,11 @@ SELECT outcome, order_status FROM payguard.record_payment('hard-2', 'hard', 'har
 SELECT outcome FROM payguard.complete_task(:t, :'k', 'succeeded', 'hard-2/t', 1000, 'EUR');
 SELECT * FROM pg_temp.payments('hard-2');
 SELECT count(*) AS tasks FROM payguard.tasks WHERE order_id = 'hard-2';
+-- so it is with a report: the first ends the attempt, what repeats it is a replay
+SELECT pg_temp.attempt('hard-2b') AS p \gset
+SELECT outcome FROM payguard.record_payment('hard-2b', 'hard', 'hard-2b/t', 1000, 'EUR');
+SELECT outcome, payment_status, order_status, replayed FROM payguard.report_payment(:'p', 'succeeded', 'hard-2b/t', 1000, 'EUR');
+SELECT outcome, payment_status, order_status, replayed FROM payguard.report_payment(:'p', 'succeeded', 'hard-2b/t', 1000, 'EUR');
 -- an answer that names another order's transaction: kept, and the channel is asked again
 SELECT pg_temp.attempt('hard-3', 'request') IS NOT NULL AS requested;
 SELECT task_id AS t, lease_token AS k FROM payguard.claim_tasks('w', 1, kinds := '{charge}', channels := '{hard}') \gset

@@ -38,4 +38,14 @@ SELECT pg_temp.ask('kinds-3', 'kinds');
 SELECT order_id, kind FROM payguard.claim_tasks('w', 5, kinds := '{query}', channels := '{kinds}');
 SELECT order_id, kind FROM payguard.claim_tasks('w', 5, kinds := '{charge}', channels := '{kinds}');
 SELECT * FROM payguard.verify();
+
+-- an index that is not valid lacks rows: one that looks like the one that claims walk along is not used
+CREATE INDEX regress_due ON payguard.tasks (run_at, task_id);
+UPDATE pg_index SET indisvalid = false, indisready = false WHERE indexrelid = 'payguard.regress_due'::regclass;
+SELECT pg_temp.ask('kinds-4', 'kinds');
+SELECT order_id, kind FROM payguard.claim_tasks('w', channels := '{kinds}');
+-- nor is the index of a key, where nothing stands in for it
+SELECT task_id AS t, lease_token AS k FROM payguard.tasks JOIN payguard.leases USING (task_id) WHERE tasks.order_id = 'kinds-4' \gset
+UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'payguard.tasks_pkey'::regclass;
+SELECT outcome FROM payguard.complete_task(:t, :'k', 'failed'); -- fails
 ROLLBACK;

@@ -98,6 +98,8 @@ SELECT regexp_replace(pg_temp.answer(format('SELECT payguard.resolve_finding(%s,
 RESET SESSION AUTHORIZATION;
 SELECT o.order_id, o.status, o.refunded_amount AS back, string_agg(concat_ws(' ', p.status, p.channel_txn_id, p.received_amount, p.received_currency, r.status, r.amount, r.returned_amount), ', ' ORDER BY p.channel_txn_id COLLATE "C", r.created_at, r.amount) AS payments
 FROM payguard.orders o LEFT JOIN payguard.payments p USING (order_id) LEFT JOIN payguard.refunds r ON r.payment_id = p.payment_id WHERE o.order_id LIKE 'settle-%' GROUP BY 1, 2, 3 ORDER BY 1;
+-- with the time that the channel names
+SELECT p.channel_txn_id, p.channel_time = l.channel_time AS as_the_line FROM payguard.payments p JOIN payguard.settlement_lines l USING (channel, channel_txn_id) WHERE p.channel_txn_id IN ('T-here', 'T-live') ORDER BY 1;
 SELECT kind, order_id, payment_id IS NOT NULL AS payment, actor, details - 'alert_id' - 'refund_id' AS details FROM payguard.events WHERE kind LIKE 'finding.%' ORDER BY event_id;
 -- resolved findings are not found again
 SET SESSION AUTHORIZATION regress_clerk;

@@ -87,6 +87,11 @@ SELECT pg_temp.answer(format('SELECT outcome FROM payguard.accept_surplus(%L, %L
 SELECT pg_temp.say(pg_temp.id('surplus-' || amount, 'this'), 'succeeded', 'surplus-' || amount, amount, 'EUR')
 FROM unnest('{900,1100}'::int[]) amount;
 SELECT pg_temp.all_of('surplus-' || amount), received, refunding FROM unnest('{900,1100}'::int[]) amount, payguard.refund_balances WHERE payment_id = pg_temp.id('surplus-' || amount, 'this') ORDER BY amount;
+-- also where an operator has decided before that it stays: only what is more than that is owed
+SELECT pg_temp.say(pg_temp.make('surplus-kept-' || amount, 'failed, cancelled'), 'succeeded', 'surplus-kept-' || amount) FROM unnest('{900,1100}'::int[]) amount;
+SELECT (payguard.waive_refund(refund_id, 'a gift')).outcome FROM payguard.refunds WHERE order_id ~ '^surplus-kept-';
+SELECT outcome, replayed FROM unnest('{900,1100}'::int[]) amount, payguard.report_payment(pg_temp.id('surplus-kept-' || amount, 'this'), 'succeeded', 'surplus-kept-' || amount, amount, 'EUR');
+SELECT pg_temp.all_of('surplus-kept-' || amount), received, refunding FROM unnest('{900,1100}'::int[]) amount, payguard.refund_balances WHERE payment_id = pg_temp.id('surplus-kept-' || amount, 'this') ORDER BY amount;
 SELECT * FROM payguard.verify();
 RESET SESSION AUTHORIZATION;
 DROP OWNED BY regress_surplus;

@@ -14,6 +14,7 @@ mutant no_conflict src/store/write.c stress 's/^(\t\} while \()conflict\)/\1fals
 mutant one_arbiter src/store/write.c "isolation reindex_create" \
   's/^\t\tif \(!info->ii_ReadyForInserts \|\|$/\t\tif (!index->rd_index->indisvalid || !info->ii_ReadyForInserts ||/'
 mutant empty_unseen src/store/open.c "isolation policy_serializable" 's/^\t\tPredicateLockRelation\(.*/\t\t(void) 0;/'
+mutant invalid_index src/store/rows.c "regress queue_head" 's/ \|\| !index->rd_index->indisvalid \|\|/ ||/'
 # one of the two would do: whoever takes another's announcement makes that one fail
 mutant any_command src/store/plan.c "regress user_objects" \
   's/^\t\t\t\tGetActiveSnapshot\(\)->curcid == announced\.command;/\t\t\t\ttrue;/; s/^\t\tannounced\.relation = NULL;$/\t\t;/'
@@ -65,6 +66,8 @@ mutant wrong_order_locked src/notification.c "isolation message_moves" \
 mutant message_twice src/notification.c "regress notifications" \
   's/^\tif \(payguard_store_find\(\&payguard_notifications, NOTIFICATION_BY_EVENT, \&notification,$/\tnotification.event_id = payguard_text(psprintf("%s %ld", payguard_str(notification.event_id), (long) notification.received_at));\n&/'
 mutant stale_payment src/attempt.c "isolation refund_correct" 's/^\tif \(!IsolationUsesXactSnapshot\(\)\)$/\tif (true)/'
+mutant merged_replays src/evidence.c "regress hard_cases" '/^merge_into\(/,/^}/s/^\tapplied->changed = true;$//'
+mutant line_without_time src/settlement.c "regress settlement" 's/^\tif \(time\)$/\tif (false)/'
 mutant no_query src/task.c "regress attempts" \
   's/^\t\tpayguard_task_schedule\("query", payment, NULL,$/\t\tif (payment->payment_id == NULL)\n&/'
 
@@ -76,6 +79,7 @@ mutant ceiling_before_lock src/refund.c "isolation refund_refund" \
 mutant refund_key_of_anyone src/refund.c "regress refunds" 's/^\telse if \(call->amount != NO_AMOUNT \&\& call->amount != refund->amount\)$/\telse if (false)/'
 mutant begun_refund_waived src/refund.c "regress refunds" 's/^\tif \(refund\.status != REFUND_FAILED \&\& has_begun\(\&refund\)\)$/\tif (false)/'
 mutant self_approval src/approval.c "regress approvals" 's/^\tif \(payguard_text_equal\(actor, approval->requested_by\)\)$/\tif (false)/' short
+mutant waived_corrected src/refund.c "regress surplus" 's/^\t\t!is_reserved\(refund->status\) \|\| has_begun\(refund\)/\t\thas_begun(refund)/'
 
 # the queue
 mutant any_token src/queue.c "regress queue" 's/^\t\t   memcmp\(lease->lease_token, answer->token, UUID_LEN\) == 0 \&\&$//'
@@ -98,6 +102,14 @@ mutant stale_refund src/refund.c "isolation refund_stale" 's/^\treturn Isolation
 mutant stale_failure src/evidence.c "isolation report_contrary" 's/!IsolationUsesXactSnapshot\(\) \&\& changes_nothing/changes_nothing/'
 mutant unseen_charge src/queue.c "isolation again_cancel" 's/^\tpayguard_order_touch\(order\);$//'
 mutant stale_approval src/evidence.c "isolation report_decide" 's/payguard_policy_holds\(order, true\)/payguard_policy_holds(order, false)/'
+
+# who waited, and goes by what he read before
+mutant old_asker src/approval.c "isolation approve_own_change" '/^decide_order\(/,/^}/s/^\tpayguard_store_refresh\(\);$//'
+mutant stale_lease src/queue.c "isolation task_cancel" '/^lock_leased\(/,/^}/s/^\tpayguard_store_refresh\(\);$//'
+mutant unread_message src/notification.c "isolation message_refund" '/^try_again\(/,/^}/s/^\tpayguard_store_refresh\(\);$//'
+mutant stale_message src/notification.c "isolation message_refund" \
+  '/^still_matches\(/,/^}/{s/!find_match\(notification, match\) \|\|/match == NULL ||/; s/^\t\tpayguard_refund_must_be_there.*$/\t\t;/}'
+
 mutant second_approval src/approval.c "isolation finding_accept" \
   's/if \(!payguard_store_insert_new\(&payguard_approvals, key_of\(&approval\), &approval\)\)/if (payguard_store_insert(\&payguard_approvals, \&approval), false)/'
 mutant error_swallowed src/store/each.c "regress left_out" 's/if \(!is_about_one\(error\)\)/if (false)/; s/if \(!is_about_one\(again\)\)/if (false)/'
