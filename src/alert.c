@@ -13,16 +13,17 @@ static void lock_alert(Datum alert_id, bool isnull, Alert *alert);
  * payguard_alert_open opens an alert, unless one of that kind is open for that cause.
  */
 void
-payguard_alert_open(const char *kind, const char *severity, const text *cause,
-					const Payment *payment, const Refund *refund, Jsonb *details)
+payguard_alert_open(const char *kind, const char *severity, const text *cause, About about,
+					Jsonb *details)
 {
 	Alert alert = {
 		.kind = payguard_text(kind),
 		.severity = payguard_text(severity),
 		.cause = unconstify(text *, cause),
-		.order_id = payment ? payment->order_id : refund ? refund->order_id : NULL,
-		.payment_id = payment ? payment->payment_id : refund ? refund->payment_id : NULL,
-		.refund_id = refund ? refund->refund_id : NULL,
+		.order_id = about.order_id,
+		.payment_id = about.payment_id,
+		.refund_id = about.refund_id,
+		.task_id = about.task_id,
 		.details = details,
 		.opened_at = GetCurrentTimestamp(),
 		.acknowledged_at = NO_TIME,
@@ -33,67 +34,6 @@ payguard_alert_open(const char *kind, const char *severity, const text *cause,
 	Assert(cause != NULL);
 	Assert(strcmp(severity, "info") == 0 || strcmp(severity, "warning") == 0 ||
 		   strcmp(severity, "critical") == 0);
-	payguard_store_insert_new(&payguard_alerts, ALERT_OPEN, &alert);
-}
-
-/*
- * payguard_alert_payment opens an alert whose cause is a payment.
- */
-void
-payguard_alert_payment(const char *kind, const char *severity, const Payment *payment,
-					   Jsonb *details)
-{
-	payguard_alert_open(kind, severity,
-						payguard_text(payguard_uuid_str(payment->payment_id)), payment,
-						NULL, details);
-}
-
-/*
- * payguard_alert_refund opens an alert whose cause is a refund.
- */
-void
-payguard_alert_refund(const char *kind, const char *severity, const Refund *refund,
-					  Jsonb *details)
-{
-	payguard_alert_open(kind, severity,
-						payguard_text(payguard_uuid_str(refund->refund_id)), NULL, refund,
-						details);
-}
-
-/*
- * payguard_alert_order opens an alert whose cause is an order.
- */
-void
-payguard_alert_order(const char *kind, const char *severity, const Order *order,
-					 Jsonb *details)
-{
-	Payment none = {.order_id = order->order_id};
-
-	payguard_alert_open(kind, severity, order->order_id, &none, NULL, details);
-}
-
-/*
- * payguard_alert_task opens an alert whose cause is a task.
- */
-void
-payguard_alert_task(const char *kind, const char *severity, const Task *task,
-					Jsonb *details)
-{
-	Alert alert = {
-		.kind = payguard_text(kind),
-		.severity = payguard_text(severity),
-		.cause = payguard_text(psprintf(INT64_FORMAT, task->task_id)),
-		.order_id = task->order_id,
-		.payment_id = task->payment_id,
-		.refund_id = task->refund_id,
-		.task_id = task->task_id,
-		.details = details,
-		.opened_at = GetCurrentTimestamp(),
-		.acknowledged_at = NO_TIME,
-		.resolved_at = NO_TIME,
-		.notified_at = NO_TIME,
-	};
-
 	payguard_store_insert_new(&payguard_alerts, ALERT_OPEN, &alert);
 }
 

@@ -36,9 +36,9 @@ static const RowQuery last_change_by_a_person = {
  * payguard_approval_of_order reads the approval that counts for an order; false: nobody was asked.
  */
 bool
-payguard_approval_of_order(const Order *order, bool lock, Approval *approval)
+payguard_approval_of_order(const text *order_id, bool lock, Approval *approval)
 {
-	Approval like = {.order_id = order->order_id};
+	Approval like = {.order_id = unconstify(text *, order_id)};
 
 	return find(APPROVAL_OF_ORDER, lock, &like, approval);
 }
@@ -47,9 +47,9 @@ payguard_approval_of_order(const Order *order, bool lock, Approval *approval)
  * payguard_approval_of_refund reads and locks the approval that counts for a refund.
  */
 bool
-payguard_approval_of_refund(const Refund *refund, Approval *approval)
+payguard_approval_of_refund(const pg_uuid_t *refund_id, Approval *approval)
 {
-	Approval like = {.refund_id = refund->refund_id};
+	Approval like = {.refund_id = unconstify(pg_uuid_t *, refund_id)};
 
 	return find(APPROVAL_OF_REFUND, true, &like, approval);
 }
@@ -104,30 +104,6 @@ payguard_approval_ask(const Approval *asked)
 }
 
 /*
- * payguard_approval_ask_refund opens the approval of a refund that awaits it. alert: nothing else
- * tells an operator of it.
- */
-void
-payguard_approval_ask_refund(const Refund *refund, bool alert)
-{
-	Approval asked = {
-		.subject = payguard_text("refund"),
-		.order_id = refund->order_id,
-		.refund_id = refund->refund_id,
-		.amount = refund->amount,
-		.currency = refund->currency,
-		.requested_by = payguard_actor(),
-	};
-
-	payguard_approval_ask(&asked);
-	if (alert)
-		payguard_alert_refund("approval_required", "warning", refund,
-							  payguard_json("amount", 'i', refund->amount, "currency", 't',
-											refund->currency, "requested_by", 't',
-											asked.requested_by, NULL));
-}
-
-/*
  * payguard_approval_renew follows the creation or a change of an unpaid order: what was decided
  * holds on where amount and currency are the same and it was not rejected.
  */
@@ -144,7 +120,7 @@ payguard_approval_renew(const Order *order)
 	Asked by_policy;
 
 	Assert(payguard_order_is_locked(order->order_id) && order->status == ORDER_UNPAID);
-	if (payguard_approval_of_order(order, true, &known))
+	if (payguard_approval_of_order(order->order_id, true, &known))
 	{
 		if (known.amount == order->amount &&
 			payguard_text_equal(known.currency, order->currency) &&
@@ -242,20 +218,14 @@ payguard_approval_decide(Approval *approval, bool approve, text *note)
 static void
 write_event(const char *what, const Approval *approval, const char *from, const char *to)
 {
-	const char *kind = psprintf("approval.%s", what);
-	Order order = {.order_id = approval->order_id};
-	Refund refund = {.order_id = approval->order_id, .refund_id = approval->refund_id};
+	About about = {.order_id = approval->order_id, .refund_id = approval->refund_id};
 	Jsonb *details =
 		payguard_json("subject", 't', approval->subject, "amount", 'i', approval->amount,
 					  "currency", 't', approval->currency, "requested_by", 't',
 					  approval->requested_by, "alert_id", 'n', approval->alert_id, "note",
 					  't', strcmp(to, "void") == 0 ? NULL : approval->note, NULL);
 
-	if (approval->refund_id)
-		payguard_event_write_refund(kind, &refund, from, to, details);
-	else
-		payguard_event_write(kind, approval->order_id ? &order : NULL, NULL, from, to, false,
-							 details);
+	payguard_event_write(psprintf("approval.%s", what), about, from, to, NO_ID, details);
 }
 
 /*
@@ -329,7 +299,7 @@ decide_order(FunctionCallInfo fcinfo, bool approve, const char *function)
 		payguard_refuse_version(&order, seen.version, &refusal);
 		payguard_raise(&refusal);
 	}
-	if (!payguard_approval_of_order(&order, true, &approval))
+	if (!payguard_approval_of_order(order_id, true, &approval))
 		open_for_order(&order, approve, &approval);
 	else if (!approve && !payguard_text_is(approval.status, "rejected") &&
 			 !payguard_policy_asks(order.currency, order.amount, &asked))
@@ -386,7 +356,7 @@ open_for_order(Order *order, bool approve, Approval *approval)
 	payguard_order_touch(order);
 	payguard_approval_ask(&asked);
 	payguard_store_refresh(); /* to see it */
-	if (!payguard_approval_of_order(order, true, approval))
+	if (!payguard_approval_of_order(order->order_id, true, approval))
 		payguard_store_suppressed(&payguard_approvals);
 }
 

@@ -284,7 +284,8 @@ payguard_archive_restore(const text *order_id)
 	payguard_store_refresh();
 	if (!payguard_order_find(order_id, &order))
 		payguard_store_suppressed(&payguard_orders);
-	payguard_event_write("order.restored", &order, NULL, NULL, NULL, false, NULL);
+	payguard_event_write("order.restored", (About){.order_id = order.order_id}, NULL, NULL,
+						 NO_ID, NULL);
 	if (payguard_call_is_evidence())
 		payguard_alert_order("archived_evidence", "warning", &order, NULL);
 	payguard_store_refresh();
@@ -327,7 +328,7 @@ payguard_archive_orders(PG_FUNCTION_ARGS)
 	value = Int64GetDatum(position);
 	payguard_store_execute(&move_position, &value, NULL);
 	if (archival.done > 0)
-		payguard_event_write("orders.archived", NULL, NULL, NULL, NULL, false,
+		payguard_event_write("orders.archived", ABOUT_NOTHING, NULL, NULL, NO_ID,
 							 payguard_json("orders", 'i', (int64) archival.done, "before",
 										   'd', archival.before, NULL));
 	payguard_call_end();
@@ -532,11 +533,9 @@ payguard_erase_customer(PG_FUNCTION_ARGS)
 	values[2] = customer;
 	move(erasing, lengthof(erasing), values);
 	for (int i = 0; i < n; i++)
-	{
-		Order order = {.order_id = DatumGetTextPP(orders[i])};
-
-		payguard_event_write("order.erased", &order, NULL, NULL, NULL, false, NULL);
-	}
+		payguard_event_write("order.erased",
+							 (About){.order_id = DatumGetTextPP(orders[i])}, NULL, NULL,
+							 NO_ID, NULL);
 	payguard_call_end();
 	PG_RETURN_INT32(n);
 }

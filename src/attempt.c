@@ -14,6 +14,27 @@
 static bool judge_close(const Payment *payment, Refusal *refusal);
 
 /*
+ * payguard_payment_about names a payment for an event, an alert or a task.
+ */
+About
+payguard_payment_about(const Payment *payment)
+{
+	return (About){.order_id = payment->order_id, .payment_id = payment->payment_id};
+}
+
+/*
+ * payguard_alert_payment opens an alert whose cause is a payment.
+ */
+void
+payguard_alert_payment(const char *kind, const char *severity, const Payment *payment,
+					   Jsonb *details)
+{
+	payguard_alert_open(kind, severity,
+						payguard_text(payguard_uuid_str(payment->payment_id)),
+						payguard_payment_about(payment), details);
+}
+
+/*
  * payguard_payment_change is the one place where a payment changes: its state and its event
  * together. The caller holds the order's lock, and has set the fields named in `also`.
  */
@@ -36,9 +57,9 @@ payguard_payment_change(const Order *order, Payment *payment, PaymentStatus to,
 		payment->status = payguard_machine_move(&payguard_payment_machine, from, to);
 	payguard_store_update(&payguard_payments, FIELD(PAYMENT_F_STATUS) | also, payment);
 	payguard_event_write(to != from ? psprintf("payment.%s", name) : "payment.updated",
-						 order, payment,
+						 payguard_payment_about(payment),
 						 payguard_machine_name(&payguard_payment_machine, from), name,
-						 false, details);
+						 NO_ID, details);
 }
 
 /*

@@ -98,7 +98,7 @@ payguard_register_channel(PG_FUNCTION_ARGS)
 			asked.idempotent_charge = channel.idempotent_charge;
 		update_channel(&asked, &channel);
 	}
-	payguard_event_write("channel.registered", NULL, NULL, NULL, NULL, false,
+	payguard_event_write("channel.registered", ABOUT_NOTHING, NULL, NULL, NO_ID,
 						 payguard_json("channel", 't', channel.name, NULL));
 	payguard_call_end();
 	return payguard_row_result(fcinfo, &payguard_channels, &channel);

@@ -23,7 +23,6 @@ char *payguard_actor_setting = NULL;
 static text *session_role(void);
 static bool is_good_actor(const char *actor);
 static Oid delegate_function(void);
-static void write_event(const Event *event);
 
 /*
  * payguard_actor returns who acts: the session's user, or what a delegate has put into
@@ -69,69 +68,31 @@ is_good_actor(const char *actor)
 }
 
 /*
- * payguard_event_write records one change.
- *
- * order, payment: what it is about; at least one is given, where it is about either. The event
- * takes the order's new version where the change is one of the order (`versioned`).
+ * payguard_event_write records one change. version: the order's new one, where the change is one of
+ * the order; otherwise NO_ID. A transaction has its xid before its first event_id (consumer.c relies
+ * on it).
  */
 void
-payguard_event_write(const char *kind, const Order *order, const Payment *payment,
-					 const char *from_status, const char *to_status, bool versioned,
-					 Jsonb *details)
+payguard_event_write(const char *kind, About about, const char *from_status,
+					 const char *to_status, int64 version, Jsonb *details)
 {
 	Event event = {
-		.order_id = order		? order->order_id
-					: payment	? payment->order_id
-								: NULL,
-		.payment_id = payment ? payment->payment_id : NULL,
+		.order_id = about.order_id,
+		.payment_id = about.payment_id,
+		.refund_id = about.refund_id,
 		.kind = payguard_text(kind),
 		.from_status = from_status ? payguard_text(from_status) : NULL,
 		.to_status = to_status ? payguard_text(to_status) : NULL,
-		.version = order && versioned ? order->version : NO_ID,
+		.version = version,
 		.actor = payguard_actor(),
 		.at = GetCurrentTimestamp(),
 		.details = details,
 	};
 
 	/* versions and event ids rise together only while nobody else can change the order */
-	Assert(!versioned || payguard_order_is_locked(order->order_id));
-	Assert(order == NULL || payment == NULL || payment->order_id == NULL ||
-		   payguard_text_equal(order->order_id, payment->order_id));
-	write_event(&event);
-}
-
-/*
- * payguard_event_write_refund records one change of a refund.
- */
-void
-payguard_event_write_refund(const char *kind, const Refund *refund,
-							const char *from_status, const char *to_status,
-							Jsonb *details)
-{
-	Event event = {
-		.order_id = refund->order_id,
-		.payment_id = refund->payment_id,
-		.refund_id = refund->refund_id,
-		.kind = payguard_text(kind),
-		.from_status = from_status ? payguard_text(from_status) : NULL,
-		.to_status = payguard_text(to_status),
-		.version = NO_ID,
-		.actor = payguard_actor(),
-		.at = GetCurrentTimestamp(),
-		.details = details,
-	};
-
-	write_event(&event);
-}
-
-/*
- * write_event: a transaction has its xid before its first event_id (consumer.c relies on it).
- */
-static void
-write_event(const Event *event)
-{
+	Assert(version == NO_ID || payguard_order_is_locked(about.order_id));
 	GetTopTransactionId();
-	payguard_store_insert(&payguard_events, event);
+	payguard_store_insert(&payguard_events, &event);
 }
 
 /*

@@ -823,8 +823,9 @@ insert_recorded(const Order *order, const text *channel, const Report *report,
 	}
 	payguard_event_write(
 		psprintf("payment.%s", payguard_machine_name(&payguard_payment_machine, status)),
-		order, payment, NULL, payguard_machine_name(&payguard_payment_machine, status),
-		false, report_details(report));
+		payguard_payment_about(payment), NULL,
+		payguard_machine_name(&payguard_payment_machine, status), NO_ID,
+		report_details(report));
 	return true;
 }
 

@@ -1203,7 +1203,7 @@ payguard_guard_event(const char *kind, const char *schema, const char *table,
 		names = DatumGetJsonbP(DirectFunctionCall2(jsonb_concat, JsonbPGetDatum(names),
 												   JsonbPGetDatum(details)));
 	payguard_store_begin(STORE_WRITE);
-	payguard_event_write(kind, NULL, NULL, NULL, NULL, false, names);
+	payguard_event_write(kind, ABOUT_NOTHING, NULL, NULL, NO_ID, names);
 	payguard_store_end(STORE_WRITE);
 	payguard_as_before(identity);
 }

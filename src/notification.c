@@ -488,8 +488,9 @@ apply(Notification *notification, Match *match, Applied *applied)
 		!payguard_text_is(notification->channel, UNKNOWN_CHANNEL))
 	{
 		payguard_alert_open("contradiction", "critical", notification->event_id,
-							match->of_refund ? NULL : &match->payment,
-							match->of_refund ? &match->refund : NULL, NULL);
+							match->of_refund ? payguard_refund_about(&match->refund)
+											 : payguard_payment_about(&match->payment),
+							NULL);
 		applied->contradicts = "The message comes from another channel than the payment's.";
 		return;
 	}
@@ -541,8 +542,8 @@ resolve_unmatched(const Notification *notification)
 static void
 alert_unmatched(const Notification *notification)
 {
-	payguard_alert_open("unmatched_notification", "warning", notification->event_id, NULL,
-						NULL,
+	payguard_alert_open("unmatched_notification", "warning", notification->event_id,
+						ABOUT_NOTHING,
 						payguard_json("channel", 't', notification->channel, "event_id",
 									  't', notification->event_id, "order_id", 't',
 									  notification->order_id, "payment_id", 'u',

@@ -115,6 +115,7 @@ payguard_order_change(Order *order, OrderStatus to, FieldSet also, const char *k
 					  const Payment *payment, Jsonb *details)
 {
 	OrderStatus from = order->status;
+	About about = {.order_id = order->order_id};
 
 	Assert(payguard_order_is_locked(order->order_id));
 	Assert((also & (FIELD(ORDER_F_ORDER_ID) | FIELD(ORDER_F_STATUS) | FIELD(ORDER_F_VERSION) |
@@ -138,10 +139,10 @@ payguard_order_change(Order *order, OrderStatus to, FieldSet also, const char *k
 						  FIELD(ORDER_F_STATUS) | FIELD(ORDER_F_VERSION) |
 							  FIELD(ORDER_F_UPDATED_AT) | also,
 						  order);
-	payguard_event_write(kind, order, payment,
-						 payguard_machine_name(&payguard_order_machine, from),
-						 payguard_machine_name(&payguard_order_machine, to), true,
-						 details);
+	about.payment_id = payment ? payment->payment_id : NULL;
+	payguard_event_write(kind, about, payguard_machine_name(&payguard_order_machine, from),
+						 payguard_machine_name(&payguard_order_machine, to),
+						 order->version, details);
 	if (to != from)
 		end_approval(order);
 }
@@ -158,6 +159,17 @@ payguard_order_touch(Order *order)
 }
 
 /*
+ * payguard_alert_order opens an alert whose cause is an order.
+ */
+void
+payguard_alert_order(const char *kind, const char *severity, const Order *order,
+					 Jsonb *details)
+{
+	payguard_alert_open(kind, severity, order->order_id,
+						(About){.order_id = order->order_id}, details);
+}
+
+/*
  * end_approval: nobody needs to decide about an order that has ended any more. What was decided
  * stays.
  */
@@ -167,7 +179,7 @@ end_approval(const Order *order)
 	Approval approval;
 
 	if (order->status != ORDER_UNPAID && order->status != ORDER_PAYING &&
-		payguard_approval_of_order(order, true, &approval) &&
+		payguard_approval_of_order(order->order_id, true, &approval) &&
 		payguard_text_is(approval.status, "open"))
 		payguard_approval_end(order->order_id, NULL, NO_ID);
 }
@@ -345,7 +357,8 @@ payguard_create_order(PG_FUNCTION_ARGS)
 		if (payguard_store_insert_new(&payguard_orders, ORDER_BY_ID, &asked))
 		{
 			set_deadline(&asked);
-			payguard_event_write("order.created", &asked, NULL, NULL, "unpaid", true,
+			payguard_event_write("order.created", (About){.order_id = asked.order_id},
+								 NULL, "unpaid", asked.version,
 								 payguard_json("amount", 'i', asked.amount, "currency",
 											   't', asked.currency, "customer_id", 't',
 											   asked.customer_id, "expires_at", 'd',

@@ -34,6 +34,17 @@
 #define MAX_NOTE_LENGTH 4000 /* bytes of a reason or a note */
 #define MAX_ELEMENTS 100000	 /* of an array */
 
+/* What an event, an alert or a task is about: the ids that are known. */
+typedef struct About
+{
+	text *order_id;
+	pg_uuid_t *payment_id;
+	pg_uuid_t *refund_id;
+	int64 task_id;
+} About;
+
+#define ABOUT_NOTHING ((About){0})
+
 /* Something payable. */
 typedef struct Order
 {
@@ -770,12 +781,8 @@ extern uint16 payguard_slot_of(const text *order_id);
 
 /* event.c */
 extern text *payguard_actor(void);
-extern void payguard_event_write(const char *kind, const Order *order,
-								 const Payment *payment, const char *from_status,
-								 const char *to_status, bool versioned, Jsonb *details);
-extern void payguard_event_write_refund(const char *kind, const Refund *refund,
-										const char *from_status, const char *to_status,
-										Jsonb *details);
+extern void payguard_event_write(const char *kind, About about, const char *from_status,
+								 const char *to_status, int64 version, Jsonb *details);
 
 /* order.c */
 extern bool payguard_order_find(const text *order_id, Order *order);
@@ -786,6 +793,8 @@ extern void payguard_order_change(Order *order, OrderStatus to, FieldSet also,
 								  const char *kind, const Payment *payment,
 								  Jsonb *details);
 extern void payguard_order_touch(Order *order);
+extern void payguard_alert_order(const char *kind, const char *severity,
+								 const Order *order, Jsonb *details);
 extern bool payguard_order_is_past_deadline(const Order *order, TimestampTz now);
 extern bool payguard_refuse_not_found(const text *order_id, Refusal *refusal);
 extern bool payguard_refuse_version(const Order *order, int64 expected, Refusal *refusal);
@@ -811,6 +820,9 @@ extern void payguard_result_put(ReturnSetInfo *rsinfo, const PaymentResult *resu
 extern Datum payguard_result_datum(const PaymentResult *result, TupleDesc desc);
 
 /* attempt.c */
+extern About payguard_payment_about(const Payment *payment);
+extern void payguard_alert_payment(const char *kind, const char *severity,
+								   const Payment *payment, Jsonb *details);
 extern void payguard_payment_change(const Order *order, Payment *payment,
 									PaymentStatus to, FieldSet also, Jsonb *details);
 extern void payguard_payment_must_exist(const pg_uuid_t *payment_id, Payment *payment);
@@ -834,6 +846,8 @@ extern bool payguard_task_remove(const char *kind, const Payment *payment,
 								 const Refund *refund);
 extern void payguard_task_finish(const Task *task, pg_uuid_t *lease_token,
 								 const char *outcome);
+extern void payguard_alert_task(const char *kind, const char *severity, const Task *task,
+								Jsonb *details);
 extern void payguard_task_query(const Payment *payment, const Channel *channel);
 extern TimestampTz payguard_task_next_query(const Channel *channel, int64 tries,
 											TimestampTz now);
@@ -841,19 +855,9 @@ extern int64 payguard_task_wait(const Channel *channel, int64 tries, TimestampTz
 
 /* alert.c */
 extern void payguard_alert_open(const char *kind, const char *severity, const text *cause,
-								const Payment *payment, const Refund *refund,
-								Jsonb *details);
-extern void payguard_alert_payment(const char *kind, const char *severity,
-								   const Payment *payment, Jsonb *details);
-extern void payguard_alert_refund(const char *kind, const char *severity,
-								  const Refund *refund, Jsonb *details);
-extern void payguard_alert_task(const char *kind, const char *severity, const Task *task,
-								Jsonb *details);
+								About about, Jsonb *details);
 extern void payguard_alert_resolve(const char *kind, const text *cause, text *note);
 extern void payguard_alert_end(Alert *alert, text *by, text *note);
-
-extern void payguard_alert_order(const char *kind, const char *severity,
-								 const Order *order, Jsonb *details);
 
 /* policy.c */
 extern bool payguard_policy_asks(const text *currency, int64 amount, Asked *asked);
@@ -865,11 +869,11 @@ extern void payguard_policy_lock_customer(text *customer_id, const text *order_i
 extern void payguard_policy_note_customer(const Order *order);
 
 /* approval.c */
-extern bool payguard_approval_of_order(const Order *order, bool lock, Approval *approval);
-extern bool payguard_approval_of_refund(const Refund *refund, Approval *approval);
+extern bool payguard_approval_of_order(const text *order_id, bool lock,
+									   Approval *approval);
+extern bool payguard_approval_of_refund(const pg_uuid_t *refund_id, Approval *approval);
 extern bool payguard_approval_of_finding(int64 alert_id, Approval *approval);
 extern void payguard_approval_ask(const Approval *asked);
-extern void payguard_approval_ask_refund(const Refund *refund, bool alert);
 extern void payguard_approval_renew(const Order *order);
 extern void payguard_approval_end(const text *order_id, const pg_uuid_t *refund_id,
 								  int64 alert_id);
@@ -897,6 +901,10 @@ extern void payguard_notification_keep(const text *channel, const text *order_id
 extern void payguard_notification_match_txn(Order *order, Payment *payment);
 
 /* refund.c */
+extern About payguard_refund_about(const Refund *refund);
+extern void payguard_alert_refund(const char *kind, const char *severity,
+								  const Refund *refund, Jsonb *details);
+extern void payguard_approval_ask_refund(const Refund *refund, bool alert);
 extern void payguard_refund_surplus(Order *order, const Payment *payment,
 									RefundStatus status);
 extern void payguard_refund_correct_received(Order *order, const Payment *payment);

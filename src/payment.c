@@ -1161,8 +1161,8 @@ payguard_revoke_key(PG_FUNCTION_ARGS)
 		revoked =
 			payguard_store_insert_new(&payguard_payments, PAYMENT_BY_KEY, &call.payment);
 		if (revoked)
-			payguard_event_write("payment.revoked", &call.entry->order, &call.payment,
-								 NULL, "failed", false, NULL);
+			payguard_event_write("payment.revoked", payguard_payment_about(&call.payment),
+								 NULL, "failed", NO_ID, NULL);
 		else
 		{
 			payguard_store_refresh();

@@ -178,7 +178,7 @@ payguard_policy_holds(const Order *order, bool locked)
 static bool
 is_approved(const Order *order, bool locked, Approval *approval, bool *known)
 {
-	*known = payguard_approval_of_order(order, locked, approval);
+	*known = payguard_approval_of_order(order->order_id, locked, approval);
 	return *known && payguard_text_is(approval->status, "approved") &&
 		   approval->amount == order->amount &&
 		   payguard_text_equal(approval->currency, order->currency);
@@ -316,7 +316,7 @@ payguard_set_policy(PG_FUNCTION_ARGS)
 		/* somebody has removed it while we waited */
 		payguard_store_insert(&payguard_policies, &policy);
 	payguard_event_write(
-		"policy.set", NULL, NULL, NULL, NULL, false,
+		"policy.set", ABOUT_NOTHING, NULL, NULL, NO_ID,
 		payguard_json("currency", 't', policy.currency, "min_amount", 'i',
 					  policy.min_amount, "approve_payment", 'b', policy.approve_payment,
 					  "approve_refund", 'b', policy.approve_refund, "require_version", 'b',

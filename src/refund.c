@@ -87,6 +87,31 @@ static Datum refund_result(FunctionCallInfo fcinfo, const Refund *refund, bool r
 						   const char *recorded);
 
 /*
+ * payguard_refund_about names a refund for an event, an alert or a task.
+ */
+About
+payguard_refund_about(const Refund *refund)
+{
+	return (About){
+		.order_id = refund->order_id,
+		.payment_id = refund->payment_id,
+		.refund_id = refund->refund_id,
+	};
+}
+
+/*
+ * payguard_alert_refund opens an alert whose cause is a refund.
+ */
+void
+payguard_alert_refund(const char *kind, const char *severity, const Refund *refund,
+					  Jsonb *details)
+{
+	payguard_alert_open(kind, severity,
+						payguard_text(payguard_uuid_str(refund->refund_id)),
+						payguard_refund_about(refund), details);
+}
+
+/*
  * payguard_refund_surplus opens the refund of surplus money: all that was received and has no
  * refund yet. The caller holds the order's lock.
  */
@@ -194,7 +219,7 @@ correct_unbegun(const Payment *payment)
 	/* whoever approved it has approved another amount */
 	to = refund->status;
 	if (to == REFUND_PENDING &&
-		(payguard_approval_of_refund(refund, &approval) ||
+		(payguard_approval_of_refund(refund->refund_id, &approval) ||
 		 policy_asks(refund, add(balance.refunding, balance.refunded))))
 	{
 		to = REFUND_AWAITING_APPROVAL;
@@ -583,10 +608,11 @@ insert_refund(Order *order, const Payment *payment, Refund *refund)
 		replay_refund(&call, payment, NULL, refund);
 		payguard_store_suppressed(&payguard_refunds);
 	}
-	payguard_event_write_refund(
+	payguard_event_write(
 		psprintf("refund.%s",
 				 payguard_machine_name(&payguard_refund_machine, refund->status)),
-		refund, NULL, payguard_machine_name(&payguard_refund_machine, refund->status),
+		payguard_refund_about(refund), NULL,
+		payguard_machine_name(&payguard_refund_machine, refund->status), NO_ID,
 		payguard_json("amount", 'i', refund->amount, "currency", 't', refund->currency,
 					  "origin", 't', refund->origin, "reversal_kind", 't',
 					  refund->reversal_kind, "reason", 't', refund->reason, NULL));
@@ -782,9 +808,10 @@ refund_change(Refund *refund, RefundStatus to, FieldSet also, Jsonb *details)
 	if (to != from)
 		refund->status = payguard_machine_move(&payguard_refund_machine, from, to);
 	payguard_store_update(&payguard_refunds, FIELD(REFUND_F_STATUS) | also, refund);
-	payguard_event_write_refund(
-		to != from ? psprintf("refund.%s", name) : "refund.updated", refund,
-		payguard_machine_name(&payguard_refund_machine, from), name, details);
+	payguard_event_write(
+		to != from ? psprintf("refund.%s", name) : "refund.updated",
+		payguard_refund_about(refund),
+		payguard_machine_name(&payguard_refund_machine, from), name, NO_ID, details);
 	follow_approval(refund, from, (also & FIELD(REFUND_F_AMOUNT)) != 0);
 }
 
@@ -801,11 +828,35 @@ follow_approval(const Refund *refund, RefundStatus from, bool other_amount)
 
 	if (!waits && !waited)
 		return;
-	if (payguard_approval_of_refund(refund, &approval) &&
+	if (payguard_approval_of_refund(refund->refund_id, &approval) &&
 		(waits ? other_amount || !waited : payguard_text_is(approval.status, "open")))
 		payguard_approval_end(NULL, refund->refund_id, NO_ID);
 	if (waits && (other_amount || !waited))
 		payguard_approval_ask_refund(refund, true);
+}
+
+/*
+ * payguard_approval_ask_refund opens the approval of a refund that awaits it. alert: nothing else
+ * tells an operator of it.
+ */
+void
+payguard_approval_ask_refund(const Refund *refund, bool alert)
+{
+	Approval asked = {
+		.subject = payguard_text("refund"),
+		.order_id = refund->order_id,
+		.refund_id = refund->refund_id,
+		.amount = refund->amount,
+		.currency = refund->currency,
+		.requested_by = payguard_actor(),
+	};
+
+	payguard_approval_ask(&asked);
+	if (alert)
+		payguard_alert_refund("approval_required", "warning", refund,
+							  payguard_json("amount", 'i', refund->amount, "currency", 't',
+											refund->currency, "requested_by", 't',
+											asked.requested_by, NULL));
 }
 
 /*
@@ -1383,7 +1434,7 @@ check_second_person(const Payment *payment, const Refund *refund)
 	Approval approval;
 
 	if (!needs_approval(payment, refund) ||
-		(payguard_approval_of_refund(refund, &approval) &&
+		(payguard_approval_of_refund(refund->refund_id, &approval) &&
 		 payguard_text_is(approval.status, "approved")))
 		return;
 	check_not_asker(refund, "A policy asks for a second person, and nobody has approved it.",
@@ -1505,7 +1556,7 @@ decide_refund(FunctionCallInfo fcinfo, bool approve, const char *function)
 	payguard_request_begin(function);
 	must_exist(refund_id, &refund);
 	lock_refund(refund_id, &order, &payment, &refund);
-	asked = payguard_approval_of_refund(&refund, &approval);
+	asked = payguard_approval_of_refund(refund_id, &approval);
 	if (refund.status != REFUND_AWAITING_APPROVAL &&
 		!(asked && payguard_text_is(approval.status, approve ? "approved" : "rejected")))
 		refuse_move(&refund, approve ? "approved" : "rejected",

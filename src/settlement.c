@@ -475,13 +475,11 @@ give_back(const Alert *alert, const Line *line, Order *order, text *note)
 static void
 resolve(Alert *alert, const Line *line, const char *outcome, text *note)
 {
-	Order order = {.order_id = alert->order_id};
-	Payment payment = {.payment_id = alert->payment_id};
+	About about = {.order_id = alert->order_id, .payment_id = alert->payment_id};
 
 	payguard_alert_end(alert, payguard_actor(), note);
 	payguard_event_write(
-		psprintf("finding.%s", outcome), alert->order_id ? &order : NULL,
-		alert->payment_id ? &payment : NULL, NULL, NULL, false,
+		psprintf("finding.%s", outcome), about, NULL, NULL, NO_ID,
 		payguard_json("alert_id", 'n', alert->alert_id, "finding", 's', line->finding,
 					  "channel", 't', line->channel, "kind", 't', line->kind,
 					  "channel_txn_id", 't', line->txn_id, "refund_id", 'u',

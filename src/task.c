@@ -186,6 +186,25 @@ payguard_task_wait(const Channel *channel, int64 tries, TimestampTz now)
 }
 
 /*
+ * payguard_alert_task opens an alert whose cause is a task.
+ */
+void
+payguard_alert_task(const char *kind, const char *severity, const Task *task,
+					Jsonb *details)
+{
+	About about = {
+		.order_id = task->order_id,
+		.payment_id = task->payment_id,
+		.refund_id = task->refund_id,
+		.task_id = task->task_id,
+	};
+
+	payguard_alert_open(kind, severity,
+						payguard_text(psprintf(INT64_FORMAT, task->task_id)), about,
+						details);
+}
+
+/*
  * resolve_dead resolves the alert of a task that was dead and is so no longer.
  */
 static void

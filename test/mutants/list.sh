@@ -38,7 +38,7 @@ mutant writes_in_read_only src/call.c "regress read_only" 's/^\tPreventCommandIf
 # orders
 mutant no_version src/order.c "regress order_life" 's/^\torder->version\+\+;$//'
 mutant version_by_two src/order.c "regress order_life" 's/^\torder->version\+\+;$/\torder->version += 2;/'
-mutant no_event src/order.c "regress pay_once" 's/^\tpayguard_event_write\(kind, order, payment,/\tif (to != ORDER_PAID) &/' short
+mutant no_event src/order.c "regress pay_once" 's/^\tpayguard_event_write\(kind, about,/\tif (to != ORDER_PAID) &/' short
 mutant stale_version_accepted src/order.c "regress order_life" \
   's/^\tif \(expected == NO_ID \|\| expected == order->version\)$/\tif (expected != 0)/'
 mutant deadline_ignored src/order.c "regress expiry" \
