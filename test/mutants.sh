@@ -91,7 +91,7 @@ run_killer() {
   as_user mkdir -p "$out"
   # a killed test leaves its roles
   as_user "$PGBIN/psql" -qX -c 'DROP DATABASE IF EXISTS mutant WITH (FORCE)' 2>/dev/null
-  as_user "$PGBIN/psql" -qXAt -c "SELECT format('DROP ROLE %I', rolname) FROM pg_roles
+  as_user "$PGBIN/psql" -qXAt -c "SELECT format('DROP ROLE %I;', rolname) FROM pg_roles
     WHERE rolname <> 'postgres' AND rolname NOT LIKE 'pg\_%'" | as_user "$PGBIN/psql" -qX -v ON_ERROR_STOP=1 ||
     die "the roles of the last test cannot be dropped"
   (cd "$out" && as_user env LC_MESSAGES=C PG_REGRESS_DIFF_OPTS=-U0 timeout 300 \
