@@ -10,7 +10,14 @@ CREATE FOREIGN DATA WRAPPER regress_wrapper;
 CREATE SERVER regress_server FOREIGN DATA WRAPPER regress_wrapper;
 GRANT USAGE ON FOREIGN SERVER regress_server TO regress_shop;
 GRANT CREATE ON DATABASE :DBNAME TO regress_shop;
+-- a guard that nobody has looked at, made within a CREATE SCHEMA
+SELECT statement, pg_temp.answer(statement) FROM (VALUES
+  ($$CREATE SCHEMA regress_new CREATE TABLE t (status text) CREATE TRIGGER g AFTER INSERT OR UPDATE OR DELETE ON t FOR EACH ROW EXECUTE FUNCTION payguard.guard('{"status_column": "none", "transitions": {}}')$$),
+  ($$CREATE SCHEMA regress_new CREATE TABLE t (status text) CREATE TRIGGER g AFTER INSERT OR UPDATE OR DELETE ON t FOR EACH ROW EXECUTE FUNCTION payguard.guard('no settings')$$)) s (statement);
 SET ROLE regress_shop;
+SELECT statement, pg_temp.answer(statement) FROM (VALUES
+  ($$CREATE SCHEMA regress_new CREATE TABLE t (status text) CREATE TRIGGER g AFTER INSERT OR UPDATE OR DELETE ON t FOR EACH ROW EXECUTE FUNCTION payguard.guard('no settings')$$),
+  ($$CREATE SCHEMA regress_new CREATE TABLE t (status text) CREATE TRIGGER g BEFORE TRUNCATE ON t EXECUTE FUNCTION payguard.guard_truncate()$$)) s (statement);
 SET search_path = regress_shop;
 CREATE TYPE state AS ENUM ('unpaid', 'paid', 'refunded');
 CREATE TYPE row_type AS (id int, status text);

@@ -65,5 +65,17 @@ CREATE UNIQUE INDEX index_17006 ON regress_shop.orders (ref) WHERE status = 'pai
 DROP INDEX CONCURRENTLY regress_shop.index_17006;
 ALTER TABLE payguard.alerts ENABLE ALWAYS TRIGGER payguard_protect;
 SELECT payguard.unguard_table('regress_shop.orders');
+-- an index whose condition fails with a state of the guard holds nothing; nobody else's command fails with it
+CREATE TABLE regress_shop.payments (ref text, status text);
+SELECT count(*) FROM payguard.guard_table('regress_shop.payments', 'status', '{"new": ["paid"], "paid": []}', once := '{ref}', success_states := '{paid}', not_valid := true);
+CREATE UNIQUE INDEX regress_fails ON regress_shop.payments (ref) WHERE 1 / (length(status) - 4) > 0;
+SELECT * FROM payguard.verify();
+SELECT * FROM payguard.guard_problems();
+CREATE UNIQUE INDEX regress_holds ON regress_shop.payments (ref) WHERE length(status) = 4;
+SELECT * FROM payguard.verify();
+DROP INDEX regress_shop.regress_holds; -- fails
+DROP INDEX CONCURRENTLY regress_shop.regress_holds; -- fails
+ALTER TABLE regress_shop.payments RENAME ref TO reference;
+SELECT payguard.unguard_table('regress_shop.payments');
 DROP SCHEMA regress_shop CASCADE;
 SELECT * FROM payguard.verify();

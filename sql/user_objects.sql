@@ -131,6 +131,21 @@ CREATE FUNCTION regress_odd(text) RETURNS boolean LANGUAGE sql IMMUTABLE AS 'SEL
 CREATE INDEX regress_foreign ON payguard.payments (created_at) WHERE regress_odd(order_id);
 SELECT regress_pay('ut-index');
 DROP INDEX payguard.regress_details, payguard.regress_lower, payguard.regress_open, payguard.regress_foreign;
+-- a unique index that refuses more than a key of ours does: nobody is told that something is there, or was done, that is not
+CREATE COLLATION regress_any_case (provider = icu, locale = 'und-u-ks-level2', deterministic = false);
+CREATE UNIQUE INDEX regress_any_case ON payguard.notifications (channel COLLATE regress_any_case, event_id COLLATE regress_any_case);
+CREATE UNIQUE INDEX regress_order ON payguard.orders (order_id COLLATE regress_any_case);
+CREATE UNIQUE INDEX regress_cause ON payguard.alerts (kind, cause);
+SELECT outcome FROM payguard.record_notification('ut-card', '{}', 'ut-message');
+SELECT outcome FROM payguard.record_notification('ut-card', '{}', 'ut-message');
+\set VERBOSITY sqlstate
+SELECT outcome FROM payguard.record_notification('ut-card', '{}', 'UT-Message'); -- fails
+SELECT payguard.create_order('UT-Index', 1, 'EUR'); -- fails
+SELECT count(payguard.resolve_alert(alert_id, 'seen')) FROM payguard.alerts WHERE kind = 'unmatched_notification' AND cause = 'ut-message';
+SELECT outcome FROM payguard.record_notification('ut-other', '{}', 'ut-message'); -- fails
+\set VERBOSITY default
+DROP INDEX payguard.regress_any_case, payguard.regress_order, payguard.regress_cause;
+DROP COLLATION regress_any_case;
 -- columns, with a default, a sequence, an expression; CHECKs: a superuser has to allow them
 SET payguard.allow_unsafe_ddl = on;
 CREATE SEQUENCE regress_sequence START 100000;

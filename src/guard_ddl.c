@@ -67,7 +67,9 @@ typedef struct Kept
 
 static void check_detach(const AlterTableStmt *statement);
 static void check_alter(const AlterTableStmt *statement);
+static List *made_triggers(Node *statement);
 static void check_create_trigger(const CreateTrigStmt *statement);
+static void check_made(const CreateTrigStmt *statement);
 static bool stays_guarded_above(Oid relation, const List *dropped);
 static bool may_all_go(Oid relation, const char *settings);
 static List *touched_relations(const Command *command, Snapshot then);
@@ -98,13 +100,34 @@ static void refuse(const char *detail) pg_attribute_noreturn();
 void
 payguard_guard_ddl_start(Node *statement)
 {
+	ListCell *cell;
+
 	if (IsA(statement, AlterTableStmt))
 	{
 		check_detach((AlterTableStmt *) statement);
 		check_alter((AlterTableStmt *) statement);
 	}
+	foreach (cell, made_triggers(statement))
+		check_create_trigger(lfirst(cell));
+}
+
+/*
+ * made_triggers lists the CREATE TRIGGER that a command is, or those in a CREATE SCHEMA, for which
+ * no event trigger fires.
+ */
+static List *
+made_triggers(Node *statement)
+{
+	List *triggers = NIL;
+	ListCell *cell;
+
 	if (IsA(statement, CreateTrigStmt))
-		check_create_trigger((CreateTrigStmt *) statement);
+		return list_make1(statement);
+	if (IsA(statement, CreateSchemaStmt))
+		foreach (cell, ((CreateSchemaStmt *) statement)->schemaElts)
+			if (IsA(lfirst(cell), CreateTrigStmt))
+				triggers = lappend(triggers, lfirst(cell));
+	return triggers;
 }
 
 /*
@@ -131,15 +154,20 @@ check_create_trigger(const CreateTrigStmt *statement)
 void
 payguard_guard_check_made(Node *statement)
 {
-	Oid oid;
-	GuardTrigger *guard;
+	ListCell *cell;
+
+	foreach (cell, made_triggers(statement))
+		check_made(lfirst(cell));
+}
+
+static void
+check_made(const CreateTrigStmt *statement)
+{
+	Oid oid = RangeVarGetRelid(statement->relation, NoLock, true);
+	GuardTrigger *guard = OidIsValid(oid) ? payguard_guard_trigger_of(oid, false) : NULL;
 	Relation relation;
 	const char *problem;
 
-	if (!IsA(statement, CreateTrigStmt))
-		return;
-	oid = RangeVarGetRelid(((CreateTrigStmt *) statement)->relation, NoLock, true);
-	guard = OidIsValid(oid) ? payguard_guard_trigger_of(oid, false) : NULL;
 	if (guard == NULL)
 		return;
 	relation = table_open(oid, AccessShareLock);

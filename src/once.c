@@ -23,10 +23,22 @@
 
 #include "guard.h"
 #include "payguard.h"
+#include "store/each.h"
+#include "store/open.h"
+
+/* An index's condition that is tried. */
+typedef struct Trial
+{
+	TupleDesc desc;
+	List *condition;
+	const Guard *guard;
+	bool fits; /* it holds for the success states */
+} Trial;
 
 static bool is_once_index(HeapTuple index, TupleDesc pg_index, TupleDesc desc,
 						  const Guard *guard);
 static bool is_once_condition(TupleDesc desc, List *condition, const Guard *guard);
+static void try_states(void *argument);
 static bool runs_foreign_code(Node *node, void *context);
 static bool is_foreign_function(Oid function, void *context);
 
@@ -84,28 +96,41 @@ is_once_index(HeapTuple index, TupleDesc pg_index, TupleDesc desc, const Guard *
 
 /*
  * is_once_condition tries an index's condition with each state of the guard: it must hold
- * for the success states. What could run a user's code is not tried.
+ * for the success states. What could run a user's code is not tried. A condition that fails with
+ * a state does not hold for it; it is tried in a subtransaction, since DDL and verify() of
+ * others must not fail with it.
  */
 static bool
 is_once_condition(TupleDesc desc, List *condition, const Guard *guard)
 {
+	Trial trial = {.desc = desc, .condition = condition, .guard = guard};
 	Bitmapset *columns = NULL;
-	EState *estate;
-	ExprContext *context;
-	ExprState *qual;
-	TupleTableSlot *row;
-	bool fits = true;
+	ErrorData *error;
 
 	pull_varattnos((Node *) condition, 1, &columns);
 	if (runs_foreign_code((Node *) condition, NULL) ||
 		!bms_equal(columns, bms_make_singleton(guard->status -
 											   FirstLowInvalidHeapAttributeNumber)))
 		return false;
-	estate = CreateExecutorState();
-	context = GetPerTupleExprContext(estate);
-	row = MakeSingleTupleTableSlot(desc, &TTSOpsVirtual);
+	error = payguard_store_attempt(try_states, &trial);
+	if (error && !payguard_is_about_one(error))
+		ReThrowError(error);
+	return error == NULL && trial.fits;
+}
+
+static void
+try_states(void *argument)
+{
+	Trial *trial = argument;
+	TupleDesc desc = trial->desc;
+	const Guard *guard = trial->guard;
+	EState *estate = CreateExecutorState();
+	ExprContext *context = GetPerTupleExprContext(estate);
+	TupleTableSlot *row = MakeSingleTupleTableSlot(desc, &TTSOpsVirtual);
+	ExprState *qual = ExecPrepareQual(trial->condition, estate);
+
+	trial->fits = true;
 	context->ecxt_scantuple = row;
-	qual = ExecPrepareQual(condition, estate);
 	for (int i = 0; i < guard->nstates; i++)
 	{
 		ExecClearTuple(row);
@@ -116,11 +141,10 @@ is_once_condition(TupleDesc desc, List *condition, const Guard *guard)
 						   : CStringGetTextDatum(guard->states[i].name);
 		ExecStoreVirtualTuple(row);
 		if (guard->states[i].success && !ExecQual(qual, context))
-			fits = false;
+			trial->fits = false;
 	}
 	ExecDropSingleTupleTableSlot(row);
 	FreeExecutorState(estate);
-	return fits;
 }
 
 static bool

@@ -51,6 +51,7 @@ static void check_drop(const DropStmt *statement);
 static void check_drop_owned(const DropOwnedStmt *statement);
 static void refuse_drop_of(List *objects);
 static bool has_orders(void);
+static bool sees_orders(void);
 static bool has_rows(const char *table);
 static void check_drop_concurrently(const RangeVar *range);
 static bool holds_anything(Form_pg_index index);
@@ -389,22 +390,40 @@ refuse_drop_of(List *objects)
 }
 
 /*
- * has_orders waits for whoever is making, archiving or bringing back one, and sees what is
- * committed by then, in a transaction with an older snapshot too. An order that moves between the
- * two tables moves in one transaction, which changes both.
+ * has_orders sees what is committed by now, in a transaction with an older snapshot too. Where
+ * there is no order it waits for whoever is making the first one. Where there is one it locks
+ * nothing: the command may be anybody's, who may not even drop what he names, and whoever pays
+ * would wait behind it.
  */
 static bool
 has_orders(void)
 {
 	Identity identity = payguard_as_owner();
+	bool found = sees_orders();
+
+	if (!found)
+	{
+		LockRelationOid(
+			get_relname_relid("orders", get_namespace_oid(PAYGUARD_SCHEMA, false)),
+			ShareLock);
+		found = sees_orders();
+	}
+	payguard_as_before(identity);
+	return found;
+}
+
+/*
+ * sees_orders looks for an order with one new snapshot: one that moves between the two tables
+ * moves in one transaction, which changes both.
+ */
+static bool
+sees_orders(void)
+{
 	bool found;
 
-	LockRelationOid(get_relname_relid("orders", get_namespace_oid(PAYGUARD_SCHEMA, false)),
-					ShareLock);
 	PushActiveSnapshot(GetLatestSnapshot());
 	found = has_rows("orders") || has_rows("archived_orders");
 	PopActiveSnapshot();
-	payguard_as_before(identity);
 	return found;
 }
 

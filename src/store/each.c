@@ -29,7 +29,6 @@ static char *left = NULL;
 static TimestampTz left_by;
 
 static void do_all(void *argument);
-static bool is_about_one(const ErrorData *error);
 static void leave(const EachRun *each, const ErrorData *error);
 
 /*
@@ -55,13 +54,13 @@ payguard_each(const char *kind, EachItem *items, int n, void (*one)(EachItem *it
 		EachRun single = {kind, &items[i], 1, one};
 		ErrorData *again;
 
-		if (!is_about_one(error))
+		if (!payguard_is_about_one(error))
 			ReThrowError(error);
 		again = payguard_store_attempt(do_all, &single);
 		if (again == NULL)
 			continue;
 		items[i].done = false;
-		if (!is_about_one(again))
+		if (!payguard_is_about_one(again))
 			ReThrowError(again);
 		leave(&single, again);
 	}
@@ -82,8 +81,12 @@ do_all(void *argument)
 	}
 }
 
-static bool
-is_about_one(const ErrorData *error)
+/*
+ * payguard_is_about_one tells whether an error is about what was tried, and not about the call, the
+ * transaction or the server.
+ */
+bool
+payguard_is_about_one(const ErrorData *error)
 {
 	switch (ERRCODE_TO_CATEGORY(error->sqlerrcode))
 	{

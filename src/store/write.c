@@ -61,6 +61,7 @@ typedef struct Writing
 	MemoryContext caller;
 	TransitionCaptureState *transition;
 	List *arbiters;		 /* of if_new: the unique indexes that a conflict is looked for in */
+	bool look;			 /* of if_new: they are looked at before the row goes in */
 	TupleTableSlot *old; /* the row as it was: of an update or deletion */
 	TupleTableSlot *new; /* the row as it is to be: of an insertion or update */
 } Writing;
@@ -86,6 +87,8 @@ static void end_write(Writing *writing);
 static void open_indexes(Writing *writing);
 static void close_indexes(ResultRelInfo *result);
 static void find_arbiters(Writing *writing);
+static int own_index_place(const Writing *writing);
+static bool are_alike(Relation a, Relation b);
 static void new_row(Writing *writing, const void *row);
 static bool fill_fields(Writing *writing, const void *row, FieldSet fields);
 static void fill_defaults(Writing *writing);
@@ -449,45 +452,79 @@ close_indexes(ResultRelInfo *result)
 
 /*
  * find_arbiters finds the unique indexes in which an insertion looks for a row with its key: the key's
- * own, and every other one of the same columns that would refuse the row, such as the one that REINDEX
- * CONCURRENTLY is making.
+ * own, and every other one that refuses just the same rows, such as the one that REINDEX CONCURRENTLY
+ * is making. What a user's index refuses beyond that (in another collation, without the condition) is
+ * error 23505: the row that is in the way has not the key.
+ *
+ * Where the key's own index is the only one to ask, the row goes in first, and the index says whether
+ * it may stay. Otherwise they are looked at before: two of them, or a user's other unique index, would
+ * meet the same row one after the other, a partial one need not have been looked at, and in SERIALIZABLE
+ * the attempt itself could fail, for another reason.
  */
 static void
 find_arbiters(Writing *writing)
 {
-	int key = writing->write->key;
 	const Table *table = writing->open.table;
-	NameData name;
+	int key = writing->write->key;
 	ResultRelInfo *result = writing->result;
-	List *condition = NIL;
-	bool found = false;
+	int own = own_index_place(writing);
+	int nunique = 0;
 
-	payguard_index_of_key(table, key, &name);
-	for (int i = 0; i < result->ri_NumIndices && !found; i++)
-		if (strcmp(RelationGetRelationName(result->ri_IndexRelationDescs[i]), NameStr(name)) == 0)
-		{
-			condition = result->ri_IndexRelationInfo[i]->ii_Predicate;
-			found = payguard_is_index_of_key(&writing->open, key,
-											 result->ri_IndexRelationDescs[i]) &&
-					(condition != NIL) == table->keys[key].partial;
-		}
-	if (!found)
-		ereport(ERROR, (errcode(ERRCODE_UNDEFINED_OBJECT),
-						errmsg("index \"%s\" of table \"%s\" is not as payguard made it", NameStr(name),
-							   table->name),
-						errhint("SELECT * FROM payguard.verify() tells what was changed.")));
 	for (int i = 0; i < result->ri_NumIndices; i++)
 	{
 		Relation index = result->ri_IndexRelationDescs[i];
 		IndexInfo *info = result->ri_IndexRelationInfo[i];
 
-		if (!info->ii_ReadyForInserts ||
-			!payguard_is_index_of_key(&writing->open, key, index) ||
-			(info->ii_Predicate != NIL && !equal(info->ii_Predicate, condition)))
+		if (!info->ii_ReadyForInserts || !info->ii_Unique)
+			continue;
+		nunique++;
+		if (!payguard_is_index_of_key(&writing->open, key, index) ||
+			!are_alike(index, result->ri_IndexRelationDescs[own]) ||
+			!equal(info->ii_Predicate, result->ri_IndexRelationInfo[own]->ii_Predicate))
 			continue;
 		BuildSpeculativeIndexInfo(index, info);
 		writing->arbiters = lappend_oid(writing->arbiters, RelationGetRelid(index));
 	}
+	/* each key has one unique index of ours */
+	writing->look = nunique > table->nkeys || list_length(writing->arbiters) > 1 ||
+					table->keys[key].partial || IsolationIsSerializable();
+}
+
+/*
+ * own_index_place returns the place of the key's own index among the table's.
+ */
+static int
+own_index_place(const Writing *writing)
+{
+	const Table *table = writing->open.table;
+	int key = writing->write->key;
+	ResultRelInfo *result = writing->result;
+	NameData name;
+
+	payguard_index_of_key(table, key, &name);
+	for (int i = 0; i < result->ri_NumIndices; i++)
+		if (strcmp(RelationGetRelationName(result->ri_IndexRelationDescs[i]), NameStr(name)) ==
+				0 &&
+			payguard_is_index_of_key(&writing->open, key, result->ri_IndexRelationDescs[i]) &&
+			(result->ri_IndexRelationInfo[i]->ii_Predicate != NIL) == table->keys[key].partial)
+			return i;
+	ereport(ERROR, (errcode(ERRCODE_UNDEFINED_OBJECT),
+					errmsg("index \"%s\" of table \"%s\" is not as payguard made it", NameStr(name),
+						   table->name),
+					errhint("SELECT * FROM payguard.verify() tells what was changed.")));
+}
+
+/*
+ * are_alike tells whether two indexes over the same columns take the same values to be equal.
+ */
+static bool
+are_alike(Relation a, Relation b)
+{
+	Size n = IndexRelationGetNumberOfKeyAttributes(a);
+
+	return a->rd_index->indnullsnotdistinct == b->rd_index->indnullsnotdistinct &&
+		   memcmp(a->rd_indcollation, b->rd_indcollation, n * sizeof(Oid)) == 0 &&
+		   memcmp(a->rd_opfamily, b->rd_opfamily, n * sizeof(Oid)) == 0;
 }
 
 /*
@@ -607,10 +644,7 @@ insert_row(Writing *writing)
 
 /*
  * insert_if_new inserts the new row unless an arbiter index has one with its key, as ExecInsert()
- * does it; false: there is one. Its caller has mostly just looked for it by that key. Where one index is
- * the only one to ask, the row goes in first, and the index says whether it may stay. Otherwise the indexes
- * are looked at before: two of them would meet the same row one after the other, a partial one need not have
- * been looked at, and in SERIALIZABLE the attempt itself could fail, for another reason.
+ * does it; false: there is one. Its caller has mostly just looked for it by that key.
  */
 static bool
 insert_if_new(Writing *writing)
@@ -619,8 +653,6 @@ insert_if_new(Writing *writing)
 	EState *estate = writing->estate;
 	TupleTableSlot *slot = writing->new;
 	TransactionId xid = GetCurrentTransactionId();
-	bool look = list_length(writing->arbiters) > 1 || IsolationIsSerializable() ||
-				writing->open.table->keys[writing->write->key].partial;
 	bool conflict = false;
 	List *recheck;
 
@@ -632,7 +664,7 @@ insert_if_new(Writing *writing)
 
 		CHECK_FOR_INTERRUPTS();
 		ItemPointerSetInvalid(&tid);
-		if ((look || conflict) &&
+		if ((writing->look || conflict) &&
 			!payguard_check_index_constraints(writing->result, slot, estate, &tid,
 											  writing->arbiters))
 		{

@@ -12,7 +12,10 @@ mutant no_row_lock src/store/rows.c stress 's/LockTupleNoKeyExclusive/LockTupleK
 mutant no_second_version src/store/rows.c stress 's/flags \|= TUPLE_LOCK_FLAG_FIND_LAST_VERSION/flags |= 0/'
 mutant no_conflict src/store/write.c stress 's/^(\t\} while \()conflict\)/\1false)/'
 mutant one_arbiter src/store/write.c "isolation reindex_create" \
-  's/^\t\tif \(!info->ii_ReadyForInserts \|\|$/\t\tif (!index->rd_index->indisvalid || !info->ii_ReadyForInserts ||/'
+  's/^\t\tif \(!info->ii_ReadyForInserts \|\| !info->ii_Unique\)$/\t\tif (!index->rd_index->indisvalid || !info->ii_ReadyForInserts || !info->ii_Unique)/'
+mutant any_collation src/store/write.c "regress user_objects" 's/^\t\t\t!are_alike\(index, .*$/\t\t\tfalse ||/'
+mutant any_condition src/store/write.c "regress user_objects" 's/^\t\t\t!equal\(info->ii_Predicate, .*$/\t\t\tfalse)/'
+mutant users_index_last src/store/write.c "isolation create_race" 's/nunique > table->nkeys \|\|/false ||/'
 mutant empty_unseen src/store/open.c "isolation policy_serializable" 's/^\t\tPredicateLockRelation\(.*/\t\t(void) 0;/'
 mutant invalid_index src/store/rows.c "regress queue_head" 's/ \|\| !index->rd_index->indisvalid \|\|/ ||/'
 # one of the two would do: whoever takes another's announcement makes that one fail
@@ -140,6 +143,9 @@ mutant partition_gone src/guard_ddl.c "regress guard_partitions" 's/^\t\tmay = s
 mutant partitioned_gone src/guard_ddl.c "regress guard_partitions" 's/^\t\t\t!list_member_oid\(dropped, lfirst_oid\(cell\)\)\)$/\t\t\ttrue)/'
 mutant partition_locked_first src/guard_ddl.c "isolation drop_partition" 's/^\t\tLockRelationOid\(get_partition_parent.*$/\t\t;/'
 mutant twins_unlocked src/protect.c "isolation drop_index_twins" 's/^\tLockRelationOid\(table, ShareUpdateExclusiveLock\);$//'
+mutant locked_first src/protect.c "isolation drop_race" 's/^\tif \(!found\)$/\tif (true)/'
+mutant schema_unseen src/guard_ddl.c "regress guard_ddl" 's/^\tif \(IsA\(statement, CreateSchemaStmt\)\)$/\tif (false)/'
+mutant condition_fails src/once.c "regress guard_indexes" 's/^\tif \(error \&\& !payguard_is_about_one\(error\)\)$/\tif (error)/'
 mutant invalid_twin src/once.c "regress guard_indexes" 's/!form->indisunique \|\| !form->indisvalid \|\|/!form->indisunique ||/'
 mutant named_index src/protect.c "regress guard_indexes" 's/ \&\& is_named_by_us\(range->relname\)\)$/ \&\& false)/'
 mutant archive_not_asked src/protect.c "isolation drop_archived" 's/ \|\| has_rows\("archived_orders"\);$/;/'
