@@ -310,7 +310,10 @@ payguard_record_apply(Order *order, const Channel *channel, const Report *report
 					   OF_ANOTHER_ORDER,
 					   applied);
 		else
+		{
+			payguard_payment_must_be_there(payment->payment_id, payment);
 			payguard_evidence_apply(order, payment, report, applied);
+		}
 		return;
 	}
 	decision = decide_or_hold(order, report, &facts);
@@ -533,7 +536,10 @@ txn_is_another_payment(Order *order, Payment *payment, const Report *report,
 		payguard_evidence_apply(order, payment, &same, applied);
 	}
 	else if (is_other_name_of(&other, payment))
+	{
+		payguard_payment_must_be_there(other.payment_id, &other);
 		payguard_evidence_apply(order, &other, report, applied);
+	}
 	else if (is_recorded_before(&other, payment, report))
 		merge_into(order, payment, &other, applied);
 	else
@@ -622,7 +628,7 @@ apply_to_dismissed(Order *order, const Payment *payment, const Report *report,
 	if (report->status != CHANNEL_SUCCEEDED || report->txn_id == NULL ||
 		payguard_text_equal(report->txn_id, payment->channel_txn_id))
 		return;
-	payguard_payment_must_exist(payguard_evidence_same_charge(payment), &same);
+	payguard_payment_must_be_there(payguard_evidence_same_charge(payment), &same);
 	payguard_evidence_apply(order, &same, report, applied);
 }
 

@@ -110,6 +110,11 @@ payguard_resolve_finding(PG_FUNCTION_ARGS)
 							errmsg("what the finding is about has changed meanwhile"),
 							errdetail("Nothing has been written."),
 							errhint("Repeat the call.")));
+		/* locked where an older snapshot may not show what it is now */
+		if (target.has_refund)
+			payguard_refund_must_be_there(target.refund.refund_id, &target.refund);
+		else if (target.has_payment)
+			payguard_payment_must_be_there(target.payment.payment_id, &target.payment);
 	}
 	must_be_finding(alert_id, true, &alert);
 	if (waive || refund)

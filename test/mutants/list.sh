@@ -112,6 +112,16 @@ mutant stale_lease src/queue.c "isolation task_cancel" '/^lock_leased\(/,/^}/s/^
 mutant unread_message src/notification.c "isolation message_refund" '/^try_again\(/,/^}/s/^\tpayguard_store_refresh\(\);$//'
 mutant stale_message src/notification.c "isolation message_refund" \
   '/^still_matches\(/,/^}/{s/!find_match\(notification, match\) \|\|/match == NULL ||/; s/^\t\tpayguard_refund_must_be_there.*$/\t\t;/}'
+mutant stale_line src/settlement.c "isolation finding_changes" 's/^\t\t\tpayguard_refund_must_be_there\(.*$/\t\t\t;/'
+mutant unread_line src/settlement.c "isolation finding_changes" '/^payguard_resolve_finding\(/,/^}/s/^\t\tpayguard_store_refresh\(\);$/\t\t;/'
+mutant stale_record src/evidence.c "isolation finding_changes" 's/^\t\t\tpayguard_payment_must_be_there\(payment->payment_id, payment\);$//'
+mutant stale_second src/evidence.c "isolation finding_changes" 's/^\t\tpayguard_payment_must_be_there\(other\.payment_id, \&other\);$//'
+mutant stale_first src/evidence.c "isolation finding_changes" '/^apply_to_dismissed\(/,/^}/s/payguard_payment_must_be_there/payguard_payment_must_exist/'
+mutant claimed_unseen src/queue.c "isolation found_before" '/^lease_some\(/,/^}/s/^\tpayguard_store_refresh\(\);$//'
+mutant lost_unseen src/queue.c "isolation found_before" '/^end_lease\(/,/^}/s/^\tpayguard_store_refresh\(\);$//'
+mutant requeued_unseen src/queue.c "isolation found_before" '/^payguard_requeue_task\(/,/^}/s/^\tpayguard_store_refresh\(\);$//'
+mutant untold src/order.c "isolation refused_detail" '/^payguard_update_order\(/,/^}/s/^\tpayguard_store_refresh\(\);$//'
+mutant cancelled_unseen src/order.c "isolation refused_detail" '/^payguard_cancel_order\(/,/^}/s/^\t\tpayguard_store_refresh\(\);$//'
 
 mutant second_approval src/approval.c "isolation finding_accept" \
   's/if \(!payguard_store_insert_new\(&payguard_approvals, key_of\(&approval\), &approval\)\)/if (payguard_store_insert(\&payguard_approvals, \&approval), false)/'
