@@ -38,14 +38,34 @@ SETUP = """
 """
 
 
+class Crash:
+    """Comes when a transaction is prepared that nobody will decide before it: as soon as it is near, no
+    writer decides any more, and the next one that is prepared is there when it comes."""
+
+    def __init__(self):
+        self._near, self._met = threading.Event(), threading.Event()
+
+    def near(self):
+        return self._near.is_set()
+
+    def prepared(self):
+        if self.near():
+            self._met.set()
+
+    def await_prepared(self):
+        self._near.set()
+        return self._met.wait(60)
+
+
 class Writer(threading.Thread):
     """Changes orders until it is stopped, or the server is gone."""
 
-    def __init__(self, server, number, stop, counts):
+    def __init__(self, server, number, stop, crash, counts):
         super().__init__(daemon=True)
         self.server = server
         self.number = number
         self.stop = stop
+        self.crash = crash
         self.counts = counts
         self.random = random.Random(f"{SEED}/{number}/{time.time()}")
         self.prepared = []
@@ -80,6 +100,7 @@ class Writer(threading.Thread):
                 gid = f"{self.number}-{self.random.random()}"
                 self.cursor.execute("PREPARE TRANSACTION %s", (gid,))
                 self.prepared.append(gid)
+                self.crash.prepared()
             else:
                 self.cursor.execute("ROLLBACK" if how == "rollback" else "COMMIT")
             self.counts[how] += 1
@@ -89,6 +110,8 @@ class Writer(threading.Thread):
             self.refused(error)
         except psycopg2.Error as error:
             self.refused(error)
+        if self.crash.near():
+            return
         if len(self.prepared) > 2 or (self.prepared and self.random.random() < 0.3):
             self.decide(self.prepared.pop(0))
 
@@ -187,13 +210,14 @@ class Reader(threading.Thread):
 
 def half(server, readers, counts, crash):
     """Writers and readers for a while; → the readers, when all is read or the server is gone."""
-    stop_writing, stop_reading = threading.Event(), threading.Event()
+    stop_writing, stop_reading, near = threading.Event(), threading.Event(), Crash()
     readers = [reader.again(server, stop_reading) for reader in readers]
-    writers = [Writer(server, number, stop_writing, counts) for number in range(WRITERS)]
+    writers = [Writer(server, number, stop_writing, near, counts) for number in range(WRITERS)]
     for thread in writers + readers:
         thread.start()
     time.sleep(SECONDS)
     if crash:
+        near.await_prepared()
         server.crash()
     stop_writing.set()
     for writer in writers:
