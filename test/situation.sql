@@ -4,6 +4,21 @@
 SET client_min_messages = warning;
 SELECT count(payguard.register_channel(name, late_success := late, first_query_after := '1 min')) AS channels
 FROM (VALUES ('card', 'accept'), ('bank', 'accept'), ('card_accept_expired', 'accept_expired'), ('card_refund', 'refund')) c (name, late);
+-- give_deadline(id): gives an unpaid order a deadline, which is near, but not over before it is given.
+CREATE FUNCTION pg_temp.give_deadline(id text) RETURNS void LANGUAGE plpgsql AS $$
+DECLARE
+  patience interval := '5 ms';
+BEGIN
+  LOOP
+    BEGIN
+      PERFORM payguard.update_order(id, (SELECT version FROM payguard.orders WHERE order_id = id), expires_at := clock_timestamp() + patience);
+      RETURN;
+    EXCEPTION WHEN invalid_parameter_value THEN
+      patience := patience * 4;
+    END;
+  END LOOP;
+END
+$$;
 -- past(id): waits until an order's deadline is over, and expires it.
 CREATE FUNCTION pg_temp.past(id text) RETURNS void LANGUAGE plpgsql AS $$
 BEGIN
@@ -35,7 +50,7 @@ BEGIN
   LOOP
     -- where the machine is slow and the deadline over too early: once more, with more time
     BEGIN
-      PERFORM payguard.create_order(id, 1000, 'EUR', expires_at := CASE WHEN of_order ~ 'expire' THEN clock_timestamp() + patience END);
+      PERFORM payguard.create_order(id, 1000, 'EUR', expires_at := CASE WHEN of_order = 'to be expired' THEN clock_timestamp() + patience END);
       IF state <> 'superseded' THEN this := pg_temp.start(id, 'this', channel); END IF;
       EXIT;
     EXCEPTION WHEN SQLSTATE 'PY102' OR invalid_parameter_value THEN
@@ -71,7 +86,7 @@ BEGIN
       PERFORM pg_temp.start(id, 'other', 'bank');
       PERFORM payguard.cancel_order(id);
     WHEN 'cancelled' THEN PERFORM payguard.cancel_order(id);
-    WHEN 'expired' THEN PERFORM pg_temp.past(id);
+    WHEN 'expired' THEN PERFORM pg_temp.give_deadline(id), pg_temp.past(id);
     WHEN 'paid', 'refunded' THEN
       IF state IN ('failed', 'surplus') THEN
         PERFORM pg_temp.say(pg_temp.start(id, 'other', 'bank'), 'succeeded', id || '/other', 1000, 'EUR');

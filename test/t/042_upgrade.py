@@ -28,6 +28,10 @@ CALLS = 2000        # half of them before the update, half after it
 # These make databases of their own, with the version that is the default.
 APART = {"install", "arguments_latin1", "evidence_order", "evidence_table", "retention", "erasure"}
 LONG = {"channel_examples", "queue_batch"}
+# Since the updated catalog is equal to a fresh one's, a part of each subject is enough, unless
+# PAYGUARD_LONG=1 (make torture-upgrade) is set.
+SHORT = ("approvals", "consumers", "guard", "keys", "notifications", "pay_once", "privileges", "protection", "queue_head",
+         "refunds", "settlement", "verify")
 ACCESSES = ("checkout", "cashier", "channel", "operator", "consumer", "auditor", "owner", "delegate")
 
 count = failed = 0
@@ -249,8 +253,9 @@ def new_behaviour(server, version):
     """An updated database does what a fresh one does."""
     database = Database(server, "contrib_regression", version)
     database.run("ALTER EXTENSION payguard UPDATE")
-    good, notes = database.regress(tests_of(APART | LONG))
-    ok(good, "the regress tests pass on an updated database", notes)
+    tests = tests_of(APART | LONG) if os.environ.get("PAYGUARD_LONG") else SHORT
+    good, notes = database.regress(tests)
+    ok(good, f"{len(tests)} regress tests pass on a database updated from {version}", notes)
 
 
 def main():
@@ -273,7 +278,8 @@ def main():
             print(f"# from {version}")
             update(server, version, catalog, seed)
             dumps(server, version, catalog, quiet_update(server, version, catalog))
-        new_behaviour(server, RELEASED[0])
+        for version in RELEASED if os.environ.get("PAYGUARD_LONG") else RELEASED[:1]:
+            new_behaviour(server, version)
     print(f"1..{count}")
     return 1 if failed else 0
 

@@ -27,7 +27,7 @@ SHARDS = 4
 # What goes through the router, and the lines that differ, with their reason.
 ROUTABLE = {
     "amount_left_out": (), "attempts": (), "charge_again": (), "decision_list": (), "doubled_payment": (),
-    "evidence_arguments": (), "order_life": (), "replay": (), "slots": (),
+    "order_life": (), "replay": (), "slots": (),
     # a key is unique in its shard: used for an order at another one it is a new key
     "keys": ("-PY301", "+PY401"),
     # one call is one transaction: the first call's payment is not rolled back; and tables are views
@@ -40,8 +40,8 @@ ROUTABLE = {
         "+paid | succeeded | The order is paid.", "-unpaid | late_success this, txn_reused! this",
         "+paid by new | new succeeded 1000 EUR | late_success this"),
 }
-# These are the same as well, and take minutes where a machine is busy: PAYGUARD_LONG=1 runs them too.
-LONG = ("channel_examples", "evidence_order", "evidence_table")
+# These are the same as well, and take minutes: PAYGUARD_LONG=1 (make torture-sharding) runs them too.
+LONG = ("channel_examples", "evidence_arguments", "evidence_order", "evidence_table")
 # The others look at what is not at the router (privileges, protection, install, checks, verify, hot,
 # drivers, arguments of functions it lacks), count across configuration or claims in one database
 # (channels, expiry, queue*), or roll several calls back together (batch, savepoint, read_only,
