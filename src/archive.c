@@ -25,6 +25,7 @@
 #include "access/xlog.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_type.h"
+#include "miscadmin.h"
 #include "storage/procarray.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
@@ -403,6 +404,7 @@ sweep(Archival *archival, int64 from, int64 upto)
 		{
 			Datum order_id = payguard_store_result(i, 2, &isnull);
 
+			CHECK_FOR_INTERRUPTS();
 			if (!isnull)
 				orders[found++] = datumCopy(order_id, false, -1);
 			from = DatumGetInt64(payguard_store_result(i, 0, &isnull));
@@ -520,6 +522,7 @@ payguard_erase_customer(PG_FUNCTION_ARGS)
 	{
 		Order order;
 
+		CHECK_FOR_INTERRUPTS();
 		if (!payguard_order_lock(DatumGetTextPP(orders[i]), &order))
 			elog(ERROR, "payguard: order \"%s\" has vanished",
 				 payguard_str(DatumGetTextPP(orders[i])));
@@ -533,9 +536,12 @@ payguard_erase_customer(PG_FUNCTION_ARGS)
 	values[2] = customer;
 	move(erasing, lengthof(erasing), values);
 	for (int i = 0; i < n; i++)
+	{
+		CHECK_FOR_INTERRUPTS();
 		payguard_event_write("order.erased",
 							 (About){.order_id = DatumGetTextPP(orders[i])}, NULL, NULL,
 							 NO_ID, NULL);
+	}
 	payguard_call_end();
 	PG_RETURN_INT32(n);
 }

@@ -345,6 +345,16 @@ payguard_arg_max(Datum value, bool isnull, const char *name)
 }
 
 /*
+ * payguard_arg_max_rows is payguard_arg_max for rows that a call keeps in memory, one and all: however many
+ * are asked for, it takes MAX_ELEMENTS at most.
+ */
+int
+payguard_arg_max_rows(Datum value, bool isnull, const char *name)
+{
+	return Min(payguard_arg_max(value, isnull, name), MAX_ELEMENTS);
+}
+
+/*
  * payguard_arg_deadline_or_null reads an optional time until which something may happen.
  */
 TimestampTz

@@ -265,6 +265,7 @@ read_payments(Batch *batch)
 		Payment like = {.payment_id = item->task->payment_id};
 		ListCell *cell;
 
+		CHECK_FOR_INTERRUPTS();
 		item->payment = bsearch(&like, payments, n, sizeof(Payment), payment_by_id);
 		if (item->payment == NULL)
 			continue;
@@ -302,6 +303,7 @@ read_tasks(Batch *batch)
 		Task *first = bsearch(item->task, tasks, n, sizeof(Task), task_by_payment);
 		int found = 0;
 
+		CHECK_FOR_INTERRUPTS();
 		item->task = NULL;
 		while (first && first > tasks && task_by_payment(first - 1, first) == 0)
 			first--;
@@ -342,12 +344,18 @@ read_txns_of(Batch *batch, const Channel *channel)
 		if (batch->cases[i].channel == channel && txn_of(&batch->cases[i]))
 			txns[++n] = PointerGetDatum(txn_of(&batch->cases[i]));
 	if (n == 0)
+	{
+		pfree(txns);
 		return;
+	}
 	note_known_txns(batch, &payguard_payments, txns, n);
 	if (!payguard_store_is_empty(&payguard_archived_payments))
 		note_known_txns(batch, &payguard_archived_payments, txns, n);
 	if (payguard_store_is_empty(&payguard_notifications))
+	{
+		pfree(txns);
 		return;
+	}
 	nwaiting = payguard_store_execute(
 		&waiting_txns,
 		(Datum[]){txns[0], PointerGetDatum(construct_array(txns + 1, n, TEXTOID, -1, false,
@@ -367,6 +375,8 @@ read_txns_of(Batch *batch, const Channel *channel)
 		if (has_txn(waiting, nwaiting, txn_of(&batch->cases[i])))
 			batch->cases[i].awaited = true;
 	}
+	pfree(waiting);
+	pfree(txns);
 }
 
 /*
@@ -399,6 +409,8 @@ note_known_txns(Batch *batch, const Table *payments, const Datum *txns, int n)
 		if (has_txn(known, nfound, batch->cases[i].answer->report.txn_id))
 			batch->cases[i].known_txn = true;
 	}
+	pfree(known);
+	pfree(found);
 }
 
 /*
@@ -471,13 +483,19 @@ static void
 end_payments(void *argument)
 {
 	Batch *batch = argument;
+	MemoryContext memory = payguard_element_memory();
+	MemoryContext caller;
 
 	for (int i = 0; i < batch->n; i++)
 	{
 		CHECK_FOR_INTERRUPTS();
-		if (batch->cases[i].course == COURSE_END)
-			end_payment(&batch->cases[i]);
+		if (batch->cases[i].course != COURSE_END)
+			continue;
+		caller = payguard_element_begin(memory);
+		end_payment(&batch->cases[i]);
+		payguard_element_end(memory, caller);
 	}
+	MemoryContextDelete(memory);
 }
 
 /*

@@ -203,7 +203,7 @@ Datum
 payguard_read_events(PG_FUNCTION_ARGS)
 {
 	text *consumer = consumer_argument(ARG(0));
-	int max = payguard_arg_max(ARG(1), "max");
+	int max = payguard_arg_max_rows(ARG(1), "max");
 	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
 	Events events = {.rsinfo = rsinfo};
 

@@ -388,10 +388,13 @@ strings_argument(FunctionCallInfo fcinfo, int n, const char *name)
 	deconstruct_array(PG_GETARG_ARRAYTYPE_P(n), TEXTOID, -1, false, TYPALIGN_INT,
 					  &elements, &nulls, &count);
 	for (int i = 0; i < count; i++)
+	{
+		CHECK_FOR_INTERRUPTS();
 		strings =
 			lappend(strings, unconstify(char *, payguard_str(payguard_arg_id(
 													elements[i], nulls[i],
 													psprintf("%s[%d]", name, i + 1)))));
+	}
 	return strings;
 }
 

@@ -495,6 +495,7 @@ count_until(int64 most, int64 newest)
 		int64 last = 0;
 		int64 n = count_window(max, &last);
 
+		CHECK_FOR_INTERRUPTS();
 		done += n;
 		if (n == 0 || (n < max && last > newest))
 			break;

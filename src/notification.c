@@ -15,6 +15,7 @@
 #include "common/sha2.h"
 #include "funcapi.h"
 #include "mb/pg_wchar.h"
+#include "miscadmin.h"
 #include "utils/builtins.h"
 
 #include "payguard.h"
@@ -144,6 +145,7 @@ payguard_notification_match_txn(Order *order, Payment *payment)
 		Report report;
 		Refund refund;
 
+		CHECK_FOR_INTERRUPTS();
 		if (waiting[i].payment_id || waiting[i].refund_id ||
 			(waiting[i].order_id &&
 			 !payguard_text_equal(waiting[i].order_id, order->order_id)) ||
@@ -336,7 +338,7 @@ PG_FUNCTION_INFO_V1(payguard_match_notifications);
 Datum
 payguard_match_notifications(PG_FUNCTION_ARGS)
 {
-	Datum limit = Int64GetDatum(payguard_arg_max(ARG(0), "max"));
+	Datum limit = Int64GetDatum(payguard_arg_max_rows(ARG(0), "max"));
 	Notification *waiting;
 	EachItem *items;
 	int matched;

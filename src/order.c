@@ -632,7 +632,7 @@ PG_FUNCTION_INFO_V1(payguard_expire_orders);
 Datum
 payguard_expire_orders(PG_FUNCTION_ARGS)
 {
-	int max = payguard_arg_max(ARG(0), "max");
+	int max = payguard_arg_max_rows(ARG(0), "max");
 	Datum values[2] = {TimestampTzGetDatum(GetCurrentTimestamp()), Int64GetDatum(max)};
 	Deadline *due;
 	EachItem *items;

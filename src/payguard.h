@@ -32,7 +32,7 @@
 #define INTERNAL_CHANNEL "internal"
 #define MAX_ID_LENGTH 255	 /* bytes of an order id, key, channel, txn id or actor */
 #define MAX_NOTE_LENGTH 4000 /* bytes of a reason or a note */
-#define MAX_ELEMENTS 100000	 /* of an array */
+#define MAX_ELEMENTS 100000	 /* of an array, and of what a call finds for itself */
 
 /* What an event, an alert or a task is about: the ids that are known. */
 typedef struct About
@@ -740,9 +740,15 @@ extern void payguard_arg_check_length(const ArrayType *array, const char *name);
 extern Datum *payguard_arg_rows(ArrayType *array, const char *name, int *n);
 extern void payguard_arg_row(Datum row, int n, Datum *values, bool *nulls);
 extern int payguard_arg_max(Datum value, bool isnull, const char *name);
+extern int payguard_arg_max_rows(Datum value, bool isnull, const char *name);
 extern void payguard_arg_bad(const char *name, const char *problem, const char *hint)
 	pg_attribute_noreturn();
 extern void payguard_arg_missing(const char *name) pg_attribute_noreturn();
+
+/* element.c */
+extern MemoryContext payguard_element_memory(void);
+extern MemoryContext payguard_element_begin(MemoryContext memory);
+extern void payguard_element_end(MemoryContext memory, MemoryContext caller);
 
 /* call.c */
 extern void payguard_request_begin(const char *function);
@@ -863,7 +869,7 @@ extern void payguard_alert_end(Alert *alert, text *by, text *note);
 extern bool payguard_policy_asks(const text *currency, int64 amount, Asked *asked);
 extern bool payguard_policy_looks_for_duplicates(const Order *order);
 extern bool payguard_policy_judge(const Order *order, int64 expected_version, bool locked,
-								  Order *duplicate, Refusal *refusal);
+								  text **duplicate, Refusal *refusal);
 extern bool payguard_policy_holds(const Order *order, bool locked);
 extern void payguard_policy_lock_customer(text *customer_id, const text *order_id);
 extern void payguard_policy_note_customer(const Order *order);

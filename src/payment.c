@@ -23,6 +23,7 @@
 #include "miscadmin.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
+#include "utils/datum.h"
 
 #include "payguard.h"
 
@@ -35,6 +36,7 @@ typedef struct OrderEntry
 	bool may_pay; /* some call may pay it: it has to be locked */
 	bool locked;
 	bool watched; /* a policy looks for duplicates of it: its customer is locked, too */
+	struct PayCall *payer; /* the one call whose payment is going in; NULL: none */
 } OrderEntry;
 
 typedef enum Verdict
@@ -58,6 +60,7 @@ typedef struct PayCall
 	TimestampTz expires_at; /* of an attempt, at its channel */
 	Jsonb *details;
 	bool brief; /* a refusal is returned: nobody sees its detail */
+	MemoryContext memory; /* of one element of the batch; NULL: of a single call */
 
 	/* the batch: who must be settled before, by order and by key */
 	struct PayCall *before_order;
@@ -74,7 +77,7 @@ typedef struct PayCall
 	bool passed;  /* it only waits for its key, which another call takes */
 	bool settled; /* the verdict is final */
 	Refusal refusal;
-	Order duplicate; /* what this order seems to repeat, to be flagged; order_id NULL: none */
+	text *duplicate; /* the order that this one seems to repeat, to be flagged; NULL: none */
 } PayCall;
 
 /* What pays in one go, by key. */
@@ -87,7 +90,8 @@ typedef struct Round
 } Round;
 
 static void read_pay_arguments(FunctionCallInfo fcinfo, PayCall *call);
-static void read_pay_requests(ArrayType *array, PayCall **calls, int *n);
+static void read_pay_requests(ArrayType *array, MemoryContext memory, PayCall **calls,
+							  int *n);
 static Datum open_attempt(FunctionCallInfo fcinfo, const char *kind, const char *function);
 static void pay(PayCall *calls, int n);
 static void link_calls(PayCall *calls, int n);
@@ -103,6 +107,7 @@ static void settle(PayCall *call);
 static void judge_now(PayCall *call, bool first_round);
 static void find_key(PayCall *call);
 static void judge(PayCall *call);
+static void apply_checks(PayCall *call);
 static bool judge_known(const PayCall *call, Refusal *refusal);
 static bool judge_key_reuse(const PayCall *call, Refusal *refusal);
 static bool judge_channel(const PayCall *call, Refusal *refusal);
@@ -111,6 +116,7 @@ static bool judge_money(const PayCall *call, const Order *order, Refusal *refusa
 static void make_answer_durable(const PayCall *call);
 static void fill_payment(PayCall *call);
 static void complete(PayCall *call);
+static void change_order(PayCall *call);
 static int by_order(const void *a, const void *b);
 static int by_key(const void *a, const void *b);
 static int by_customer(const void *a, const void *b);
@@ -375,12 +381,13 @@ Datum
 payguard_pay_orders(PG_FUNCTION_ARGS)
 {
 	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
+	MemoryContext memory = payguard_element_memory();
 	PayCall *calls;
 	int n;
 
 	if (PG_ARGISNULL(0))
 		payguard_arg_missing("requests");
-	read_pay_requests(PG_GETARG_ARRAYTYPE_P(0), &calls, &n);
+	read_pay_requests(PG_GETARG_ARRAYTYPE_P(0), memory, &calls, &n);
 	InitMaterializedSRF(fcinfo, 0);
 
 	payguard_request_begin("pay_orders()");
@@ -389,10 +396,13 @@ payguard_pay_orders(PG_FUNCTION_ARGS)
 
 	for (int i = 0; i < n; i++)
 	{
+		MemoryContext caller = payguard_element_begin(memory);
 		PaymentResult result;
 
+		CHECK_FOR_INTERRUPTS();
 		set_result(&calls[i], &result);
 		payguard_result_put(rsinfo, &result);
+		payguard_element_end(memory, caller);
 	}
 	return (Datum) 0;
 }
@@ -413,9 +423,10 @@ read_pay_arguments(FunctionCallInfo fcinfo, PayCall *call)
  * order, where a NULL channel is the internal one.
  */
 static void
-read_pay_requests(ArrayType *array, PayCall **calls, int *n)
+read_pay_requests(ArrayType *array, MemoryContext memory, PayCall **calls, int *n)
 {
 	Datum *elements = payguard_arg_rows(array, "requests", n);
+	text *internal = payguard_text(INTERNAL_CHANNEL);
 
 	*calls = palloc0(sizeof(PayCall) * Max(*n, 1));
 	for (int i = 0; i < *n; i++)
@@ -424,18 +435,21 @@ read_pay_requests(ArrayType *array, PayCall **calls, int *n)
 		Datum values[6];
 		bool nulls[6];
 
+		CHECK_FOR_INTERRUPTS();
 		payguard_arg_row(elements[i], lengthof(values), values, nulls);
 		call->kind = "pay";
 		call->brief = true;
+		call->memory = memory;
 		call->order_id = payguard_arg_id(values[0], nulls[0], "order_id");
 		call->key = payguard_arg_id(values[1], nulls[1], "idempotency_key");
 		call->amount = payguard_arg_amount_or_null(values[2], nulls[2], "amount");
 		call->currency = payguard_arg_currency_or_null(values[3], nulls[3], "currency");
 		call->expected_version =
 			payguard_arg_version_or_null(values[4], nulls[4], "expected_version");
-		call->channel = nulls[5] ? payguard_text(INTERNAL_CHANNEL)
-								 : payguard_arg_id(values[5], nulls[5], "channel");
+		call->channel =
+			nulls[5] ? internal : payguard_arg_id(values[5], nulls[5], "channel");
 	}
+	pfree(elements);
 }
 
 /*
@@ -501,6 +515,7 @@ probe(PayCall *calls, int n)
 	{
 		PayCall *call = &calls[i];
 
+		CHECK_FOR_INTERRUPTS();
 		find_key(call);
 		if (call->before_order == NULL)
 			call->entry->found =
@@ -508,6 +523,7 @@ probe(PayCall *calls, int n)
 	}
 	for (int i = 0; i < n; i++)
 	{
+		CHECK_FOR_INTERRUPTS();
 		judge(&calls[i]);
 		if (calls[i].verdict == VERDICT_OPEN)
 			calls[i].entry->may_pay = true;
@@ -532,6 +548,7 @@ lock_orders(PayCall *calls, int n)
 
 		if (!entry->may_pay || (i > 0 && sorted[i - 1]->entry == entry))
 			continue;
+		CHECK_FOR_INTERRUPTS();
 		/* the calls of one order share its entry: no order is locked twice, nor out of turn */
 		Assert(i == 0 || payguard_text_compare(sorted[i - 1]->order_id, entry->order_id) < 0);
 		entry->found = payguard_order_lock_found(&entry->order);
@@ -556,10 +573,15 @@ lock_customers(PayCall *calls, int n)
 	for (int i = 0; i < n; i++)
 	{
 		OrderEntry *entry = calls[i].entry;
+		MemoryContext caller;
 
-		if (calls[i].before_order == NULL)
-			entry->watched = entry->locked && entry->found &&
-							 payguard_policy_looks_for_duplicates(&entry->order);
+		CHECK_FOR_INTERRUPTS();
+		if (calls[i].before_order != NULL)
+			continue;
+		caller = payguard_element_begin(calls[i].memory);
+		entry->watched = entry->locked && entry->found &&
+						 payguard_policy_looks_for_duplicates(&entry->order);
+		payguard_element_end(calls[i].memory, caller);
 	}
 	for (int i = 0; i < n; i++)
 	{
@@ -576,6 +598,7 @@ lock_customers(PayCall *calls, int n)
 	{
 		const Order *order = &watched[i]->entry->order;
 
+		CHECK_FOR_INTERRUPTS();
 		if (i > 0 && payguard_text_equal(order->customer_id,
 										 watched[i - 1]->entry->order.customer_id))
 			watched[i]->before_customer = watched[i - 1];
@@ -605,6 +628,7 @@ settle_round(PayCall *calls, int n, bool first_round)
 	{
 		PayCall *call = &calls[i];
 
+		CHECK_FOR_INTERRUPTS();
 		if (!is_next(call))
 			continue;
 
@@ -612,6 +636,7 @@ settle_round(PayCall *calls, int n, bool first_round)
 		if (call->verdict == VERDICT_OPEN)
 		{
 			call->paying = true;
+			call->entry->payer = call;
 			round.calls[round.n++] = call;
 			continue;
 		}
@@ -627,7 +652,10 @@ settle_round(PayCall *calls, int n, bool first_round)
 	{
 		/* another call of its order comes forward: all keys in their order again */
 		for (int i = 0; i < n; i++)
+		{
 			calls[i].paying = calls[i].passed = false;
+			calls[i].entry->payer = NULL;
+		}
 		lose_key(round.lost);
 		settle(round.lost);
 		return nsettled + 1;
@@ -642,6 +670,7 @@ settle_round(PayCall *calls, int n, bool first_round)
 	qsort(round.calls, round.n, sizeof(PayCall *), by_order);
 	for (int i = 0; i < round.n; i++)
 	{
+		CHECK_FOR_INTERRUPTS();
 		if (round.calls[i]->verdict == VERDICT_OPEN)
 			complete(round.calls[i]);
 		settle(round.calls[i]);
@@ -691,12 +720,13 @@ holds_up(const PayCall *calls, int n)
 	for (int i = 0; i < n; i++)
 	{
 		const PayCall *call = &calls[i];
+		const PayCall *payer = call->entry->payer;
 
 		if (call->settled || call->paying || call->passed || call->key_known)
 			continue;
-		for (const PayCall *before = call->before_order; before; before = before->before_order)
-			if (before->paying && !payguard_text_equal(before->key, call->key))
-				return true;
+		Assert(payer == NULL || (payer->paying && !payer->settled));
+		if (payer && payer < call && !payguard_text_equal(payer->key, call->key))
+			return true;
 	}
 	return false;
 }
@@ -714,6 +744,7 @@ insert_payments(void *argument)
 	{
 		PayCall *call = round->calls[i];
 
+		CHECK_FOR_INTERRUPTS();
 		/* two batches that take keys in another order could wait for each other */
 		Assert(i == 0 || payguard_text_compare(round->calls[i - 1]->key, call->key) < 0);
 		Assert(call->verdict == VERDICT_OPEN && call->paying && call->entry->locked);
@@ -746,17 +777,17 @@ lose_key(PayCall *call)
 /*
  * is_next tells whether a call can be judged: the earlier calls of its order and of its key
  * are settled. A call whose key is going in does not hold up its order: whatever comes of
- * that, the key is known then, and this call does not pay.
+ * that, the key is known then, and this call does not pay. Whatever stands before a call that was settled or
+ * passed was so, too, when that was done.
  */
 static bool
 is_next(PayCall *call)
 {
 	if (call->settled)
 		return false;
-	for (const PayCall *before = call->before_order; before && !before->settled;
-		 before = before->before_order)
-		if (!before->passed)
-			return false;
+	if (call->entry->payer ||
+		(call->before_order && !call->before_order->settled && !call->before_order->passed))
+		return false;
 	if (call->before_customer && !call->before_customer->settled)
 		return false;
 	if (call->before_key == NULL || call->before_key->settled)
@@ -778,6 +809,8 @@ settle(PayCall *call)
 	Assert(call->verdict != VERDICT_OPEN && !call->settled);
 	if (!call->passed)
 		call->order = call->entry->order;
+	if (call->entry->payer == call)
+		call->entry->payer = NULL;
 	call->settled = true;
 }
 
@@ -791,11 +824,33 @@ find_key(PayCall *call)
 }
 
 /*
- * judge applies the checks in their documented order: the key, the channel, the order, its
- * state, its version, the money, the policies.
+ * judge makes a call's verdict. Of a batch what it says is kept alone: nobody sees more of a refusal.
  */
 static void
 judge(PayCall *call)
+{
+	MemoryContext caller = payguard_element_begin(call->memory);
+	Refusal *refusal = &call->refusal;
+
+	apply_checks(call);
+	if (call->memory)
+	{
+		MemoryContextSwitchTo(caller);
+		if (call->verdict == VERDICT_REFUSE)
+			*refusal = (Refusal){.id = refusal->id, .message = pstrdup(refusal->message)};
+		if (call->verdict == VERDICT_OPEN && call->duplicate)
+			call->duplicate =
+				DatumGetTextPP(datumCopy(PointerGetDatum(call->duplicate), false, -1));
+	}
+	payguard_element_end(call->memory, caller);
+}
+
+/*
+ * apply_checks applies the checks in their documented order: the key, the channel, the order, its
+ * state, its version, the money, the policies.
+ */
+static void
+apply_checks(PayCall *call)
 {
 	const OrderEntry *entry = call->entry;
 	Refusal *refusal = &call->refusal;
@@ -1001,6 +1056,15 @@ fill_payment(PayCall *call)
 static void
 complete(PayCall *call)
 {
+	MemoryContext caller = payguard_element_begin(call->memory);
+
+	change_order(call);
+	payguard_element_end(call->memory, caller);
+}
+
+static void
+change_order(PayCall *call)
+{
 	Order *order = &call->entry->order;
 	Channel channel;
 
@@ -1009,9 +1073,9 @@ complete(PayCall *call)
 	call->verdict = VERDICT_DONE;
 	if (call->entry->watched)
 		payguard_policy_note_customer(order);
-	if (call->duplicate.order_id)
+	if (call->duplicate)
 		payguard_alert_payment("suspected_duplicate", "warning", &call->payment,
-							   payguard_json("duplicate_of", 't', call->duplicate.order_id,
+							   payguard_json("duplicate_of", 't', call->duplicate,
 											 NULL));
 	if (is_attempt(call))
 	{

@@ -105,12 +105,12 @@ payguard_policy_looks_for_duplicates(const Order *order)
  * payguard_policy_judge applies the policies to a request to pay an order: PY201 where a version
  * is missing, PY601, PY104. locked: the order is, and its approval is locked too.
  *
- * duplicate: the order that this one seems to repeat, where that is only to be flagged; its id is
+ * duplicate: the id of the order that this one seems to repeat, where that is only to be flagged; it is
  * NULL otherwise. NULL: nobody wants to know.
  */
 bool
 payguard_policy_judge(const Order *order, int64 expected_version, bool locked,
-					  Order *duplicate, Refusal *refusal)
+					  text **duplicate, Refusal *refusal)
 {
 	const char *id = payguard_str(order->order_id);
 	Approval approval;
@@ -120,7 +120,7 @@ payguard_policy_judge(const Order *order, int64 expected_version, bool locked,
 	bool approved;
 
 	if (duplicate)
-		duplicate->order_id = NULL;
+		*duplicate = NULL;
 	if (!payguard_policy_asks(order->currency, order->amount, &asked))
 		return true;
 	if (asked.require_version && expected_version == NO_ID)
@@ -154,7 +154,7 @@ payguard_policy_judge(const Order *order, int64 expected_version, bool locked,
 					 payguard_str(other.order_id)),
 			refusal);
 	if (duplicate && find_duplicate(order, asked.since[DUPLICATE_FLAG], &other))
-		*duplicate = other;
+		*duplicate = other.order_id;
 	return true;
 }
 

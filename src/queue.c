@@ -132,7 +132,7 @@ static char *filter_of(FunctionCallInfo fcinfo);
 static void check_filters(FunctionCallInfo fcinfo);
 static void check_kind(const text *kind);
 static void read_answer(Datum *values, bool *nulls, Answer *answer);
-static void answer_all(Answer *answers, int n);
+static void answer_all(Answer *answers, int n, ReturnSetInfo *rsinfo);
 static void answer_one(Answer *answer);
 static void answer_payment(Answer *answer, const Task *task, Order *order,
 						   Applied *applied);
@@ -168,7 +168,7 @@ Datum
 payguard_claim_tasks(PG_FUNCTION_ARGS)
 {
 	text *worker = payguard_arg_id(ARG(0), "worker");
-	int max = payguard_arg_max(ARG(1), "max_tasks");
+	int max = payguard_arg_max_rows(ARG(1), "max_tasks");
 	Interval *lease = payguard_arg_lease(ARG(2), "lease");
 	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
 	TimestampTz now = GetCurrentTimestamp();
@@ -193,7 +193,7 @@ payguard_claim_tasks(PG_FUNCTION_ARGS)
 	task_id = claim.position->task_id;
 	/* where all that was due came too late, or its order was taken, there may be more behind it */
 	while ((n = lease_some(&claim, &run_at, &task_id, &due)) == 0)
-		;
+		CHECK_FOR_INTERRUPTS();
 	if (again)
 	{
 		/* what dead rows cost must not grow with how often we look */
@@ -203,7 +203,10 @@ payguard_claim_tasks(PG_FUNCTION_ARGS)
 			now + Min(Max(250 * INT64CONST(1000), 20 * took), 5 * USECS_PER_SEC);
 	}
 	for (int i = 0; i < n; i++)
+	{
+		CHECK_FOR_INTERRUPTS();
 		put_task(rsinfo, &due[i]);
+	}
 	payguard_call_end();
 	return (Datum) 0;
 }
@@ -261,6 +264,7 @@ find_due(const Claim *claim, TimestampTz run_at, int64 task_id, Due **due)
 			payguard_store_list_nulls(&payguard_tasks, &due_tasks, values, nulls,
 									  (void **) &tasks);
 
+		CHECK_FOR_INTERRUPTS();
 		if (ntasks == 0)
 			return n;
 		*due = repalloc(*due, sizeof(Due) * (n + ntasks));
@@ -568,6 +572,7 @@ check_filters(FunctionCallInfo fcinfo)
 			text *name = payguard_arg_id(elements[j], isnull[j],
 										 i == 3 ? "kinds" : "channels");
 
+			CHECK_FOR_INTERRUPTS();
 			if (i == 3)
 				check_kind(name);
 		}
@@ -597,7 +602,7 @@ PG_FUNCTION_INFO_V1(payguard_expire_leases);
 Datum
 payguard_expire_leases(PG_FUNCTION_ARGS)
 {
-	int max = payguard_arg_max(ARG(0), "max");
+	int max = payguard_arg_max_rows(ARG(0), "max");
 	TimestampTz now = GetCurrentTimestamp();
 	int expired;
 
@@ -689,7 +694,10 @@ end_future(TimestampTz now, int max)
 	done = end_leases(leases, n);
 	n = payguard_store_list(&payguard_tasks, &tasks_of_future, values, (void **) &tasks);
 	for (int i = 0; i < n; i++)
+	{
+		CHECK_FOR_INTERRUPTS();
 		done += bring_forward(&tasks[i], now);
+	}
 	return done;
 }
 
@@ -821,7 +829,7 @@ payguard_complete_task(PG_FUNCTION_ARGS)
 	}
 	read_answer(values, nulls, &answer);
 	payguard_evidence_begin("complete_task()");
-	answer_all(&answer, 1);
+	answer_all(&answer, 1, NULL);
 	payguard_call_end();
 	return payguard_result_datum(&answer.result, payguard_result_desc(fcinfo));
 }
@@ -850,15 +858,14 @@ payguard_complete_tasks(PG_FUNCTION_ARGS)
 		Datum values[8];
 		bool nulls[8];
 
+		CHECK_FOR_INTERRUPTS();
 		payguard_arg_row(elements[i], lengthof(values), values, nulls);
 		read_answer(values, nulls, &answers[i]);
 	}
 	InitMaterializedSRF(fcinfo, 0);
 	payguard_evidence_begin("complete_tasks()");
-	answer_all(answers, n);
+	answer_all(answers, n, rsinfo);
 	payguard_call_end();
-	for (int i = 0; i < n; i++)
-		payguard_result_put(rsinfo, &answers[i].result);
 	return (Datum) 0;
 }
 
@@ -884,20 +891,30 @@ read_answer(Datum *values, bool *nulls, Answer *answer)
 /*
  * answer_all locks the orders of all answers, in the order of their ids, and deals with what
  * can be dealt with together; then with the others one by one, in the order asked.
+ *
+ * rsinfo: where the results are put; NULL: nowhere, and the one answer has its own
  */
 static void
-answer_all(Answer *answers, int n)
+answer_all(Answer *answers, int n, ReturnSetInfo *rsinfo)
 {
 	bool *answered = palloc0(sizeof(bool) * Max(n, 1));
+	MemoryContext memory = rsinfo ? payguard_element_memory() : NULL;
 
+	Assert(rsinfo || n == 1);
 	payguard_batch_answer(answers, n, answered);
 	for (int i = 0; i < n; i++)
 	{
+		MemoryContext caller = payguard_element_begin(memory);
+
 		CHECK_FOR_INTERRUPTS();
-		if (answered[i])
-			continue;
-		payguard_store_refresh();
-		answer_one(&answers[i]);
+		if (!answered[i])
+		{
+			payguard_store_refresh();
+			answer_one(&answers[i]);
+		}
+		if (rsinfo)
+			payguard_result_put(rsinfo, &answers[i].result);
+		payguard_element_end(memory, caller);
 	}
 	pfree(answered);
 }

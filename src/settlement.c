@@ -13,6 +13,7 @@
 #include "access/htup_details.h"
 #include "catalog/pg_type.h"
 #include "funcapi.h"
+#include "miscadmin.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
@@ -172,6 +173,7 @@ payguard_close_findings(PG_FUNCTION_ARGS)
 		Alert like = {.alert_id = DatumGetInt64(ids[i])};
 		Alert alert;
 
+		CHECK_FOR_INTERRUPTS();
 		if (!payguard_store_lock_free(&payguard_alerts, ALERT_BY_ID, &like, &alert) ||
 			alert.resolved_at != NO_TIME)
 			continue;

@@ -10,6 +10,7 @@
 #include "postgres.h"
 
 #include "access/xact.h"
+#include "miscadmin.h"
 #include "utils/memutils.h"
 
 #include "payguard.h"
@@ -22,6 +23,7 @@ typedef struct EachRun
 	EachItem *items;
 	int n;
 	void (*one)(EachItem *item);
+	MemoryContext memory; /* of one item */
 } EachRun;
 
 /* The first that could not be done, and by which statement. */
@@ -42,18 +44,20 @@ static void leave(const EachRun *each, const ErrorData *error);
 int
 payguard_each(const char *kind, EachItem *items, int n, void (*one)(EachItem *item))
 {
-	EachRun all = {kind, items, n, one};
+	EachRun all = {kind, items, n, one, NULL};
 	ErrorData *error;
 	int done = 0;
 
 	if (n == 0)
 		return 0;
+	all.memory = payguard_element_memory();
 	error = payguard_store_attempt(do_all, &all);
 	for (int i = 0; error && i < n; i++)
 	{
-		EachRun single = {kind, &items[i], 1, one};
+		EachRun single = {kind, &items[i], 1, one, all.memory};
 		ErrorData *again;
 
+		CHECK_FOR_INTERRUPTS();
 		if (!payguard_is_about_one(error))
 			ReThrowError(error);
 		again = payguard_store_attempt(do_all, &single);
@@ -63,7 +67,9 @@ payguard_each(const char *kind, EachItem *items, int n, void (*one)(EachItem *it
 		if (!payguard_is_about_one(again))
 			ReThrowError(again);
 		leave(&single, again);
+		FreeErrorData(again);
 	}
+	MemoryContextDelete(all.memory);
 	for (int i = 0; i < n; i++)
 		done += items[i].done;
 	return done;
@@ -76,8 +82,12 @@ do_all(void *argument)
 
 	for (int i = 0; i < each->n; i++)
 	{
+		MemoryContext caller = payguard_element_begin(each->memory);
+
+		CHECK_FOR_INTERRUPTS();
 		each->items[i].done = false;
 		each->one(&each->items[i]);
+		payguard_element_end(each->memory, caller);
 	}
 }
 

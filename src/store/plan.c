@@ -11,6 +11,7 @@
 #include "access/xact.h"
 #include "executor/spi.h"
 #include "lib/stringinfo.h"
+#include "miscadmin.h"
 #include "utils/guc.h"
 #include "utils/hsearch.h"
 #include "utils/memutils.h"
@@ -93,6 +94,7 @@ payguard_store_list_nulls(const Table *table, const RowQuery *query, Datum *valu
 	*rows = row = MemoryContextAllocHuge(caller, mul_size(Max(n, 1), table->row_size));
 	for (int i = 0; i < n; i++, row += table->row_size)
 	{
+		CHECK_FOR_INTERRUPTS();
 		heap_deform_tuple(SPI_tuptable->vals[i], desc, row_values, row_nulls);
 		payguard_table_read(table, columns, row_values, row_nulls, row);
 		((RowHeader *) row)->xmin = DatumGetTransactionId(row_values[desc->natts - 1]);
@@ -140,7 +142,10 @@ payguard_store_put_results(Tuplestorestate *store, TupleDesc desc)
 		elog(ERROR, "payguard: %d columns instead of %d", SPI_tuptable->tupdesc->natts,
 			 desc->natts);
 	for (uint64 i = 0; i < SPI_processed; i++)
+	{
+		CHECK_FOR_INTERRUPTS();
 		tuplestore_puttuple(store, SPI_tuptable->vals[i]);
+	}
 }
 
 /*
