@@ -28,7 +28,7 @@ static void write_event(const char *what, const Approval *approval, const char *
 static const char *cause_of(const Approval *approval);
 
 static const RowQuery last_change_by_a_person = {
-	"order_id OPERATOR(pg_catalog.=) $1 AND kind OPERATOR(pg_catalog.=) ANY "
+	"order_id " OP("=") " $1 AND kind " OP("=") " ANY "
 	"('{order.created,order.updated}'::pg_catalog.text[]) ORDER BY event_id DESC LIMIT 1",
 	{TEXTOID, InvalidOid}};
 

@@ -46,7 +46,6 @@
 
 #include "payguard.h"
 
-#define OP(o) "OPERATOR(pg_catalog." o ")"
 #define OWN_CONSUMERS "payguard."
 #define FAR_ON "1000000" /* windows, more than a former cluster has given since its dump */
 #define EVENT_COLUMNS                                                                    \

@@ -24,7 +24,7 @@
 
 /* Spelled so that the index of the payments that do not count is used. */
 static const RowQuery unverified_surplus = {
-	"order_id OPERATOR(pg_catalog.=) $1 AND status OPERATOR(pg_catalog.=) 'surplus' "
+	"order_id " OP("=") " $1 AND status " OP("=") " 'surplus' "
 	"AND NOT amount_verified",
 	{TEXTOID, InvalidOid}};
 

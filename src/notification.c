@@ -24,30 +24,30 @@
 #define N_NOTIFICATION_RESULT_COLUMNS 7
 
 static const RowQuery unmatched_of_txn = {
-	"channel OPERATOR(pg_catalog.=) $1 AND channel_txn_id OPERATOR(pg_catalog.=) $2 "
-	"AND result OPERATOR(pg_catalog.=) 'unmatched' ORDER BY received_at",
+	"channel " OP("=") " $1 AND channel_txn_id " OP("=") " $2 "
+	"AND result " OP("=") " 'unmatched' ORDER BY received_at",
 	{TEXTOID, TEXTOID, InvalidOid}};
 
 /* Those that would match by now, so that what never will does not hold up the others. */
 #define MATCHABLE(orders, payments, refunds)                                             \
 	{                                                                                    \
-		"result OPERATOR(pg_catalog.=) 'unmatched' AND ("                                \
+		"result " OP("=") " 'unmatched' AND ("                                \
 		"EXISTS (SELECT FROM payguard." refunds " r"                                     \
-		" WHERE r.refund_id OPERATOR(pg_catalog.=) notifications.refund_id) "            \
+		" WHERE r.refund_id " OP("=") " notifications.refund_id) "            \
 		"OR refund_id IS NULL AND EXISTS (SELECT FROM payguard." payments " p"           \
-		" WHERE p.payment_id OPERATOR(pg_catalog.=) notifications.payment_id) "          \
+		" WHERE p.payment_id " OP("=") " notifications.payment_id) "          \
 		"OR refund_id IS NULL AND payment_id IS NULL AND order_id IS NULL"               \
 		" AND EXISTS (SELECT FROM payguard." payments " p"                               \
-		" WHERE p.channel OPERATOR(pg_catalog.=) notifications.channel"                  \
-		" AND p.channel_txn_id OPERATOR(pg_catalog.=) notifications.channel_txn_id"      \
-		" AND (p.status OPERATOR(pg_catalog.=) ANY ('{succeeded,surplus}')"              \
-		" OR p.failure_code OPERATOR(pg_catalog.=) 'same_charge'"                        \
+		" WHERE p.channel " OP("=") " notifications.channel"                  \
+		" AND p.channel_txn_id " OP("=") " notifications.channel_txn_id"      \
+		" AND (p.status " OP("=") " ANY ('{succeeded,surplus}')"              \
+		" OR p.failure_code " OP("=") " 'same_charge'"                        \
 		" OR notifications.reversal_kind IS NULL)) "                                     \
 		"OR refund_id IS NULL AND payment_id IS NULL"                                    \
 		" AND EXISTS (SELECT FROM payguard." orders " o"                                 \
-		" WHERE o.order_id OPERATOR(pg_catalog.=) notifications.order_id)"               \
+		" WHERE o.order_id " OP("=") " notifications.order_id)"               \
 		" AND EXISTS (SELECT FROM payguard.channels c"                                   \
-		" WHERE c.name OPERATOR(pg_catalog.=) notifications.channel)) "                  \
+		" WHERE c.name " OP("=") " notifications.channel)) "                  \
 		"ORDER BY received_at LIMIT $1",                                                 \
 		{                                                                                \
 			INT8OID, InvalidOid                                                          \

@@ -384,7 +384,7 @@ payguard_create_order(PG_FUNCTION_ARGS)
  * customer's.
  */
 static const RowQuery creation = {
-	"order_id OPERATOR(pg_catalog.=) $1 AND kind OPERATOR(pg_catalog.=) 'order.created'",
+	"order_id " OP("=") " $1 AND kind " OP("=") " 'order.created'",
 	{TEXTOID, InvalidOid}};
 
 static bool
@@ -619,7 +619,7 @@ close_order(Order *order, OrderStatus as, Jsonb *details)
 }
 
 static const RowQuery due_deadlines = {
-	"expires_at OPERATOR(pg_catalog.<=) $1 ORDER BY expires_at LIMIT $2",
+	"expires_at " OP("<=") " $1 ORDER BY expires_at LIMIT $2",
 	{TIMESTAMPTZOID, INT8OID, InvalidOid}};
 
 PG_FUNCTION_INFO_V1(payguard_expire_orders);
@@ -721,8 +721,8 @@ payguard_order_status(PG_FUNCTION_ARGS)
 }
 
 static const RowQuery critical_alerts = {
-	"order_id OPERATOR(pg_catalog.=) $1 AND resolved_at IS NULL "
-	"AND severity OPERATOR(pg_catalog.=) 'critical'",
+	"order_id " OP("=") " $1 AND resolved_at IS NULL "
+	"AND severity " OP("=") " 'critical'",
 	{TEXTOID, InvalidOid}};
 
 /*
@@ -747,11 +747,11 @@ needs_support(const Order *order)
 }
 
 static const RowQuery open_surplus_refunds = {
-	"payment_id OPERATOR(pg_catalog.=) ANY (ARRAY("
+	"payment_id " OP("=") " ANY (ARRAY("
 	"SELECT p.payment_id FROM payguard.payments p "
-	"WHERE p.order_id OPERATOR(pg_catalog.=) $1 "
-	"AND p.status OPERATOR(pg_catalog.=) 'surplus')) "
-	"AND status OPERATOR(pg_catalog.=) ANY "
+	"WHERE p.order_id " OP("=") " $1 "
+	"AND p.status " OP("=") " 'surplus')) "
+	"AND status " OP("=") " ANY "
 	"('{pending,unknown}'::pg_catalog.text[])",
 	{TEXTOID, InvalidOid}};
 

@@ -31,19 +31,19 @@ static const char *const on_duplicate_names[N_ON_DUPLICATE] = {
 };
 
 static const RowQuery policies_in_force = {
-	"currency OPERATOR(pg_catalog.=) $1 AND min_amount OPERATOR(pg_catalog.<=) $2",
+	"currency " OP("=") " $1 AND min_amount " OP("<=") " $2",
 	{TEXTOID, INT8OID, InvalidOid}};
 
 /* What was given back is no reason to suspect a new order. */
 static const RowQuery orders_alike = {
-	"customer_id OPERATOR(pg_catalog.=) $1 AND currency OPERATOR(pg_catalog.=) $2 "
-	"AND amount OPERATOR(pg_catalog.=) $3 AND order_id OPERATOR(pg_catalog.<>) $4 "
-	"AND status OPERATOR(pg_catalog.=) ANY ('{paying,paid}'::pg_catalog.text[]) "
+	"customer_id " OP("=") " $1 AND currency " OP("=") " $2 "
+	"AND amount " OP("=") " $3 AND order_id " OP("<>") " $4 "
+	"AND status " OP("=") " ANY ('{paying,paid}'::pg_catalog.text[]) "
 	"AND EXISTS (SELECT FROM payguard.payments p"
-	" WHERE p.order_id OPERATOR(pg_catalog.=) orders.order_id"
-	" AND p.status OPERATOR(pg_catalog.<>) ALL ("
+	" WHERE p.order_id " OP("=") " orders.order_id"
+	" AND p.status " OP("<>") " ALL ("
 	"'{failed,superseded,surplus}'::pg_catalog.text[])"
-	" AND coalesce(p.completed_at, p.created_at) OPERATOR(pg_catalog.>=) $5) LIMIT 1",
+	" AND coalesce(p.completed_at, p.created_at) " OP(">=") " $5) LIMIT 1",
 	{TEXTOID, TEXTOID, INT8OID, TEXTOID, TIMESTAMPTZOID, InvalidOid}};
 
 /*

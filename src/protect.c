@@ -502,7 +502,7 @@ is_named_by_us(const char *index)
 	identity = payguard_as_owner();
 	SPI_connect();
 	if (SPI_execute_with_args("SELECT FROM payguard.own_indexes() i "
-							  "WHERE i.name OPERATOR(pg_catalog.=) $1",
+							  "WHERE i.name " OP("=") " $1",
 							  1, types, values, NULL, true, 1) != SPI_OK_SELECT)
 		elog(ERROR, "payguard: cannot read own_indexes()");
 	found = SPI_processed > 0;
@@ -607,9 +607,9 @@ broken_objects(Snapshot at)
 	static const char *const older =
 		"SELECT pg_catalog.concat(g.guard, ' ', g.problem) FROM payguard.broken_guards() g "
 		"WHERE NOT EXISTS (SELECT FROM pg_catalog.pg_class c JOIN pg_catalog.pg_index i "
-		"ON i.indexrelid OPERATOR(pg_catalog.=) c.oid WHERE c.relnamespace "
-		"OPERATOR(pg_catalog.=) 'payguard'::pg_catalog.regnamespace AND g.guard "
-		"OPERATOR(pg_catalog.=) pg_catalog.concat('index ', c.relname) AND i.indisvalid "
+		"ON i.indexrelid " OP("=") " c.oid WHERE c.relnamespace "
+		OP("=") " 'payguard'::pg_catalog.regnamespace AND g.guard "
+		OP("=") " pg_catalog.concat('index ', c.relname) AND i.indisvalid "
 		"AND i.indisready AND i.indislive AND i.indisunique)";
 	MemoryContext caller = CurrentMemoryContext;
 	Identity identity = payguard_as_owner();

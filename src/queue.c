@@ -30,8 +30,6 @@
 #define LOOK_AT_MOST 1000	/* tasks that a claim looks at together */
 #define EXPIRED_AT_ONCE 100 /* leases dealt with by one claim, at most */
 #define LONGEST_LEASE USECS_PER_DAY /* payguard_arg_lease() takes no more, also of a delay */
-#define EQ "OPERATOR(pg_catalog.=)"
-#define LE "OPERATOR(pg_catalog.<=)"
 
 /* Where this backend's claims go on. */
 typedef struct Position
@@ -74,21 +72,21 @@ static struct
 } leases_seen = {DT_NOBEGIN, DT_NOBEGIN};
 
 static const RowQuery expired_leases = {
-	"leased_until OPERATOR(pg_catalog.>) $1 AND leased_until " LE " $2"
+	"leased_until " OP(">") " $1 AND leased_until " OP("<=") " $2"
 	" ORDER BY leased_until LIMIT $3",
 	{TIMESTAMPTZOID, TIMESTAMPTZOID, INT8OID, InvalidOid}};
 
 static const RowQuery due_tasks = {
-	"ROW(run_at, task_id) OPERATOR(pg_catalog.>) ROW($1, $2)"
-	" AND run_at " LE " $3 AND dead_at IS NULL"
-	" AND ($5 IS NULL OR kind " EQ " ANY ($5)) AND ($6 IS NULL OR channel " EQ " ANY ($6))"
+	"ROW(run_at, task_id) " OP(">") " ROW($1, $2)"
+	" AND run_at " OP("<=") " $3 AND dead_at IS NULL"
+	" AND ($5 IS NULL OR kind " OP("=") " ANY ($5)) AND ($6 IS NULL OR channel " OP("=") " ANY ($6))"
 	" ORDER BY run_at, task_id LIMIT $4",
 	{TIMESTAMPTZOID, INT8OID, TIMESTAMPTZOID, INT8OID, TEXTARRAYOID, TEXTARRAYOID,
 	 InvalidOid}};
 
 /* Held for longer than a lease can last: the clock was ahead when they were taken. */
 static const RowQuery leases_of_future = {
-	"leased_until OPERATOR(pg_catalog.>) $1 ORDER BY leased_until DESC LIMIT $2",
+	"leased_until " OP(">") " $1 ORDER BY leased_until DESC LIMIT $2",
 	{TIMESTAMPTZOID, INT8OID, InvalidOid}};
 
 /*
@@ -96,12 +94,12 @@ static const RowQuery leases_of_future = {
  * quarter that back_off() adds.
  */
 static const RowQuery tasks_of_future = {
-	"run_at OPERATOR(pg_catalog.>) $1 AND dead_at IS NULL"
-	" AND (run_at OPERATOR(pg_catalog.-) $1) OPERATOR(pg_catalog.>)"
-	" (1.25::pg_catalog.float8 OPERATOR(pg_catalog.*)"
+	"run_at " OP(">") " $1 AND dead_at IS NULL"
+	" AND (run_at " OP("-") " $1) " OP(">")
+	" (1.25::pg_catalog.float8 " OP("*")
 	" (SELECT pg_catalog.max(GREATEST(c.first_query_after, c.max_query_interval))"
 	" FROM ONLY payguard.channels c))"
-	" AND NOT EXISTS (SELECT FROM ONLY payguard.leases l WHERE l.order_id " EQ
+	" AND NOT EXISTS (SELECT FROM ONLY payguard.leases l WHERE l.order_id " OP("=")
 	" tasks.order_id) ORDER BY run_at DESC LIMIT $2",
 	{TIMESTAMPTZOID, INT8OID, InvalidOid}};
 

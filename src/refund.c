@@ -18,7 +18,7 @@
 
 #define N_REFUND_RESULT_COLUMNS 9
 
-static const RowQuery refunds_of_payment = {"payment_id OPERATOR(pg_catalog.=) $1",
+static const RowQuery refunds_of_payment = {"payment_id " OP("=") " $1",
 										 {UUIDOID, InvalidOid}};
 
 /* A request to refund, as the caller made it. */

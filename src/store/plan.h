@@ -13,6 +13,9 @@
 
 #include "store/table.h"
 
+/* An operator of PostgreSQL's own, for a statement or a condition, whatever the search_path is. */
+#define OP(o) "OPERATOR(pg_catalog." o ")"
+
 /* A query for several rows; a constant, whose address names the saved plan. */
 #define MAX_QUERY_PARAMETERS 6
 typedef struct RowQuery
