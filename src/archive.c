@@ -267,28 +267,17 @@ static void refuse_open(Datum orders) pg_attribute_noreturn();
 static int by_id(const void *a, const void *b);
 
 /*
- * payguard_archive_restore brings an order back from the archive, with everything of its, and
- * tells whether it did. false: it is not there, or somebody else was faster. It then belongs to
- * this transaction. That evidence came for it is alerted.
+ * payguard_restore moves an order's rows back from the archive, and tells whether they were there: somebody
+ * else may have been faster. It looks at no order.
  */
 bool
-payguard_archive_restore(const text *order_id)
+payguard_restore(const text *order_id)
 {
 	Datum id = PointerGetDatum(order_id);
-	Order order;
 
-	if (payguard_store_is_empty(&payguard_archived_orders) ||
-		payguard_store_execute(&restoring[0], &id, NULL) == 0)
+	if (payguard_store_execute(&restoring[0], &id, NULL) == 0)
 		return false;
 	move(restoring + 1, lengthof(restoring) - 1, &id);
-	payguard_store_refresh();
-	if (!payguard_order_find(order_id, &order))
-		payguard_store_suppressed(&payguard_orders);
-	payguard_event_write("order.restored", (About){.order_id = order.order_id}, NULL, NULL,
-						 NO_ID, NULL);
-	if (payguard_call_is_evidence())
-		payguard_alert_order("archived_evidence", "warning", &order, NULL);
-	payguard_store_refresh();
 	return true;
 }
 

@@ -463,8 +463,8 @@ become(Order *order, const Payment *payment, OrderStatus to)
 	}
 	payguard_order_change(
 		order, to, also,
-		psprintf("order.%s", payguard_machine_name(&payguard_order_machine, to)), payment,
-		NULL);
+		psprintf("order.%s", payguard_machine_name(&payguard_order_machine, to)),
+		payment->payment_id, NULL);
 }
 
 static void

@@ -17,6 +17,7 @@
 #include "payguard.h"
 
 static bool lock_order(const Order *like, Order *order);
+static bool bring_back(const text *order_id);
 static bool judge_creation(const Order *asked, const Order *existing, Refusal *refusal);
 static bool judge_update(const Order *order, int64 expected_version, Refusal *refusal);
 static bool judge_cancel(const Order *order, int64 expected_version, Refusal *refusal);
@@ -80,7 +81,7 @@ payguard_order_lock_free(const text *order_id, Order *order)
 	Order like = {.order_id = unconstify(text *, order_id)};
 
 	return payguard_store_lock_free(&payguard_orders, ORDER_BY_ID, &like, order) ||
-		   (payguard_archive_restore(order_id) && payguard_order_lock(order_id, order));
+		   (bring_back(order_id) && payguard_order_lock(order_id, order));
 }
 
 /*
@@ -97,7 +98,7 @@ lock_order(const Order *like, Order *order)
 		payguard_store_refresh();
 		if (payguard_store_is_empty(&payguard_archived_orders))
 			return false;
-		if (!payguard_archive_restore(like->order_id) &&
+		if (!bring_back(like->order_id) &&
 			!payguard_order_find(like->order_id, order))
 			return false;
 	}
@@ -105,22 +106,44 @@ lock_order(const Order *like, Order *order)
 }
 
 /*
+ * bring_back brings an order back from the archive, with everything of its, and tells whether it did.
+ * false: it is not there, or somebody else was faster. It then belongs to this transaction. That evidence
+ * came for it is alerted.
+ */
+static bool
+bring_back(const text *order_id)
+{
+	Order order;
+
+	if (payguard_store_is_empty(&payguard_archived_orders) || !payguard_restore(order_id))
+		return false;
+	payguard_store_refresh();
+	if (!payguard_order_find(order_id, &order))
+		payguard_store_suppressed(&payguard_orders);
+	payguard_event_write("order.restored", (About){.order_id = order.order_id}, NULL, NULL,
+						 NO_ID, NULL);
+	if (payguard_call_is_evidence())
+		payguard_alert_order("archived_evidence", "warning", &order, NULL);
+	payguard_store_refresh();
+	return true;
+}
+
+/*
  * payguard_order_change is the one place where an order changes: status, version and event
  * together. The caller holds the row's lock, and has set the fields named in `also`.
  *
- * payment: the one that the event names, or NULL; details: the event's, or NULL.
+ * payment_id: of the payment that the event names, or NULL; details: the event's, or NULL.
  */
 void
 payguard_order_change(Order *order, OrderStatus to, FieldSet also, const char *kind,
-					  const Payment *payment, Jsonb *details)
+					  pg_uuid_t *payment_id, Jsonb *details)
 {
 	OrderStatus from = order->status;
-	About about = {.order_id = order->order_id};
+	About about = {.order_id = order->order_id, .payment_id = payment_id};
 
 	Assert(payguard_order_is_locked(order->order_id));
 	Assert((also & (FIELD(ORDER_F_ORDER_ID) | FIELD(ORDER_F_STATUS) | FIELD(ORDER_F_VERSION) |
 					FIELD(ORDER_F_CREATED_AT))) == 0);
-	Assert(payment == NULL || payguard_text_equal(payment->order_id, order->order_id));
 	if (to != from)
 		order->status = payguard_machine_move(&payguard_order_machine, from, to);
 	/* evidence too: an order that was changed so often is no order of this world */
@@ -139,7 +162,6 @@ payguard_order_change(Order *order, OrderStatus to, FieldSet also, const char *k
 						  FIELD(ORDER_F_STATUS) | FIELD(ORDER_F_VERSION) |
 							  FIELD(ORDER_F_UPDATED_AT) | also,
 						  order);
-	about.payment_id = payment ? payment->payment_id : NULL;
 	payguard_event_write(kind, about, payguard_machine_name(&payguard_order_machine, from),
 						 payguard_machine_name(&payguard_order_machine, to),
 						 order->version, details);
@@ -614,7 +636,7 @@ close_order(Order *order, OrderStatus as, Jsonb *details)
 			 payguard_str(order->order_id));
 	order->closing_as = as;
 	payguard_order_change(order, ORDER_PAYING, FIELD(ORDER_F_CLOSING_AS), "order.closing",
-						  &live, details);
+						  live.payment_id, details);
 	payguard_payment_close(order, &live);
 }
 

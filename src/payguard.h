@@ -796,7 +796,7 @@ extern bool payguard_order_lock(const text *order_id, Order *order);
 extern bool payguard_order_lock_found(Order *order);
 extern bool payguard_order_lock_free(const text *order_id, Order *order);
 extern void payguard_order_change(Order *order, OrderStatus to, FieldSet also,
-								  const char *kind, const Payment *payment,
+								  const char *kind, pg_uuid_t *payment_id,
 								  Jsonb *details);
 extern void payguard_order_touch(Order *order);
 extern void payguard_alert_order(const char *kind, const char *severity,
@@ -813,7 +813,7 @@ extern Datum payguard_row_result(FunctionCallInfo fcinfo, const Table *table,
 								 const void *row);
 
 /* archive.c */
-extern bool payguard_archive_restore(const text *order_id);
+extern bool payguard_restore(const text *order_id);
 
 /* payment.c */
 extern bool payguard_payment_that_counts(const text *order_id, Payment *payment);

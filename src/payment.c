@@ -1079,7 +1079,7 @@ change_order(PayCall *call)
 											 NULL));
 	if (is_attempt(call))
 	{
-		payguard_order_change(order, ORDER_PAYING, 0, "order.paying", &call->payment,
+		payguard_order_change(order, ORDER_PAYING, 0, "order.paying", call->payment.payment_id,
 							  payguard_json("channel", 't', call->channel,
 											"idempotency_key", 't', call->key, NULL));
 		if (strcmp(call->kind, "request") == 0)
@@ -1093,7 +1093,7 @@ change_order(PayCall *call)
 	}
 	order->payment_id = call->payment.payment_id;
 	payguard_order_change(order, ORDER_PAID, FIELD(ORDER_F_PAYMENT_ID), "order.paid",
-						  &call->payment, NULL);
+						  call->payment.payment_id, NULL);
 }
 
 /*

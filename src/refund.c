@@ -247,7 +247,7 @@ correct_order_status(Order *order, const Payment *payment)
 		payguard_order_change(order, to, 0,
 							  to == ORDER_REFUNDED ? "order.refunded"
 												   : "order.partly_refunded",
-							  payment, NULL);
+							  payment->payment_id, NULL);
 }
 
 /*
@@ -786,7 +786,7 @@ change_order_refunded(Order *order, const Payment *payment, int64 refunded)
 	else
 		kind = "order.partly_refunded";
 	payguard_order_change(
-		order, to, FIELD(ORDER_F_REFUNDED_AMOUNT), kind, payment,
+		order, to, FIELD(ORDER_F_REFUNDED_AMOUNT), kind, payment->payment_id,
 		payguard_json("refunded_amount", 'i', order->refunded_amount, NULL));
 }
 
