@@ -137,7 +137,7 @@ CREATE FUNCTION regress_drivers_hostile.plus(interval, interval) RETURNS interva
 CREATE OPERATOR regress_drivers_hostile.+ (LEFTARG = interval, RIGHTARG = interval, FUNCTION = regress_drivers_hostile.plus);
 CREATE FUNCTION regress_drivers_hostile.gt(integer, integer) RETURNS boolean LANGUAGE plpgsql AS $$ BEGIN RAISE WARNING 'caught: >'; RETURN false; END $$;
 CREATE OPERATOR regress_drivers_hostile.> (LEFTARG = integer, RIGHTARG = integer, FUNCTION = regress_drivers_hostile.gt);
-CREATE DOMAIN regress_drivers_hostile.text AS int;
+CREATE DOMAIN regress_drivers_hostile.text AS int NOT NULL;
 CREATE DOMAIN regress_drivers_hostile.regproc AS int;
 CALL pg_temp.ask('drivers-7', 'drivers_good');
 CALL pg_temp.ask('drivers-8', 'drivers_silent');
@@ -151,6 +151,11 @@ RESET SESSION AUTHORIZATION;
 SELECT order_id, status, payment, tasks, leases FROM pg_temp.outcome WHERE order_id ~ '^drivers-[78]' ORDER BY 1;
 SELECT * FROM payguard.verify();
 DROP VIEW pg_temp.outcome;
+-- nor in a new session, which compiles the procedure with that path
+\c -
+SET search_path = regress_drivers_hostile, pg_catalog;
+CALL payguard.run_tasks();
+RESET search_path;
 DROP SCHEMA regress_drivers_hostile CASCADE;
 SELECT payguard.revoke_access('regress_drivers', 'channel');
 DROP SCHEMA regress_drivers CASCADE;

@@ -261,6 +261,28 @@ BEGIN;
 ALTER EVENT TRIGGER payguard_ddl_start DISABLE;
 SELECT object, problem FROM payguard.verify() ORDER BY 1, 2;
 ROLLBACK;
+-- what a guarded table, a column of its or an index is made of, whose owner may be somebody else
+RESET payguard.allow_unsafe_ddl;
+CREATE SCHEMA regress_made;
+CREATE COLLATION regress_made.c (provider = libc, locale = 'C');
+CREATE FUNCTION regress_made.f(text) RETURNS text LANGUAGE sql IMMUTABLE AS 'SELECT $1';
+CREATE OPERATOR CLASS regress_made.o FOR TYPE int USING btree AS OPERATOR 1 <, OPERATOR 2 <=, OPERATOR 3 =, OPERATOR 4 >=, OPERATOR 5 >, FUNCTION 1 btint4cmp(int, int);
+CREATE FOREIGN TABLE regress_made.above (id int, status text) SERVER regress_server;
+CREATE TABLE regress_made.heir () INHERITS (regress_made.above);
+CREATE TABLE regress_made.parted (id text, status text) PARTITION BY LIST (regress_made.f(id));
+CREATE TABLE regress_made.parted_1 PARTITION OF regress_made.parted FOR VALUES IN ('1');
+CREATE TABLE regress_made.shop (id int, status text COLLATE regress_made.c, ref int);
+SELECT count(*) FROM unnest('{regress_made.heir,regress_made.parted}'::regclass[]) name, payguard.guard_table(name, 'status', '{"unpaid": ["paid"]}');
+SELECT count(*) FROM payguard.guard_table('regress_made.shop', 'status', '{"unpaid": ["paid"]}', once := '{ref}', success_states := '{paid}', not_valid := true);
+CREATE UNIQUE INDEX ON regress_made.shop (ref regress_made.o) WHERE status = 'paid';
+INSERT INTO regress_made.heir VALUES (1, 'unpaid');
+INSERT INTO regress_made.parted VALUES ('1', 'unpaid');
+SELECT statement, pg_temp.answer(statement) FROM (VALUES ('DROP FUNCTION regress_made.f(text) CASCADE'), ('DROP ROUTINE regress_made.f(text) CASCADE'),
+  ('DROP COLLATION regress_made.c CASCADE'), ('DROP OPERATOR CLASS regress_made.o USING btree CASCADE'), ('DROP OPERATOR FAMILY regress_made.o USING btree CASCADE'),
+  ('DROP FOREIGN TABLE regress_made.above CASCADE'), ('DROP SERVER regress_server CASCADE'), ('DROP FOREIGN DATA WRAPPER regress_wrapper CASCADE')) s (statement);
+SELECT count(*) FROM payguard.guards WHERE table_name LIKE 'regress_made.%';
+SET payguard.allow_unsafe_ddl = on;
+DROP SCHEMA regress_made CASCADE;
 DROP SCHEMA regress_shop_2, regress_shop_3 CASCADE;
 RESET payguard.allow_unsafe_ddl;
 DROP FOREIGN DATA WRAPPER regress_wrapper CASCADE;

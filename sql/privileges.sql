@@ -136,6 +136,7 @@ SELECT (payguard.register_channel('privileges')).internal;
 SELECT (payguard.order_status('privileges-7')).advice;
 SELECT kind FROM payguard.order_timeline('privileges-7');
 SELECT * FROM payguard.verify();
+SELECT count(*) IS NOT NULL AS listed FROM payguard.not_in_dumps();
 RESET search_path;
 RESET SESSION AUTHORIZATION;
 SELECT * FROM regress_hostile.caught;
@@ -152,6 +153,13 @@ SELECT * FROM regress_hostile.caught;
 -- every SQL and PL/pgSQL function pins its search_path; a procedure that commits cannot
 SELECT p.oid::regprocedure FROM pg_proc p JOIN pg_language l ON l.oid = p.prolang AND p.prokind = 'f'
 WHERE p.pronamespace = 'payguard'::regnamespace AND l.lanname <> 'c' AND NOT coalesce(p.proconfig @> '{"search_path=pg_catalog, pg_temp"}', false);
+-- what a function calls with its caller's rights, its caller may call
+SELECT a.access, a.function, q.oid::regprocedure AS calls
+FROM payguard.access_functions() a JOIN pg_proc p ON p.oid = a.function::regprocedure AND NOT p.prosecdef
+JOIN pg_language l ON l.oid = p.prolang AND l.lanname IN ('sql', 'plpgsql')
+JOIN pg_proc q ON q.pronamespace = 'payguard'::regnamespace AND p.prosrc ~ ('payguard\.' || q.proname || '\(')
+WHERE NOT has_function_privilege('public', q.oid, 'EXECUTE')
+  AND NOT EXISTS (SELECT FROM payguard.access_functions() b WHERE b.access = a.access AND b.function::regprocedure = q.oid);
 DROP SCHEMA regress_hostile CASCADE;
 SELECT payguard.revoke_access(role, access) FROM payguard.role_access() WHERE role::text LIKE 'regress\_%';
 DROP ROLE regress_nobody, regress_channel, regress_checkout, regress_cashier, regress_operator, regress_consumer, regress_auditor, regress_owner, regress_delegate;

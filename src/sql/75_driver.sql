@@ -39,7 +39,7 @@ DECLARE
   task payguard.task;
   reply payguard.channel_reply;
   driver pg_catalog.regproc;
-  problem text;
+  problem pg_catalog.text;
 BEGIN
   IF max_tasks IS NULL OR timeout IS NULL THEN
     RAISE null_value_not_allowed USING

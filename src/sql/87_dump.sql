@@ -2,7 +2,7 @@
 -- What the scripts have made is told here by name, so that there is nothing to make again where nobody has added
 -- or changed anything.
 CREATE FUNCTION payguard.not_in_dumps() RETURNS TABLE (object text, statement text)
-LANGUAGE sql STABLE
+LANGUAGE sql STABLE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 SET standard_conforming_strings = on
 AS $$

@@ -155,6 +155,7 @@ mutant partition_locked_first src/guard_ddl.c "isolation drop_partition" 's/^\t\
 mutant twins_unlocked src/protect.c "isolation drop_index_twins" 's/^\tLockRelationOid\(table, ShareUpdateExclusiveLock\);$//'
 mutant locked_first src/protect.c "isolation drop_race" 's/^\tif \(!found\)$/\tif (true)/'
 mutant schema_unseen src/guard_ddl.c "regress guard_ddl" 's/^\tif \(IsA\(statement, CreateSchemaStmt\)\)$/\tif (false)/'
+mutant function_unseen src/sql/81_ddl.sql "regress guard_ddl" "s/'DROP FUNCTION', 'DROP ROUTINE', //"
 mutant condition_fails src/once.c "regress guard_indexes" 's/^\tif \(error \&\& !payguard_is_about_one\(error\)\)$/\tif (error)/'
 mutant invalid_twin src/once.c "regress guard_indexes" 's/!form->indisunique \|\| !form->indisvalid \|\|/!form->indisunique ||/'
 mutant named_index src/protect.c "regress guard_indexes" 's/ \&\& is_named_by_us\(range->relname\)\)$/ \&\& false)/'

@@ -7,6 +7,10 @@ ALTER TABLE payguard.channels ENABLE REPLICA TRIGGER payguard_keep_own;
 ALTER TABLE payguard.settlement_lines ALTER COLUMN loaded_by SET DEFAULT payguard.session_role();
 ALTER TABLE payguard.settlement_lines ADD CONSTRAINT settlement_lines_text
   CHECK (convert_to(concat(channel, channel_txn_id, channel_refund_id, order_id), getdatabaseencoding()) IS NOT NULL) NOT VALID;
+-- They see more commands.
+DROP EVENT TRIGGER payguard_ddl_start;
+DROP EVENT TRIGGER payguard_ddl_end;
+--@ part 81_ddl
 --@ part 95_private
 -- Each role gains what its accesses have gained.
 SELECT payguard.renew_access();
