@@ -9,7 +9,7 @@
 #
 # Without the XLogFlush() in payguard_store_make_durable() nearly every such round fails.
 #
-# PAYGUARD_SEED repeats a run as far as its clocks allow; PAYGUARD_ROUNDS is 20.
+# PAYGUARD_SEED repeats a run as far as its clocks allow; PAYGUARD_ROUNDS is 8.
 
 use strict;
 use warnings;
@@ -21,7 +21,7 @@ use Test::More;
 use Time::HiRes qw(sleep time);
 
 my $seed = $ENV{PAYGUARD_SEED} || (time() * 1000 ^ $$) % 2**31;
-my $rounds = $ENV{PAYGUARD_ROUNDS} || 20;
+my $rounds = $ENV{PAYGUARD_ROUNDS} || 8;
 my $per_stream = 800;    # more orders than a client can pay in a round
 my $dir = PostgreSQL::Test::Utils::tempdir;
 
