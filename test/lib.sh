@@ -54,10 +54,12 @@ as_user() {
   fi
 }
 
-# make_work: a temporary folder $WORK for everything, removed at the end.
+# make_work: a temporary folder $WORK for everything, removed at the end. We go there, since the test user may
+# not be allowed to be where we are.
 make_work() {
   WORK=$(mktemp -d "${TMPDIR:-/tmp}/payguard.XXXXXX")
   chmod 755 "$WORK"
+  cd "$WORK" || die "cannot enter $WORK"
   PGCONFIG=/usr/lib/postgresql/$PGMAJOR/bin/pg_config
   [ -x "$PGCONFIG" ] || PGCONFIG=pg_config
   BINDIR=$("$PGCONFIG" --bindir)
