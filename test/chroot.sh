@@ -39,6 +39,15 @@ make_chroot() {
   mv "$folder.new" "$folder"
 }
 
+# clean_system VERSION FOLDER: a copy of a system on which nothing was ever installed.
+clean_system() {
+  if [ ! -d "$CHROOTS/$1.clean" ]; then
+    mkdir -p "$CHROOTS" && make_chroot "$1" "$CHROOTS/$1.clean" &&
+      inside "$CHROOTS/$1.clean" apt-get update -q || return 1
+  fi
+  rm -rf "$2" && cp -a "$CHROOTS/$1.clean" "$2"
+}
+
 # copy_tree FOLDER: the source as it is, without what was built, to FOLDER.
 copy_tree() {
   rm -rf "$1"

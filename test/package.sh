@@ -31,17 +31,6 @@ step() {
   fi
 }
 
-# clean_system VERSION FOLDER: a copy of a system on which nothing was ever installed.
-clean_system() {
-  if [ ! -d "$CHROOTS/$1.clean" ]; then
-    mkdir -p "$CHROOTS"
-    make_chroot "$1" "$CHROOTS/$1.clean"
-    inside "$CHROOTS/$1.clean" apt-get update -q
-  fi
-  rm -rf "$2"
-  cp -a "$CHROOTS/$1.clean" "$2"
-}
-
 # build FOLDER VERSION: source and binary packages, in /build there.
 build() {
   local version

@@ -57,7 +57,7 @@ class Monitoring:
             ("/shop?host=/var/run/postgresql", f"/postgres?host={self.server.folder}"))
         self.configure("payguard.rules.yml")
         prometheus = self.configure(
-            "prometheus.yml", ("_interval: 15s", "_interval: 1s"), ("localhost:9237", f"localhost:{self.exporter_port}"))
+            "prometheus.yml", ("_interval: 15s", "_interval: 1s"), ("localhost:9237", f"127.0.0.1:{self.exporter_port}"))
         self.spawn("prometheus-sql-exporter", "-config.file", exporter,
                    "-web.listen-address", f"127.0.0.1:{self.exporter_port}")
         self.spawn("prometheus", f"--config.file={prometheus}", f"--storage.tsdb.path={self.folder}/data",
