@@ -97,7 +97,7 @@ mutant anyone_acts_for_others src/event.c "regress privileges" 's/^\tif \(!paygu
 mutant public_may_execute src/sql/95_private.sql "regress privileges" "s/^ *EXECUTE pg_catalog.format\('REVOKE ALL .*/NULL;/"
 mutant no_slot src/id.c "regress slots" 's/^\tuuid->data\[7\] = rand_a \& 0xff;$/\tuuid->data[7] = 0;/'
 mutant keys_out_of_order src/payment.c "isolation batch" 's/round\.repeats = holds_up\(calls, n\);/round.repeats = false;/'
-mutant one_holds_up_all src/store/each.c "regress left_out" 's/if \(!is_about_one\(error\)\)/if (true)/'
+mutant one_holds_up_all src/store/each.c "regress left_out" 's/if \(!payguard_is_about_one\(error\)\)/if (true)/'
 mutant unseen_balance src/refund.c "isolation refund_correct" 's/else if \(IsolationUsesXactSnapshot\(\)\)/else if (false)/'
 mutant unseen_rejection src/approval.c "isolation pay_reject" 's/^\tpayguard_order_touch\(order\);$//'
 mutant stale_retry src/queue.c "isolation task_cancel" 's/payguard_payment_must_be_there/payguard_payment_must_exist/'
@@ -125,7 +125,7 @@ mutant cancelled_unseen src/order.c "isolation refused_detail" '/^payguard_cance
 
 mutant second_approval src/approval.c "isolation finding_accept" \
   's/if \(!payguard_store_insert_new\(&payguard_approvals, key_of\(&approval\), &approval\)\)/if (payguard_store_insert(\&payguard_approvals, \&approval), false)/'
-mutant error_swallowed src/store/each.c "regress left_out" 's/if \(!is_about_one\(error\)\)/if (false)/; s/if \(!is_about_one\(again\)\)/if (false)/'
+mutant error_swallowed src/store/each.c "regress left_out" 's/if \(!payguard_is_about_one\(error\)\)/if (false)/; s/if \(!payguard_is_about_one\(again\)\)/if (false)/'
 
 # guards
 mutant many_states src/guard.h "regress guard_arguments" 's/^#define MAX_GUARD_STATES 1000$/#define MAX_GUARD_STATES 100000/'
