@@ -1330,7 +1330,7 @@ run_insert_refund(void *argument)
 
 /*
  * payguard_refund_reverse records what a channel gave back on its own: the report's transaction
- * is the reversal's id, its code the kind. The caller holds the order's lock.
+ * is the reversal's id. The caller holds the order's lock.
  */
 void
 payguard_refund_reverse(Order *order, const Payment *payment, const Report *report,

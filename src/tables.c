@@ -71,23 +71,23 @@ static const Key payment_keys[] = {
 	[PAYMENT_THAT_COUNTS] = {{PAYMENT_F_ORDER_ID, -1}, "that_count", true, false},
 };
 
-static const Field event_fields[] = {
-	NUMBERED(Event, event_id, "events_event_id_seq"),
-	{"xid", FIELD_XID, 0, NULL, NULL},
-	COLUMN(Event, order_id, FIELD_TEXT),
-	COLUMN(Event, payment_id, FIELD_UUID),
-	COLUMN(Event, refund_id, FIELD_UUID),
-	COLUMN(Event, kind, FIELD_TEXT),
-	COLUMN(Event, from_status, FIELD_TEXT),
-	COLUMN(Event, to_status, FIELD_TEXT),
-	COLUMN(Event, version, FIELD_ID),
-	COLUMN(Event, actor, FIELD_TEXT),
-	COLUMN(Event, at, FIELD_TIME),
-	COLUMN(Event, details, FIELD_JSONB),
+static const Field event_fields[N_EVENT_FIELDS] = {
+	[EVENT_F_EVENT_ID] = NUMBERED(Event, event_id, "events_event_id_seq"),
+	[EVENT_F_XID] = {"xid", FIELD_XID, 0, NULL, NULL},
+	[EVENT_F_ORDER_ID] = COLUMN(Event, order_id, FIELD_TEXT),
+	[EVENT_F_PAYMENT_ID] = COLUMN(Event, payment_id, FIELD_UUID),
+	[EVENT_F_REFUND_ID] = COLUMN(Event, refund_id, FIELD_UUID),
+	[EVENT_F_KIND] = COLUMN(Event, kind, FIELD_TEXT),
+	[EVENT_F_FROM_STATUS] = COLUMN(Event, from_status, FIELD_TEXT),
+	[EVENT_F_TO_STATUS] = COLUMN(Event, to_status, FIELD_TEXT),
+	[EVENT_F_VERSION] = COLUMN(Event, version, FIELD_ID),
+	[EVENT_F_ACTOR] = COLUMN(Event, actor, FIELD_TEXT),
+	[EVENT_F_AT] = COLUMN(Event, at, FIELD_TIME),
+	[EVENT_F_DETAILS] = COLUMN(Event, details, FIELD_JSONB),
 };
 
 static const Key event_keys[] = {
-	[EVENT_BY_ID] = {{0, -1}, "pkey", false, false},
+	[EVENT_BY_ID] = {{EVENT_F_EVENT_ID, -1}, "pkey", false, false},
 };
 
 static const Field channel_fields[N_CHANNEL_FIELDS] = {

@@ -17,7 +17,7 @@ CREATE TABLE payguard.tasks (
 ) WITH (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_threshold = 1000);
 ALTER SEQUENCE payguard.tasks_task_id_seq OWNED BY payguard.tasks.task_id;
 COMMENT ON TABLE payguard.tasks IS 'Outside work that is due: charge, query, close, refund, query_refund';
-COMMENT ON COLUMN payguard.tasks.tries IS 'How often a worker has claimed it';
+COMMENT ON COLUMN payguard.tasks.tries IS 'How often a worker has claimed it; requeue_task() begins anew, at 1';
 COMMENT ON COLUMN payguard.tasks.sent IS 'A worker may have told the channel of it';
 COMMENT ON COLUMN payguard.tasks.again IS 'An earlier task may have told the channel of the same';
 COMMENT ON COLUMN payguard.tasks.dead_at IS 'Since when it is out of tries and waits for a person';
@@ -52,7 +52,7 @@ CREATE TABLE payguard.finished_tasks (
   outcome     text COLLATE "C",
   finished_at timestamptz NOT NULL
 );
-COMMENT ON TABLE payguard.finished_tasks IS 'Tasks that were claimed and are gone, kept for a day at least';
+COMMENT ON TABLE payguard.finished_tasks IS 'Tasks that were claimed and are gone, kept for a week at least';
 
 CREATE VIEW payguard.dead_tasks AS
   SELECT * FROM payguard.tasks WHERE dead_at IS NOT NULL;
@@ -189,4 +189,4 @@ CREATE FUNCTION payguard.resolve_alert(alert_id bigint, note text) RETURNS paygu
 AS 'MODULE_PATHNAME', 'payguard_resolve_alert'
 LANGUAGE C VOLATILE SECURITY DEFINER;
 COMMENT ON FUNCTION payguard.resolve_alert(bigint, text) IS
-  'A person has dealt with an alert. What still holds is raised again by maintain()';
+  'A person has dealt with an alert. What maintain() alerts of is raised again as long as it holds';

@@ -122,6 +122,7 @@ mutant lost_unseen src/queue.c "isolation found_before" '/^end_lease\(/,/^}/s/^\
 mutant requeued_unseen src/queue.c "isolation found_before" '/^payguard_requeue_task\(/,/^}/s/^\tpayguard_store_refresh\(\);$//'
 mutant untold src/order.c "isolation refused_detail" '/^payguard_update_order\(/,/^}/s/^\tpayguard_store_refresh\(\);$//'
 mutant cancelled_unseen src/order.c "isolation refused_detail" '/^payguard_cancel_order\(/,/^}/s/^\t\tpayguard_store_refresh\(\);$//'
+mutant unread_key src/refund.c "isolation txn_race" '/^insert_refund\(/,/^}/s/^\t\tpayguard_store_refresh\(\);$//'
 
 mutant second_approval src/approval.c "isolation finding_accept" \
   's/if \(!payguard_store_insert_new\(&payguard_approvals, key_of\(&approval\), &approval\)\)/if (payguard_store_insert(\&payguard_approvals, \&approval), false)/'
