@@ -63,6 +63,11 @@ SELECT statement, code(statement) FROM (VALUES
   ('ALTER TABLE g16 ADD COLUMN d int DEFAULT f($q$SELECT payguard.unguard_table($q2$g19$q2$)$q$)'),
   ('ALTER TABLE g16 ADD COLUMN e int DEFAULT f($q$SELECT payguard.unguard_table($q2$g20$q2$), payguard.guard_table($q2$g20$q2$, $q2$status$q2$, $q2${"x": []}$q2$)$q$)'),
   ('CREATE TABLE made_3 () INHERITS (g21)')) c (statement);
+-- a guard that is taken off, and a table that is dropped, three commands deep: each of those around it knows
+INSERT INTO g37 VALUES (1, 'new');
+SELECT code('ALTER TABLE g16 ADD COLUMN g int DEFAULT f($q$ALTER TABLE g37 ADD COLUMN a int DEFAULT f($q2$SELECT payguard.unguard_table($q3$g38$q3$)$q2$)$q$)'),
+  code('ALTER TABLE g16 ADD COLUMN h int DEFAULT f($q$ALTER TABLE g37 ADD COLUMN b int DEFAULT f($q2$DROP TABLE g39$q2$)$q$)');
+SELECT table_name FROM payguard.guards WHERE table_name ~ '\.g(37|38|39)$';
 -- a guard that was taken off in a part that was undone must be there still
 SELECT code('ALTER TABLE g22 ADD COLUMN a int DEFAULT f($q$DO $d$ BEGIN PERFORM payguard.unguard_table($q2$g23$q2$); RAISE division_by_zero; EXCEPTION WHEN division_by_zero THEN DROP TRIGGER payguard_guard ON g23; END $d$ $q$)');
 SELECT table_name, status_column FROM payguard.guards WHERE table_name ~ '\.g(16|17|18|19|20|23)$' ORDER BY 1;

@@ -21,6 +21,9 @@ mutant invalid_index src/store/rows.c "regress queue_head" 's/ \|\| !index->rd_i
 # one of the two would do: whoever takes another's announcement makes that one fail
 mutant any_command src/store/plan.c "regress user_objects" \
   's/^\t\t\t\tGetActiveSnapshot\(\)->curcid == announced\.command;/\t\t\t\ttrue;/; s/^\t\tannounced\.relation = NULL;$/\t\t;/'
+mutant plan_of_caller src/store/plan.c "regress store" 's/^\treturn source->is_valid \&\& source->gplan .*$/\treturn source != NULL ||/'
+mutant plan_freed src/store/plan.c "regress store" '/^get_plan\(/,/^}/s/^\tif \(entry->plan == NULL\)$/\tif (entry->plan \&\& SPI_freeplan(entry->plan) == 0)\n\t\tentry->plan = NULL;\n&/'
+mutant indexes_unlocked src/store/write.c "regress store" '/^close_indexes\(/,/^}/s/NoLock/RowExclusiveLock/'
 mutant field_meddled src/store/write.c "regress user_objects" 's/^\t\t\tchanged_by_trigger\(table/\t\t\tif (false) changed_by_trigger(table/'
 mutant any_request src/payment.c "regress keys" 's/^\tif \(differences\.len == 0\)$/\tif (true)/'
 mutant revoked_key_pays src/payment.c "regress keys" 's/^\tif \(payguard_text_is\(payment->failure_code, "revoked"\) \&\&$/\tif (false \&\&/'
@@ -146,6 +149,7 @@ mutant ddl_nothing_then src/command.c "regress guard_ddl" 's/^\tthen->curcid = c
 mutant ddl_old_snapshot src/command.c "isolation guard_exchange" 's/PushCopiedSnapshot\(GetLatestSnapshot\(\)\)/PushCopiedSnapshot(GetTransactionSnapshot())/'
 mutant ddl_undone_settled src/command.c "regress guard_nested" 's/^\t\tforget_settled\(command, subtransaction\);$/\t\t;/'
 mutant ddl_last_settled src/guard_ddl.c "regress guard_nested" 's/^\ttouched->put_on = settled \&\& settled->guarded;$/\ttouched->put_on = false;/'
+mutant ddl_inner_lost src/command.c "regress guard_nested" 's/^\t\touter->settled = lappend\(outer->settled, lfirst\(cell\)\);$/\t\t;/'
 mutant own_untouched src/protect.c "regress protection" 's/^\t\tif \(is_own_relation\(touched\.relation\)\)$/\t\tif (false)/'
 mutant using_at_the_start src/guard_ddl.c "isolation guard_exchange" '/^payguard_guard_ddl_end\(/,/^}/s/^\t\tcheck_alter\(.*$/\t\t;/'
 mutant detach_at_the_end src/guard_ddl.c "isolation guard_detach" '/^payguard_guard_ddl_end\(/,/^}/s/^\t\tcheck_alter\(.*$/\t\tcheck_detach((AlterTableStmt *) statement);/'
