@@ -7,7 +7,7 @@ ALTER TABLE payguard.channels ENABLE REPLICA TRIGGER payguard_keep_own;
 ALTER TABLE payguard.settlement_lines ALTER COLUMN loaded_by SET DEFAULT payguard.session_role();
 ALTER TABLE payguard.settlement_lines ADD CONSTRAINT settlement_lines_text
   CHECK (convert_to(concat(channel, channel_txn_id, channel_refund_id, order_id), getdatabaseencoding()) IS NOT NULL) NOT VALID;
--- What these say was not so.
+-- What they said is not so.
 COMMENT ON COLUMN payguard.tasks.tries IS 'How often a worker has claimed it; requeue_task() begins anew, at 1';
 COMMENT ON TABLE payguard.finished_tasks IS 'Tasks that were claimed and are gone, kept for a week at least';
 -- They see more commands.
