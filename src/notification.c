@@ -146,7 +146,11 @@ payguard_notification_match_txn(Order *order, Payment *payment)
 		Refund refund;
 
 		CHECK_FOR_INTERRUPTS();
-		if (waiting[i].payment_id || waiting[i].refund_id ||
+		/* it may just have been delivered again, with more than it told before */
+		if (!payguard_store_lock(&payguard_notifications, NOTIFICATION_BY_EVENT, &waiting[i],
+								 &waiting[i]) ||
+			!payguard_text_is(waiting[i].result, "unmatched") || waiting[i].payment_id ||
+			waiting[i].refund_id ||
 			(waiting[i].order_id &&
 			 !payguard_text_equal(waiting[i].order_id, order->order_id)) ||
 			(waiting[i].reversal_kind && !brought_money(payment)))

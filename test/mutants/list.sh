@@ -95,7 +95,7 @@ mutant ack_forgotten src/task.c "regress queue" 's/^\tif \(task->tries > 0\)$/\t
 
 # protection
 mutant direct_writes src/protect.c "regress protection" 's/^\t\tpayguard_store_expects\(relation, operation\)\)$/\t\t(payguard_store_expects(relation, operation) || true))/'
-mutant unsafe_ddl src/sql/80_protect.sql "regress protection" 's/^ALTER EVENT TRIGGER payguard_ddl_end ENABLE ALWAYS;$/ALTER EVENT TRIGGER payguard_ddl_end DISABLE;/'
+mutant unsafe_ddl src/sql/81_ddl.sql "regress protection" 's/^ALTER EVENT TRIGGER payguard_ddl_end ENABLE ALWAYS;$/ALTER EVENT TRIGGER payguard_ddl_end DISABLE;/'
 mutant anyone_acts_for_others src/event.c "regress privileges" 's/^\tif \(!payguard_may_execute\(delegate_function\(\), GetSessionUserId\(\)\)\)$/\tif (false)/'
 mutant public_may_execute src/sql/95_private.sql "regress privileges" "s/^ *EXECUTE pg_catalog.format\('REVOKE ALL .*/NULL;/"
 mutant no_slot src/id.c "regress slots" 's/^\tuuid->data\[7\] = rand_a \& 0xff;$/\tuuid->data[7] = 0;/'
@@ -115,6 +115,7 @@ mutant stale_lease src/queue.c "isolation task_cancel" '/^lock_leased\(/,/^}/s/^
 mutant unread_message src/notification.c "isolation message_refund" '/^try_again\(/,/^}/s/^\tpayguard_store_refresh\(\);$//'
 mutant stale_message src/notification.c "isolation message_refund" \
   '/^still_matches\(/,/^}/{s/!find_match\(notification, match\) \|\|/match == NULL ||/; s/^\t\tpayguard_refund_must_be_there.*$/\t\t;/}'
+mutant unlearned src/notification.c "isolation message_learns" '/^payguard_notification_match_txn\(/,/^}/s/payguard_store_lock\(/payguard_store_find(/'
 mutant stale_line src/settlement.c "isolation finding_changes" 's/^\t\t\tpayguard_refund_must_be_there\(.*$/\t\t\t;/'
 mutant unread_line src/settlement.c "isolation finding_changes" '/^payguard_resolve_finding\(/,/^}/s/^\t\tpayguard_store_refresh\(\);$/\t\t;/'
 mutant stale_record src/evidence.c "isolation finding_changes" 's/^\t\t\tpayguard_payment_must_be_there\(payment->payment_id, payment\);$//'
