@@ -48,6 +48,17 @@ clean_system() {
   rm -rf "$2" && cp -a "$CHROOTS/$1.clean" "$2"
 }
 
+# apt_alone FOLDER LINE: sets APT, with which apt-get knows this source of packages alone, and keeps what it knows
+# in FOLDER.
+apt_alone() {
+  mkdir -p "$1/lists/partial" "$1/cache/archives/partial"
+  say "$2" >"$1/sources.list"
+  APT=(-q -o "Dir::Etc::sourcelist=$1/sources.list" -o Dir::Etc::sourceparts=- -o "Dir::State::lists=$1/lists"
+    -o "Dir::Cache=$1/cache" -o Acquire::Check-Valid-Until=false)
+  # root's apt-get would work as a user who cannot write there
+  if [ "$(id -u)" = 0 ]; then APT+=(-o APT::Sandbox::User=root); fi
+}
+
 # copy_tree FOLDER: the source as it is, without what was built, to FOLDER.
 copy_tree() {
   rm -rf "$1"

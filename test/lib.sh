@@ -60,7 +60,7 @@ make_work() {
   WORK=$(mktemp -d "${TMPDIR:-/tmp}/payguard.XXXXXX")
   chmod 755 "$WORK"
   cd "$WORK" || die "cannot enter $WORK"
-  PGCONFIG=/usr/lib/postgresql/$PGMAJOR/bin/pg_config
+  PGCONFIG=${PAYGUARD_PG_CONFIG:-/usr/lib/postgresql/$PGMAJOR/bin/pg_config}
   [ -x "$PGCONFIG" ] || PGCONFIG=pg_config
   BINDIR=$("$PGCONFIG" --bindir)
   PGBIN=$WORK/root$BINDIR

@@ -63,14 +63,11 @@ outside() {
 # release that is newer than that, pg_upgrade may not know.
 newest_release() {
   local apt=$WORK/apt package
-  mkdir -p "$apt/lists/partial" "$apt/cache/archives/partial"
-  say "deb $MIRROR-security $(suite_of "$NEW")-security main" >"$apt/sources.list"
-  set -- -q -o "Dir::Etc::sourcelist=$apt/sources.list" -o Dir::Etc::sourceparts=- -o "Dir::State::lists=$apt/lists" \
-    -o "Dir::Cache=$apt/cache" -o APT::Sandbox::User=root
+  apt_alone "$apt" "deb $MIRROR-security $(suite_of "$NEW")-security main"
   cd "$apt" || die "cannot enter $apt"
-  apt-get "$@" update && apt-get "$@" download "postgresql-$NEW" "postgresql-client-$NEW" || return 1
+  apt-get "${APT[@]}" update && apt-get "${APT[@]}" download "postgresql-$NEW" "postgresql-client-$NEW" || return 1
   for package in ./*.deb; do dpkg -x "$package" "$WORK/root"; done
-  cd / || return 1
+  cd "$WORK" || return 1
 }
 
 # inside_chroot FOLDER: what is there, of both versions.
