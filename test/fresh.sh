@@ -47,6 +47,7 @@ step() {
 # works USER COMMAND LAST: with this last line, and nothing to wonder about.
 works() {
   local began=$SECONDS status
+  : >"$LOG.warnings"
   there "$1" "$2" >"$LOG" 2>&1
   status=$?
   if [ $status = 0 ]; then
