@@ -131,7 +131,8 @@ payguard_payment_withdraw_charge(const Payment *payment)
 {
 	Task charge;
 
-	if (!payguard_task_find("charge", payment, NULL, &charge) || charge.sent)
+	if (!payguard_task_find("charge", payguard_payment_about(payment), &charge) ||
+		charge.sent)
 		return false;
 	payguard_task_finish(&charge, NULL, NULL);
 	return !charge.again;
@@ -143,9 +144,11 @@ payguard_payment_withdraw_charge(const Payment *payment)
 void
 payguard_payment_end_tasks(const Payment *payment)
 {
-	payguard_task_remove("charge", payment, NULL);
-	payguard_task_remove("close", payment, NULL);
-	payguard_task_remove("query", payment, NULL);
+	About about = payguard_payment_about(payment);
+
+	payguard_task_remove("charge", about);
+	payguard_task_remove("close", about);
+	payguard_task_remove("query", about);
 }
 
 /*
@@ -171,7 +174,8 @@ payguard_payment_close(Order *order, Payment *payment)
 	}
 	if (payment->status != PAYMENT_CLOSING)
 		payguard_payment_change(order, payment, PAYMENT_CLOSING, 0, NULL);
-	payguard_task_schedule("close", payment, NULL, GetCurrentTimestamp());
+	payguard_task_schedule("close", payguard_payment_about(payment), payment->channel,
+						   GetCurrentTimestamp());
 }
 
 PG_FUNCTION_INFO_V1(payguard_close_payment);

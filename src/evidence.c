@@ -140,7 +140,7 @@ payguard_evidence_answer(Order *order, Payment *payment, const Report *reported,
 	}
 	if (decision.query ||
 		((is_no_answer(&report) || applied->contradicts) && has_open_amount(payment)))
-		payguard_task_query(payment, &channel);
+		payguard_task_query(payguard_payment_about(payment), &channel);
 }
 
 /*
@@ -384,7 +384,7 @@ follow(Order *order, Payment *payment, const Channel *channel, const Report *rep
 		!(known && known->only_task))
 		payguard_payment_end_tasks(payment);
 	if (moves && payment->received_amount != NO_AMOUNT && !payment->amount_verified)
-		payguard_task_query(payment, channel);
+		payguard_task_query(payguard_payment_about(payment), channel);
 	if (decision->close)
 		close_again(payment, channel);
 	if (decision->refund)
@@ -406,10 +406,11 @@ close_again(const Payment *payment, const Channel *channel)
 {
 	Task waiting;
 
-	if (payguard_task_find("close", payment, NULL, &waiting) && waiting.dead_at == NO_TIME)
+	if (payguard_task_find("close", payguard_payment_about(payment), &waiting) &&
+		waiting.dead_at == NO_TIME)
 		return;
 	payguard_task_schedule(
-		"close", payment, NULL,
+		"close", payguard_payment_about(payment), payment->channel,
 		payguard_time_plus(GetCurrentTimestamp(), channel->first_query_after));
 }
 
@@ -443,7 +444,8 @@ supersede_other(Order *order)
 		return;
 	}
 	payguard_payment_change(order, &other, PAYMENT_SUPERSEDED, 0, NULL);
-	payguard_task_schedule("close", &other, NULL, GetCurrentTimestamp());
+	payguard_task_schedule("close", payguard_payment_about(&other), other.channel,
+						   GetCurrentTimestamp());
 }
 
 /*
@@ -745,7 +747,7 @@ fill_in(Order *order, Payment *payment, const Report *report, Applied *applied)
 		payment->received_amount = report->amount;
 		also |= FIELD(PAYMENT_F_AMOUNT_VERIFIED) | FIELD(PAYMENT_F_RECEIVED_AMOUNT);
 		if (!has_open_amount(payment))
-			payguard_task_remove("query", payment, NULL);
+			payguard_task_remove("query", payguard_payment_about(payment));
 	}
 	if (other_currency)
 	{

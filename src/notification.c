@@ -504,11 +504,11 @@ apply(Notification *notification, Match *match, Applied *applied)
 	{
 		/* something has changed, and the channel leaves it to us to ask what */
 		if (match->of_refund)
-			payguard_task_schedule("query_refund", NULL, &match->refund,
-								   GetCurrentTimestamp());
+			payguard_task_schedule("query_refund", payguard_refund_about(&match->refund),
+								   match->refund.channel, GetCurrentTimestamp());
 		else
-			payguard_task_schedule("query", &match->payment, NULL,
-								   GetCurrentTimestamp());
+			payguard_task_schedule("query", payguard_payment_about(&match->payment),
+								   match->payment.channel, GetCurrentTimestamp());
 		applied->changed = true;
 		return;
 	}

@@ -859,19 +859,17 @@ extern void payguard_payment_close(Order *order, Payment *payment);
 
 /* task.c */
 extern bool payguard_notify_tasks;
-extern void payguard_task_schedule(const char *kind, const Payment *payment,
-								   const Refund *refund, TimestampTz run_at);
-extern void payguard_task_repeat(const char *kind, const Payment *payment,
-								 const Refund *refund);
-extern bool payguard_task_find(const char *kind, const Payment *payment,
-							   const Refund *refund, Task *task);
-extern bool payguard_task_remove(const char *kind, const Payment *payment,
-								 const Refund *refund);
+extern void payguard_task_schedule(const char *kind, About about, text *channel,
+								   TimestampTz run_at);
+extern void payguard_task_repeat(const char *kind, About about, text *channel);
+extern bool payguard_task_find(const char *kind, About about, Task *task);
+extern bool payguard_task_remove(const char *kind, About about);
 extern void payguard_task_finish(const Task *task, pg_uuid_t *lease_token,
 								 const char *outcome);
+extern About payguard_task_about(const Task *task);
 extern void payguard_alert_task(const char *kind, const char *severity, const Task *task,
 								Jsonb *details);
-extern void payguard_task_query(const Payment *payment, const Channel *channel);
+extern void payguard_task_query(About about, const Channel *channel);
 extern TimestampTz payguard_task_next_query(const Channel *channel, int64 tries,
 											TimestampTz now);
 extern int64 payguard_task_wait(const Channel *channel, int64 tries, TimestampTz now);

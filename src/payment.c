@@ -1084,11 +1084,12 @@ change_order(PayCall *call)
 											"idempotency_key", 't', call->key, NULL));
 		if (strcmp(call->kind, "request") == 0)
 		{
-			payguard_task_schedule("charge", &call->payment, NULL, GetCurrentTimestamp());
+			payguard_task_schedule("charge", payguard_payment_about(&call->payment),
+								   call->payment.channel, GetCurrentTimestamp());
 			return;
 		}
 		payguard_channel_of(&call->payment, &channel);
-		payguard_task_query(&call->payment, &channel);
+		payguard_task_query(payguard_payment_about(&call->payment), &channel);
 		return;
 	}
 	order->payment_id = call->payment.payment_id;

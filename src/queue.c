@@ -743,14 +743,16 @@ lose(Order *order, const Task *task)
 		payguard_payment_must_exist(task->payment_id, &payment);
 		payguard_task_finish(task, NULL, NULL);
 		payguard_evidence_apply(order, &payment, &unknown, &applied);
-		payguard_task_schedule("query", &payment, NULL, GetCurrentTimestamp());
+		payguard_task_schedule("query", payguard_payment_about(&payment), payment.channel,
+							   GetCurrentTimestamp());
 	}
 	else if (payguard_text_is(task->kind, "refund") &&
 			 payguard_store_find(&payguard_refunds, REFUND_BY_ID, &refund_like, &refund))
 	{
 		payguard_task_finish(task, NULL, NULL);
 		payguard_refund_report(order, &unknown, &refund, &applied);
-		payguard_task_schedule("query_refund", NULL, &refund, GetCurrentTimestamp());
+		payguard_task_schedule("query_refund", payguard_refund_about(&refund),
+							   refund.channel, GetCurrentTimestamp());
 	}
 }
 
@@ -798,8 +800,9 @@ drop_one(EachItem *item)
 		payguard_evidence_apply(&order, &payment, &not_sent, &applied);
 	else
 	{
-		payguard_task_remove("charge", &payment, NULL);
-		payguard_task_schedule("query", &payment, NULL, GetCurrentTimestamp());
+		payguard_task_remove("charge", payguard_payment_about(&payment));
+		payguard_task_schedule("query", payguard_payment_about(&payment), payment.channel,
+							   GetCurrentTimestamp());
 	}
 }
 
@@ -1035,7 +1038,7 @@ charge_again(Order *order, const Payment *payment)
 		(payment->expires_at != NO_TIME && payment->expires_at <= GetCurrentTimestamp()))
 		return;
 	payguard_order_touch(order);
-	payguard_task_repeat("charge", payment, NULL);
+	payguard_task_repeat("charge", payguard_payment_about(payment), payment->channel);
 }
 
 /*
@@ -1062,7 +1065,7 @@ answer_refund(Answer *answer, const Task *task, Order *order, Applied *applied)
 	if (payguard_text_is(task->kind, "query_refund") &&
 		answer->report.status == CHANNEL_NOT_FOUND && channel.idempotent_charge &&
 		(refund.status == REFUND_PENDING || refund.status == REFUND_UNKNOWN))
-		payguard_task_repeat("refund", NULL, &refund);
+		payguard_task_repeat("refund", payguard_refund_about(&refund), refund.channel);
 	answer->result = (PaymentResult){
 		.outcome = applied->contradicts
 					   ? "recorded"
@@ -1127,6 +1130,7 @@ acknowledge(const Answer *answer, const Lease *lease, const char *outcome)
 static void
 keep_asking(const Task *task)
 {
+	About about = payguard_task_about(task);
 	Payment payment;
 	Refund refund_like = {.refund_id = task->refund_id};
 	Refund refund;
@@ -1140,18 +1144,18 @@ keep_asking(const Task *task)
 	{
 		if (payguard_store_find(&payguard_refunds, REFUND_BY_ID, &refund_like, &refund) &&
 			(refund.status == REFUND_PENDING || refund.status == REFUND_UNKNOWN) &&
-			!payguard_task_find("refund", NULL, &refund, &due) &&
-			!payguard_task_find("query_refund", NULL, &refund, &due))
+			!payguard_task_find("refund", about, &due) &&
+			!payguard_task_find("query_refund", about, &due))
 			payguard_task_schedule(
-				"query_refund", NULL, &refund,
+				"query_refund", about, refund.channel,
 				payguard_time_plus(GetCurrentTimestamp(), channel.first_query_after));
 	}
 	else if ((payguard_payment_is_live(payment.status) ||
 			  payment.status == PAYMENT_SUPERSEDED) &&
-			 !payguard_task_find("charge", &payment, NULL, &due) &&
-			 !payguard_task_find("close", &payment, NULL, &due) &&
-			 !payguard_task_find("query", &payment, NULL, &due))
-		payguard_task_query(&payment, &channel);
+			 !payguard_task_find("charge", about, &due) &&
+			 !payguard_task_find("close", about, &due) &&
+			 !payguard_task_find("query", about, &due))
+		payguard_task_query(about, &channel);
 }
 
 /*
@@ -1287,7 +1291,7 @@ die(Task *task)
 
 		payguard_payment_must_exist(task->payment_id, &payment);
 		payguard_channel_of(&payment, &channel);
-		payguard_task_query(&payment, &channel);
+		payguard_task_query(payguard_payment_about(&payment), &channel);
 	}
 }
 
@@ -1433,7 +1437,8 @@ payguard_query_payment(PG_FUNCTION_ARGS)
 		  payment.status == PAYMENT_SUPERSEDED ||
 		  (payment.status == PAYMENT_SUCCEEDED && !payment.amount_verified);
 	if (ask)
-		payguard_task_schedule("query", &payment, NULL, GetCurrentTimestamp());
+		payguard_task_schedule("query", payguard_payment_about(&payment), payment.channel,
+							   GetCurrentTimestamp());
 	payguard_call_end();
 	payguard_result_of(&payment, &order, !ask, &result);
 	result.version = order.version;

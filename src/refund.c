@@ -298,8 +298,8 @@ has_begun(const Refund *refund)
 		case REFUND_WAIVED:
 			return false;
 		case REFUND_PENDING:
-			return !payguard_task_find("refund", NULL, refund, &task) || task.sent ||
-				   task.again;
+			return !payguard_task_find("refund", payguard_refund_about(refund), &task) ||
+				   task.sent || task.again;
 		case REFUND_UNKNOWN:
 		case REFUND_SUCCEEDED:
 		case REFUND_FAILED:
@@ -871,14 +871,16 @@ schedule(const Refund *refund, const char *kind)
 	if (strcmp(kind, "query_refund") == 0 &&
 		payguard_channel_find(refund->channel, &channel))
 		run_at = payguard_time_plus(run_at, channel.first_query_after);
-	payguard_task_schedule(kind, NULL, refund, run_at);
+	payguard_task_schedule(kind, payguard_refund_about(refund), refund->channel, run_at);
 }
 
 static void
 end_tasks(const Refund *refund)
 {
-	payguard_task_remove("refund", NULL, refund);
-	payguard_task_remove("query_refund", NULL, refund);
+	About about = payguard_refund_about(refund);
+
+	payguard_task_remove("refund", about);
+	payguard_task_remove("query_refund", about);
 }
 
 /*
@@ -1220,7 +1222,8 @@ note_open(Refund *refund, const Report *report, Applied *applied)
 		also = FIELD(REFUND_F_CHANNEL_REFUND_ID);
 	}
 	if (report->status != CHANNEL_NOT_FOUND)
-		payguard_task_remove("refund", NULL, refund); /* the channel has it: only ask */
+		/* the channel has it: only ask */
+		payguard_task_remove("refund", payguard_refund_about(refund));
 	if (to != refund->status || also != 0)
 	{
 		refund_change(refund, to, also, report_details(report));

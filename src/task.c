@@ -14,21 +14,20 @@ bool payguard_notify_tasks = false;
 
 static void notify(TimestampTz run_at);
 static void resolve_dead(const Task *task);
-static void schedule(Task *task, int key, TimestampTz run_at);
-static Task task_like(const char *kind, const Payment *payment, const Refund *refund);
-static int task_key(const Refund *refund);
+static void schedule(Task *task, TimestampTz run_at);
+static Task task_like(const char *kind, About about, text *channel);
+static int key_of(const Task *task);
 
 /*
- * payguard_task_schedule makes a task due at run_at, whether it is there already or not. A
- * task that a worker holds keeps its lease.
+ * payguard_task_schedule makes the task of a payment or refund due at run_at, whether it
+ * is there already or not. A task that a worker holds keeps its lease.
  */
 void
-payguard_task_schedule(const char *kind, const Payment *payment, const Refund *refund,
-					   TimestampTz run_at)
+payguard_task_schedule(const char *kind, About about, text *channel, TimestampTz run_at)
 {
-	Task task = task_like(kind, payment, refund);
+	Task task = task_like(kind, about, channel);
 
-	schedule(&task, task_key(refund), run_at);
+	schedule(&task, run_at);
 }
 
 /*
@@ -36,17 +35,18 @@ payguard_task_schedule(const char *kind, const Payment *payment, const Refund *r
  * that it was never claimed does not mean that the channel knows nothing.
  */
 void
-payguard_task_repeat(const char *kind, const Payment *payment, const Refund *refund)
+payguard_task_repeat(const char *kind, About about, text *channel)
 {
-	Task task = task_like(kind, payment, refund);
+	Task task = task_like(kind, about, channel);
 
 	task.again = true;
-	schedule(&task, task_key(refund), GetCurrentTimestamp());
+	schedule(&task, GetCurrentTimestamp());
 }
 
 static void
-schedule(Task *task, int key, TimestampTz run_at)
+schedule(Task *task, TimestampTz run_at)
 {
+	int key = key_of(task);
 	Task existing;
 
 	Assert(payguard_order_is_locked(task->order_id));
@@ -80,23 +80,22 @@ notify(TimestampTz run_at)
  * payguard_task_find reads and locks the open task of a payment or refund; false: none.
  */
 bool
-payguard_task_find(const char *kind, const Payment *payment, const Refund *refund,
-				   Task *task)
+payguard_task_find(const char *kind, About about, Task *task)
 {
-	Task like = task_like(kind, payment, refund);
+	Task like = task_like(kind, about, NULL);
 
-	return payguard_store_lock(&payguard_tasks, task_key(refund), &like, task);
+	return payguard_store_lock(&payguard_tasks, key_of(&like), &like, task);
 }
 
 /*
  * payguard_task_remove takes away the open task of a payment or refund; false: none.
  */
 bool
-payguard_task_remove(const char *kind, const Payment *payment, const Refund *refund)
+payguard_task_remove(const char *kind, About about)
 {
 	Task task;
 
-	if (!payguard_task_find(kind, payment, refund, &task))
+	if (!payguard_task_find(kind, about, &task))
 		return false;
 	payguard_task_finish(&task, NULL, NULL);
 	return true;
@@ -135,14 +134,14 @@ payguard_task_finish(const Task *task, pg_uuid_t *lease_token, const char *outco
  * twice as long after each try, up to max_query_interval.
  */
 void
-payguard_task_query(const Payment *payment, const Channel *channel)
+payguard_task_query(About about, const Channel *channel)
 {
 	TimestampTz now = GetCurrentTimestamp();
 	Task task;
 
-	if (!payguard_task_find("query", payment, NULL, &task))
+	if (!payguard_task_find("query", about, &task))
 	{
-		payguard_task_schedule("query", payment, NULL,
+		payguard_task_schedule("query", about, channel->name,
 							   payguard_task_next_query(channel, 0, now));
 		return;
 	}
@@ -186,22 +185,29 @@ payguard_task_wait(const Channel *channel, int64 tries, TimestampTz now)
 }
 
 /*
+ * payguard_task_about names a task, and what it is for.
+ */
+About
+payguard_task_about(const Task *task)
+{
+	return (About){
+		.order_id = task->order_id,
+		.payment_id = task->payment_id,
+		.refund_id = task->refund_id,
+		.task_id = task->task_id,
+	};
+}
+
+/*
  * payguard_alert_task opens an alert whose cause is a task.
  */
 void
 payguard_alert_task(const char *kind, const char *severity, const Task *task,
 					Jsonb *details)
 {
-	About about = {
-		.order_id = task->order_id,
-		.payment_id = task->payment_id,
-		.refund_id = task->refund_id,
-		.task_id = task->task_id,
-	};
-
 	payguard_alert_open(kind, severity,
-						payguard_text(psprintf(INT64_FORMAT, task->task_id)), about,
-						details);
+						payguard_text(psprintf(INT64_FORMAT, task->task_id)),
+						payguard_task_about(task), details);
 }
 
 /*
@@ -216,27 +222,20 @@ resolve_dead(const Task *task)
 }
 
 static Task
-task_like(const char *kind, const Payment *payment, const Refund *refund)
+task_like(const char *kind, About about, text *channel)
 {
-	Assert((payment == NULL) != (refund == NULL));
-	if (refund)
-		return (Task){
-			.kind = payguard_text(kind),
-			.order_id = refund->order_id,
-			.payment_id = refund->payment_id,
-			.refund_id = refund->refund_id,
-			.channel = refund->channel,
-		};
+	Assert(about.order_id != NULL && about.payment_id != NULL);
 	return (Task){
 		.kind = payguard_text(kind),
-		.order_id = payment->order_id,
-		.payment_id = payment->payment_id,
-		.channel = payment->channel,
+		.order_id = about.order_id,
+		.payment_id = about.payment_id,
+		.refund_id = about.refund_id,
+		.channel = channel,
 	};
 }
 
 static int
-task_key(const Refund *refund)
+key_of(const Task *task)
 {
-	return refund ? TASK_OF_REFUND : TASK_OF_PAYMENT;
+	return task->refund_id ? TASK_OF_REFUND : TASK_OF_PAYMENT;
 }

@@ -75,7 +75,7 @@ mutant stale_payment src/attempt.c "isolation refund_correct" 's/^\tif \(!Isolat
 mutant merged_replays src/evidence.c "regress hard_cases" '/^merge_into\(/,/^}/s/^\tapplied->changed = true;$//'
 mutant line_without_time src/settlement.c "regress settlement" 's/^\tif \(time\)$/\tif (false)/'
 mutant no_query src/task.c "regress attempts" \
-  's/^\t\tpayguard_task_schedule\("query", payment, NULL,$/\t\tif (payment->payment_id == NULL)\n&/'
+  's/^\t\tpayguard_task_schedule\("query", about, channel->name,$/\t\tif (about.payment_id == NULL)\n&/'
 
 # refunds
 mutant no_ceiling src/refund.c "regress refunds" 's/^\tif \(amount > 0 \&\& amount <= rest\)$/\tif (amount > 0)/'
