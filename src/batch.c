@@ -498,7 +498,8 @@ end_payments(void *argument)
 }
 
 /*
- * end_payment applies an answer that ends a payment. Its task is ended with the others'.
+ * end_payment applies an answer that ends a payment, whose transaction no message waits for. Its
+ * task is ended with the others'.
  */
 static void
 end_payment(Case *item)

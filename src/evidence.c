@@ -79,7 +79,8 @@ static void lock_for_operator(const pg_uuid_t *payment_id, Order *order,
 
 /*
  * payguard_evidence_apply applies a report to a payment. The caller holds the order's lock and
- * has read both since.
+ * has read both since. Where the report has a transaction, or may have brought money, what waited
+ * for that comes next: payguard_notification_match().
  */
 void
 payguard_evidence_apply(Order *order, Payment *payment, const Report *reported,
@@ -141,6 +142,8 @@ payguard_evidence_answer(Order *order, Payment *payment, const Report *reported,
 	if (decision.query ||
 		((is_no_answer(&report) || applied->contradicts) && has_open_amount(payment)))
 		payguard_task_query(payguard_payment_about(payment), &channel);
+	Assert(applied->now_known == NULL || report.txn_id != NULL ||
+		   report.status == CHANNEL_SUCCEEDED);
 }
 
 /*
@@ -334,7 +337,7 @@ payguard_record_apply(Order *order, const Channel *channel, const Report *report
 		payguard_alert_payment(decision.alert,
 							   severe(decision.alert) ? "critical" : "warning", payment,
 							   NULL);
-	payguard_notification_match_txn(order, payment);
+	applied->now_known = payment->payment_id;
 }
 
 /*
@@ -393,8 +396,8 @@ follow(Order *order, Payment *payment, const Channel *channel, const Report *rep
 		payguard_alert_payment(decision->alert,
 							   severe(decision->alert) ? "critical" : "warning", payment,
 							   report_details(report));
-	if ((also & FIELD(PAYMENT_F_CHANNEL_TXN_ID)) && !(known && known->new_txn))
-		payguard_notification_match_txn(order, payment);
+	if (also & FIELD(PAYMENT_F_CHANNEL_TXN_ID))
+		applied->now_known = payment->payment_id;
 }
 
 /*
@@ -766,7 +769,7 @@ fill_in(Order *order, Payment *payment, const Report *report, Applied *applied)
 							   report_details(report));
 	}
 	if (also & FIELD(PAYMENT_F_CHANNEL_TXN_ID))
-		payguard_notification_match_txn(order, payment);
+		applied->now_known = payment->payment_id;
 }
 
 /*
@@ -898,6 +901,7 @@ payguard_report_payment(PG_FUNCTION_ARGS)
 	{
 		payguard_payment_lock(payment_id, &order, &payment);
 		payguard_evidence_apply(&order, &payment, &report, &applied);
+		payguard_notification_match(&order, &payment, &applied);
 	}
 	payguard_call_end();
 	return result_of_evidence(fcinfo, &order, &payment, &applied);
@@ -969,6 +973,7 @@ payguard_record_payment(PG_FUNCTION_ARGS)
 	payguard_order_lock(order_id, &order);
 	payguard_store_refresh();
 	payguard_record_apply(&order, &channel, &report, &payment, &applied);
+	payguard_notification_match(&order, &payment, &applied);
 	payguard_call_end();
 	/* whose transaction it is, is not this caller's business */
 	if (!payguard_text_equal(payment.order_id, order_id))
@@ -1004,6 +1009,7 @@ payguard_settle_payment(PG_FUNCTION_ARGS)
 	payguard_payment_must_exist(payment_id, &payment);
 	payguard_payment_lock(payment_id, &order, &payment);
 	payguard_evidence_apply(&order, &payment, &report, &applied);
+	payguard_notification_match(&order, &payment, &applied);
 	payguard_call_end();
 	return result_of_evidence(fcinfo, &order, &payment, &applied);
 }
@@ -1138,6 +1144,7 @@ payguard_dismiss_surplus(PG_FUNCTION_ARGS)
 	/* what the channel named under one name holds for the other */
 	if (!same.amount_verified)
 		fill_in(&order, &same, &named, &filled_in);
+	Assert(filled_in.now_known == NULL);
 	resolve_surplus(payment_id, note);
 	payguard_call_end();
 	return result_of_evidence(fcinfo, &order, &payment, &applied);

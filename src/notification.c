@@ -70,6 +70,7 @@ static bytea *bytes_of(const text *body);
 static text *hash_of(const bytea *body);
 static FieldSet learn(Notification *known, const Notification *again);
 static bool brought_money(const Payment *payment);
+static bool match_waiting(Order *order, Payment *payment);
 static bytea *body_of_report(const text *order_id, const pg_uuid_t *payment_id,
 							 const pg_uuid_t *refund_id, const Report *report);
 static void fill_notification(Notification *notification, const Report *report);
@@ -123,19 +124,43 @@ brought_money(const Payment *payment)
 }
 
 /*
- * payguard_notification_match_txn applies the messages that waited for a payment's channel
- * transaction to become known. The caller holds the order's lock.
+ * payguard_notification_match applies the messages that waited for what a report has made known: a
+ * payment's channel transaction, or that it has brought money. Whoever has applied a report calls
+ * it, in the same transaction. The caller holds the order's lock.
+ *
+ * payment: what the report was made about, and as a rule what it was applied to.
  */
 void
-payguard_notification_match_txn(Order *order, Payment *payment)
+payguard_notification_match(Order *order, Payment *payment, const Applied *applied)
+{
+	Payment other;
+
+	if (applied->now_known == NULL)
+		return;
+	if (memcmp(applied->now_known, payment->payment_id, UUID_LEN) != 0)
+	{
+		payguard_store_refresh(); /* to see what this call has written */
+		payguard_payment_must_be_there(applied->now_known, &other);
+		payment = &other;
+	}
+	if (payment->channel_txn_id == NULL)
+		return;
+	while (match_waiting(order, payment))
+		;
+}
+
+/*
+ * match_waiting applies the messages that wait for a payment's transaction, the oldest first. true:
+ * one of them has made known what others may wait for, older ones too.
+ */
+static bool
+match_waiting(Order *order, Payment *payment)
 {
 	Datum values[2] = {PointerGetDatum(payment->channel),
 					   PointerGetDatum(payment->channel_txn_id)};
 	Notification *waiting;
 	int n;
 
-	if (payment->channel_txn_id == NULL)
-		return;
 	payguard_store_refresh(); /* to see what this call has written */
 	n = payguard_store_list(&payguard_notifications, &unmatched_of_txn, values,
 							(void **) &waiting);
@@ -169,7 +194,12 @@ payguard_notification_match_txn(Order *order, Payment *payment)
 			payguard_evidence_apply(order, payment, &report, &applied);
 		if (applied.contradicts)
 			set_result(&waiting[i], &applied);
+		Assert(applied.now_known == NULL ||
+			   memcmp(applied.now_known, payment->payment_id, UUID_LEN) == 0);
+		if (applied.now_known)
+			return true;
 	}
+	return false;
 }
 
 PG_FUNCTION_INFO_V1(payguard_record_notification);
@@ -423,6 +453,7 @@ try_again(Notification *notification, bool wait, Applied *applied)
 		/* it was a record_payment(), and the order has come since */
 		report_of(notification, &report);
 		payguard_record_apply(&order, &channel, &report, &payment, applied);
+		payguard_notification_match(&order, &payment, applied);
 		notification->payment_id = payment.payment_id;
 	}
 	else
@@ -519,7 +550,10 @@ apply(Notification *notification, Match *match, Applied *applied)
 		payguard_refund_reverse(&match->order, &match->payment, &report, &match->refund,
 								applied);
 	else
+	{
 		payguard_evidence_apply(&match->order, &match->payment, &report, applied);
+		payguard_notification_match(&match->order, &match->payment, applied);
+	}
 	notification->payment_id = match->of_refund ? match->refund.payment_id
 												: match->payment.payment_id;
 }

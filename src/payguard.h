@@ -690,6 +690,7 @@ typedef struct Applied
 {
 	bool changed;			/* something was written; otherwise it was a replay */
 	const char *contradicts; /* why it could not be applied: it is stored and alerted */
+	pg_uuid_t *now_known;	 /* the payment whose transaction, or its money, is known from now on */
 } Applied;
 
 /* What the caller of payguard_evidence_answer() has looked up before, for many answers. */
@@ -697,7 +698,7 @@ typedef struct Known
 {
 	const Channel *channel; /* of the payment */
 	bool only_task; /* the payment has no open task but the answered one, which the caller ends */
-	bool new_txn; /* no payment and no message that waits has the report's transaction */
+	bool new_txn;	/* no payment has the report's transaction */
 } Known;
 
 /* One answer of a worker. */
@@ -919,7 +920,8 @@ extern void payguard_notification_keep(const text *channel, const text *order_id
 									   const pg_uuid_t *payment_id,
 									   const pg_uuid_t *refund_id, const Report *report,
 									   const char *result);
-extern void payguard_notification_match_txn(Order *order, Payment *payment);
+extern void payguard_notification_match(Order *order, Payment *payment,
+										const Applied *applied);
 
 /* refund.c */
 extern About payguard_refund_about(const Refund *refund);

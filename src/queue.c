@@ -1010,6 +1010,7 @@ answer_payment(Answer *answer, const Task *task, Order *order, Applied *applied)
 
 	payguard_payment_must_be_there(task->payment_id, &payment);
 	payguard_evidence_apply(order, &payment, &answer->report, applied);
+	payguard_notification_match(order, &payment, applied);
 	if (payguard_text_is(task->kind, "query") &&
 		answer->report.status == CHANNEL_NOT_FOUND)
 		charge_again(order, &payment);

@@ -429,6 +429,7 @@ apply(const Line *line, Order *order, Target *target, Applied *applied)
 		if (line->first_txn && target->payment.channel_txn_id == NULL)
 			name_first(line, order, &target->payment);
 		payguard_evidence_apply(order, &target->payment, &line->report, applied);
+		payguard_notification_match(order, &target->payment, applied);
 		cause = payguard_text(payguard_uuid_str(target->payment.payment_id));
 		/* whoever accepts another amount has seen it */
 		if (strcmp(line->finding, "amount_mismatch") == 0 ||
@@ -436,8 +437,11 @@ apply(const Line *line, Order *order, Target *target, Applied *applied)
 			payguard_alert_resolve("amount_mismatch", cause, line->report.note);
 	}
 	else
+	{
 		payguard_record_apply(order, &target->channel, &line->report, &target->payment,
 							  applied);
+		payguard_notification_match(order, &target->payment, applied);
+	}
 }
 
 /*
@@ -457,6 +461,7 @@ name_first(const Line *line, Order *order, Payment *payment)
 	Applied applied;
 
 	payguard_evidence_apply(order, payment, &first, &applied);
+	payguard_notification_match(order, payment, &applied);
 }
 
 /*

@@ -69,6 +69,7 @@ mutant superseded_for_nothing src/evidence.c "isolation txn_race" \
   's/^\t\t\t\? !payguard_store_try\(run_supersede_and_record, \&r\)$/\t\t\t? (supersede_other(order), (void) run_supersede_and_record, (void) r, !insert_recorded(order, channel->name, report, decision.payment, NULL, payment))/'
 mutant wrong_order_locked src/notification.c "isolation message_moves" \
   's/^\t\t!payguard_text_equal\(order_of\(match\), match->order\.order_id\)\)$/\t\tmatch->order.order_id == NULL)/'
+mutant waiting_forgotten src/evidence.c "regress message_waits" 's/^\t\t?payguard_notification_match\(\&order, \&payment, \&applied\);$//'
 mutant message_twice src/notification.c "regress notifications" \
   's/^\tif \(payguard_store_find\(\&payguard_notifications, NOTIFICATION_BY_EVENT, \&notification,$/\tnotification.event_id = payguard_text(psprintf("%s %ld", payguard_str(notification.event_id), (long) notification.received_at));\n&/'
 mutant stale_payment src/attempt.c "isolation refund_correct" 's/^\tif \(!IsolationUsesXactSnapshot\(\)\)$/\tif (true)/'
@@ -115,7 +116,7 @@ mutant stale_lease src/queue.c "isolation task_cancel" '/^lock_leased\(/,/^}/s/^
 mutant unread_message src/notification.c "isolation message_refund" '/^try_again\(/,/^}/s/^\tpayguard_store_refresh\(\);$//'
 mutant stale_message src/notification.c "isolation message_refund" \
   '/^still_matches\(/,/^}/{s/!find_match\(notification, match\) \|\|/match == NULL ||/; s/^\t\tpayguard_refund_must_be_there.*$/\t\t;/}'
-mutant unlearned src/notification.c "isolation message_learns" '/^payguard_notification_match_txn\(/,/^}/s/payguard_store_lock\(/payguard_store_find(/'
+mutant unlearned src/notification.c "isolation message_learns" '/^match_waiting\(/,/^}/s/payguard_store_lock\(/payguard_store_find(/'
 mutant stale_line src/settlement.c "isolation finding_changes" 's/^\t\t\tpayguard_refund_must_be_there\(.*$/\t\t\t;/'
 mutant unread_line src/settlement.c "isolation finding_changes" '/^payguard_resolve_finding\(/,/^}/s/^\t\tpayguard_store_refresh\(\);$/\t\t;/'
 mutant stale_record src/evidence.c "isolation finding_changes" 's/^\t\t\tpayguard_payment_must_be_there\(payment->payment_id, payment\);$//'
