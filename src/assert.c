@@ -46,7 +46,7 @@ payguard_order_is_locked(const text *order_id)
 
 	if (!OidIsValid(index))
 		return true;
-	orders = table_open(get_relname_relid(payguard_orders.name, schema), AccessShareLock);
+	orders = table_open(get_relname_relid("orders", schema), AccessShareLock);
 	ScanKeyEntryInitialize(&key, 0, get_attnum(RelationGetRelid(orders), "order_id"),
 						   BTEqualStrategyNumber, TEXTOID, C_COLLATION_OID, F_TEXTEQ,
 						   PointerGetDatum(order_id));
