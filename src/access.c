@@ -46,8 +46,9 @@ grant_anew(void)
 	uint64 granted;
 
 	SPI_connect();
-	if (SPI_execute("SELECT payguard.apply_access(role, access) FROM payguard.role_access()",
-					false, 0) != SPI_OK_SELECT)
+	if (SPI_execute(
+			"SELECT payguard.apply_access(role, access) FROM payguard.role_access()",
+			false, 0) != SPI_OK_SELECT)
 		elog(ERROR, "payguard: cannot grant anew");
 	granted = SPI_processed;
 	SPI_finish();

@@ -13,8 +13,8 @@ static void lock_alert(Datum alert_id, bool isnull, Alert *alert);
  * payguard_alert_open opens an alert, unless one of that kind is open for that cause.
  */
 void
-payguard_alert_open(const char *kind, const char *severity, const text *cause, About about,
-					Jsonb *details)
+payguard_alert_open(const char *kind, const char *severity, const text *cause,
+					About about, Jsonb *details)
 {
 	Alert alert = {
 		.kind = payguard_text(kind),

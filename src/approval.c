@@ -28,8 +28,10 @@ static void write_event(const char *what, const Approval *approval, const char *
 static const char *cause_of(const Approval *approval);
 
 static const RowQuery last_change_by_a_person = {
-	"order_id " OP("=") " $1 AND kind " OP("=") " ANY "
-	"('{order.created,order.updated}'::pg_catalog.text[]) ORDER BY event_id DESC LIMIT 1",
+	"order_id " OP("=") " $1 AND kind " OP(
+		"=") " ANY "
+			 "('{order.created,order.updated}'::pg_catalog.text[]) ORDER BY event_id "
+			 "DESC LIMIT 1",
 	{TEXTOID, InvalidOid}};
 
 /*
@@ -93,7 +95,8 @@ payguard_approval_ask(const Approval *asked)
 {
 	Approval approval = *asked;
 
-	Assert(asked->subject != NULL && asked->requested_by != NULL && asked->currency != NULL);
+	Assert(asked->subject != NULL && asked->requested_by != NULL &&
+		   asked->currency != NULL);
 	approval.status = payguard_text("open");
 	approval.requested_at = GetCurrentTimestamp();
 	approval.decided_at = NO_TIME;
@@ -182,11 +185,11 @@ payguard_approval_decide(Approval *approval, bool approve, text *note)
 	Assert(strcmp(from, "void") != 0);
 	if (payguard_text_equal(actor, approval->requested_by))
 	{
-		payguard_refuse(&refusal, ERR_SELF_APPROVAL,
-						psprintf("\"%s\" has asked for this approval",
-								 payguard_str(actor)),
-						"Who asks does not decide. Nothing has been written.",
-						"Have somebody else decide.");
+		payguard_refuse(
+			&refusal, ERR_SELF_APPROVAL,
+			psprintf("\"%s\" has asked for this approval", payguard_str(actor)),
+			"Who asks does not decide. Nothing has been written.",
+			"Have somebody else decide.");
 		payguard_raise(&refusal);
 	}
 	if (strcmp(from, to) == 0)
@@ -294,7 +297,8 @@ decide_order(FunctionCallInfo fcinfo, bool approve, const char *function)
 	payguard_store_refresh();
 	judge_order(&order, expected_version);
 	/* what was changed while we waited is not what was to be decided */
-	if (order.amount != seen.amount || !payguard_text_equal(order.currency, seen.currency))
+	if (order.amount != seen.amount ||
+		!payguard_text_equal(order.currency, seen.currency))
 	{
 		payguard_refuse_version(&order, seen.version, &refusal);
 		payguard_raise(&refusal);
@@ -328,11 +332,11 @@ refuse_pointless(const Order *order)
 {
 	Refusal refusal;
 
-	payguard_refuse(&refusal, ERR_ILLEGAL_TRANSITION,
-					psprintf("order \"%s\" needs no approval",
-							 payguard_str(order->order_id)),
-					"No policy asks for one, so that a rejection would not hold it back.",
-					"Cancel the order with payguard.cancel_order().");
+	payguard_refuse(
+		&refusal, ERR_ILLEGAL_TRANSITION,
+		psprintf("order \"%s\" needs no approval", payguard_str(order->order_id)),
+		"No policy asks for one, so that a rejection would not hold it back.",
+		"Cancel the order with payguard.cancel_order().");
 	payguard_raise(&refusal);
 }
 
@@ -371,9 +375,9 @@ who_asked(const Order *order)
 
 	if (payguard_store_list(&payguard_events, &last_change_by_a_person, &id,
 							(void **) &events) == 0)
-		ereport(ERROR, (errcode(ERRCODE_DATA_CORRUPTED),
-						errmsg("order \"%s\" has no first event",
-							   payguard_str(order->order_id)),
-						errhint("Run payguard.verify().")));
+		ereport(ERROR,
+				(errcode(ERRCODE_DATA_CORRUPTED),
+				 errmsg("order \"%s\" has no first event", payguard_str(order->order_id)),
+				 errhint("Run payguard.verify().")));
 	return events[0].actor;
 }

@@ -54,20 +54,28 @@
 /* Nothing about the order o is open: no money moves, nobody has to ask or to decide. */
 #define IS_SETTLED                                                                       \
 	"o.status IN ('paid', 'refunded', 'cancelled', 'expired')"                           \
-	" AND NOT EXISTS (SELECT FROM " PAYMENTS_OF("= o.order_id")                          \
-	" WHERE p.status NOT IN ('failed', 'succeeded', 'surplus')"                          \
-	"  OR EXISTS (SELECT FROM payguard.tasks t WHERE t.payment_id = p.payment_id"        \
-	"   AND t.refund_id IS NULL OFFSET 0)"                                               \
-	"  OR EXISTS (SELECT FROM payguard.refunds r WHERE r.payment_id = p.payment_id"      \
-	"   AND (r.status NOT IN ('succeeded', 'waived') OR EXISTS (SELECT FROM payguard.tasks t" \
-	"    WHERE t.refund_id = r.refund_id OFFSET 0)) OFFSET 0) OFFSET 0)"                 \
-	" AND NOT EXISTS (SELECT FROM payguard.leases l WHERE l.order_id = o.order_id OFFSET 0)" \
-	" AND NOT EXISTS (SELECT FROM payguard.approvals a WHERE a.order_id = o.order_id"    \
-	"  AND a.status = 'open' OFFSET 0)"                                                  \
-	" AND NOT EXISTS (SELECT FROM payguard.alerts a WHERE a.order_id = o.order_id"       \
-	"  AND a.resolved_at IS NULL OFFSET 0)"                                              \
-	" AND NOT EXISTS (SELECT FROM payguard.notifications n WHERE n.order_id = o.order_id" \
-	"  AND n.result = 'unmatched' OFFSET 0)"
+	" AND NOT EXISTS (SELECT FROM " PAYMENTS_OF(                                         \
+		"= o.order_id") " WHERE p.status NOT IN ('failed', 'succeeded', 'surplus')"      \
+						"  OR EXISTS (SELECT FROM payguard.tasks t WHERE t.payment_id "  \
+						"= p.payment_id"                                                 \
+						"   AND t.refund_id IS NULL OFFSET 0)"                           \
+						"  OR EXISTS (SELECT FROM payguard.refunds r WHERE "             \
+						"r.payment_id = p.payment_id"                                    \
+						"   AND (r.status NOT IN ('succeeded', 'waived') OR EXISTS "     \
+						"(SELECT FROM payguard.tasks t"                                  \
+						"    WHERE t.refund_id = r.refund_id OFFSET 0)) OFFSET 0) "      \
+						"OFFSET 0)"                                                      \
+						" AND NOT EXISTS (SELECT FROM payguard.leases l WHERE "          \
+						"l.order_id = o.order_id OFFSET 0)"                              \
+						" AND NOT EXISTS (SELECT FROM payguard.approvals a WHERE "       \
+						"a.order_id = o.order_id"                                        \
+						"  AND a.status = 'open' OFFSET 0)"                              \
+						" AND NOT EXISTS (SELECT FROM payguard.alerts a WHERE "          \
+						"a.order_id = o.order_id"                                        \
+						"  AND a.resolved_at IS NULL OFFSET 0)"                          \
+						" AND NOT EXISTS (SELECT FROM payguard.notifications n WHERE "   \
+						"n.order_id = o.order_id"                                        \
+						"  AND n.result = 'unmatched' OFFSET 0)"
 
 static const Statement add_position = {
 	"INSERT INTO payguard.archive_position VALUES ('orders', 0) ON CONFLICT DO NOTHING",
@@ -149,7 +157,10 @@ static const Statement without_referenced = {
 	CMD_UNKNOWN};
 
 /* $1 orders, $2 their payments, $3 who archives */
-#define ARCHIVING {TEXTARRAYOID, UUIDARRAYOID, TEXTOID, InvalidOid}
+#define ARCHIVING                                                                        \
+	{                                                                                    \
+		TEXTARRAYOID, UUIDARRAYOID, TEXTOID, InvalidOid                                  \
+	}
 #define ARCHIVE(table, condition)                                                        \
 	{                                                                                    \
 		"WITH gone AS (DELETE FROM ONLY payguard." table " t WHERE " condition           \
@@ -181,15 +192,17 @@ static const Statement archiving[] = {
 			{TEXTOID, InvalidOid}, "archived_" table, CMD_DELETE                         \
 	}
 #define ARCHIVED_PAYMENTS                                                                \
-	"t.payment_id " OP("=") " ANY (ARRAY(SELECT p.payment_id FROM payguard.archived_payments p" \
-	" WHERE p.order_id " OP("=") " $1))"
+	"t.payment_id " OP(                                                                  \
+		"=") " ANY (ARRAY(SELECT p.payment_id FROM payguard.archived_payments p"         \
+			 " WHERE p.order_id " OP("=") " $1))"
 static const Statement restoring[] = {
 	RESTORE("orders", "t.order_id " OP("=") " $1", ""),
 	RESTORE("refunds", ARCHIVED_PAYMENTS, ""),
 	RESTORE("refund_balances", ARCHIVED_PAYMENTS, ""),
 	RESTORE("payments", "t.order_id " OP("=") " $1", ""),
 	/* a reader is in the middle of its window, perhaps: what it was not given does not come up there */
-	RESTORE("events", "t.order_id " OP("=") " $1 AND t.kind " OP("<>") " 'order.archived'", ""),
+	RESTORE("events",
+			"t.order_id " OP("=") " $1 AND t.kind " OP("<>") " 'order.archived'", ""),
 	/* the same message, where it has come again: no evidence is refused for that */
 	RESTORE("notifications", "t.order_id " OP("=") " $1", " ON CONFLICT DO NOTHING"),
 	RESTORE("approvals", "t.order_id " OP("=") " $1", ""),
@@ -212,13 +225,16 @@ static const Statement not_settled = {
 #define WITHOUT_PERSON                                                                   \
 	"details - '{customer_id,reason,note,message}'::text[]"                              \
 	" - CASE details ->> 'requested_by' WHEN $3 THEN 'requested_by' ELSE 'note' END"
-#define WITHOUT_NAME(column) column " = CASE " column " WHEN $3 THEN 'erased' ELSE " column " END"
-#define WITHOUT_TEXT(column) column " = CASE WHEN " column " IS NOT NULL THEN 'erased' END"
+#define WITHOUT_NAME(column)                                                             \
+	column " = CASE " column " WHEN $3 THEN 'erased' ELSE " column " END"
+#define WITHOUT_TEXT(column)                                                             \
+	column " = CASE WHEN " column " IS NOT NULL THEN 'erased' END"
 
 /* $1 orders, $2 their payments, $3 the customer */
 #define ERASE(table, columns, condition)                                                 \
 	{                                                                                    \
-		"UPDATE ONLY payguard." table " SET " columns " WHERE " condition, ARCHIVING, table, CMD_UPDATE \
+		"UPDATE ONLY payguard." table " SET " columns " WHERE " condition, ARCHIVING,    \
+			table, CMD_UPDATE                                                            \
 	}
 static const Statement erasing[] = {
 	ERASE("orders", "customer_id = NULL", "order_id = ANY ($1)"),
@@ -228,8 +244,8 @@ static const Statement erasing[] = {
 		  " jsonb_build_object('second_charge_of', details -> 'second_charge_of') END",
 		  "payment_id = ANY ($2)"),
 	ERASE("refunds",
-		  "failure_message = NULL, details = NULL, " WITHOUT_TEXT("reason") ", "
-		  WITHOUT_NAME("requested_by"),
+		  "failure_message = NULL, details = NULL, " WITHOUT_TEXT(
+			  "reason") ", " WITHOUT_NAME("requested_by"),
 		  "payment_id = ANY ($2)"),
 	ERASE("events", "details = " WITHOUT_PERSON ", " WITHOUT_NAME("actor"),
 		  "order_id = ANY ($1)"),
@@ -237,8 +253,8 @@ static const Statement erasing[] = {
 	ERASE("approvals", WITHOUT_TEXT("note") ", " WITHOUT_NAME("requested_by"),
 		  "order_id = ANY ($1)"),
 	ERASE("alerts",
-		  "details = " WITHOUT_PERSON ", " WITHOUT_TEXT("note") ", "
-		  WITHOUT_TEXT("acknowledged_note"),
+		  "details = " WITHOUT_PERSON
+		  ", " WITHOUT_TEXT("note") ", " WITHOUT_TEXT("acknowledged_note"),
 		  "order_id = ANY ($1)"),
 	{"DELETE FROM ONLY payguard.customers WHERE customer_id = $3", ARCHIVING, "customers",
 	 CMD_DELETE},
@@ -250,7 +266,7 @@ typedef struct Archival
 	TimestampTz before;
 	int max;
 	int done;
-	int64 read; /* up to which event every consumer has read */
+	int64 read;			/* up to which event every consumer has read */
 	Datum first_unseen; /* xid8: somebody may not see it, nor later ones */
 	Datum next_xid;
 } Archival;
@@ -331,12 +347,13 @@ static void
 check_isolation(const char *function)
 {
 	if (IsolationUsesXactSnapshot())
-		ereport(ERROR,
-				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				 errmsg("%s needs the isolation level READ COMMITTED", function),
-				 errdetail("It has to see what others did until it has locked their orders. "
-						   "Nothing has been written."),
-				 errhint("Call it in a READ COMMITTED transaction of its own.")));
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+			 errmsg("%s needs the isolation level READ COMMITTED", function),
+			 errdetail("It has to see what others did until it has locked their orders. "
+					   "Nothing has been written."),
+			 errhint("Call it in a READ COMMITTED transaction of its own.")));
 }
 
 static void
@@ -542,15 +559,17 @@ refuse_open(Datum orders)
 {
 	int first = 1;
 	bool isnull;
-	Datum order_id = array_get_element(orders, 1, &first, -1, -1, false, TYPALIGN_INT, &isnull);
+	Datum order_id =
+		array_get_element(orders, 1, &first, -1, -1, false, TYPALIGN_INT, &isnull);
 
-	ereport(ERROR,
-			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-			 errmsg("the customer has orders that are not settled"),
-			 errdetail("There are %d, \"%s\" is the first: it, or a payment, refund, task, "
-					   "approval, message or alert of it, is open. Nothing has been written.",
-					   length_of(orders), payguard_str(DatumGetTextPP(order_id))),
-			 errhint("Settle or cancel them first.")));
+	ereport(
+		ERROR,
+		(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+		 errmsg("the customer has orders that are not settled"),
+		 errdetail("There are %d, \"%s\" is the first: it, or a payment, refund, task, "
+				   "approval, message or alert of it, is open. Nothing has been written.",
+				   length_of(orders), payguard_str(DatumGetTextPP(order_id))),
+		 errhint("Settle or cancel them first.")));
 }
 
 static int

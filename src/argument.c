@@ -34,7 +34,8 @@ payguard_arg_missing(const char *name)
 {
 	ereport(ERROR,
 			(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("%s must not be null", name),
-			 errdetail("Nothing has been written."), errhint("Give a value for %s.", name)));
+			 errdetail("Nothing has been written."),
+			 errhint("Give a value for %s.", name)));
 }
 
 /*
@@ -43,10 +44,10 @@ payguard_arg_missing(const char *name)
 void
 payguard_arg_bad(const char *name, const char *problem, const char *hint)
 {
-	ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-					errmsg("invalid value for %s", name),
-					errdetail("%s Nothing has been written.", problem),
-					errhint("%s", hint)));
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("invalid value for %s", name),
+			 errdetail("%s Nothing has been written.", problem), errhint("%s", hint)));
 }
 
 /*
@@ -209,7 +210,8 @@ payguard_arg_time_or_null(Datum value, bool isnull, const char *name)
 	if (isnull)
 		return NO_TIME;
 	if (TIMESTAMP_NOT_FINITE(DatumGetTimestampTz(value)))
-		payguard_arg_bad(name, "It is infinite.", "Leave it out where there is no such time.");
+		payguard_arg_bad(name, "It is infinite.",
+						 "Leave it out where there is no such time.");
 	return DatumGetTimestampTz(value);
 }
 
@@ -253,8 +255,7 @@ payguard_arg_interval_or_null(Datum value, bool isnull, const char *name)
 	longest->month = 10 * MONTHS_PER_YEAR;
 	if (DatumGetBool(DirectFunctionCall2(interval_lt, value, IntervalPGetDatum(zero))))
 		payguard_arg_bad(name, "It is negative.", "Give an interval of 0 or more.");
-	if (DatumGetBool(
-			DirectFunctionCall2(interval_lt, IntervalPGetDatum(longest), value)))
+	if (DatumGetBool(DirectFunctionCall2(interval_lt, IntervalPGetDatum(longest), value)))
 		payguard_arg_bad(name, "It is longer than 10 years.", "Give a shorter interval.");
 	return DatumGetIntervalP(value);
 }
@@ -275,9 +276,9 @@ payguard_arg_lease(Datum value, bool isnull, const char *name)
 	if (DatumGetBool(DirectFunctionCall2(interval_le, value, IntervalPGetDatum(zero))))
 		payguard_arg_bad(name, "It is not longer than nothing.",
 						 "Give an interval such as '30 s'.");
-	if (DatumGetBool(
-			DirectFunctionCall2(interval_lt, IntervalPGetDatum(longest), value)))
-		payguard_arg_bad(name, "It is longer than a day.", "Give an interval such as '30 s'.");
+	if (DatumGetBool(DirectFunctionCall2(interval_lt, IntervalPGetDatum(longest), value)))
+		payguard_arg_bad(name, "It is longer than a day.",
+						 "Give an interval such as '30 s'.");
 	return DatumGetIntervalP(value);
 }
 

@@ -86,11 +86,11 @@ void
 payguard_payment_lock(const pg_uuid_t *payment_id, Order *order, Payment *payment)
 {
 	if (!payguard_order_lock(payment->order_id, order))
-		ereport(ERROR, (errcode(ERRCODE_DATA_CORRUPTED),
-						errmsg("order \"%s\" of payment \"%s\" does not exist",
-							   payguard_str(payment->order_id),
-							   payguard_uuid_str(payment_id)),
-						errhint("Run payguard.verify().")));
+		ereport(ERROR,
+				(errcode(ERRCODE_DATA_CORRUPTED),
+				 errmsg("order \"%s\" of payment \"%s\" does not exist",
+						payguard_str(payment->order_id), payguard_uuid_str(payment_id)),
+				 errhint("Run payguard.verify().")));
 	payguard_store_refresh();
 	payguard_payment_must_be_there(payment_id, payment);
 }
@@ -158,7 +158,8 @@ payguard_payment_end_tasks(const Payment *payment)
 void
 payguard_payment_close(Order *order, Payment *payment)
 {
-	Assert(payguard_payment_is_live(payment->status) || payment->status == PAYMENT_SUPERSEDED);
+	Assert(payguard_payment_is_live(payment->status) ||
+		   payment->status == PAYMENT_SUPERSEDED);
 	if (payguard_payment_withdraw_charge(payment))
 	{
 		Report not_sent = {

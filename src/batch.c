@@ -18,7 +18,6 @@
 
 #include "payguard.h"
 
-
 typedef enum Course
 {
 	COURSE_OTHER, /* one by one */
@@ -53,8 +52,10 @@ typedef struct Batch
 /* OFFSET 0 keeps each look-up one by the whole key, whatever the planner thinks of the table. */
 static const Statement waiting_txns = {
 	"SELECT a.txn FROM ROWS FROM (pg_catalog.unnest($2)) a (txn)"
-	" WHERE EXISTS (SELECT FROM ONLY payguard.notifications m WHERE m.channel " OP("=") " $1"
-	" AND m.channel_txn_id " OP("=") " a.txn AND m.result " OP("=") " 'unmatched' OFFSET 0)",
+	" WHERE EXISTS (SELECT FROM ONLY payguard.notifications m WHERE m.channel " OP(
+		"=") " $1"
+			 " AND m.channel_txn_id " OP("=") " a.txn AND m.result " OP(
+				 "=") " 'unmatched' OFFSET 0)",
 	{TEXTOID, TEXTARRAYOID, InvalidOid},
 	NULL,
 	CMD_UNKNOWN};
@@ -70,7 +71,8 @@ static void read_tasks(Batch *batch);
 static void read_txns(Batch *batch);
 static void read_txns_of(Batch *batch, const Channel *channel);
 static const text *txn_of(const Case *item);
-static void note_known_txns(Batch *batch, const Table *payments, const Datum *txns, int n);
+static void note_known_txns(Batch *batch, const Table *payments, const Datum *txns,
+							int n);
 static bool has_txn(const text **sorted, int n, const text *txn);
 static int txn_by_name(const void *a, const void *b);
 static void set_course(Case *item, TimestampTz now);
@@ -110,8 +112,9 @@ payguard_batch_answer(Answer *answers, int n, bool *answered)
 	batch.now = GetCurrentTimestamp();
 	keep_single(&batch);
 	for (int i = 0; i < batch.n; i++)
-		batch.cases[i].order = bsearch(&(Order){.order_id = batch.cases[i].answer->order_id},
-									   orders, norders, sizeof(Order), order_by_id);
+		batch.cases[i].order =
+			bsearch(&(Order){.order_id = batch.cases[i].answer->order_id}, orders,
+					norders, sizeof(Order), order_by_id);
 	read_leases(&batch);
 	read_payments(&batch);
 	read_tasks(&batch);
@@ -120,7 +123,8 @@ payguard_batch_answer(Answer *answers, int n, bool *answered)
 		set_course(&batch.cases[i], batch.now);
 
 	/* where a transaction is taken by another order's payment meanwhile, none has ended */
-	if (choose(&batch, COURSE_END, &ends) > 0 && !payguard_store_try(end_payments, &batch))
+	if (choose(&batch, COURSE_END, &ends) > 0 &&
+		!payguard_store_try(end_payments, &batch))
 	{
 		payguard_store_refresh();
 		for (int i = 0; i < batch.n; i++)
@@ -268,8 +272,9 @@ read_payments(Batch *batch)
 		item->payment = bsearch(&like, payments, n, sizeof(Payment), payment_by_id);
 		if (item->payment == NULL)
 			continue;
-		foreach(cell, batch->channels)
-			if (payguard_text_equal(((Channel *) lfirst(cell))->name, item->payment->channel))
+		foreach (cell, batch->channels)
+			if (payguard_text_equal(((Channel *) lfirst(cell))->name,
+									item->payment->channel))
 				item->channel = lfirst(cell);
 		if (item->channel == NULL)
 		{
@@ -292,8 +297,8 @@ read_tasks(Batch *batch)
 
 	for (int i = 0; i < batch->n; i++)
 		ids[i] = UUIDPGetDatum(batch->cases[i].task->payment_id);
-	n = payguard_store_list_by_key(&payguard_tasks, TASK_OF_PAYMENT, 1, ROW_READ, ids, batch->n,
-								   (void **) &tasks);
+	n = payguard_store_list_by_key(&payguard_tasks, TASK_OF_PAYMENT, 1, ROW_READ, ids,
+								   batch->n, (void **) &tasks);
 	Assert(payguard_is_sorted(tasks, n, sizeof(Task), task_by_payment));
 	for (int i = 0; i < batch->n; i++)
 	{
@@ -326,7 +331,7 @@ read_txns(Batch *batch)
 {
 	ListCell *cell;
 
-	foreach(cell, batch->channels)
+	foreach (cell, batch->channels)
 		read_txns_of(batch, lfirst(cell));
 }
 
@@ -357,8 +362,8 @@ read_txns_of(Batch *batch, const Channel *channel)
 	}
 	nwaiting = payguard_store_execute(
 		&waiting_txns,
-		(Datum[]){txns[0], PointerGetDatum(construct_array(txns + 1, n, TEXTOID, -1, false,
-														   TYPALIGN_INT))},
+		(Datum[]){txns[0], PointerGetDatum(construct_array(txns + 1, n, TEXTOID, -1,
+														   false, TYPALIGN_INT))},
 		NULL);
 	waiting = palloc(sizeof(text *) * (nwaiting + 1));
 	for (int k = 0; k < nwaiting; k++)
@@ -638,5 +643,6 @@ task_by_id(const void *a, const void *b)
 static int
 task_by_payment(const void *a, const void *b)
 {
-	return memcmp(((const Task *) a)->payment_id, ((const Task *) b)->payment_id, UUID_LEN);
+	return memcmp(((const Task *) a)->payment_id, ((const Task *) b)->payment_id,
+				  UUID_LEN);
 }

@@ -93,8 +93,8 @@ payguard_call_is_evidence(void)
 }
 
 static void
-end_with_subtransaction(SubXactEvent event, SubTransactionId mine, SubTransactionId parent,
-						void *argument)
+end_with_subtransaction(SubXactEvent event, SubTransactionId mine,
+						SubTransactionId parent, void *argument)
 {
 	if (event != SUBXACT_EVENT_ABORT_SUB)
 		return;

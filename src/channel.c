@@ -49,9 +49,8 @@ payguard_channel_of(const Payment *payment, Channel *channel)
 TimestampTz
 payguard_time_plus(TimestampTz time, const Interval *interval)
 {
-	return DatumGetTimestampTz(DirectFunctionCall2(timestamptz_pl_interval,
-												   TimestampTzGetDatum(time),
-												   IntervalPGetDatum(interval)));
+	return DatumGetTimestampTz(DirectFunctionCall2(
+		timestamptz_pl_interval, TimestampTzGetDatum(time), IntervalPGetDatum(interval)));
 }
 
 PG_FUNCTION_INFO_V1(payguard_register_channel);
@@ -74,7 +73,8 @@ payguard_register_channel(PG_FUNCTION_ARGS)
 		.first_query_after = payguard_arg_interval_or_null(ARG(3), "first_query_after"),
 		.max_query_interval = payguard_arg_interval_or_null(ARG(4), "max_query_interval"),
 		.alert_after = payguard_arg_interval_or_null(ARG(5), "alert_after"),
-		.not_found_is_final_after = payguard_arg_interval_or_null(ARG(6), "not_found_is_final_after"),
+		.not_found_is_final_after =
+			payguard_arg_interval_or_null(ARG(6), "not_found_is_final_after"),
 		.late_success = payguard_arg_id_or_null(ARG(7), "late_success"),
 		.idempotent_charge = PG_ARGISNULL(8) || PG_GETARG_BOOL(8),
 	};

@@ -19,8 +19,9 @@ typedef struct Command
 	struct Command *outer; /* the one that runs it: by a default, a trigger */
 	Node *statement;
 	SubTransactionId subtransaction;
-	CommandId since; /* its own changes, and no others of its transaction, are at or after it */
-	bool any;		 /* it may have touched any relation */
+	CommandId
+		since; /* its own changes, and no others of its transaction, are at or after it */
+	bool any;  /* it may have touched any relation */
 	int ntouched;
 	Oid touched[MAX_TOUCHED]; /* whose descriptions have changed, by whomever */
 	List *dropped;			  /* guarded tables that it may drop */

@@ -45,7 +45,8 @@
 /* A jsonb value in the making; "result" is there after its end was pushed. */
 #if PG_VERSION_NUM >= 190000
 typedef JsonbInState JsonBuilder;
-#define payguard_push_json(builder, token, value) pushJsonbValue((builder), (token), (value))
+#define payguard_push_json(builder, token, value)                                        \
+	pushJsonbValue((builder), (token), (value))
 #else
 typedef struct JsonBuilder
 {
@@ -101,11 +102,13 @@ typedef bool PayguardUpdateIndexes;
 #endif
 
 #if PG_VERSION_NUM >= 190000
-#define payguard_tuple_update(table, tid, slot, command, snapshot, failure, mode, indexes) \
+#define payguard_tuple_update(table, tid, slot, command, snapshot, failure, mode,        \
+							  indexes)                                                   \
 	table_tuple_update(table, tid, slot, command, 0, snapshot, InvalidSnapshot, true,    \
 					   failure, mode, indexes)
 #else
-#define payguard_tuple_update(table, tid, slot, command, snapshot, failure, mode, indexes) \
+#define payguard_tuple_update(table, tid, slot, command, snapshot, failure, mode,        \
+							  indexes)                                                   \
 	table_tuple_update(table, tid, slot, command, snapshot, InvalidSnapshot, true,       \
 					   failure, mode, indexes)
 #endif
@@ -115,7 +118,8 @@ typedef bool PayguardUpdateIndexes;
 	table_tuple_delete(table, tid, command, 0, snapshot, InvalidSnapshot, true, failure)
 #else
 #define payguard_tuple_delete(table, tid, command, snapshot, failure)                    \
-	table_tuple_delete(table, tid, command, snapshot, InvalidSnapshot, true, failure, false)
+	table_tuple_delete(table, tid, command, snapshot, InvalidSnapshot, true, failure,    \
+					   false)
 #endif
 
 /* Index entries of a new row or version; those of a conflict are reported, not raised. */
@@ -136,9 +140,11 @@ typedef bool PayguardUpdateIndexes;
 #endif
 
 #if PG_VERSION_NUM >= 190000
-#define payguard_table_beginscan(table, snapshot) table_beginscan(table, snapshot, 0, NULL, 0)
+#define payguard_table_beginscan(table, snapshot)                                        \
+	table_beginscan(table, snapshot, 0, NULL, 0)
 #else
-#define payguard_table_beginscan(table, snapshot) table_beginscan(table, snapshot, 0, NULL)
+#define payguard_table_beginscan(table, snapshot)                                        \
+	table_beginscan(table, snapshot, 0, NULL)
 #endif
 
 #if PG_VERSION_NUM >= 190000
@@ -162,15 +168,18 @@ typedef bool PayguardUpdateIndexes;
 
 /* A state for triggers to look at rows that have changed meanwhile; ours are locked before. */
 #if PG_VERSION_NUM >= 160000
-#define payguard_eval_plan_qual_init(epq, estate) EvalPlanQualInit((epq), (estate), NULL, NIL, -1, NIL)
+#define payguard_eval_plan_qual_init(epq, estate)                                        \
+	EvalPlanQualInit((epq), (estate), NULL, NIL, -1, NIL)
 #else
-#define payguard_eval_plan_qual_init(epq, estate) EvalPlanQualInit((epq), (estate), NULL, NIL, -1)
+#define payguard_eval_plan_qual_init(epq, estate)                                        \
+	EvalPlanQualInit((epq), (estate), NULL, NIL, -1)
 #endif
 
 /* BEFORE ROW triggers of a row that is locked; false: one of them suppresses the operation. */
 #if PG_VERSION_NUM >= 180000
 #define payguard_before_row_update(estate, epq, result, tid, slot)                       \
-	ExecBRUpdateTriggers((estate), (epq), (result), (tid), NULL, (slot), NULL, NULL, false)
+	ExecBRUpdateTriggers((estate), (epq), (result), (tid), NULL, (slot), NULL, NULL,     \
+						 false)
 #define payguard_before_row_delete(estate, epq, result, tid)                             \
 	ExecBRDeleteTriggers((estate), (epq), (result), (tid), NULL, NULL, NULL, NULL, false)
 #elif PG_VERSION_NUM >= 160000

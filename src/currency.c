@@ -14,18 +14,24 @@
 #include "payguard.h"
 
 /* The currencies whose minor unit is not a hundredth of the major one. */
-static const char no_decimals[] = "BIF CLP DJF GNF ISK JPY KMF KRW PYG RWF UGX UYI VND VUV XAF XOF XPF ";
+static const char no_decimals[] =
+	"BIF CLP DJF GNF ISK JPY KMF KRW PYG RWF UGX UYI VND VUV XAF XOF XPF ";
 static const char three_decimals[] = "BHD IQD JOD KWD LYD OMR TND ";
 static const char four_decimals[] = "CLF UYW ";
 
 /* The others. */
-static const char two_decimals[] =
-	"AED AFN ALL AMD ANG AOA ARS AUD AWG AZN BAM BBD BDT BGN BMD BND BOB BOV BRL BSD BTN BWP BYN BZD "
-	"CAD CDF CHE CHF CHW CNY COP COU CRC CUC CUP CVE CZK DKK DOP DZD EGP ERN ETB EUR FJD FKP GBP GEL "
-	"GHS GIP GMD GTQ GYD HKD HNL HRK HTG HUF IDR ILS INR IRR JMD KES KGS KHR KPW KYD KZT LAK LBP LKR "
-	"LRD LSL MAD MDL MGA MKD MMK MNT MOP MRU MUR MVR MWK MXN MXV MYR MZN NAD NGN NIO NOK NPR NZD PAB "
-	"PEN PGK PHP PKR PLN QAR RON RSD RUB SAR SBD SCR SDG SEK SGD SHP SLE SLL SOS SRD SSP STN SVC SYP "
-	"SZL THB TJS TMT TOP TRY TTD TWD TZS UAH USD USN UYU UZS VED VES WST XCD XCG YER ZAR ZMW ZWG ZWL ";
+static const char two_decimals[] = "AED AFN ALL AMD ANG AOA ARS AUD AWG AZN BAM BBD BDT "
+								   "BGN BMD BND BOB BOV BRL BSD BTN BWP BYN BZD "
+								   "CAD CDF CHE CHF CHW CNY COP COU CRC CUC CUP CVE CZK "
+								   "DKK DOP DZD EGP ERN ETB EUR FJD FKP GBP GEL "
+								   "GHS GIP GMD GTQ GYD HKD HNL HRK HTG HUF IDR ILS INR "
+								   "IRR JMD KES KGS KHR KPW KYD KZT LAK LBP LKR "
+								   "LRD LSL MAD MDL MGA MKD MMK MNT MOP MRU MUR MVR MWK "
+								   "MXN MXV MYR MZN NAD NGN NIO NOK NPR NZD PAB "
+								   "PEN PGK PHP PKR PLN QAR RON RSD RUB SAR SBD SCR SDG "
+								   "SEK SGD SHP SLE SLL SOS SRD SSP STN SVC SYP "
+								   "SZL THB TJS TMT TOP TRY TTD TWD TZS UAH USD USN UYU "
+								   "UZS VED VES WST XCD XCG YER ZAR ZMW ZWG ZWL ";
 
 static int decimals_of(const char *currency);
 static void refuse_amount(Datum amount, const char *currency, int decimals)
@@ -70,7 +76,8 @@ payguard_major_units(PG_FUNCTION_ARGS)
 {
 	const char *currency = payguard_str(payguard_arg_currency(ARG(1), "currency"));
 
-	PG_RETURN_NUMERIC(int64_div_fast_to_numeric(PG_GETARG_INT64(0), decimals_of(currency)));
+	PG_RETURN_NUMERIC(
+		int64_div_fast_to_numeric(PG_GETARG_INT64(0), decimals_of(currency)));
 }
 
 /*
@@ -89,22 +96,25 @@ decimals_of(const char *currency)
 	for (size_t i = 0; i < lengthof(lists); i++)
 		if (strstr(lists[i].currencies, currency))
 			return lists[i].decimals;
-	ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-					errmsg("ISO 4217 has no minor unit for currency \"%s\"", currency),
-					errdetail("The amount cannot be converted."),
-					errhint("Give amounts in that currency as payguard keeps them: a whole number "
-							"of its smallest units.")));
+	ereport(
+		ERROR,
+		(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+		 errmsg("ISO 4217 has no minor unit for currency \"%s\"", currency),
+		 errdetail("The amount cannot be converted."),
+		 errhint("Give amounts in that currency as payguard keeps them: a whole number "
+				 "of its smallest units.")));
 }
 
 static void
 refuse_amount(Datum amount, const char *currency, int decimals)
 {
-	ereport(ERROR,
-			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-			 errmsg("%s %s is no whole number of minor units",
-					DatumGetCString(DirectFunctionCall1(numeric_out, amount)), currency),
-			 errdetail("The major unit of %s has %d decimal places.", currency, decimals),
-			 errhint("Round the amount first, as it is rounded on the customer's bill: for "
-					 "example round(amount, %d).",
-					 decimals)));
+	ereport(
+		ERROR,
+		(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+		 errmsg("%s %s is no whole number of minor units",
+				DatumGetCString(DirectFunctionCall1(numeric_out, amount)), currency),
+		 errdetail("The major unit of %s has %d decimal places.", currency, decimals),
+		 errhint("Round the amount first, as it is rounded on the customer's bill: for "
+				 "example round(amount, %d).",
+				 decimals)));
 }

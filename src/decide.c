@@ -289,8 +289,8 @@ payguard_facts_possible(const Facts *facts)
 	bool paid = facts->order == ORDER_PAID || facts->order == ORDER_REFUNDED;
 
 	if (facts->closing_as != ORDER_NONE &&
-		(facts->order != ORDER_PAYING || (facts->closing_as != ORDER_CANCELLED &&
-										  facts->closing_as != ORDER_EXPIRED)))
+		(facts->order != ORDER_PAYING ||
+		 (facts->closing_as != ORDER_CANCELLED && facts->closing_as != ORDER_EXPIRED)))
 		return false;
 	switch (facts->payment)
 	{

@@ -26,7 +26,7 @@ typedef enum LateSuccess
 	LATE_ACCEPT,		 /* it pays an order that is still to be paid */
 	LATE_ACCEPT_EXPIRED, /* and one that has expired */
 	LATE_REFUND,		 /* it is always surplus */
-	LATE_HOLD,			 /* no setting: the order waits for an approval, and the money for it */
+	LATE_HOLD, /* no setting: the order waits for an approval, and the money for it */
 	N_LATE_SUCCESS
 } LateSuccess;
 

@@ -221,7 +221,8 @@ ask(const char *driver, Datum task, Oid task_type, TupleDesc desc, bool *isnull)
 
 	if (SPI_connect() != SPI_OK_CONNECT)
 		elog(ERROR, "payguard: SPI_connect failed");
-	if (SPI_execute_with_args(sql, 1, &task_type, &task, nulls, false, 1) != SPI_OK_SELECT)
+	if (SPI_execute_with_args(sql, 1, &task_type, &task, nulls, false, 1) !=
+		SPI_OK_SELECT)
 		elog(ERROR, "payguard: the driver was not called");
 	*isnull = SPI_processed == 0;
 	if (!*isnull)

@@ -131,7 +131,8 @@ payguard_drop_owned(const DropOwnedStmt *statement)
 					ObjectIdGetDatum(AuthIdRelationId));
 		ScanKeyInit(&keys[1], Anum_pg_shdepend_refobjid, BTEqualStrategyNumber, F_OIDEQ,
 					ObjectIdGetDatum(lfirst_oid(cell)));
-		scan = systable_beginscan(depend, SharedDependReferenceIndexId, true, NULL, 2, keys);
+		scan =
+			systable_beginscan(depend, SharedDependReferenceIndexId, true, NULL, 2, keys);
 		while (HeapTupleIsValid(tuple = systable_getnext(scan)))
 		{
 			Form_pg_shdepend form = (Form_pg_shdepend) GETSTRUCT(tuple);
@@ -252,17 +253,15 @@ add_dependents(Gone *gone, Relation depend, const ObjectAddress *object)
 static void
 add_wholes(Gone *gone, Relation depend, const ObjectAddress *object)
 {
-	SysScanDesc scan =
-		scan_depend(depend, DependDependerIndexId, Anum_pg_depend_classid,
-					Anum_pg_depend_objid, object);
+	SysScanDesc scan = scan_depend(depend, DependDependerIndexId, Anum_pg_depend_classid,
+								   Anum_pg_depend_objid, object);
 	HeapTuple tuple;
 
 	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
 	{
 		Form_pg_depend form = (Form_pg_depend) GETSTRUCT(tuple);
 
-		if (form->deptype == DEPENDENCY_EXTENSION ||
-			form->deptype == DEPENDENCY_INTERNAL)
+		if (form->deptype == DEPENDENCY_EXTENSION || form->deptype == DEPENDENCY_INTERNAL)
 			add_gone(gone, form->refclassid, form->refobjid);
 	}
 	systable_endscan(scan);

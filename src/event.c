@@ -39,12 +39,13 @@ payguard_actor(void)
 	{
 		const char *role = payguard_str(session_role());
 
-		ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-						errmsg("role \"%s\" must not set payguard.actor", role),
-						errdetail("Only a role with the access \"delegate\" acts for others. "
-								  "Nothing has been written."),
-						errhint("Grant it: SELECT payguard.grant_access('%s', 'delegate').",
-								role)));
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+			 errmsg("role \"%s\" must not set payguard.actor", role),
+			 errdetail("Only a role with the access \"delegate\" acts for others. "
+					   "Nothing has been written."),
+			 errhint("Grant it: SELECT payguard.grant_access('%s', 'delegate').", role)));
 	}
 	return payguard_arg_id(CStringGetTextDatum(payguard_actor_setting), false,
 						   "payguard.actor");

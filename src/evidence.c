@@ -20,18 +20,19 @@
 #include "payguard.h"
 
 /* Which order's it is, and by which payment, is nobody's business who knows the transaction. */
-#define OF_ANOTHER_ORDER "The channel's transaction belongs to a payment of another order."
+#define OF_ANOTHER_ORDER                                                                 \
+	"The channel's transaction belongs to a payment of another order."
 
 /* Spelled so that the index of the payments that do not count is used. */
 static const RowQuery unverified_surplus = {
 	"order_id " OP("=") " $1 AND status " OP("=") " 'surplus' "
-	"AND NOT amount_verified",
+												  "AND NOT amount_verified",
 	{TEXTOID, InvalidOid}};
 
 static bool changes_nothing(const Payment *payment, const Report *report);
 static void follow_once(Order *order, Payment *payment, const Channel *channel,
-						const Report *report, const Decision *decision, const Known *known,
-						Applied *applied);
+						const Report *report, const Decision *decision,
+						const Known *known, Applied *applied);
 static Decision decide_or_hold(const Order *order, const Report *report, Facts *facts);
 static RefundStatus refund_status(const Decision *decision, const Report *report);
 static bool is_no_answer(const Report *report);
@@ -135,7 +136,8 @@ payguard_evidence_answer(Order *order, Payment *payment, const Report *reported,
 			record_second_charge(order, payment, &report, applied);
 		else if (decision.alert && strcmp(decision.alert, "contradiction") == 0)
 			contradict(payment, &report, "contradiction",
-					   "The channel has reported before that it took the money.", applied);
+					   "The channel has reported before that it took the money.",
+					   applied);
 		else
 			follow_once(order, payment, &channel, &report, &decision, known, applied);
 	}
@@ -169,7 +171,8 @@ decide_or_hold(const Order *order, const Report *report, Facts *facts)
 static RefundStatus
 refund_status(const Decision *decision, const Report *report)
 {
-	return decision->hold && !report->give_back ? REFUND_AWAITING_APPROVAL : REFUND_PENDING;
+	return decision->hold && !report->give_back ? REFUND_AWAITING_APPROVAL
+												: REFUND_PENDING;
 }
 
 typedef struct Following
@@ -309,9 +312,7 @@ payguard_record_apply(Order *order, const Channel *channel, const Report *report
 	if (payguard_store_find(&payguard_payments, PAYMENT_BY_CHANNEL_TXN, &like, payment))
 	{
 		if (!payguard_text_equal(payment->order_id, order->order_id))
-			contradict(payment, report, "txn_reused",
-					   OF_ANOTHER_ORDER,
-					   applied);
+			contradict(payment, report, "txn_reused", OF_ANOTHER_ORDER, applied);
 		else
 		{
 			payguard_payment_must_be_there(payment->payment_id, payment);
@@ -320,9 +321,9 @@ payguard_record_apply(Order *order, const Channel *channel, const Report *report
 		return;
 	}
 	decision = decide_or_hold(order, report, &facts);
-	if (decision.supersede
-			? !payguard_store_try(run_supersede_and_record, &r)
-			: !insert_recorded(order, channel->name, report, decision.payment, NULL, payment))
+	if (decision.supersede ? !payguard_store_try(run_supersede_and_record, &r)
+						   : !insert_recorded(order, channel->name, report,
+											  decision.payment, NULL, payment))
 	{
 		payguard_store_refresh();
 		payguard_record_apply(order, channel, report, payment, applied);
@@ -439,10 +440,9 @@ supersede_other(Order *order)
 	{
 		other.failure_code = payguard_text("not_sent");
 		other.completed_at = GetCurrentTimestamp();
-		payguard_payment_change(order, &other, PAYMENT_FAILED,
-								FIELD(PAYMENT_F_FAILURE_CODE) |
-									FIELD(PAYMENT_F_COMPLETED_AT),
-								NULL);
+		payguard_payment_change(
+			order, &other, PAYMENT_FAILED,
+			FIELD(PAYMENT_F_FAILURE_CODE) | FIELD(PAYMENT_F_COMPLETED_AT), NULL);
 		payguard_payment_end_tasks(&other);
 		return;
 	}
@@ -564,9 +564,9 @@ txn_is_another_payment(Order *order, Payment *payment, const Report *report,
 static bool
 is_other_name_of(const Payment *other, const Payment *payment)
 {
-	return other->details && payguard_text_is(payguard_json_text(other->details,
-																 "second_charge_of"),
-											  payguard_uuid_str(payment->payment_id));
+	return other->details &&
+		   payguard_text_is(payguard_json_text(other->details, "second_charge_of"),
+							payguard_uuid_str(payment->payment_id));
 }
 
 static bool
@@ -586,7 +586,8 @@ static bool
 is_recorded_before(const Payment *other, const Payment *payment, const Report *report)
 {
 	return report->status == CHANNEL_SUCCEEDED && other->idempotency_key == NULL &&
-		   other->details == NULL && payguard_text_equal(other->order_id, payment->order_id) &&
+		   other->details == NULL &&
+		   payguard_text_equal(other->order_id, payment->order_id) &&
 		   (payguard_payment_is_live(payment->status) ||
 			payment->status == PAYMENT_SUPERSEDED) &&
 		   (report->amount == NO_AMOUNT || report->amount == other->received_amount);
@@ -606,9 +607,8 @@ merge_into(Order *order, Payment *payment, const Payment *other, Applied *applie
 	payment->details =
 		payment->details == NULL
 			? link
-			: DatumGetJsonbP(DirectFunctionCall2(jsonb_concat,
-												 JsonbPGetDatum(payment->details),
-												 JsonbPGetDatum(link)));
+			: DatumGetJsonbP(DirectFunctionCall2(
+				  jsonb_concat, JsonbPGetDatum(payment->details), JsonbPGetDatum(link)));
 	payguard_payment_change(order, payment, PAYMENT_FAILED,
 							FIELD(PAYMENT_F_FAILURE_CODE) |
 								FIELD(PAYMENT_F_COMPLETED_AT) | FIELD(PAYMENT_F_DETAILS),
@@ -727,9 +727,9 @@ fill_in(Order *order, Payment *payment, const Report *report, Applied *applied)
 {
 	bool other_amount =
 		report->amount != NO_AMOUNT && report->amount != payment->received_amount;
-	bool other_currency = report->currency && !payguard_text_equal(
-												  report->currency,
-												  payment->received_currency);
+	bool other_currency =
+		report->currency &&
+		!payguard_text_equal(report->currency, payment->received_currency);
 	bool corrected = other_amount || other_currency;
 	FieldSet also = note_txn(payment, report);
 
@@ -782,15 +782,15 @@ record_second_charge(Order *order, Payment *payment, const Report *report,
 {
 	Payment second;
 
-	if (!insert_recorded(order, payment->channel, report, PAYMENT_SURPLUS,
-						 payguard_json("second_charge_of", 'u', payment->payment_id, NULL),
-						 &second))
+	if (!insert_recorded(
+			order, payment->channel, report, PAYMENT_SURPLUS,
+			payguard_json("second_charge_of", 'u', payment->payment_id, NULL), &second))
 	{
 		txn_is_another_payment(order, payment, report, applied);
 		return;
 	}
-	payguard_refund_surplus(order, &second,
-							report->give_back ? REFUND_PENDING : REFUND_AWAITING_APPROVAL);
+	payguard_refund_surplus(
+		order, &second, report->give_back ? REFUND_PENDING : REFUND_AWAITING_APPROVAL);
 	payguard_alert_payment("second_charge", "critical", &second, report_details(report));
 	applied->changed = true;
 }
@@ -826,7 +826,8 @@ insert_recorded(const Order *order, const text *channel, const Report *report,
 		Payment known;
 
 		payguard_store_refresh();
-		if (payguard_store_find(&payguard_payments, PAYMENT_BY_CHANNEL_TXN, payment, &known))
+		if (payguard_store_find(&payguard_payments, PAYMENT_BY_CHANNEL_TXN, payment,
+								&known))
 			return false;
 		/* whose it was has let go of it in this moment, or a user's trigger swallows our row */
 		if (again)
@@ -846,12 +847,11 @@ insert_recorded(const Order *order, const text *channel, const Report *report,
 static Jsonb *
 report_details(const Report *report)
 {
-	return payguard_json("channel_status", 's',
-						 payguard_channel_status_name(report->status), "channel_txn_id",
-						 't', report->txn_id, "amount", 'i', report->amount, "currency",
-						 't', report->currency, "code", 't', report->code, "message", 't',
-						 report->message, "channel_time", 'd', report->channel_time,
-						 "note", 't', report->note, NULL);
+	return payguard_json(
+		"channel_status", 's', payguard_channel_status_name(report->status),
+		"channel_txn_id", 't', report->txn_id, "amount", 'i', report->amount, "currency",
+		't', report->currency, "code", 't', report->code, "message", 't', report->message,
+		"channel_time", 'd', report->channel_time, "note", 't', report->note, NULL);
 }
 
 PG_FUNCTION_INFO_V1(payguard_report_payment);
@@ -1046,22 +1046,22 @@ payguard_accept_surplus(PG_FUNCTION_ARGS)
 						"Wait for the channel's answer, or name the amount with "
 						"payguard.settle_payment().");
 	else if (!payguard_text_equal(payment.received_currency, order.currency))
-		payguard_refuse(&refusal, ERR_CURRENCY_MISMATCH,
-						psprintf("order \"%s\" is in another currency",
-								 payguard_str(order.order_id)),
-						psprintf("The order asks for %s, the payment is in %s.",
-								 payguard_money(order.amount, order.currency),
-								 payguard_str(payment.received_currency)),
-						"Refund the payment.");
+		payguard_refuse(
+			&refusal, ERR_CURRENCY_MISMATCH,
+			psprintf("order \"%s\" is in another currency", payguard_str(order.order_id)),
+			psprintf("The order asks for %s, the payment is in %s.",
+					 payguard_money(order.amount, order.currency),
+					 payguard_str(payment.received_currency)),
+			"Refund the payment.");
 	else if (payment.received_amount != order.amount)
-		payguard_refuse(&refusal, ERR_AMOUNT_MISMATCH,
-						psprintf("order \"%s\" asks for another amount",
-								 payguard_str(order.order_id)),
-						psprintf("The order asks for %s, the payment brought %s.",
-								 payguard_money(order.amount, order.currency),
-								 payguard_money(payment.received_amount,
-												payment.received_currency)),
-						"Refund the payment, or change the order first.");
+		payguard_refuse(
+			&refusal, ERR_AMOUNT_MISMATCH,
+			psprintf("order \"%s\" asks for another amount",
+					 payguard_str(order.order_id)),
+			psprintf("The order asks for %s, the payment brought %s.",
+					 payguard_money(order.amount, order.currency),
+					 payguard_money(payment.received_amount, payment.received_currency)),
+			"Refund the payment, or change the order first.");
 	else if (!payguard_policy_judge(&order, order.version, true, NULL, &refusal))
 		;
 	else if (!payguard_refund_waive_unbegun(&payment, note))
@@ -1114,10 +1114,11 @@ payguard_dismiss_surplus(PG_FUNCTION_ARGS)
 		!payguard_text_equal(same.order_id, payment.order_id) ||
 		!payguard_text_equal(same.channel, payment.channel) ||
 		(same.status != PAYMENT_SUCCEEDED && same.status != PAYMENT_SURPLUS))
-		payguard_arg_bad("same_as",
-						 "It is no other payment of this order and channel that brought "
-						 "money.",
-						 "Give the payment_id of the charge that this is a second name of.");
+		payguard_arg_bad(
+			"same_as",
+			"It is no other payment of this order and channel that brought "
+			"money.",
+			"Give the payment_id of the charge that this is a second name of.");
 	if (!payguard_refund_waive_unbegun(&payment, note))
 	{
 		payguard_refuse(&refusal, ERR_ILLEGAL_TRANSITION,
@@ -1135,11 +1136,11 @@ payguard_dismiss_surplus(PG_FUNCTION_ARGS)
 	payment.received_amount = 0;
 	payment.failure_code = payguard_text("same_charge");
 	payment.details = payguard_json("second_charge_of", 'u', same_as, NULL);
-	payguard_payment_change(&order, &payment, PAYMENT_FAILED,
-							FIELD(PAYMENT_F_RECEIVED_AMOUNT) |
-								FIELD(PAYMENT_F_FAILURE_CODE) | FIELD(PAYMENT_F_DETAILS),
-							payguard_json("same_as", 'u', same_as, "note", 't', note,
-										  NULL));
+	payguard_payment_change(
+		&order, &payment, PAYMENT_FAILED,
+		FIELD(PAYMENT_F_RECEIVED_AMOUNT) | FIELD(PAYMENT_F_FAILURE_CODE) |
+			FIELD(PAYMENT_F_DETAILS),
+		payguard_json("same_as", 'u', same_as, "note", 't', note, NULL));
 	payguard_refund_correct_received(&order, &payment);
 	/* what the channel named under one name holds for the other */
 	if (!same.amount_verified)
@@ -1162,12 +1163,12 @@ lock_for_operator(const pg_uuid_t *payment_id, Order *order, Payment *payment)
 	payguard_payment_lock(payment_id, order, payment);
 	if (payment->status == PAYMENT_SURPLUS)
 		return;
-	payguard_refuse(&refusal, ERR_ILLEGAL_TRANSITION,
-					psprintf("payment \"%s\" is not surplus",
-							 payguard_uuid_str(payment_id)),
-					psprintf("It is %s.", payguard_machine_name(&payguard_payment_machine,
-																payment->status)),
-					"Only surplus money can be accepted or dismissed.");
+	payguard_refuse(
+		&refusal, ERR_ILLEGAL_TRANSITION,
+		psprintf("payment \"%s\" is not surplus", payguard_uuid_str(payment_id)),
+		psprintf("It is %s.",
+				 payguard_machine_name(&payguard_payment_machine, payment->status)),
+		"Only surplus money can be accepted or dismissed.");
 	payguard_raise(&refusal);
 }
 

@@ -425,8 +425,9 @@ payguard_guard_order_is_paid(const Guard *guard, TupleTableSlot *row, bool or_re
 		payguard_guard_value(row->tts_tupleDescriptor, guard->order_id, value, false));
 	identity = payguard_as_owner();
 	payguard_store_begin(STORE_WRITE);
-	found = payguard_order_find(order_id, &order) &&
-			(order.status == ORDER_PAID || (or_refunded && order.status == ORDER_REFUNDED));
+	found =
+		payguard_order_find(order_id, &order) &&
+		(order.status == ORDER_PAID || (or_refunded && order.status == ORDER_REFUNDED));
 	payguard_store_end(STORE_WRITE);
 	payguard_as_before(identity);
 	return found;
@@ -765,8 +766,8 @@ read_graph(Guard *guard, JsonbContainer *graph, const char **problem)
 		if ((token == WJB_KEY || token == WJB_ELEM) &&
 			!add_state(guard, value.val.string.val, value.val.string.len))
 		{
-			*problem = psprintf("The transitions have more than %d states.",
-								MAX_GUARD_STATES);
+			*problem =
+				psprintf("The transitions have more than %d states.", MAX_GUARD_STATES);
 			return false;
 		}
 	}

@@ -59,10 +59,10 @@ typedef struct Guard
 	GuardColumns held;	  /* once and order_id: do not change while the row is paid */
 	GuardColumns columns; /* all of the above, in the order of the settings */
 	int nstates;
-	int room; /* for so many is memory allocated */
+	int room;			/* for so many is memory allocated */
 	GuardState *states; /* sorted as jsonb sorts keys: by length, then by bytes */
-	bool *moves; /* [MOVE(guard, from, to)] */
-	bool valid;	 /* the rows that were there have been checked */
+	bool *moves;		/* [MOVE(guard, from, to)] */
+	bool valid;			/* the rows that were there have been checked */
 } Guard;
 
 #define MOVE(guard, from, to) ((Size) (from) * (guard)->nstates + (to))
@@ -72,8 +72,8 @@ typedef struct GuardTrigger
 {
 	Oid trigger;
 	Oid relation;
-	Oid parent;			  /* the trigger that a partition's was cloned from */
-	bool always;		  /* it fires always, and as it was made */
+	Oid parent;	 /* the trigger that a partition's was cloned from */
+	bool always; /* it fires always, and as it was made */
 	const char *name;
 	const char *settings; /* NULL: the trigger for TRUNCATE */
 	Oid namespace;		  /* the relation's, and its names */

@@ -48,12 +48,12 @@
 typedef struct Touched
 {
 	Oid relation;
-	List *was; /* of GuardTrigger: its guards when the command began */
-	List *is;  /* now */
-	List *kept; /* of Kept */
-	List *lost; /* of GuardTrigger */
+	List *was;	 /* of GuardTrigger: its guards when the command began */
+	List *is;	 /* now */
+	List *kept;	 /* of Kept */
+	List *lost;	 /* of GuardTrigger */
 	bool put_on; /* guard_table() has guarded it meanwhile */
-	bool added; /* it has become a partition of a guarded table */
+	bool added;	 /* it has become a partition of a guarded table */
 } Touched;
 
 /* A guard that was there and is. */
@@ -229,9 +229,10 @@ check_alter(const AlterTableStmt *statement)
 				desc ? payguard_guard_parse(trigger->settings, desc, &problem) : NULL;
 
 			for (int i = 0; guard && i < guard->columns.n; i++)
-				if (strcmp(NameStr(
-							   TupleDescAttr(desc, guard->columns.columns[i] - 1)->attname),
-						   command->name) == 0)
+				if (strcmp(
+						NameStr(
+							TupleDescAttr(desc, guard->columns.columns[i] - 1)->attname),
+						command->name) == 0)
 					refuse(psprintf("USING would write new values into "
 									"column \"%s\" of the guarded table "
 									"\"%s\".",
@@ -260,9 +261,9 @@ payguard_guard_refuse_drop(Oid relation, const List *dropped)
 		LockRelationOid(get_partition_parent(relation, true), AccessExclusiveLock);
 	LockRelationOid(relation, AccessExclusiveLock);
 	guard = payguard_guard_trigger_of(relation, false);
-	if (guard && !may_all_go(relation, stays_guarded_above(relation, dropped)
-										   ? guard->settings
-										   : NULL))
+	if (guard &&
+		!may_all_go(relation,
+					stays_guarded_above(relation, dropped) ? guard->settings : NULL))
 		refuse(psprintf("The guarded table \"%s\" has rows.", name));
 	payguard_command_drops(relation);
 }
@@ -483,7 +484,8 @@ check_kept(const GuardTrigger *was, const GuardTrigger *is, Snapshot then)
 	kept->is = is;
 	for (int i = 0; guard && i < guard->columns.n; i++)
 	{
-		Form_pg_attribute then_column = TupleDescAttr(desc, guard->columns.columns[i] - 1);
+		Form_pg_attribute then_column =
+			TupleDescAttr(desc, guard->columns.columns[i] - 1);
 		HeapTuple tuple = SearchSysCache2(ATTNUM, ObjectIdGetDatum(is->relation),
 										  Int16GetDatum(then_column->attnum));
 		Form_pg_attribute column;
@@ -803,9 +805,8 @@ check_label(const AlterEnumStmt *statement)
 static void
 refuse_broken(const GuardTrigger *guard, const char *problem)
 {
-	payguard_refuse_broken(
-		psprintf("table %s %s", quote_qualified_identifier(guard->schema, guard->table),
-				 problem));
+	payguard_refuse_broken(psprintf(
+		"table %s %s", quote_qualified_identifier(guard->schema, guard->table), problem));
 }
 
 static void

@@ -283,10 +283,9 @@ payguard_broken_rows(PG_FUNCTION_ARGS)
 		problem = problem_of(relation);
 		if (problem)
 		{
-			Datum values[2] = {
-				CStringGetTextDatum(
-					psprintf("table %s", qualified(RelationGetRelid(relation)))),
-				CStringGetTextDatum(psprintf("has %s", problem))};
+			Datum values[2] = {CStringGetTextDatum(psprintf(
+								   "table %s", qualified(RelationGetRelid(relation)))),
+							   CStringGetTextDatum(psprintf("has %s", problem))};
 			bool nulls[2] = {false, false};
 
 			tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
@@ -685,10 +684,10 @@ read_rows(Relation relation, const char *settings, Snapshot snapshot, bool once,
 		  BadRows *bad)
 {
 	const char *problem;
-	Reading reading = {.guard = payguard_guard_parse(settings, RelationGetDescr(relation),
-													 &problem),
-					   .desc = RelationGetDescr(relation),
-					   .bad = bad};
+	Reading reading = {
+		.guard = payguard_guard_parse(settings, RelationGetDescr(relation), &problem),
+		.desc = RelationGetDescr(relation),
+		.bad = bad};
 	MemoryContext each;
 	MemoryContext caller;
 	TupleTableSlot *row;
@@ -919,7 +918,8 @@ describe(const BadRows *bad)
 	initStringInfo(&text);
 	describe_fault(&text, &bad->stateless, "whose status is no state of the guard");
 	describe_fault(&text, &bad->unpaid, "in a paid state whose order is not paid");
-	describe_fault(&text, &bad->doubled, "in success states that share their values of once");
+	describe_fault(&text, &bad->doubled,
+				   "in success states that share their values of once");
 	return text.len > 0 ? text.data : NULL;
 }
 
@@ -1043,7 +1043,8 @@ once_columns(Relation relation, const Guard *guard)
 static char *
 once_condition(Relation relation, const Guard *guard)
 {
-	Form_pg_attribute status = TupleDescAttr(RelationGetDescr(relation), guard->status - 1);
+	Form_pg_attribute status =
+		TupleDescAttr(RelationGetDescr(relation), guard->status - 1);
 	const char *column = quote_identifier(NameStr(status->attname));
 	const char *type =
 		guard->is_enum ? format_type_be_qualified(guard->status_type) : "pg_catalog.text";
@@ -1128,10 +1129,12 @@ make_trigger(Oid table, const char *name, const char *settings, bool again)
 	trigger->args = settings ? list_make1(makeString(pstrdup(settings))) : NIL;
 	trigger->row = settings != NULL;
 	trigger->timing = settings ? TRIGGER_TYPE_AFTER : TRIGGER_TYPE_BEFORE;
-	trigger->events = settings ? TRIGGER_TYPE_INSERT | TRIGGER_TYPE_UPDATE | TRIGGER_TYPE_DELETE
-							   : TRIGGER_TYPE_TRUNCATE;
-	CreateTriggerFiringOn(trigger, "", table, InvalidOid, InvalidOid, InvalidOid, InvalidOid,
-						  InvalidOid, NULL, false, false, TRIGGER_FIRES_ALWAYS);
+	trigger->events =
+		settings ? TRIGGER_TYPE_INSERT | TRIGGER_TYPE_UPDATE | TRIGGER_TYPE_DELETE
+				 : TRIGGER_TYPE_TRUNCATE;
+	CreateTriggerFiringOn(trigger, "", table, InvalidOid, InvalidOid, InvalidOid,
+						  InvalidOid, InvalidOid, NULL, false, false,
+						  TRIGGER_FIRES_ALWAYS);
 	payguard_as_before(identity);
 	CommandCounterIncrement();
 }

@@ -358,8 +358,8 @@ payguard_guard_find_problems(const GuardTrigger *trigger, Snapshot at)
 	if (!trigger->logged)
 		problems = lappend(problems, "is not logged: a crash would empty it");
 	if (guard == NULL)
-		problems = lappend(problems,
-						   psprintf("has a guard that does not fit it: %s", problem));
+		problems =
+			lappend(problems, psprintf("has a guard that does not fit it: %s", problem));
 	else if (guard->once.n > 0 && !OidIsValid(trigger->parent) &&
 			 !payguard_once_is_held(trigger->relation, desc, guard, at, InvalidOid))
 		problems = lappend(problems, GUARD_LACKS_INDEX);
@@ -386,10 +386,9 @@ add_child_problems(List **problems, const GuardTrigger *trigger, const Guard *gu
 		if (!payguard_guard_read_relation(&child, at))
 			continue;
 		if (other == NULL || strcmp(other->settings, trigger->settings) != 0)
-			*problems =
-				lappend(*problems,
-						psprintf("has the child \"%s\", which has not the same guard",
-								 child.table));
+			*problems = lappend(
+				*problems, psprintf("has the child \"%s\", which has not the same guard",
+									child.table));
 		else if (guard && guard->once.n > 0 && !OidIsValid(other->parent))
 			*problems = lappend(
 				*problems,
@@ -418,11 +417,10 @@ payguard_guard_problems(PG_FUNCTION_ARGS)
 
 		foreach (problem, payguard_guard_find_problems(trigger, NULL))
 		{
-			Datum values[2] = {
-				CStringGetTextDatum(psprintf("table %s", quote_qualified_identifier(
-															 trigger->schema,
-															 trigger->table))),
-				CStringGetTextDatum(lfirst(problem))};
+			Datum values[2] = {CStringGetTextDatum(psprintf(
+								   "table %s", quote_qualified_identifier(
+												   trigger->schema, trigger->table))),
+							   CStringGetTextDatum(lfirst(problem))};
 			bool nulls[2] = {false, false};
 
 			tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);

@@ -34,9 +34,9 @@ static const uint32 order_moves[N_ORDER_STATUS] = {
 };
 
 static const char *const payment_states[N_PAYMENT_STATUS] = {
-	[PAYMENT_PENDING] = "pending",		 [PAYMENT_UNKNOWN] = "unknown",
-	[PAYMENT_CLOSING] = "closing",		 [PAYMENT_SUPERSEDED] = "superseded",
-	[PAYMENT_FAILED] = "failed",		 [PAYMENT_SUCCEEDED] = "succeeded",
+	[PAYMENT_PENDING] = "pending", [PAYMENT_UNKNOWN] = "unknown",
+	[PAYMENT_CLOSING] = "closing", [PAYMENT_SUPERSEDED] = "superseded",
+	[PAYMENT_FAILED] = "failed",   [PAYMENT_SUCCEEDED] = "succeeded",
 	[PAYMENT_SURPLUS] = "surplus",
 };
 

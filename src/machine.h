@@ -45,7 +45,7 @@ typedef enum RefundStatus
 /* One state machine: the names that are stored, and the moves that are legal. */
 typedef struct Machine
 {
-	const char *name;		  /* "order" */
+	const char *name;		   /* "order" */
 	const char *const *states; /* the stored names, indexed by status; [0] is NULL */
 	int nstates;
 	const uint32 *moves; /* moves[from] has bit `to` where from → to is legal */

@@ -19,8 +19,9 @@
 
 #include "payguard.h"
 
-#define TOTALS_CONSUMER "payguard.totals" /* counts the events, as any consumer reads them */
-#define EVENTS_PER_UNIT 200				  /* of max: counting one is cheap */
+#define TOTALS_CONSUMER                                                                  \
+	"payguard.totals"		/* counts the events, as any consumer reads them */
+#define EVENTS_PER_UNIT 200 /* of max: counting one is cheap */
 #define EVENTS_AT_ONCE 10000
 
 static int64 execute_all(const Statement *const *statements, int n, Datum value);
@@ -37,7 +38,7 @@ static int64 count_window(int max, int64 *last);
 		" UPDATE ONLY payguard.alerts SET resolved_at = clock_timestamp(),"              \
 		" resolved_by = 'maintain', note = '" why "'"                                    \
 		" WHERE alert_id = ANY (ARRAY(SELECT alert_id FROM gone)) RETURNING 1",          \
-			{INT8OID, InvalidOid}, "alerts", CMD_UPDATE                                        \
+			{INT8OID, InvalidOid}, "alerts", CMD_UPDATE                                  \
 	}
 
 /* A cause is there, and an alert is opened where none is open. $1: how many at most. */
@@ -47,7 +48,7 @@ static int64 count_window(int max, int64 *last);
 		") SELECT '" kind "', clock_timestamp(), " values " FROM " from                  \
 		" ORDER BY 3 LIMIT $1"                                                           \
 		" ON CONFLICT (kind, cause) WHERE resolved_at IS NULL DO NOTHING RETURNING 1",   \
-			{INT8OID, InvalidOid}, NULL, CMD_UNKNOWN                                            \
+			{INT8OID, InvalidOid}, NULL, CMD_UNKNOWN                                     \
 	}
 
 #define NOT_YET(kind, cause)                                                             \
@@ -61,8 +62,8 @@ static int64 count_window(int max, int64 *last);
 
 /* Also what seems to be of the future, made while the clock was ahead: its time would never come. */
 #define IS_OLD(id)                                                                       \
-	"(" id " < " SHORTEST_PATIENCE                                                       \
-	" OR " id " > payguard.first_id_at(clock_timestamp() + interval '1 day'))"
+	"(" id " < " SHORTEST_PATIENCE " OR " id                                             \
+	" > payguard.first_id_at(clock_timestamp() + interval '1 day'))"
 #define HAS_WAITED(row)                                                                  \
 	"(" row ".created_at + c.alert_after <= clock_timestamp()"                           \
 	" OR " row ".created_at > clock_timestamp() + interval '1 day')"
@@ -70,15 +71,17 @@ static int64 count_window(int max, int64 *last);
 static const Statement raise_payment = RAISE(
 	"payment_open_too_long", ", order_id, payment_id",
 	"p.payment_id::text, CASE p.status WHEN 'pending' THEN 'warning' ELSE 'critical' END,"
-	" jsonb_build_object('channel', p.channel, 'status', p.status, 'since', p.created_at),"
+	" jsonb_build_object('channel', p.channel, 'status', p.status, 'since', "
+	"p.created_at),"
 	" p.order_id, p.payment_id",
 	"(SELECT DISTINCT t.payment_id FROM payguard.tasks t"
-	"  WHERE t.refund_id IS NULL AND " IS_OLD("t.payment_id") ") t"
-	" JOIN payguard.payments p ON p.payment_id = t.payment_id"
-	" JOIN payguard.channels c ON c.name = p.channel"
-	" WHERE p.status = ANY " OPEN_PAYMENT
-	" AND " HAS_WAITED("p")
-	" AND " NOT_YET("payment_open_too_long", "p.payment_id::text"));
+	"  WHERE t.refund_id IS NULL AND " IS_OLD(
+		"t.payment_id") ") t"
+						" JOIN payguard.payments p ON p.payment_id = t.payment_id"
+						" JOIN payguard.channels c ON c.name = p.channel"
+						" WHERE p.status = ANY " OPEN_PAYMENT
+						" AND " HAS_WAITED("p") " AND " NOT_YET("payment_open_too_long",
+																"p.payment_id::text"));
 
 /* An attempt that was pending has become worse: whoever was told is told again. */
 static const Statement escalate_payment = {
@@ -94,18 +97,20 @@ static const Statement escalate_payment = {
 	"alerts",
 	CMD_UPDATE};
 
-static const Statement raise_refund = RAISE(
-	"refund_not_made", ", order_id, payment_id, refund_id",
-	"r.refund_id::text, 'warning',"
-	" jsonb_build_object('channel', r.channel, 'status', r.status, 'since', r.created_at),"
-	" r.order_id, r.payment_id, r.refund_id",
-	"(SELECT DISTINCT t.refund_id FROM payguard.tasks t"
-	"  WHERE t.refund_id IS NOT NULL AND " IS_OLD("t.refund_id") ") t"
-	" JOIN payguard.refunds r ON r.refund_id = t.refund_id"
-	" JOIN payguard.channels c ON c.name = r.channel"
-	" WHERE r.status IN ('pending', 'unknown')"
-	" AND " HAS_WAITED("r")
-	" AND " NOT_YET("refund_not_made", "r.refund_id::text"));
+static const Statement raise_refund =
+	RAISE("refund_not_made", ", order_id, payment_id, refund_id",
+		  "r.refund_id::text, 'warning',"
+		  " jsonb_build_object('channel', r.channel, 'status', r.status, 'since', "
+		  "r.created_at),"
+		  " r.order_id, r.payment_id, r.refund_id",
+		  "(SELECT DISTINCT t.refund_id FROM payguard.tasks t"
+		  "  WHERE t.refund_id IS NOT NULL AND " IS_OLD(
+			  "t.refund_id") ") t"
+							 " JOIN payguard.refunds r ON r.refund_id = t.refund_id"
+							 " JOIN payguard.channels c ON c.name = r.channel"
+							 " WHERE r.status IN ('pending', 'unknown')"
+							 " AND " HAS_WAITED("r") " AND " NOT_YET(
+								 "refund_not_made", "r.refund_id::text"));
 
 static const Statement raise_dead_task =
 	RAISE("dead_task", ", order_id, payment_id, refund_id, task_id",
@@ -127,11 +132,11 @@ static const Statement raise_consumer_lag =
 		  " 'seconds', round(extract(epoch FROM l.age)))",
 		  "payguard.consumer_lags() l WHERE l.age > '15 min'");
 
-static const Statement raise_prepared =
-	RAISE("prepared_transaction", "",
-		  "x.database || '/' || x.gid, 'warning',"
-		  " jsonb_build_object('database', x.database, 'gid', x.gid, 'prepared', x.prepared)",
-		  "pg_prepared_xacts x WHERE x.prepared < clock_timestamp() - interval '15 min'");
+static const Statement raise_prepared = RAISE(
+	"prepared_transaction", "",
+	"x.database || '/' || x.gid, 'warning',"
+	" jsonb_build_object('database', x.database, 'gid', x.gid, 'prepared', x.prepared)",
+	"pg_prepared_xacts x WHERE x.prepared < clock_timestamp() - interval '15 min'");
 
 static const Statement raise_maintenance =
 	RAISE("maintenance_failed", "",
@@ -191,10 +196,10 @@ static const Statement close_dead_task =
 		  " AND t.dead_at IS NOT NULL)",
 		  "The task is due again, or has ended.");
 
-static const Statement close_success_rate =
-	CLOSE("success_rate_low",
-		  "NOT EXISTS (SELECT FROM payguard.low_success_rates() r WHERE r.channel = a.cause)",
-		  "The rate is no longer low.");
+static const Statement close_success_rate = CLOSE(
+	"success_rate_low",
+	"NOT EXISTS (SELECT FROM payguard.low_success_rates() r WHERE r.channel = a.cause)",
+	"The rate is no longer low.");
 
 static const Statement close_consumer_lag =
 	CLOSE("consumer_lag",
@@ -215,9 +220,9 @@ static const Statement close_maintenance =
 		  "The duty was done.");
 
 static const Statement *const closing[] = {
-	&close_payment,		  &close_refund,	   &close_refund_failed, &close_surplus,
-	&close_second_charge, &close_duplicate,	   &close_dead_task,	 &close_success_rate,
-	&close_consumer_lag,  &close_prepared,	   &close_maintenance,
+	&close_payment,		  &close_refund,	&close_refund_failed, &close_surplus,
+	&close_second_charge, &close_duplicate, &close_dead_task,	  &close_success_rate,
+	&close_consumer_lag,  &close_prepared,	&close_maintenance,
 };
 
 /* Any role may LISTEN, so a NOTIFY says no more than that and what to look up. */
@@ -225,7 +230,8 @@ static const Statement notify_alerts = {
 	"WITH new AS MATERIALIZED (SELECT a.alert_id, a.kind, a.severity, a.resolved_at"
 	" FROM payguard.alerts a WHERE a.notified_at IS NULL ORDER BY a.alert_id LIMIT $1"
 	" FOR UPDATE OF a SKIP LOCKED),"
-	" told AS MATERIALIZED (SELECT alert_id, pg_notify('payguard_alerts', jsonb_build_object("
+	" told AS MATERIALIZED (SELECT alert_id, pg_notify('payguard_alerts', "
+	"jsonb_build_object("
 	"  'alert_id', alert_id, 'kind', kind, 'severity', severity)::text)"
 	"  FROM new WHERE resolved_at IS NULL)"
 	" UPDATE ONLY payguard.alerts SET notified_at = clock_timestamp()"
@@ -264,7 +270,8 @@ static const Statement add_totals = {
 	"  UNION ALL SELECT 'orders', '', '', e.to_status, e.at FROM e"
 	"   WHERE e.version IS NOT NULL AND e.from_status IS DISTINCT FROM e.to_status"
 	"  UNION ALL SELECT 'payments', p.channel, p.currency,"
-	"    CASE e.kind WHEN 'order.paying' THEN 'started' WHEN 'order.paid' THEN 'succeeded'"
+	"    CASE e.kind WHEN 'order.paying' THEN 'started' WHEN 'order.paid' THEN "
+	"'succeeded'"
 	"    ELSE e.to_status END, e.at"
 	"   FROM e JOIN payguard.payments p ON p.payment_id = e.payment_id"
 	"   WHERE e.refund_id IS NULL AND (e.kind = 'order.paying'"
@@ -275,17 +282,20 @@ static const Statement add_totals = {
 	"   FROM e JOIN payguard.refunds r ON r.refund_id = e.refund_id"
 	"   WHERE e.kind LIKE 'refund.%' AND e.from_status IS DISTINCT FROM e.to_status)"
 	" INSERT INTO payguard.totals AS t (bucket, subject, channel, currency, status, n)"
-	" SELECT b.bucket, n.subject, n.channel, n.currency, n.status, count(*) FROM entered n"
+	" SELECT b.bucket, n.subject, n.channel, n.currency, n.status, count(*) FROM entered "
+	"n"
 	" CROSS JOIN LATERAL (VALUES ('-infinity'), (payguard.bucket_of(n.at))) b (bucket)"
 	" GROUP BY 1, 2, 3, 4, 5"
-	" ON CONFLICT (bucket, subject, channel, currency, status) DO UPDATE SET n = t.n + excluded.n",
+	" ON CONFLICT (bucket, subject, channel, currency, status) DO UPDATE SET n = t.n + "
+	"excluded.n",
 	{INT8ARRAYOID, InvalidOid},
 	"totals",
 	CMD_UPDATE};
 
 static const Statement sample = {
 	"INSERT INTO payguard.counter_samples (sampled_at, counter, reason, value, since)"
-	" SELECT payguard.bucket_of(clock_timestamp()), c.counter, COALESCE(c.reason, ''), c.value,"
+	" SELECT payguard.bucket_of(clock_timestamp()), c.counter, COALESCE(c.reason, ''), "
+	"c.value,"
 	" c.since FROM payguard.read_counters() c"
 	" ON CONFLICT DO NOTHING RETURNING 1",
 	{INT8OID, InvalidOid},
@@ -298,14 +308,16 @@ static const Statement forget_samples = {
 	" WHERE s.sampled_at < clock_timestamp() - interval '35 days'"
 	" ORDER BY 1, 2, 3 LIMIT $1 FOR UPDATE SKIP LOCKED)"
 	" DELETE FROM ONLY payguard.counter_samples s USING old"
-	" WHERE (s.sampled_at, s.counter, s.reason) = (old.sampled_at, old.counter, old.reason)"
+	" WHERE (s.sampled_at, s.counter, s.reason) = (old.sampled_at, old.counter, "
+	"old.reason)"
 	" RETURNING 1",
 	{INT8OID, InvalidOid},
 	"counter_samples",
 	CMD_DELETE};
 
 static const Statement forget_totals = {
-	"WITH old AS MATERIALIZED (SELECT t.bucket, t.subject, t.channel, t.currency, t.status"
+	"WITH old AS MATERIALIZED (SELECT t.bucket, t.subject, t.channel, t.currency, "
+	"t.status"
 	" FROM payguard.totals t WHERE t.bucket > '-infinity'"
 	" AND t.bucket < clock_timestamp() - interval '35 days'"
 	" ORDER BY 1, 2, 3, 4, 5 LIMIT $1 FOR UPDATE SKIP LOCKED)"
@@ -533,12 +545,10 @@ PG_FUNCTION_INFO_V1(payguard_note_duty);
 Datum
 payguard_note_duty(PG_FUNCTION_ARGS)
 {
-	Datum values[2] = {PointerGetDatum(payguard_arg_id(ARG(0), "duty")),
-					   (Datum) 0};
+	Datum values[2] = {PointerGetDatum(payguard_arg_id(ARG(0), "duty")), (Datum) 0};
 	char nulls[] = {' ', 'n'};
 	const char *left = payguard_each_left();
-	const char *problem =
-		PG_ARGISNULL(1) ? left : payguard_str(PG_GETARG_TEXT_PP(1));
+	const char *problem = PG_ARGISNULL(1) ? left : payguard_str(PG_GETARG_TEXT_PP(1));
 
 	if (problem)
 	{

@@ -24,34 +24,72 @@
 #define N_NOTIFICATION_RESULT_COLUMNS 7
 
 static const RowQuery unmatched_of_txn = {
-	"channel " OP("=") " $1 AND channel_txn_id " OP("=") " $2 "
-	"AND result " OP("=") " 'unmatched' ORDER BY received_at",
+	"channel " OP("=") " $1 AND channel_txn_id " OP(
+		"=") " $2 "
+			 "AND result " OP("=") " 'unmatched' ORDER BY received_at",
 	{TEXTOID, TEXTOID, InvalidOid}};
 
 /* Those that would match by now, so that what never will does not hold up the others. */
-#define MATCHABLE(orders, payments, refunds)                                             \
-	{                                                                                    \
-		"result " OP("=") " 'unmatched' AND ("                                \
-		"EXISTS (SELECT FROM payguard." refunds " r"                                     \
-		" WHERE r.refund_id " OP("=") " notifications.refund_id) "            \
-		"OR refund_id IS NULL AND EXISTS (SELECT FROM payguard." payments " p"           \
-		" WHERE p.payment_id " OP("=") " notifications.payment_id) "          \
-		"OR refund_id IS NULL AND payment_id IS NULL AND order_id IS NULL"               \
-		" AND EXISTS (SELECT FROM payguard." payments " p"                               \
-		" WHERE p.channel " OP("=") " notifications.channel"                  \
-		" AND p.channel_txn_id " OP("=") " notifications.channel_txn_id"      \
-		" AND (p.status " OP("=") " ANY ('{succeeded,surplus}')"              \
-		" OR p.failure_code " OP("=") " 'same_charge'"                        \
-		" OR notifications.reversal_kind IS NULL)) "                                     \
-		"OR refund_id IS NULL AND payment_id IS NULL"                                    \
-		" AND EXISTS (SELECT FROM payguard." orders " o"                                 \
-		" WHERE o.order_id " OP("=") " notifications.order_id)"               \
-		" AND EXISTS (SELECT FROM payguard.channels c"                                   \
-		" WHERE c.name " OP("=") " notifications.channel)) "                  \
-		"ORDER BY received_at LIMIT $1",                                                 \
-		{                                                                                \
-			INT8OID, InvalidOid                                                          \
-		}                                                                                \
+#define MATCHABLE(orders, payments, refunds)                                                                              \
+	{                                                                                                                     \
+		"result " OP(                                                                                                     \
+			"=") " 'unmatched' AND ("                                                                                     \
+				 "EXISTS (SELECT FROM payguard." refunds " r"                                                             \
+				 " WHERE r.refund_id " OP(                                                                                \
+					 "=") " notifications.refund_id) "                                                                    \
+						  "OR refund_id IS NULL AND EXISTS (SELECT FROM "                                                 \
+						  "payguard." payments " p"                                                                       \
+						  " WHERE p.payment_id " OP(                                                                      \
+							  "=") " notifications.payment_id) "                                                          \
+								   "OR refund_id IS NULL AND payment_id IS NULL AND "                                     \
+								   "order_id IS NULL"                                                                     \
+								   " AND EXISTS (SELECT FROM payguard." payments " p"                                     \
+								   " WHERE p.channel " OP(                                                                \
+									   "=") " notifications.channel"                                                      \
+											" AND p.channel_txn_id " OP(                                                  \
+												"=") " notifications.channel_txn_id"                                      \
+													 " AND (p.status " OP(                                                \
+														 "=") " ANY "                                                     \
+															  "('{succeeded,surplus}')"                                   \
+															  " OR p.failure_code " OP(                                   \
+																  "=") " 'same_charge'"                                   \
+																	   " OR "                                             \
+																	   "notifications."                                   \
+																	   "reversal_kind "                                   \
+																	   "IS NULL)) "                                       \
+																	   "OR refund_id "                                    \
+																	   "IS NULL AND "                                     \
+																	   "payment_id IS "                                   \
+																	   "NULL"                                             \
+																	   " AND EXISTS "                                     \
+																	   "(SELECT FROM "                                    \
+																	   "payguard"                                         \
+																	   "." orders " o"                                    \
+																	   " WHERE "                                          \
+																	   "o.order_id " OP(                                  \
+																		   "=") " notif"                                  \
+																				"icatio"                                  \
+																				"ns."                                     \
+																				"order_"                                  \
+																				"id)"                                     \
+																				" AND "                                   \
+																				"EXISTS"                                  \
+																				" ("                                      \
+																				"SELECT"                                  \
+																				" FROM "                                  \
+																				"paygua"                                  \
+																				"rd."                                     \
+																				"channe"                                  \
+																				"ls c"                                    \
+																				" WHERE"                                  \
+																				" c."                                     \
+																				"name"                                    \
+																				" " OP(                                   \
+																					"=") " notifications.channel)) "      \
+																						 "ORDER BY received_at LIMIT $1", \
+		{                                                                                                                 \
+			INT8OID, InvalidOid                                                                                           \
+		}                                                                                                                 \
 	}
 static const RowQuery matchable = MATCHABLE("orders", "payments", "refunds");
 static const RowQuery matchable_with_archive =
@@ -99,8 +137,7 @@ payguard_notification_keep(const text *channel, const text *order_id,
 						   const Report *report, const char *result)
 {
 	Notification notification = {
-		.channel =
-			channel ? unconstify(text *, channel) : payguard_text(UNKNOWN_CHANNEL),
+		.channel = channel ? unconstify(text *, channel) : payguard_text(UNKNOWN_CHANNEL),
 		.order_id = unconstify(text *, order_id),
 		.payment_id = unconstify(pg_uuid_t *, payment_id),
 		.refund_id = unconstify(pg_uuid_t *, refund_id),
@@ -172,8 +209,8 @@ match_waiting(Order *order, Payment *payment)
 
 		CHECK_FOR_INTERRUPTS();
 		/* it may just have been delivered again, with more than it told before */
-		if (!payguard_store_lock(&payguard_notifications, NOTIFICATION_BY_EVENT, &waiting[i],
-								 &waiting[i]) ||
+		if (!payguard_store_lock(&payguard_notifications, NOTIFICATION_BY_EVENT,
+								 &waiting[i], &waiting[i]) ||
 			!payguard_text_is(waiting[i].result, "unmatched") || waiting[i].payment_id ||
 			waiting[i].refund_id ||
 			(waiting[i].order_id &&
@@ -418,8 +455,8 @@ try_again(Notification *notification, bool wait, Applied *applied)
 	Notification wanted = *notification;
 	FieldSet learned;
 	/* a record_payment(): it names its order, whoever has its transaction */
-	bool of_order = notification->order_id && !notification->payment_id &&
-					!notification->refund_id;
+	bool of_order =
+		notification->order_id && !notification->payment_id && !notification->refund_id;
 
 	*applied = (Applied){0};
 	if (of_order)
@@ -528,7 +565,8 @@ apply(Notification *notification, Match *match, Applied *applied)
 							match->of_refund ? payguard_refund_about(&match->refund)
 											 : payguard_payment_about(&match->payment),
 							NULL);
-		applied->contradicts = "The message comes from another channel than the payment's.";
+		applied->contradicts =
+			"The message comes from another channel than the payment's.";
 		return;
 	}
 	if (notification->channel_status == NULL)
@@ -554,8 +592,8 @@ apply(Notification *notification, Match *match, Applied *applied)
 		payguard_evidence_apply(&match->order, &match->payment, &report, applied);
 		payguard_notification_match(&match->order, &match->payment, applied);
 	}
-	notification->payment_id = match->of_refund ? match->refund.payment_id
-												: match->payment.payment_id;
+	notification->payment_id =
+		match->of_refund ? match->refund.payment_id : match->payment.payment_id;
 }
 
 /*
@@ -582,13 +620,12 @@ resolve_unmatched(const Notification *notification)
 static void
 alert_unmatched(const Notification *notification)
 {
-	payguard_alert_open("unmatched_notification", "warning", notification->event_id,
-						ABOUT_NOTHING,
-						payguard_json("channel", 't', notification->channel, "event_id",
-									  't', notification->event_id, "order_id", 't',
-									  notification->order_id, "payment_id", 'u',
-									  notification->payment_id, "refund_id", 'u',
-									  notification->refund_id, NULL));
+	payguard_alert_open(
+		"unmatched_notification", "warning", notification->event_id, ABOUT_NOTHING,
+		payguard_json("channel", 't', notification->channel, "event_id", 't',
+					  notification->event_id, "order_id", 't', notification->order_id,
+					  "payment_id", 'u', notification->payment_id, "refund_id", 'u',
+					  notification->refund_id, NULL));
 }
 
 static void

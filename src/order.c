@@ -33,8 +33,8 @@ static void refuse_request(const Order *order, const Refusal *refusal)
 static void end_approval(const Order *order);
 static bool needs_support(const Order *order);
 static bool is_returned(const Order *order);
-static void describe_status(const Order *order, const Payment *live, bool held, bool support,
-							bool returned, Datum *values, bool *nulls);
+static void describe_status(const Order *order, const Payment *live, bool held,
+							bool support, bool returned, Datum *values, bool *nulls);
 
 /*
  * payguard_order_find reads an order without a lock; false: there is none.
@@ -98,8 +98,7 @@ lock_order(const Order *like, Order *order)
 		payguard_store_refresh();
 		if (payguard_store_is_empty(&payguard_archived_orders))
 			return false;
-		if (!bring_back(like->order_id) &&
-			!payguard_order_find(like->order_id, order))
+		if (!bring_back(like->order_id) && !payguard_order_find(like->order_id, order))
 			return false;
 	}
 	payguard_store_suppressed(&payguard_archived_orders);
@@ -120,8 +119,8 @@ bring_back(const text *order_id)
 	payguard_store_refresh();
 	if (!payguard_order_find(order_id, &order))
 		payguard_store_suppressed(&payguard_orders);
-	payguard_event_write("order.restored", (About){.order_id = order.order_id}, NULL, NULL,
-						 NO_ID, NULL);
+	payguard_event_write("order.restored", (About){.order_id = order.order_id}, NULL,
+						 NULL, NO_ID, NULL);
 	if (payguard_call_is_evidence())
 		payguard_alert_order("archived_evidence", "warning", &order, NULL);
 	payguard_store_refresh();
@@ -142,8 +141,8 @@ payguard_order_change(Order *order, OrderStatus to, FieldSet also, const char *k
 	About about = {.order_id = order->order_id, .payment_id = payment_id};
 
 	Assert(payguard_order_is_locked(order->order_id));
-	Assert((also & (FIELD(ORDER_F_ORDER_ID) | FIELD(ORDER_F_STATUS) | FIELD(ORDER_F_VERSION) |
-					FIELD(ORDER_F_CREATED_AT))) == 0);
+	Assert((also & (FIELD(ORDER_F_ORDER_ID) | FIELD(ORDER_F_STATUS) |
+					FIELD(ORDER_F_VERSION) | FIELD(ORDER_F_CREATED_AT))) == 0);
 	if (to != from)
 		order->status = payguard_machine_move(&payguard_order_machine, from, to);
 	/* evidence too: an order that was changed so often is no order of this world */
@@ -162,9 +161,9 @@ payguard_order_change(Order *order, OrderStatus to, FieldSet also, const char *k
 						  FIELD(ORDER_F_STATUS) | FIELD(ORDER_F_VERSION) |
 							  FIELD(ORDER_F_UPDATED_AT) | also,
 						  order);
-	payguard_event_write(kind, about, payguard_machine_name(&payguard_order_machine, from),
-						 payguard_machine_name(&payguard_order_machine, to),
-						 order->version, details);
+	payguard_event_write(
+		kind, about, payguard_machine_name(&payguard_order_machine, from),
+		payguard_machine_name(&payguard_order_machine, to), order->version, details);
 	if (to != from)
 		end_approval(order);
 }
@@ -221,10 +220,10 @@ payguard_order_is_past_deadline(const Order *order, TimestampTz now)
 bool
 payguard_refuse_not_found(const text *order_id, Refusal *refusal)
 {
-	return payguard_refuse(refusal, ERR_ORDER_NOT_FOUND,
-						   psprintf("order \"%s\" does not exist", payguard_str(order_id)),
-						   "Nothing has been written.",
-						   "Create it with payguard.create_order().");
+	return payguard_refuse(
+		refusal, ERR_ORDER_NOT_FOUND,
+		psprintf("order \"%s\" does not exist", payguard_str(order_id)),
+		"Nothing has been written.", "Create it with payguard.create_order().");
 }
 
 /*
@@ -419,8 +418,8 @@ judge_creation(const Order *asked, const Order *existing, Refusal *refusal)
 	initStringInfo(&fields);
 	if ((payguard_store_list(&payguard_events, &creation, &id, (void **) &created) == 0 &&
 		 (payguard_store_is_empty(payguard_events.archive) ||
-		  payguard_store_list(payguard_events.archive, &creation, &id, (void **) &created) ==
-			  0)) ||
+		  payguard_store_list(payguard_events.archive, &creation, &id,
+							  (void **) &created) == 0)) ||
 		created->details == NULL)
 		ereport(ERROR, (errcode(ERRCODE_DATA_CORRUPTED),
 						errmsg("order \"%s\" has no first event",
@@ -524,13 +523,11 @@ payguard_update_order(PG_FUNCTION_ARGS)
 	{
 		payguard_order_change(
 			&order, ORDER_UNPAID, changed, "order.updated", NULL,
-			payguard_json("amount", 'i',
-						  changed & FIELD(ORDER_F_AMOUNT) ? amount : NO_AMOUNT,
-						  "currency", 't',
-						  changed & FIELD(ORDER_F_CURRENCY) ? currency : NULL,
-						  "expires_at", 'd',
-						  changed & FIELD(ORDER_F_EXPIRES_AT) ? expires_at : NO_TIME,
-						  NULL));
+			payguard_json(
+				"amount", 'i', changed & FIELD(ORDER_F_AMOUNT) ? amount : NO_AMOUNT,
+				"currency", 't', changed & FIELD(ORDER_F_CURRENCY) ? currency : NULL,
+				"expires_at", 'd',
+				changed & FIELD(ORDER_F_EXPIRES_AT) ? expires_at : NO_TIME, NULL));
 		payguard_approval_renew(&order);
 	}
 	payguard_call_end();
@@ -582,8 +579,7 @@ payguard_cancel_order(PG_FUNCTION_ARGS)
 	if (is_closing(&order))
 		payguard_store_make_durable(&order);
 	else
-		close_order(&order, ORDER_CANCELLED,
-					payguard_json("reason", 't', reason, NULL));
+		close_order(&order, ORDER_CANCELLED, payguard_json("reason", 't', reason, NULL));
 	payguard_call_end();
 	return payguard_row_result(fcinfo, &payguard_orders, &order);
 }
@@ -685,7 +681,8 @@ expire_one(EachItem *item)
 	if (!payguard_store_lock_free(&payguard_orders, ORDER_BY_ID, &like, &order))
 		return;
 	payguard_store_refresh();
-	if (!payguard_store_find(&payguard_deadlines, DEADLINE_BY_ORDER, item->row, &deadline) ||
+	if (!payguard_store_find(&payguard_deadlines, DEADLINE_BY_ORDER, item->row,
+							 &deadline) ||
 		!payguard_order_is_past_deadline(&order, GetCurrentTimestamp()))
 		return;
 	if (order.status == ORDER_UNPAID ||
@@ -731,20 +728,22 @@ payguard_order_status(PG_FUNCTION_ARGS)
 		payguard_refuse_not_found(order_id, &refusal);
 		payguard_raise(&refusal);
 	}
-	is_live = order.status == ORDER_PAYING && payguard_payment_that_counts(order_id, &live);
+	is_live =
+		order.status == ORDER_PAYING && payguard_payment_that_counts(order_id, &live);
 	held = order.status == ORDER_UNPAID && payguard_policy_holds(&order, false);
 	support = needs_support(&order);
 	returned = is_returned(&order);
 	payguard_store_end(STORE_READ);
 
-	describe_status(&order, is_live ? &live : NULL, held, support, returned, values, nulls);
+	describe_status(&order, is_live ? &live : NULL, held, support, returned, values,
+					nulls);
 	return HeapTupleGetDatum(
 		heap_form_tuple(payguard_result_desc(fcinfo), values, nulls));
 }
 
 static const RowQuery critical_alerts = {
 	"order_id " OP("=") " $1 AND resolved_at IS NULL "
-	"AND severity " OP("=") " 'critical'",
+						"AND severity " OP("=") " 'critical'",
 	{TEXTOID, InvalidOid}};
 
 /*
@@ -769,12 +768,16 @@ needs_support(const Order *order)
 }
 
 static const RowQuery open_surplus_refunds = {
-	"payment_id " OP("=") " ANY (ARRAY("
-	"SELECT p.payment_id FROM payguard.payments p "
-	"WHERE p.order_id " OP("=") " $1 "
-	"AND p.status " OP("=") " 'surplus')) "
-	"AND status " OP("=") " ANY "
-	"('{pending,unknown}'::pg_catalog.text[])",
+	"payment_id " OP(
+		"=") " ANY (ARRAY("
+			 "SELECT p.payment_id FROM payguard.payments p "
+			 "WHERE p.order_id " OP(
+				 "=") " $1 "
+					  "AND p.status " OP(
+						  "=") " 'surplus')) "
+							   "AND status " OP(
+								   "=") " ANY "
+										"('{pending,unknown}'::pg_catalog.text[])",
 	{TEXTOID, InvalidOid}};
 
 /*
@@ -808,27 +811,31 @@ advise(const Order *order, const Payment *live, bool held)
 				return (Advice){"closed", "The time to pay this order is over.", false,
 								true};
 			if (held)
-				return (Advice){"wait", "This order is being checked before it can be paid.",
+				return (Advice){"wait",
+								"This order is being checked before it can be paid.",
 								false, true};
 			return (Advice){"pay", "This order is waiting for payment.", true, true};
 		case ORDER_PAYING:
 			if (order->closing_as == ORDER_NONE && live &&
 				live->status == PAYMENT_PENDING)
-				return (Advice){"resume", "A payment has been started. Please complete it.",
-								false, true};
-			return (Advice){"wait",
-							"We are waiting for the answer to a payment. Please do not pay "
-							"again.",
-							false, order->closing_as == ORDER_NONE};
+				return (Advice){"resume",
+								"A payment has been started. Please complete it.", false,
+								true};
+			return (Advice){
+				"wait",
+				"We are waiting for the answer to a payment. Please do not pay "
+				"again.",
+				false, order->closing_as == ORDER_NONE};
 		case ORDER_PAID:
 			return (Advice){"paid", "This order is paid.", false, false};
 		case ORDER_REFUNDED:
-			return (Advice){"refunded", "This order was paid and has been refunded.", false,
-							false};
+			return (Advice){"refunded", "This order was paid and has been refunded.",
+							false, false};
 		case ORDER_CANCELLED:
 			return (Advice){"closed", "This order is cancelled.", false, false};
 		case ORDER_EXPIRED:
-			return (Advice){"closed", "The time to pay this order is over.", false, false};
+			return (Advice){"closed", "The time to pay this order is over.", false,
+							false};
 		case ORDER_NONE:
 		case N_ORDER_STATUS:
 			break;
@@ -849,17 +856,18 @@ describe_status(const Order *order, const Payment *live, bool held, bool support
 	int i = 0;
 
 	if (returned && (order->status == ORDER_PAID || order->status == ORDER_REFUNDED))
-		advice.message = psprintf("%s A second payment is being returned.", advice.message);
+		advice.message =
+			psprintf("%s A second payment is being returned.", advice.message);
 	else if (returned)
-		advice.message = psprintf("%s Money that was paid for it is being returned.",
-								  advice.message);
+		advice.message =
+			psprintf("%s Money that was paid for it is being returned.", advice.message);
 	if (support)
 	{
 		advice.code = "contact_support";
 		advice.can_pay = false; /* money may have come already */
-		advice.message =
-			psprintf("%s Something about its payment has to be looked at. Please contact us.",
-					 advice.message);
+		advice.message = psprintf(
+			"%s Something about its payment has to be looked at. Please contact us.",
+			advice.message);
 	}
 
 	values[i++] = PointerGetDatum(order->order_id);

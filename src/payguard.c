@@ -32,10 +32,9 @@ _PG_init(void)
 		"payguard.actor", "Who acts, for roles with the access \"delegate\".",
 		"Events name this actor instead of the session's user.", &payguard_actor_setting,
 		"", PGC_USERSET, 0, NULL, NULL, NULL);
-	DefineCustomBoolVariable("payguard.allow_unsafe_ddl",
-							 "Allows DDL that removes payguard's protection.", NULL,
-							 &payguard_allow_unsafe_ddl, false, PGC_SUSET, 0, NULL, NULL,
-							 NULL);
+	DefineCustomBoolVariable(
+		"payguard.allow_unsafe_ddl", "Allows DDL that removes payguard's protection.",
+		NULL, &payguard_allow_unsafe_ddl, false, PGC_SUSET, 0, NULL, NULL, NULL);
 	/* whoever may use payguard may NOTIFY, and must be able to do without for two-phase commit */
 	DefineCustomBoolVariable("payguard.notify_tasks",
 							 "Sends NOTIFY payguard_tasks when a task is due at once.",
@@ -45,8 +44,8 @@ _PG_init(void)
 							 NULL);
 	DefineCustomEnumVariable(
 		"payguard.store", "Ignored; it goes with the next version.",
-		"Until 1.1 it chose between two ways of reading and writing rows.", &store_setting, 0,
-		stores, PGC_SUSET, 0, NULL, NULL, NULL);
+		"Until 1.1 it chose between two ways of reading and writing rows.",
+		&store_setting, 0, stores, PGC_SUSET, 0, NULL, NULL, NULL);
 	MarkGUCPrefixReserved("payguard");
 	payguard_counters_init();
 }

@@ -407,7 +407,8 @@ typedef struct FinishedTask
 	text *order_id;
 	pg_uuid_t *payment_id;
 	pg_uuid_t *refund_id;
-	pg_uuid_t *lease_token; /* of the answer that finished it; NULL: it became pointless */
+	pg_uuid_t
+		*lease_token; /* of the answer that finished it; NULL: it became pointless */
 	text *outcome;
 	TimestampTz finished_at;
 } FinishedTask;
@@ -598,7 +599,8 @@ typedef struct Asked
 	bool approve_payment;
 	bool approve_refund;
 	bool require_version;
-	TimestampTz since[N_ON_DUPLICATE]; /* duplicates count from then on; NO_TIME: they do not */
+	TimestampTz
+		since[N_ON_DUPLICATE]; /* duplicates count from then on; NO_TIME: they do not */
 } Asked;
 
 /* Where payments of one customer wait for each other. */
@@ -678,27 +680,29 @@ typedef struct Report
 	text *code;
 	text *message;
 	TimestampTz channel_time;
-	text *note; /* the operator's, where one gives his word for the channel */
+	text *note;			 /* the operator's, where one gives his word for the channel */
 	text *reversal_kind; /* money that the channel gave back on its own ... */
 	text *reversal_of;	 /* ... of this transaction; txn_id is the reversal's */
-	bool corrects;	/* an operator believes it more than what was reported before */
-	bool give_back; /* an operator wants the money to go back: it pays no order */
+	bool corrects;		 /* an operator believes it more than what was reported before */
+	bool give_back;		 /* an operator wants the money to go back: it pays no order */
 } Report;
 
 /* What became of a piece of evidence. */
 typedef struct Applied
 {
-	bool changed;			/* something was written; otherwise it was a replay */
+	bool changed;			 /* something was written; otherwise it was a replay */
 	const char *contradicts; /* why it could not be applied: it is stored and alerted */
-	pg_uuid_t *now_known;	 /* the payment whose transaction, or its money, is known from now on */
+	pg_uuid_t *
+		now_known; /* the payment whose transaction, or its money, is known from now on */
 } Applied;
 
 /* What the caller of payguard_evidence_answer() has looked up before, for many answers. */
 typedef struct Known
 {
 	const Channel *channel; /* of the payment */
-	bool only_task; /* the payment has no open task but the answered one, which the caller ends */
-	bool new_txn;	/* no payment has the report's transaction */
+	bool
+		only_task; /* the payment has no open task but the answered one, which the caller ends */
+	bool new_txn; /* no payment has the report's transaction */
 } Known;
 
 /* One answer of a worker. */
@@ -751,7 +755,7 @@ extern pg_uuid_t *payguard_arg_uuid(Datum value, bool isnull, const char *name);
 extern ChannelStatus payguard_arg_channel_status(Datum value, bool isnull,
 												 const char *name);
 extern Interval *payguard_arg_interval_or_null(Datum value, bool isnull,
-												const char *name);
+											   const char *name);
 extern void payguard_blank_controls(char *s, int length);
 extern Interval *payguard_arg_lease(Datum value, bool isnull, const char *name);
 extern void payguard_arg_check_length(const ArrayType *array, const char *name);
@@ -836,8 +840,7 @@ extern bool payguard_restore(const text *order_id);
 /* payment.c */
 extern bool payguard_payment_that_counts(const text *order_id, Payment *payment);
 extern bool payguard_payment_find(const pg_uuid_t *payment_id, Payment *payment);
-extern const char *payguard_payment_outcome(const Payment *payment,
-											const char **message);
+extern const char *payguard_payment_outcome(const Payment *payment, const char **message);
 extern void payguard_result_of(const Payment *payment, const Order *order, bool replayed,
 							   PaymentResult *result);
 extern void payguard_result_put(ReturnSetInfo *rsinfo, const PaymentResult *result);

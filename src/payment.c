@@ -59,13 +59,14 @@ typedef struct PayCall
 	const char *kind;		/* payments.request_kind: pay, start, request, revoke */
 	TimestampTz expires_at; /* of an attempt, at its channel */
 	Jsonb *details;
-	bool brief; /* a refusal is returned: nobody sees its detail */
+	bool brief;			  /* a refusal is returned: nobody sees its detail */
 	MemoryContext memory; /* of one element of the batch; NULL: of a single call */
 
 	/* the batch: who must be settled before, by order and by key */
 	struct PayCall *before_order;
 	struct PayCall *before_key;
-	struct PayCall *before_customer; /* of watched orders: what it does makes duplicates */
+	struct PayCall
+		*before_customer; /* of watched orders: what it does makes duplicates */
 
 	/* the answer */
 	OrderEntry *entry;
@@ -77,7 +78,8 @@ typedef struct PayCall
 	bool passed;  /* it only waits for its key, which another call takes */
 	bool settled; /* the verdict is final */
 	Refusal refusal;
-	text *duplicate; /* the order that this one seems to repeat, to be flagged; NULL: none */
+	text *
+		duplicate; /* the order that this one seems to repeat, to be flagged; NULL: none */
 } PayCall;
 
 /* What pays in one go, by key. */
@@ -85,14 +87,16 @@ typedef struct Round
 {
 	PayCall **calls;
 	int n;
-	bool repeats;  /* nothing goes in where one loses its key, and the next round is another */
+	bool
+		repeats; /* nothing goes in where one loses its key, and the next round is another */
 	PayCall *lost; /* the first that did */
 } Round;
 
 static void read_pay_arguments(FunctionCallInfo fcinfo, PayCall *call);
 static void read_pay_requests(ArrayType *array, MemoryContext memory, PayCall **calls,
 							  int *n);
-static Datum open_attempt(FunctionCallInfo fcinfo, const char *kind, const char *function);
+static Datum open_attempt(FunctionCallInfo fcinfo, const char *kind,
+						  const char *function);
 static void pay(PayCall *calls, int n);
 static void link_calls(PayCall *calls, int n);
 static void probe(PayCall *calls, int n);
@@ -518,8 +522,7 @@ probe(PayCall *calls, int n)
 		CHECK_FOR_INTERRUPTS();
 		find_key(call);
 		if (call->before_order == NULL)
-			call->entry->found =
-				payguard_order_find(call->order_id, &call->entry->order);
+			call->entry->found = payguard_order_find(call->order_id, &call->entry->order);
 	}
 	for (int i = 0; i < n; i++)
 	{
@@ -550,7 +553,8 @@ lock_orders(PayCall *calls, int n)
 			continue;
 		CHECK_FOR_INTERRUPTS();
 		/* the calls of one order share its entry: no order is locked twice, nor out of turn */
-		Assert(i == 0 || payguard_text_compare(sorted[i - 1]->order_id, entry->order_id) < 0);
+		Assert(i == 0 ||
+			   payguard_text_compare(sorted[i - 1]->order_id, entry->order_id) < 0);
 		entry->found = payguard_order_lock_found(&entry->order);
 		entry->locked = true;
 		locked = true;
@@ -754,7 +758,8 @@ insert_payments(void *argument)
 		if (round->repeats)
 		{
 			round->lost = call;
-			ereport(ERROR, (errcode(ERRCODE_UNIQUE_VIOLATION), errmsg("the key is taken")));
+			ereport(ERROR,
+					(errcode(ERRCODE_UNIQUE_VIOLATION), errmsg("the key is taken")));
 		}
 		lose_key(call);
 	}
@@ -785,8 +790,8 @@ is_next(PayCall *call)
 {
 	if (call->settled)
 		return false;
-	if (call->entry->payer ||
-		(call->before_order && !call->before_order->settled && !call->before_order->passed))
+	if (call->entry->payer || (call->before_order && !call->before_order->settled &&
+							   !call->before_order->passed))
 		return false;
 	if (call->before_customer && !call->before_customer->settled)
 		return false;
@@ -858,15 +863,13 @@ apply_checks(PayCall *call)
 
 	if (call->key_known)
 	{
-		call->verdict =
-			judge_known(call, refusal) ? VERDICT_REPLAY : VERDICT_REFUSE;
+		call->verdict = judge_known(call, refusal) ? VERDICT_REPLAY : VERDICT_REFUSE;
 		return;
 	}
 	good = judge_channel(call, refusal) &&
 		   (entry->found || payguard_refuse_not_found(call->order_id, refusal)) &&
-		   (call->brief ? payguard_refuse_unpayable_briefly
-						: payguard_refuse_unpayable)(&entry->order, GetCurrentTimestamp(),
-													 refusal) &&
+		   (call->brief ? payguard_refuse_unpayable_briefly : payguard_refuse_unpayable)(
+			   &entry->order, GetCurrentTimestamp(), refusal) &&
 		   payguard_refuse_version(&entry->order, call->expected_version, refusal) &&
 		   judge_money(call, &entry->order, refusal) &&
 		   payguard_policy_judge(&entry->order, call->expected_version, entry->locked,
@@ -885,12 +888,12 @@ judge_known(const PayCall *call, Refusal *refusal)
 
 	if (payguard_text_is(payment->failure_code, "revoked") &&
 		payguard_text_equal(payment->order_id, call->order_id))
-		return payguard_refuse(refusal, ERR_KEY_REVOKED,
-							   psprintf("idempotency key \"%s\" is revoked", key),
-							   psprintf("It was revoked at %s, unused.",
-										payguard_time_str(payment->completed_at)),
-							   "Whoever revoked it decided that this call must not pay. Ask "
-							   "for the order's status.");
+		return payguard_refuse(
+			refusal, ERR_KEY_REVOKED, psprintf("idempotency key \"%s\" is revoked", key),
+			psprintf("It was revoked at %s, unused.",
+					 payguard_time_str(payment->completed_at)),
+			"Whoever revoked it decided that this call must not pay. Ask "
+			"for the order's status.");
 	if (!judge_key_reuse(call, refusal))
 		return false;
 	if (payment->status == PAYMENT_FAILED)
@@ -957,11 +960,12 @@ judge_channel(const PayCall *call, Refusal *refusal)
 		return true;
 	if (!payguard_channel_find(call->channel, &channel))
 		return payguard_refuse(
-			refusal, ERR_CHANNEL_NOT_FOUND, psprintf("channel \"%s\" does not exist", name),
-			"Nothing has been written.",
+			refusal, ERR_CHANNEL_NOT_FOUND,
+			psprintf("channel \"%s\" does not exist", name), "Nothing has been written.",
 			"Register it with payguard.register_channel(), or correct its name.");
 	if (is_attempt(call) && channel.internal)
-		payguard_arg_bad("channel", "It is internal: there is nothing outside to wait for.",
+		payguard_arg_bad("channel",
+						 "It is internal: there is nothing outside to wait for.",
 						 "Pay with payguard.pay_order().");
 	if (!is_attempt(call) && !channel.internal)
 		return payguard_refuse(
@@ -1037,9 +1041,8 @@ fill_payment(PayCall *call)
 		.received_amount = attempt ? NO_AMOUNT : order->amount,
 		.received_currency = attempt ? NULL : order->currency,
 		.amount_verified = !attempt,
-		.status =
-			payguard_machine_move(&payguard_payment_machine, PAYMENT_NONE,
-								  attempt ? PAYMENT_PENDING : PAYMENT_SUCCEEDED),
+		.status = payguard_machine_move(&payguard_payment_machine, PAYMENT_NONE,
+										attempt ? PAYMENT_PENDING : PAYMENT_SUCCEEDED),
 		.channel_time = NO_TIME,
 		.order_version = order->version + 1,
 		.request_kind = payguard_text(call->kind),
@@ -1075,11 +1078,11 @@ change_order(PayCall *call)
 		payguard_policy_note_customer(order);
 	if (call->duplicate)
 		payguard_alert_payment("suspected_duplicate", "warning", &call->payment,
-							   payguard_json("duplicate_of", 't', call->duplicate,
-											 NULL));
+							   payguard_json("duplicate_of", 't', call->duplicate, NULL));
 	if (is_attempt(call))
 	{
-		payguard_order_change(order, ORDER_PAYING, 0, "order.paying", call->payment.payment_id,
+		payguard_order_change(order, ORDER_PAYING, 0, "order.paying",
+							  call->payment.payment_id,
 							  payguard_json("channel", 't', call->channel,
 											"idempotency_key", 't', call->key, NULL));
 		if (strcmp(call->kind, "request") == 0)

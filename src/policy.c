@@ -36,14 +36,22 @@ static const RowQuery policies_in_force = {
 
 /* What was given back is no reason to suspect a new order. */
 static const RowQuery orders_alike = {
-	"customer_id " OP("=") " $1 AND currency " OP("=") " $2 "
-	"AND amount " OP("=") " $3 AND order_id " OP("<>") " $4 "
-	"AND status " OP("=") " ANY ('{paying,paid}'::pg_catalog.text[]) "
-	"AND EXISTS (SELECT FROM payguard.payments p"
-	" WHERE p.order_id " OP("=") " orders.order_id"
-	" AND p.status " OP("<>") " ALL ("
-	"'{failed,superseded,surplus}'::pg_catalog.text[])"
-	" AND coalesce(p.completed_at, p.created_at) " OP(">=") " $5) LIMIT 1",
+	"customer_id " OP("=") " $1 AND currency " OP(
+		"=") " $2 "
+			 "AND amount " OP("=") " $3 AND order_id " OP(
+				 "<>") " $4 "
+					   "AND status " OP(
+						   "=") " ANY ('{paying,paid}'::pg_catalog.text[]) "
+								"AND EXISTS (SELECT FROM payguard.payments p"
+								" WHERE p.order_id " OP(
+									"=") " orders.order_id"
+										 " AND p.status " OP(
+											 "<>") " ALL ("
+												   "'{failed,superseded,surplus}'::pg_"
+												   "catalog.text[])"
+												   " AND coalesce(p.completed_at, "
+												   "p.created_at) " OP(
+													   ">=") " $5) LIMIT 1",
 	{TEXTOID, TEXTOID, INT8OID, TEXTOID, TIMESTAMPTZOID, InvalidOid}};
 
 /*
@@ -72,9 +80,9 @@ payguard_policy_asks(const text *currency, int64 amount, Asked *asked)
 		if (policy->duplicate_window)
 		{
 			TimestampTz *since = &asked->since[on_duplicate(policy->on_duplicate)];
-			TimestampTz from = DatumGetTimestampTz(DirectFunctionCall2(
-				timestamptz_mi_interval, TimestampTzGetDatum(now),
-				IntervalPGetDatum(policy->duplicate_window)));
+			TimestampTz from = DatumGetTimestampTz(
+				DirectFunctionCall2(timestamptz_mi_interval, TimestampTzGetDatum(now),
+									IntervalPGetDatum(policy->duplicate_window)));
 
 			if (*since == NO_TIME || from < *since)
 				*since = from;
@@ -133,26 +141,26 @@ payguard_policy_judge(const Order *order, int64 expected_version, bool locked,
 	approved = is_approved(order, locked, &approval, &known);
 	if ((asked.approve_payment && !approved) ||
 		(known && payguard_text_is(approval.status, "rejected")))
-		return refuse_unapproved(order, &approval, known,
-								 psprintf("It is about %s",
-										  payguard_money(order->amount, order->currency)),
-								 refusal);
+		return refuse_unapproved(
+			order, &approval, known,
+			psprintf("It is about %s", payguard_money(order->amount, order->currency)),
+			refusal);
 	if (order->customer_id == NULL)
 		return true;
 	if (find_duplicate(order, asked.since[DUPLICATE_REFUSE], &other))
 		return payguard_refuse(
 			refusal, ERR_SUSPECTED_DUPLICATE,
 			psprintf("order \"%s\" seems to be a duplicate", id),
-			psprintf("The customer has just paid or begun to pay order \"%s\" over the same "
-					 "amount.",
-					 payguard_str(other.order_id)),
+			psprintf(
+				"The customer has just paid or begun to pay order \"%s\" over the same "
+				"amount.",
+				payguard_str(other.order_id)),
 			"If the customer wants both, pay this one later.");
 	if (!approved && find_duplicate(order, asked.since[DUPLICATE_HOLD], &other))
-		return refuse_unapproved(
-			order, &approval, known,
-			psprintf("It seems to be a duplicate of order \"%s\"",
-					 payguard_str(other.order_id)),
-			refusal);
+		return refuse_unapproved(order, &approval, known,
+								 psprintf("It seems to be a duplicate of order \"%s\"",
+										  payguard_str(other.order_id)),
+								 refusal);
 	if (duplicate && find_duplicate(order, asked.since[DUPLICATE_FLAG], &other))
 		*duplicate = other.order_id;
 	return true;
@@ -298,17 +306,16 @@ payguard_set_policy(PG_FUNCTION_ARGS)
 	payguard_request_begin("set_policy()");
 	if (asks && payguard_store_insert_new(&payguard_policies, POLICY_OF_AMOUNT, &policy))
 		;
-	else if (payguard_store_lock(&payguard_policies, POLICY_OF_AMOUNT, &policy, &existing))
+	else if (payguard_store_lock(&payguard_policies, POLICY_OF_AMOUNT, &policy,
+								 &existing))
 	{
 		if (asks)
-			payguard_store_update(&payguard_policies,
-								  FIELD(POLICY_F_APPROVE_PAYMENT) |
-									  FIELD(POLICY_F_APPROVE_REFUND) |
-									  FIELD(POLICY_F_REQUIRE_VERSION) |
-									  FIELD(POLICY_F_DUPLICATE_WINDOW) |
-									  FIELD(POLICY_F_ON_DUPLICATE) |
-									  FIELD(POLICY_F_UPDATED_AT),
-								  &policy);
+			payguard_store_update(
+				&payguard_policies,
+				FIELD(POLICY_F_APPROVE_PAYMENT) | FIELD(POLICY_F_APPROVE_REFUND) |
+					FIELD(POLICY_F_REQUIRE_VERSION) | FIELD(POLICY_F_DUPLICATE_WINDOW) |
+					FIELD(POLICY_F_ON_DUPLICATE) | FIELD(POLICY_F_UPDATED_AT),
+				&policy);
 		else
 			payguard_store_delete(&payguard_policies, &existing);
 	}
@@ -319,8 +326,8 @@ payguard_set_policy(PG_FUNCTION_ARGS)
 		"policy.set", ABOUT_NOTHING, NULL, NULL, NO_ID,
 		payguard_json("currency", 't', policy.currency, "min_amount", 'i',
 					  policy.min_amount, "approve_payment", 'b', policy.approve_payment,
-					  "approve_refund", 'b', policy.approve_refund, "require_version", 'b',
-					  policy.require_version, "duplicate_window", 's',
+					  "approve_refund", 'b', policy.approve_refund, "require_version",
+					  'b', policy.require_version, "duplicate_window", 's',
 					  policy.duplicate_window
 						  ? DatumGetCString(DirectFunctionCall1(
 								interval_out, IntervalPGetDatum(policy.duplicate_window)))

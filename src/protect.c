@@ -296,7 +296,8 @@ check_alter_table(const AlterTableStmt *statement)
 		return;
 	foreach (cell, statement->cmds)
 		if (!alter_is_harmless(lfirst_node(AlterTableCmd, cell)->subtype))
-			refuse_ddl(psprintf("\"%s\" belongs to payguard; only its storage, statistics "
+			refuse_ddl(
+				psprintf("\"%s\" belongs to payguard; only its storage, statistics "
 						 "and autovacuum settings may be altered.",
 						 statement->relation->relname));
 }
@@ -605,12 +606,28 @@ static List *
 broken_objects(Snapshot at)
 {
 	static const char *const older =
-		"SELECT pg_catalog.concat(g.guard, ' ', g.problem) FROM payguard.broken_guards() g "
+		"SELECT pg_catalog.concat(g.guard, ' ', g.problem) FROM payguard.broken_guards() "
+		"g "
 		"WHERE NOT EXISTS (SELECT FROM pg_catalog.pg_class c JOIN pg_catalog.pg_index i "
-		"ON i.indexrelid " OP("=") " c.oid WHERE c.relnamespace "
-		OP("=") " 'payguard'::pg_catalog.regnamespace AND g.guard "
-		OP("=") " pg_catalog.concat('index ', c.relname) AND i.indisvalid "
-		"AND i.indisready AND i.indislive AND i.indisunique)";
+		"ON i.indexrelid " OP("=") " c.oid WHERE c.relnamespace " OP(
+			"=") " 'payguard'::pg_catalog.regnamespace AND g.guard " OP("=") " pg_"
+																			 "catalog."
+																			 "concat('"
+																			 "index ', "
+																			 "c.relname) "
+																			 "AND "
+																			 "i."
+																			 "indisvalid "
+																			 "AND "
+																			 "i."
+																			 "indisready "
+																			 "AND "
+																			 "i."
+																			 "indislive "
+																			 "AND "
+																			 "i."
+																			 "indisunique"
+																			 ")";
 	MemoryContext caller = CurrentMemoryContext;
 	Identity identity = payguard_as_owner();
 	const char *sql = "SELECT pg_catalog.concat(guard, ' ', problem) "
@@ -686,7 +703,8 @@ static bool
 is_made_here(const RangeVar *range)
 {
 	return range->relpersistence != RELPERSISTENCE_TEMP &&
-		   RangeVarGetCreationNamespace(range) == get_namespace_oid(PAYGUARD_SCHEMA, true);
+		   RangeVarGetCreationNamespace(range) ==
+			   get_namespace_oid(PAYGUARD_SCHEMA, true);
 }
 
 /*
@@ -710,9 +728,10 @@ is_own_object(Node *object, ObjectType type)
 		case OBJECT_TYPE:
 		case OBJECT_DOMAIN:
 		{
-			List *names =
-				IsA(object, TypeName) ? castNode(TypeName, object)->names : (List *) object;
-			Type tuple = LookupTypeName(NULL, makeTypeNameFromNameList(names), NULL, true);
+			List *names = IsA(object, TypeName) ? castNode(TypeName, object)->names
+												: (List *) object;
+			Type tuple =
+				LookupTypeName(NULL, makeTypeNameFromNameList(names), NULL, true);
 			bool found = false;
 
 			if (tuple)

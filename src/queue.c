@@ -29,7 +29,8 @@
 #define MAX_TRIES 10		/* of what certainly did not reach the channel */
 #define LOOK_AT_MOST 1000	/* tasks that a claim looks at together */
 #define EXPIRED_AT_ONCE 100 /* leases dealt with by one claim, at most */
-#define LONGEST_LEASE USECS_PER_DAY /* payguard_arg_lease() takes no more, also of a delay */
+#define LONGEST_LEASE                                                                    \
+	USECS_PER_DAY /* payguard_arg_lease() takes no more, also of a delay */
 
 /* Where this backend's claims go on. */
 typedef struct Position
@@ -72,15 +73,21 @@ static struct
 } leases_seen = {DT_NOBEGIN, DT_NOBEGIN};
 
 static const RowQuery expired_leases = {
-	"leased_until " OP(">") " $1 AND leased_until " OP("<=") " $2"
-	" ORDER BY leased_until LIMIT $3",
+	"leased_until " OP(">") " $1 AND leased_until " OP(
+		"<=") " $2"
+			  " ORDER BY leased_until LIMIT $3",
 	{TIMESTAMPTZOID, TIMESTAMPTZOID, INT8OID, InvalidOid}};
 
 static const RowQuery due_tasks = {
-	"ROW(run_at, task_id) " OP(">") " ROW($1, $2)"
-	" AND run_at " OP("<=") " $3 AND dead_at IS NULL"
-	" AND ($5 IS NULL OR kind " OP("=") " ANY ($5)) AND ($6 IS NULL OR channel " OP("=") " ANY ($6))"
-	" ORDER BY run_at, task_id LIMIT $4",
+	"ROW(run_at, task_id) " OP(
+		">") " ROW($1, $2)"
+			 " AND run_at " OP(
+				 "<=") " $3 AND dead_at IS NULL"
+					   " AND ($5 IS NULL OR kind " OP("=") " ANY ($5)) AND ($6 IS NULL "
+														   "OR channel " OP(
+															   "=") " ANY ($6))"
+																	" ORDER BY run_at, "
+																	"task_id LIMIT $4",
 	{TIMESTAMPTZOID, INT8OID, TIMESTAMPTZOID, INT8OID, TEXTARRAYOID, TEXTARRAYOID,
 	 InvalidOid}};
 
@@ -94,13 +101,15 @@ static const RowQuery leases_of_future = {
  * quarter that back_off() adds.
  */
 static const RowQuery tasks_of_future = {
-	"run_at " OP(">") " $1 AND dead_at IS NULL"
-	" AND (run_at " OP("-") " $1) " OP(">")
-	" (1.25::pg_catalog.float8 " OP("*")
-	" (SELECT pg_catalog.max(GREATEST(c.first_query_after, c.max_query_interval))"
-	" FROM ONLY payguard.channels c))"
-	" AND NOT EXISTS (SELECT FROM ONLY payguard.leases l WHERE l.order_id " OP("=")
-	" tasks.order_id) ORDER BY run_at DESC LIMIT $2",
+	"run_at " OP(
+		">") " $1 AND dead_at IS NULL"
+			 " AND (run_at " OP("-") " $1) " OP(">") " (1.25::pg_catalog.float8 " OP(
+				 "*") " (SELECT pg_catalog.max(GREATEST(c.first_query_after, "
+					  "c.max_query_interval))"
+					  " FROM ONLY payguard.channels c))"
+					  " AND NOT EXISTS (SELECT FROM ONLY payguard.leases l WHERE "
+					  "l.order_id " OP(
+						  "=") " tasks.order_id) ORDER BY run_at DESC LIMIT $2",
 	{TIMESTAMPTZOID, INT8OID, InvalidOid}};
 
 static int expire_leases(TimestampTz now, int max);
@@ -246,21 +255,24 @@ lease_some(const Claim *claim, TimestampTz *run_at, int64 *task_id, Due **due)
 static int
 find_due(const Claim *claim, TimestampTz run_at, int64 task_id, Due **due)
 {
-	char nulls[] = {' ', ' ', ' ', ' ', claim->any[0] ? 'n' : ' ', claim->any[1] ? 'n' : ' '};
+	char nulls[] = {
+		' ', ' ', ' ', ' ', claim->any[0] ? 'n' : ' ', claim->any[1] ? 'n' : ' '};
 	int64 look_at = Min(claim->max, LOOK_AT_MOST);
 	int n = 0;
 
 	*due = palloc(sizeof(Due));
 	for (;;)
 	{
-		Datum values[] = {TimestampTzGetDatum(run_at), Int64GetDatum(task_id),
-						  TimestampTzGetDatum(claim->now), Int64GetDatum(look_at),
-						  claim->among[0], claim->among[1]};
+		Datum values[] = {TimestampTzGetDatum(run_at),
+						  Int64GetDatum(task_id),
+						  TimestampTzGetDatum(claim->now),
+						  Int64GetDatum(look_at),
+						  claim->among[0],
+						  claim->among[1]};
 		Task *tasks;
 		int seen;
-		int ntasks =
-			payguard_store_list_nulls(&payguard_tasks, &due_tasks, values, nulls,
-									  (void **) &tasks);
+		int ntasks = payguard_store_list_nulls(&payguard_tasks, &due_tasks, values, nulls,
+											   (void **) &tasks);
 
 		CHECK_FOR_INTERRUPTS();
 		if (ntasks == 0)
@@ -296,8 +308,8 @@ take_free(Task *tasks, int ntasks, int max, Due *due, int *seen)
 
 	for (int i = 0; i < ntasks; i++)
 		ids[i] = PointerGetDatum(tasks[i].order_id);
-	nleases = payguard_store_list_by_key(&payguard_leases, LEASE_OF_ORDER, 1, ROW_READ, ids,
-										 ntasks, (void **) &leases);
+	nleases = payguard_store_list_by_key(&payguard_leases, LEASE_OF_ORDER, 1, ROW_READ,
+										 ids, ntasks, (void **) &leases);
 	Assert(payguard_is_sorted(leases, nleases, sizeof(Lease), lease_by_order));
 	for (*seen = 0; *seen < ntasks && nunleased < max; (*seen)++)
 	{
@@ -309,8 +321,8 @@ take_free(Task *tasks, int ntasks, int max, Due *due, int *seen)
 		ids[nunleased] = PointerGetDatum(tasks[*seen].order_id);
 		unleased[nunleased++] = &tasks[*seen];
 	}
-	norders = payguard_store_list_by_key(&payguard_orders, ORDER_BY_ID, 1, ROW_LOCK_FREE, ids,
-										 nunleased, (void **) &orders);
+	norders = payguard_store_list_by_key(&payguard_orders, ORDER_BY_ID, 1, ROW_LOCK_FREE,
+										 ids, nunleased, (void **) &orders);
 	Assert(payguard_is_sorted(orders, norders, sizeof(Order), order_by_id));
 	for (int i = 0; i < nunleased; i++)
 	{
@@ -403,7 +415,8 @@ take(const Claim *claim, Due *due, int n)
 		rows[nwanted] = &due[i].lease;
 		wanted[nwanted++] = &due[i];
 	}
-	payguard_store_insert_new_all(&payguard_leases, LEASE_OF_ORDER, rows, nwanted, leased);
+	payguard_store_insert_new_all(&payguard_leases, LEASE_OF_ORDER, rows, nwanted,
+								  leased);
 	for (int i = 0; i < nwanted; i++)
 	{
 		if (!leased[i])
@@ -413,8 +426,8 @@ take(const Claim *claim, Due *due, int n)
 		wanted[i]->task->sent = true;
 		rows[ntaken++] = wanted[i]->task;
 	}
-	payguard_store_update_all(&payguard_tasks, FIELD(TASK_F_TRIES) | FIELD(TASK_F_SENT), rows,
-							  ntaken);
+	payguard_store_update_all(&payguard_tasks, FIELD(TASK_F_TRIES) | FIELD(TASK_F_SENT),
+							  rows, ntaken);
 	return ntaken;
 }
 
@@ -450,10 +463,8 @@ put_task(ReturnSetInfo *rsinfo, const Due *due)
 		PointerGetDatum(details),
 	};
 	bool nulls[lengthof(values)] = {
-		[7] = task->refund_id == NULL,
-		[11] = payment->channel_txn_id == NULL,
-		[12] = refund_name == NULL,
-		[13] = payment->expires_at == NO_TIME,
+		[7] = task->refund_id == NULL, [11] = payment->channel_txn_id == NULL,
+		[12] = refund_name == NULL,	   [13] = payment->expires_at == NO_TIME,
 		[14] = details == NULL,
 	};
 
@@ -562,13 +573,14 @@ check_filters(FunctionCallInfo fcinfo)
 
 		if (PG_ARGISNULL(i))
 			continue;
-		payguard_arg_check_length(PG_GETARG_ARRAYTYPE_P(i), i == 3 ? "kinds" : "channels");
+		payguard_arg_check_length(PG_GETARG_ARRAYTYPE_P(i),
+								  i == 3 ? "kinds" : "channels");
 		deconstruct_array(PG_GETARG_ARRAYTYPE_P(i), TEXTOID, -1, false, TYPALIGN_INT,
 						  &elements, &isnull, &n);
 		for (int j = 0; j < n; j++)
 		{
-			text *name = payguard_arg_id(elements[j], isnull[j],
-										 i == 3 ? "kinds" : "channels");
+			text *name =
+				payguard_arg_id(elements[j], isnull[j], i == 3 ? "kinds" : "channels");
 
 			CHECK_FOR_INTERRUPTS();
 			if (i == 3)
@@ -992,14 +1004,15 @@ answer_one(Answer *answer)
 		acknowledge(answer, &lease, answer->result.outcome);
 		keep_asking(&task);
 	}
-	answer->result.replayed = repeated || (!applied.changed && !applied.contradicts && !held);
+	answer->result.replayed =
+		repeated || (!applied.changed && !applied.contradicts && !held);
 	if (repeated)
 		answer->result.outcome = payguard_str(finished.outcome);
 	else if (!held && !applied.contradicts)
 	{
 		answer->result.outcome = "lease_lost";
-		answer->result.message =
-			"The lease is over; the answer counts, the task is not this worker's any more.";
+		answer->result.message = "The lease is over; the answer counts, the task is not "
+								 "this worker's any more.";
 	}
 }
 
@@ -1048,8 +1061,8 @@ charge_again(Order *order, const Payment *payment)
 static bool
 may_charge(const Order *order, const Payment *payment)
 {
-	return order->closing_as == ORDER_NONE && (payment->status == PAYMENT_PENDING ||
-											   payment->status == PAYMENT_UNKNOWN);
+	return order->closing_as == ORDER_NONE &&
+		   (payment->status == PAYMENT_PENDING || payment->status == PAYMENT_UNKNOWN);
 }
 
 static void
@@ -1079,8 +1092,8 @@ answer_refund(Answer *answer, const Task *task, Order *order, Applied *applied)
 		.amount = refund.amount,
 		.currency = refund.currency,
 		.completed_at = refund.completed_at,
-		.message =
-			applied->contradicts ? applied->contradicts : "The refund's answer is applied.",
+		.message = applied->contradicts ? applied->contradicts
+										: "The refund's answer is applied.",
 	};
 }
 
@@ -1106,10 +1119,9 @@ acknowledge(const Answer *answer, const Lease *lease, const char *outcome)
 		{
 			finished.lease_token = answer->token;
 			finished.outcome = payguard_text(outcome);
-			payguard_store_update(&payguard_finished_tasks,
-								  FIELD(FINISHED_F_LEASE_TOKEN) |
-									  FIELD(FINISHED_F_OUTCOME),
-								  &finished);
+			payguard_store_update(
+				&payguard_finished_tasks,
+				FIELD(FINISHED_F_LEASE_TOKEN) | FIELD(FINISHED_F_OUTCOME), &finished);
 		}
 		return;
 	}
@@ -1226,7 +1238,8 @@ payguard_retry_task(PG_FUNCTION_ARGS)
 	payguard_store_delete(&payguard_leases, &lease);
 	task.sent = false;
 	task.last_error = error;
-	task.run_at = delay ? payguard_time_plus(GetCurrentTimestamp(), delay) : back_off(&task);
+	task.run_at =
+		delay ? payguard_time_plus(GetCurrentTimestamp(), delay) : back_off(&task);
 	if (!payguard_text_is(task.kind, "charge") || !give_up_charge(&order, &task))
 	{
 		if (task.tries >= MAX_TRIES && !payguard_text_is(task.kind, "query") &&
@@ -1282,9 +1295,9 @@ static void
 die(Task *task)
 {
 	task->dead_at = GetCurrentTimestamp();
-	payguard_alert_task("dead_task", "critical", task,
-						payguard_json("kind", 't', task->kind, "error", 't',
-									  task->last_error, NULL));
+	payguard_alert_task(
+		"dead_task", "critical", task,
+		payguard_json("kind", 't', task->kind, "error", 't', task->last_error, NULL));
 	if (payguard_text_is(task->kind, "close"))
 	{
 		Payment payment;
@@ -1344,11 +1357,12 @@ lock_leased(FunctionCallInfo fcinfo, const char *function, Order *order, Task *t
 	if (holds(&answer, lease) &&
 		payguard_store_lock(&payguard_tasks, TASK_BY_ID, &like, task))
 		return;
-	payguard_refuse(&refusal, ERR_LEASE_LOST,
-					psprintf("the lease on task " INT64_FORMAT " is over", answer.task_id),
-					"It has expired, another worker has the task, or it has ended.",
-					"Report what the channel says with payguard.complete_task(); it counts "
-					"without a lease.");
+	payguard_refuse(
+		&refusal, ERR_LEASE_LOST,
+		psprintf("the lease on task " INT64_FORMAT " is over", answer.task_id),
+		"It has expired, another worker has the task, or it has ended.",
+		"Report what the channel says with payguard.complete_task(); it counts "
+		"without a lease.");
 	payguard_raise(&refusal);
 }
 
@@ -1406,10 +1420,9 @@ payguard_requeue_task(PG_FUNCTION_ARGS)
 	task.run_at = GetCurrentTimestamp();
 	task.dead_at = NO_TIME;
 	task.tries = Min(task.tries, 1);
-	payguard_store_update(&payguard_tasks,
-						  FIELD(TASK_F_RUN_AT) | FIELD(TASK_F_DEAD_AT) |
-							  FIELD(TASK_F_TRIES),
-						  &task);
+	payguard_store_update(
+		&payguard_tasks,
+		FIELD(TASK_F_RUN_AT) | FIELD(TASK_F_DEAD_AT) | FIELD(TASK_F_TRIES), &task);
 	payguard_alert_resolve("dead_task",
 						   payguard_text(psprintf(INT64_FORMAT, task.task_id)), NULL);
 	payguard_call_end();

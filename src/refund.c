@@ -19,7 +19,7 @@
 #define N_REFUND_RESULT_COLUMNS 9
 
 static const RowQuery refunds_of_payment = {"payment_id " OP("=") " $1",
-										 {UUIDOID, InvalidOid}};
+											{UUIDOID, InvalidOid}};
 
 /* A request to refund, as the caller made it. */
 typedef struct RefundCall
@@ -209,7 +209,8 @@ correct_unbegun(const Payment *payment)
 	Approval approval;
 
 	if (refund == NULL || !payguard_text_is(refund->origin, "surplus") ||
-		!is_reserved(refund->status) || has_begun(refund) || payment->received_amount == 0)
+		!is_reserved(refund->status) || has_begun(refund) ||
+		payment->received_amount == 0)
 		return false;
 	lock_balance(payment, &balance);
 	balance.refunding += payment->received_amount - refund->amount;
@@ -225,8 +226,7 @@ correct_unbegun(const Payment *payment)
 		to = REFUND_AWAITING_APPROVAL;
 		end_tasks(refund);
 	}
-	refund_change(refund, to,
-				  FIELD(REFUND_F_AMOUNT) | FIELD(REFUND_F_CURRENCY),
+	refund_change(refund, to, FIELD(REFUND_F_AMOUNT) | FIELD(REFUND_F_CURRENCY),
 				  payguard_json("amount", 'i', refund->amount, "currency", 't',
 								refund->currency, NULL));
 	return true;
@@ -238,10 +238,10 @@ correct_unbegun(const Payment *payment)
 static void
 correct_order_status(Order *order, const Payment *payment)
 {
-	OrderStatus to = order->refunded_amount > 0 &&
-							 order->refunded_amount >= payment->received_amount
-						 ? ORDER_REFUNDED
-						 : ORDER_PAID;
+	OrderStatus to =
+		order->refunded_amount > 0 && order->refunded_amount >= payment->received_amount
+			? ORDER_REFUNDED
+			: ORDER_PAID;
 
 	if (to != order->status)
 		payguard_order_change(order, to, 0,
@@ -347,12 +347,13 @@ payguard_refund_order(PG_FUNCTION_ARGS)
 	payguard_store_refresh();
 	if (order.payment_id == NULL || !payguard_payment_reread(order.payment_id, &payment))
 	{
-		payguard_refuse(&refusal, ERR_PAYMENT_NOT_FOUND,
-						psprintf("order \"%s\" has not been paid", payguard_str(order_id)),
-						psprintf("It is %s.", payguard_machine_name(
-												  &payguard_order_machine, order.status)),
-						"There is nothing to refund. Surplus money of an order is refunded "
-						"with payguard.refund_payment().");
+		payguard_refuse(
+			&refusal, ERR_PAYMENT_NOT_FOUND,
+			psprintf("order \"%s\" has not been paid", payguard_str(order_id)),
+			psprintf("It is %s.",
+					 payguard_machine_name(&payguard_order_machine, order.status)),
+			"There is nothing to refund. Surplus money of an order is refunded "
+			"with payguard.refund_payment().");
 		payguard_raise(&refusal);
 	}
 	return request_refund(fcinfo, &call, &order, &payment);
@@ -494,15 +495,15 @@ check_ceiling(const RefundBalance *balance, const Payment *payment, int64 amount
 
 	if (amount > 0 && amount <= rest)
 		return;
-	payguard_refuse(
-		&refusal, ERR_REFUND_EXCEEDS_PAYMENT,
-		psprintf("payment \"%s\" has not that much left to refund",
-				 payguard_uuid_str(payment->payment_id)),
-		psprintf("Received " INT64_FORMAT ", refunded " INT64_FORMAT
-				 ", being refunded " INT64_FORMAT ", asked for " INT64_FORMAT ".",
-				 balance->received, balance->refunded, balance->refunding,
-				 Max(amount, 0)),
-		"Refund the rest at most.");
+	payguard_refuse(&refusal, ERR_REFUND_EXCEEDS_PAYMENT,
+					psprintf("payment \"%s\" has not that much left to refund",
+							 payguard_uuid_str(payment->payment_id)),
+					psprintf("Received " INT64_FORMAT ", refunded " INT64_FORMAT
+							 ", being refunded " INT64_FORMAT ", asked for " INT64_FORMAT
+							 ".",
+							 balance->received, balance->refunded, balance->refunding,
+							 Max(amount, 0)),
+					"Refund the rest at most.");
 	payguard_raise(&refusal);
 }
 
@@ -550,8 +551,8 @@ fit_received(const Payment *payment, RefundBalance *balance)
 
 	balance->received =
 		Max(payment->received_amount, balance->refunding + balance->refunded);
-	fits = Min(balance->excess,
-			   balance->received - balance->refunding - balance->refunded);
+	fits =
+		Min(balance->excess, balance->received - balance->refunding - balance->refunded);
 	balance->refunded += fits;
 	balance->excess -= fits;
 }
@@ -580,7 +581,7 @@ insert_refund(Order *order, const Payment *payment, Refund *refund)
 	refund->payment_id = payment->payment_id;
 	refund->order_id = payment->order_id;
 	refund->channel = payment->channel;
-	refund->currency = refund->currency			  ? refund->currency
+	refund->currency = refund->currency				? refund->currency
 					   : payment->received_currency ? payment->received_currency
 													: payment->currency;
 	refund->requested_by = payguard_actor();
@@ -645,8 +646,8 @@ needs_approval(const Payment *payment, const Refund *refund)
 	if (payguard_store_is_empty(&payguard_policies))
 		return false;
 	if (asked.currency == NULL)
-		asked.currency = payment->received_currency ? payment->received_currency
-													: payment->currency;
+		asked.currency =
+			payment->received_currency ? payment->received_currency : payment->currency;
 	lock_balance(payment, &balance);
 	return policy_asks(&asked,
 					   add(add(balance.refunding, balance.refunded), asked.amount));
@@ -712,7 +713,8 @@ hold_unbegun(const Payment *payment)
 	int n;
 
 	payguard_store_refresh(); /* to see what this call has written */
-	n = payguard_store_list(&payguard_refunds, &refunds_of_payment, &id, (void **) &refunds);
+	n = payguard_store_list(&payguard_refunds, &refunds_of_payment, &id,
+							(void **) &refunds);
 	for (int i = 0; i < n; i++)
 	{
 		/* one that waits may have been approved since an older snapshot */
@@ -740,7 +742,8 @@ uncount_returned(Order *order, const Payment *payment, const Refund *refund,
 	int n;
 
 	payguard_store_refresh(); /* to see what this call has written */
-	n = payguard_store_list(&payguard_refunds, &refunds_of_payment, &id, (void **) &refunds);
+	n = payguard_store_list(&payguard_refunds, &refunds_of_payment, &id,
+							(void **) &refunds);
 	for (int i = 0; i < n; i++)
 	{
 		if (refunds[i].status != REFUND_SUCCEEDED ||
@@ -808,10 +811,10 @@ refund_change(Refund *refund, RefundStatus to, FieldSet also, Jsonb *details)
 	if (to != from)
 		refund->status = payguard_machine_move(&payguard_refund_machine, from, to);
 	payguard_store_update(&payguard_refunds, FIELD(REFUND_F_STATUS) | also, refund);
-	payguard_event_write(
-		to != from ? psprintf("refund.%s", name) : "refund.updated",
-		payguard_refund_about(refund),
-		payguard_machine_name(&payguard_refund_machine, from), name, NO_ID, details);
+	payguard_event_write(to != from ? psprintf("refund.%s", name) : "refund.updated",
+						 payguard_refund_about(refund),
+						 payguard_machine_name(&payguard_refund_machine, from), name,
+						 NO_ID, details);
 	follow_approval(refund, from, (also & FIELD(REFUND_F_AMOUNT)) != 0);
 }
 
@@ -854,8 +857,8 @@ payguard_approval_ask_refund(const Refund *refund, bool alert)
 	payguard_approval_ask(&asked);
 	if (alert)
 		payguard_alert_refund("approval_required", "warning", refund,
-							  payguard_json("amount", 'i', refund->amount, "currency", 't',
-											refund->currency, "requested_by", 't',
+							  payguard_json("amount", 'i', refund->amount, "currency",
+											't', refund->currency, "requested_by", 't',
 											asked.requested_by, NULL));
 }
 
@@ -927,9 +930,10 @@ payguard_report_refund(PG_FUNCTION_ARGS)
 		payguard_notification_keep(NULL, NULL, NULL, refund_id, &report, "unmatched");
 		payguard_call_end();
 		like.completed_at = like.created_at = NO_TIME;
-		return refund_result(fcinfo, &like, false,
-							 "The refund is not known; the report is kept for a person to "
-							 "look at.");
+		return refund_result(
+			fcinfo, &like, false,
+			"The refund is not known; the report is kept for a person to "
+			"look at.");
 	}
 	lock_refund(refund_id, &order, &payment, &refund);
 	payguard_refund_report(&order, &report, &refund, &applied);
@@ -984,7 +988,8 @@ is_another_refund(const Refund *refund, const Report *report, Applied *applied)
 	Refund other;
 
 	if (report->txn_id == NULL ||
-		!payguard_store_find(&payguard_refunds, REFUND_BY_CHANNEL_REFUND, &like, &other) ||
+		!payguard_store_find(&payguard_refunds, REFUND_BY_CHANNEL_REFUND, &like,
+							 &other) ||
 		memcmp(other.refund_id, refund->refund_id, UUID_LEN) == 0)
 		return false;
 	contradict(refund, report, "refund_mismatch",
@@ -1293,9 +1298,10 @@ payguard_record_reversal(PG_FUNCTION_ARGS)
 	refund.currency = report.currency;
 	payguard_notification_keep(channel, NULL, NULL, NULL, &report, "unmatched");
 	payguard_call_end();
-	return refund_result(fcinfo, &refund, false,
-						 "No money of the transaction is known; the reversal is kept until "
-						 "it is.");
+	return refund_result(
+		fcinfo, &refund, false,
+		"No money of the transaction is known; the reversal is kept until "
+		"it is.");
 }
 
 /*
@@ -1440,7 +1446,8 @@ check_second_person(const Payment *payment, const Refund *refund)
 		(payguard_approval_of_refund(refund->refund_id, &approval) &&
 		 payguard_text_is(approval.status, "approved")))
 		return;
-	check_not_asker(refund, "A policy asks for a second person, and nobody has approved it.",
+	check_not_asker(refund,
+					"A policy asks for a second person, and nobody has approved it.",
 					"Have somebody else retry it.");
 }
 
@@ -1454,10 +1461,10 @@ check_not_asker(const Refund *refund, const char *detail, const char *hint)
 
 	if (!payguard_text_equal(payguard_actor(), refund->requested_by))
 		return;
-	payguard_refuse(&refusal, ERR_SELF_APPROVAL,
-					psprintf("\"%s\" has asked for this refund",
-							 payguard_str(refund->requested_by)),
-					detail, hint);
+	payguard_refuse(
+		&refusal, ERR_SELF_APPROVAL,
+		psprintf("\"%s\" has asked for this refund", payguard_str(refund->requested_by)),
+		detail, hint);
 	payguard_raise(&refusal);
 }
 
@@ -1650,11 +1657,10 @@ must_exist(const pg_uuid_t *refund_id, Refund *refund)
 
 	if (payguard_store_find(&payguard_refunds, REFUND_BY_ID, &like, refund))
 		return;
-	payguard_refuse(&refusal, ERR_REFUND_NOT_FOUND,
-					psprintf("refund \"%s\" does not exist",
-							 payguard_uuid_str(refund_id)),
-					"Nothing has been written.",
-					"Look the order's refunds up in its timeline.");
+	payguard_refuse(
+		&refusal, ERR_REFUND_NOT_FOUND,
+		psprintf("refund \"%s\" does not exist", payguard_uuid_str(refund_id)),
+		"Nothing has been written.", "Look the order's refunds up in its timeline.");
 	payguard_raise(&refusal);
 }
 
@@ -1758,8 +1764,8 @@ refund_result(FunctionCallInfo fcinfo, const Refund *refund, bool replayed,
 	nulls[i] = refund->currency == NULL;
 	values[i++] = PointerGetDatum(refund->currency);
 	values[i++] = BoolGetDatum(replayed);
-	values[i++] = PointerGetDatum(
-		payguard_text(recorded ? recorded : messages[refund->status]));
+	values[i++] =
+		PointerGetDatum(payguard_text(recorded ? recorded : messages[refund->status]));
 	Assert(i == N_REFUND_RESULT_COLUMNS);
 	return HeapTupleGetDatum(
 		heap_form_tuple(payguard_result_desc(fcinfo), values, nulls));

@@ -31,7 +31,8 @@ typedef struct Line
 	bool of_refund; /* of money that went back */
 	text *kind;
 	text *txn_id;
-	text *first_txn; /* of the payment whose duplicate this is, where we do not know it yet */
+	text *
+		first_txn; /* of the payment whose duplicate this is, where we do not know it yet */
 	pg_uuid_t *payment_id; /* as the line names them */
 	text *order_id;
 	pg_uuid_t *refund_id;
@@ -137,7 +138,8 @@ payguard_resolve_finding(PG_FUNCTION_ARGS)
 			alert.payment_id = target.payment.payment_id;
 		if (applied.contradicts)
 			refuse("the statement's line cannot be applied", applied.contradicts,
-				   "Find out what is true. Record what is missing by the other functions, and "
+				   "Find out what is true. Record what is missing by the other "
+				   "functions, and "
 				   "waive the finding.");
 		if (refund)
 			give_back(&alert, &line, &order, note);
@@ -243,26 +245,25 @@ read_line(const Alert *alert, Line *line)
 		.refund_id = json_uuid(details, "refund_id"),
 		.report =
 			{
-				.status = status ? payguard_channel_status(payguard_str(status))
-								 : CHANNEL_NONE,
+				.status =
+					status ? payguard_channel_status(payguard_str(status)) : CHANNEL_NONE,
 				.amount = payguard_json_int(details, "amount"),
 				.currency = payguard_json_text(details, "currency"),
 				.channel_time = NO_TIME,
 			},
 	};
 	line->of_refund = !payguard_text_is(line->kind, "payment");
-	line->report.txn_id = line->of_refund
-							  ? payguard_json_text(details, "channel_refund_id")
-							  : line->txn_id;
+	line->report.txn_id =
+		line->of_refund ? payguard_json_text(details, "channel_refund_id") : line->txn_id;
 	if (line->of_refund)
 	{
 		line->report.reversal_kind = line->kind;
 		line->report.reversal_of = line->txn_id;
 	}
 	if (time)
-		line->report.channel_time = DatumGetTimestampTz(DirectFunctionCall3(
-			timestamptz_in, CStringGetDatum(payguard_str(time)),
-			ObjectIdGetDatum(InvalidOid), Int32GetDatum(-1)));
+		line->report.channel_time = DatumGetTimestampTz(
+			DirectFunctionCall3(timestamptz_in, CStringGetDatum(payguard_str(time)),
+								ObjectIdGetDatum(InvalidOid), Int32GetDatum(-1)));
 }
 
 static pg_uuid_t *
@@ -270,8 +271,8 @@ json_uuid(Jsonb *object, const char *key)
 {
 	text *value = payguard_json_text(object, key);
 
-	return value ? DatumGetUUIDP(DirectFunctionCall1(uuid_in,
-													 CStringGetDatum(payguard_str(value))))
+	return value ? DatumGetUUIDP(
+					   DirectFunctionCall1(uuid_in, CStringGetDatum(payguard_str(value))))
 				 : NULL;
 }
 
@@ -283,7 +284,8 @@ static void
 check_action(const Line *line, const char *action)
 {
 	if (line->report.status == CHANNEL_NONE)
-		refuse(psprintf("the finding \"%s\" cannot be resolved by %s", line->finding, action),
+		refuse(psprintf("the finding \"%s\" cannot be resolved by %s", line->finding,
+						action),
 			   "The statement has no line that could be applied.",
 			   "Ask the channel, and waive the finding.");
 	if (strcmp(action, "refund") == 0 &&
@@ -309,8 +311,10 @@ find_target(const Line *line, Target *target)
 	*target = (Target){0};
 	if (line->of_refund)
 		return find_refund(line, target);
-	by_txn = payguard_store_find(&payguard_payments, PAYMENT_BY_CHANNEL_TXN, &like, &of_txn);
-	named = line->payment_id && payguard_payment_find(line->payment_id, &target->payment) &&
+	by_txn =
+		payguard_store_find(&payguard_payments, PAYMENT_BY_CHANNEL_TXN, &like, &of_txn);
+	named = line->payment_id &&
+			payguard_payment_find(line->payment_id, &target->payment) &&
 			payguard_text_equal(target->payment.channel, line->channel);
 	if (by_txn && (named ? payguard_text_equal(of_txn.order_id, target->payment.order_id)
 						 : line->order_id == NULL ||
@@ -324,14 +328,14 @@ find_target(const Line *line, Target *target)
 			target->order_id = order.order_id;
 			return true;
 		}
-		payguard_refuse(&refusal,
-						line->order_id ? ERR_ORDER_NOT_FOUND : ERR_PAYMENT_NOT_FOUND,
-						"the statement's line names nothing that is known",
-						psprintf("Transaction \"%s\" belongs to no payment, and the line names "
-								 "no payment or order of ours.",
-								 payguard_str(line->txn_id)),
-						"Find out whose money it is; record it with "
-						"payguard.record_payment(), or waive the finding.");
+		payguard_refuse(
+			&refusal, line->order_id ? ERR_ORDER_NOT_FOUND : ERR_PAYMENT_NOT_FOUND,
+			"the statement's line names nothing that is known",
+			psprintf("Transaction \"%s\" belongs to no payment, and the line names "
+					 "no payment or order of ours.",
+					 payguard_str(line->txn_id)),
+			"Find out whose money it is; record it with "
+			"payguard.record_payment(), or waive the finding.");
 		payguard_raise(&refusal);
 	}
 	target->has_payment = true;
@@ -342,7 +346,8 @@ find_target(const Line *line, Target *target)
 static bool
 find_refund(const Line *line, Target *target)
 {
-	Refund by_channel = {.channel = line->channel, .channel_refund_id = line->report.txn_id};
+	Refund by_channel = {.channel = line->channel,
+						 .channel_refund_id = line->report.txn_id};
 	Refund by_id = {.refund_id = line->refund_id};
 	Payment of_line;
 	Refusal refusal;
@@ -358,12 +363,13 @@ find_refund(const Line *line, Target *target)
 		payguard_refund_find_reversed(line->channel, line->txn_id, &target->payment);
 	if (!target->has_refund && !target->has_payment)
 	{
-		payguard_refuse(&refusal, ERR_REFUND_NOT_FOUND,
-						"the statement's line names nothing that is known",
-						psprintf("Refund \"%s\" is not known, nor is money of the transaction "
-								 "that it gives back.",
-								 payguard_str(line->report.txn_id)),
-						"Resolve the finding of the payment first, or waive this one.");
+		payguard_refuse(
+			&refusal, ERR_REFUND_NOT_FOUND,
+			"the statement's line names nothing that is known",
+			psprintf("Refund \"%s\" is not known, nor is money of the transaction "
+					 "that it gives back.",
+					 payguard_str(line->report.txn_id)),
+			"Resolve the finding of the payment first, or waive this one.");
 		payguard_raise(&refusal);
 	}
 	if (target->has_refund && line->txn_id &&
@@ -495,8 +501,8 @@ resolve(Alert *alert, const Line *line, const char *outcome, text *note)
 		payguard_json("alert_id", 'n', alert->alert_id, "finding", 's', line->finding,
 					  "channel", 't', line->channel, "kind", 't', line->kind,
 					  "channel_txn_id", 't', line->txn_id, "refund_id", 'u',
-					  alert->refund_id, "amount", 'i', line->report.amount, "currency", 't',
-					  line->report.currency, "note", 't', note, NULL));
+					  alert->refund_id, "amount", 'i', line->report.amount, "currency",
+					  't', line->report.currency, "note", 't', note, NULL));
 }
 
 static Datum

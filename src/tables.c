@@ -6,11 +6,18 @@
 
 #include "payguard.h"
 
-#define COLUMN(struct, field, type) {#field, type, offsetof(struct, field), NULL, NULL}
+#define COLUMN(struct, field, type)                                                      \
+	{                                                                                    \
+#field, type, offsetof(struct, field), NULL, NULL                                \
+	}
 #define NUMBERED(struct, field, sequence)                                                \
-	{#field, FIELD_ID, offsetof(struct, field), NULL, sequence}
+	{                                                                                    \
+#field, FIELD_ID, offsetof(struct, field), NULL, sequence                        \
+	}
 #define STATUS(struct, field, machine)                                                   \
-	{#field, FIELD_STATUS, offsetof(struct, field), &machine, NULL}
+	{                                                                                    \
+#field, FIELD_STATUS, offsetof(struct, field), &machine, NULL                    \
+	}
 #define TABLE_PARTS(name, struct, fields, keys)                                          \
 	name, sizeof(struct), fields, lengthof(fields), keys, lengthof(keys)
 #define TABLE(name, struct, fields, keys)                                                \
@@ -67,7 +74,10 @@ static const Field payment_fields[N_PAYMENT_FIELDS] = {
 static const Key payment_keys[] = {
 	[PAYMENT_BY_ID] = {{PAYMENT_F_PAYMENT_ID, -1}, "pkey", false, true},
 	[PAYMENT_BY_KEY] = {{PAYMENT_F_IDEMPOTENCY_KEY, -1}, "idempotency_key", false, true},
-	[PAYMENT_BY_CHANNEL_TXN] = {{PAYMENT_F_CHANNEL, PAYMENT_F_CHANNEL_TXN_ID, -1}, "channel_txn", true, true},
+	[PAYMENT_BY_CHANNEL_TXN] = {{PAYMENT_F_CHANNEL, PAYMENT_F_CHANNEL_TXN_ID, -1},
+								"channel_txn",
+								true,
+								true},
 	[PAYMENT_THAT_COUNTS] = {{PAYMENT_F_ORDER_ID, -1}, "that_count", true, false},
 };
 
@@ -135,7 +145,10 @@ static const Field refund_fields[N_REFUND_FIELDS] = {
 static const Key refund_keys[] = {
 	[REFUND_BY_ID] = {{REFUND_F_REFUND_ID, -1}, "pkey", false, true},
 	[REFUND_BY_KEY] = {{REFUND_F_IDEMPOTENCY_KEY, -1}, "idempotency_key", true, true},
-	[REFUND_BY_CHANNEL_REFUND] = {{REFUND_F_CHANNEL, REFUND_F_CHANNEL_REFUND_ID, -1}, "channel_refund", true, true},
+	[REFUND_BY_CHANNEL_REFUND] = {{REFUND_F_CHANNEL, REFUND_F_CHANNEL_REFUND_ID, -1},
+								  "channel_refund",
+								  true,
+								  true},
 };
 
 static const Field balance_fields[N_BALANCE_FIELDS] = {
@@ -221,7 +234,10 @@ static const Field notification_fields[N_NOTIFICATION_FIELDS] = {
 };
 
 static const Key notification_keys[] = {
-	[NOTIFICATION_BY_EVENT] = {{NOTIFICATION_F_CHANNEL, NOTIFICATION_F_EVENT_ID, -1}, "pkey", false, true},
+	[NOTIFICATION_BY_EVENT] = {{NOTIFICATION_F_CHANNEL, NOTIFICATION_F_EVENT_ID, -1},
+							   "pkey",
+							   false,
+							   true},
 };
 
 static const Field alert_fields[N_ALERT_FIELDS] = {
@@ -270,7 +286,10 @@ static const Field policy_fields[N_POLICY_FIELDS] = {
 };
 
 static const Key policy_keys[] = {
-	[POLICY_OF_AMOUNT] = {{POLICY_F_CURRENCY, POLICY_F_MIN_AMOUNT, -1}, "pkey", false, false},
+	[POLICY_OF_AMOUNT] = {{POLICY_F_CURRENCY, POLICY_F_MIN_AMOUNT, -1},
+						  "pkey",
+						  false,
+						  false},
 };
 
 static const Field customer_fields[N_CUSTOMER_FIELDS] = {
@@ -284,7 +303,8 @@ static const Key customer_keys[] = {
 };
 
 static const Field approval_fields[N_APPROVAL_FIELDS] = {
-	[APPROVAL_F_APPROVAL_ID] = NUMBERED(Approval, approval_id, "approvals_approval_id_seq"),
+	[APPROVAL_F_APPROVAL_ID] =
+		NUMBERED(Approval, approval_id, "approvals_approval_id_seq"),
 	[APPROVAL_F_SUBJECT] = COLUMN(Approval, subject, FIELD_TEXT),
 	[APPROVAL_F_ORDER_ID] = COLUMN(Approval, order_id, FIELD_TEXT),
 	[APPROVAL_F_REFUND_ID] = COLUMN(Approval, refund_id, FIELD_UUID),

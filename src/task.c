@@ -217,8 +217,8 @@ static void
 resolve_dead(const Task *task)
 {
 	if (task->dead_at != NO_TIME)
-		payguard_alert_resolve("dead_task",
-							   payguard_text(psprintf(INT64_FORMAT, task->task_id)), NULL);
+		payguard_alert_resolve(
+			"dead_task", payguard_text(psprintf(INT64_FORMAT, task->task_id)), NULL);
 }
 
 static Task

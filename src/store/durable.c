@@ -60,7 +60,8 @@ payguard_store_make_durable(const void *row)
 void
 payguard_store_make_all_durable(void)
 {
-	if (synchronous_commit == SYNCHRONOUS_COMMIT_OFF || XLogRecPtrIsInvalid(XactLastRecEnd))
+	if (synchronous_commit == SYNCHRONOUS_COMMIT_OFF ||
+		XLogRecPtrIsInvalid(XactLastRecEnd))
 		return;
 	XLogFlush(XactLastRecEnd);
 	if (synchronous_commit > SYNCHRONOUS_COMMIT_LOCAL_FLUSH && SyncRepRequested())
@@ -79,11 +80,12 @@ wait_for_standby(XLogRecPtr lsn)
 	RESUME_INTERRUPTS();
 	CHECK_FOR_INTERRUPTS();
 	if (payguard_sync_standbys_defined() && !standby_has(lsn))
-		ereport(ERROR, (errcode(ERRCODE_QUERY_CANCELED),
-						errmsg("canceling statement while it waits for a synchronous standby"),
-						errdetail("The answer rests on a commit that the standby may not have. "
-								  "This call has written nothing."),
-						errhint("Repeat the call.")));
+		ereport(ERROR,
+				(errcode(ERRCODE_QUERY_CANCELED),
+				 errmsg("canceling statement while it waits for a synchronous standby"),
+				 errdetail("The answer rests on a commit that the standby may not have. "
+						   "This call has written nothing."),
+				 errhint("Repeat the call.")));
 }
 
 /*
@@ -93,9 +95,10 @@ wait_for_standby(XLogRecPtr lsn)
 static bool
 standby_has(XLogRecPtr lsn)
 {
-	int mode = synchronous_commit == SYNCHRONOUS_COMMIT_REMOTE_WRITE   ? SYNC_REP_WAIT_WRITE
-			   : synchronous_commit == SYNCHRONOUS_COMMIT_REMOTE_APPLY ? SYNC_REP_WAIT_APPLY
-																	   : SYNC_REP_WAIT_FLUSH;
+	int mode = synchronous_commit == SYNCHRONOUS_COMMIT_REMOTE_WRITE ? SYNC_REP_WAIT_WRITE
+			   : synchronous_commit == SYNCHRONOUS_COMMIT_REMOTE_APPLY
+				   ? SYNC_REP_WAIT_APPLY
+				   : SYNC_REP_WAIT_FLUSH;
 	bool confirmed;
 
 	LWLockAcquire(SyncRepLock, LW_SHARED);

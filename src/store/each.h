@@ -14,7 +14,8 @@ typedef struct EachItem
 	bool done;
 } EachItem;
 
-extern int payguard_each(const char *kind, EachItem *items, int n, void (*one)(EachItem *item));
+extern int payguard_each(const char *kind, EachItem *items, int n,
+						 void (*one)(EachItem *item));
 extern bool payguard_is_about_one(const ErrorData *error);
 extern char *payguard_each_left(void);
 

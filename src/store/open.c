@@ -175,7 +175,8 @@ place_of(const char *name)
 	} places[64];
 	int i = 0;
 
-	while (i < (int) lengthof(places) - 1 && places[i].name != NULL && places[i].name != name)
+	while (i < (int) lengthof(places) - 1 && places[i].name != NULL &&
+		   places[i].name != name)
 		i++;
 	if (places[i].name != name)
 		places[i].oid = InvalidOid;
@@ -190,10 +191,13 @@ void
 payguard_must_open_table(OpenTable *open, const Table *table, LOCKMODE mode)
 {
 	if (!payguard_open_table(open, table, mode))
-		ereport(ERROR, (errcode(ERRCODE_UNDEFINED_TABLE),
-						errmsg("table \"%s.%s\" does not exist", PAYGUARD_SCHEMA, table->name),
-						errdetail("The extension's scripts are older than its library, or the table was dropped."),
-						errhint("Run ALTER EXTENSION payguard UPDATE, then SELECT * FROM payguard.verify().")));
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_TABLE),
+				 errmsg("table \"%s.%s\" does not exist", PAYGUARD_SCHEMA, table->name),
+				 errdetail("The extension's scripts are older than its library, or the "
+						   "table was dropped."),
+				 errhint("Run ALTER EXTENSION payguard UPDATE, then SELECT * FROM "
+						 "payguard.verify().")));
 }
 
 /*
@@ -224,11 +228,13 @@ check_usable(Relation relation)
 	else if (relation->rd_rel->relforcerowsecurity && !superuser())
 		problem = "It forces row security on its owner.";
 	if (problem)
-		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-						errmsg("table \"%s\" is not as payguard made it",
-							   RelationGetRelationName(relation)),
-						errdetail("%s Nothing has been written.", problem),
-						errhint("SELECT * FROM payguard.verify() tells what else was changed.")));
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 errmsg("table \"%s\" is not as payguard made it",
+					RelationGetRelationName(relation)),
+			 errdetail("%s Nothing has been written.", problem),
+			 errhint("SELECT * FROM payguard.verify() tells what else was changed.")));
 }
 
 /*
@@ -299,9 +305,8 @@ payguard_store_try(void (*write)(void *), void *argument)
 		ReThrowError(error);
 	/* the row that took it cannot be seen, so whoever looks for it would look for ever */
 	if (IsolationUsesXactSnapshot())
-		ereport(ERROR,
-				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
-				 errmsg("could not serialize access due to concurrent update")));
+		ereport(ERROR, (errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+						errmsg("could not serialize access due to concurrent update")));
 	return false;
 }
 

@@ -186,8 +186,9 @@ get_plan(const Table *table, const void *of, const char *sql, const Oid *types)
 	if (entry->plan == NULL)
 	{
 		if (table)
-			sql = psprintf("SELECT %s.*, %s.xmin FROM ONLY " PAYGUARD_SCHEMA ".%s WHERE %s",
-						   table->name, table->name, table->name, sql);
+			sql =
+				psprintf("SELECT %s.*, %s.xmin FROM ONLY " PAYGUARD_SCHEMA ".%s WHERE %s",
+						 table->name, table->name, table->name, sql);
 		entry->plan = prepare(sql, types);
 	}
 	source = linitial(SPI_plan_get_plan_sources(entry->plan));
@@ -283,13 +284,13 @@ plan_again(SPIPlanPtr plan, const CachedPlanSource *source)
 static void
 plan_as_for_full_tables(void)
 {
-	static const char *const off[] = {"enable_seqscan",	 "enable_hashjoin",
+	static const char *const off[] = {"enable_seqscan",	  "enable_hashjoin",
 									  "enable_mergejoin", "enable_material",
 									  "enable_sort",	  "jit"};
 
 	for (size_t i = 0; i < lengthof(off); i++)
-		(void) set_config_option(off[i], "off", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true,
-								 0, false);
+		(void) set_config_option(off[i], "off", PGC_USERSET, PGC_S_SESSION,
+								 GUC_ACTION_SAVE, true, 0, false);
 }
 
 /*
@@ -297,7 +298,8 @@ plan_as_for_full_tables(void)
  * of a statement inside of which this one runs, holds again afterwards.
  */
 static void
-run(SPIPlanPtr plan, Datum *values, const char *nulls, bool read_only, Announcement statement)
+run(SPIPlanPtr plan, Datum *values, const char *nulls, bool read_only,
+	Announcement statement)
 {
 	Announcement outer = announced;
 	volatile int result = 0;
@@ -319,5 +321,6 @@ run(SPIPlanPtr plan, Datum *values, const char *nulls, bool read_only, Announcem
 	}
 	PG_END_TRY();
 	if (result < 0)
-		elog(ERROR, "payguard: SPI_execute_plan failed: %s", SPI_result_code_string(result));
+		elog(ERROR, "payguard: SPI_execute_plan failed: %s",
+			 SPI_result_code_string(result));
 }

@@ -28,7 +28,7 @@ typedef struct RowQuery
 #define MAX_STATEMENT_PARAMETERS 8
 typedef struct Statement
 {
-	const char *sql; /* qualified, with $1 ... */
+	const char *sql;						 /* qualified, with $1 ... */
 	Oid types[MAX_STATEMENT_PARAMETERS + 1]; /* of the parameters, ended by InvalidOid */
 	const char *changes; /* the table that it updates or deletes from, or NULL */
 	CmdType operation;	 /* CMD_UPDATE or CMD_DELETE, of that table */

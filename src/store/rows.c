@@ -43,8 +43,8 @@ typedef struct KeyScan
 } KeyScan;
 
 static bool find_row(const Table *table, int key, const void *like, void *row);
-static bool lock_by_key(const Table *table, int key, const void *like, LockWaitPolicy wait,
-						void *row);
+static bool lock_by_key(const Table *table, int key, const void *like,
+						LockWaitPolicy wait, void *row);
 static bool is_known_place(const void *row);
 static bool lock_row(Relation relation, LockWaitPolicy wait, TupleTableSlot *slot,
 					 bool *traversed);
@@ -55,7 +55,8 @@ static void read_slot(const OpenTable *open, TupleTableSlot *slot, void *row);
 static void begin_scan(KeyScan *scan, OpenTable *open, int key, int n);
 static Relation open_index(const OpenTable *open, int key);
 static void check_usable(const OpenTable *open, int key, Relation index);
-static bool next_row(KeyScan *scan, const Datum *values, bool first, TupleTableSlot *slot);
+static bool next_row(KeyScan *scan, const Datum *values, bool first,
+					 TupleTableSlot *slot);
 static void end_scan(KeyScan *scan);
 static RegProcedure equality(const Field *field);
 static int sort_values(const Field *field, Datum *values, int n);
@@ -72,7 +73,8 @@ payguard_store_find(const Table *table, int key, const void *like, void *row)
 	if (find_row(table, key, like, row))
 		return true;
 	if (table->archive == NULL || !table->keys[key].archived ||
-		payguard_store_is_empty(table->archive) || !find_row(table->archive, key, like, row))
+		payguard_store_is_empty(table->archive) ||
+		!find_row(table->archive, key, like, row))
 		return false;
 	/* it stands in another table than its lock is looked for in */
 	ItemPointerSetInvalid(&((RowHeader *) row)->tid);
@@ -223,7 +225,8 @@ payguard_store_list_by_key(const Table *table, int key, int nfields, RowLock loc
 	memcpy(wanted, values, sizeof(Datum) * (nfields - 1));
 	memcpy(last, values + nfields - 1, sizeof(Datum) * n);
 	n = sort_values(field, last, n);
-	*rows = MemoryContextAllocHuge(CurrentMemoryContext, mul_size(table->row_size, capacity));
+	*rows =
+		MemoryContextAllocHuge(CurrentMemoryContext, mul_size(table->row_size, capacity));
 	slot = table_slot_create(open.relation, NULL);
 	begin_scan(&scan, &open, key, nfields);
 	for (int i = 0; i < n; i++)
@@ -233,8 +236,9 @@ payguard_store_list_by_key(const Table *table, int key, int nfields, RowLock loc
 		wanted[nfields - 1] = last[i];
 		for (bool first = true; next_row(&scan, wanted, first, slot); first = false)
 		{
-			if (writes && (!lock_row(open.relation, wait, slot, &traversed) ||
-						   (traversed && !still_matches(&open, key, nfields, wanted, slot))))
+			if (writes &&
+				(!lock_row(open.relation, wait, slot, &traversed) ||
+				 (traversed && !still_matches(&open, key, nfields, wanted, slot))))
 				continue;
 			if (found == capacity)
 				*rows = repalloc_huge(*rows, mul_size(table->row_size, capacity *= 2));
@@ -313,7 +317,8 @@ lock_row(Relation relation, LockWaitPolicy wait, TupleTableSlot *slot, bool *tra
  * first n fields of the key.
  */
 static bool
-still_matches(const OpenTable *open, int key, int n, const Datum *values, TupleTableSlot *slot)
+still_matches(const OpenTable *open, int key, int n, const Datum *values,
+			  TupleTableSlot *slot)
 {
 	const Table *table = open->table;
 	Relation index;
@@ -325,7 +330,8 @@ still_matches(const OpenTable *open, int key, int n, const Datum *values, TupleT
 		bool isnull;
 		Datum value = slot_getattr(slot, open->columns[field], &isnull);
 
-		if (isnull || payguard_field_compare(&table->fields[field], value, values[i]) != 0)
+		if (isnull ||
+			payguard_field_compare(&table->fields[field], value, values[i]) != 0)
 			return false;
 	}
 	if (!table->keys[key].partial)
@@ -347,7 +353,8 @@ fulfils_condition(Relation index, TupleTableSlot *slot)
 	bool fulfils;
 
 	context->ecxt_scantuple = slot;
-	fulfils = ExecQual(ExecPrepareQual(RelationGetIndexPredicate(index), estate), context);
+	fulfils =
+		ExecQual(ExecPrepareQual(RelationGetIndexPredicate(index), estate), context);
 	FreeExecutorState(estate);
 	return fulfils;
 }
@@ -384,7 +391,8 @@ read_slot(const OpenTable *open, TupleTableSlot *slot, void *row)
 	bool isnull;
 
 	slot_getallattrs(slot);
-	payguard_table_read(open->table, open->columns, slot->tts_values, slot->tts_isnull, row);
+	payguard_table_read(open->table, open->columns, slot->tts_values, slot->tts_isnull,
+						row);
 	header->xmin = DatumGetTransactionId(
 		slot_getsysattr(slot, MinTransactionIdAttributeNumber, &isnull));
 	header->tid = slot->tts_tid;
@@ -407,7 +415,8 @@ begin_scan(KeyScan *scan, OpenTable *open, int key, int n)
 					equality(&open->table->fields[of->fields[i]]), (Datum) 0);
 		scan->keys[i].sk_collation = scan->index->rd_indcollation[i];
 	}
-	scan->scan = payguard_index_beginscan(open->relation, scan->index, GetActiveSnapshot(), n);
+	scan->scan =
+		payguard_index_beginscan(open->relation, scan->index, GetActiveSnapshot(), n);
 }
 
 /*
@@ -423,10 +432,11 @@ open_index(const OpenTable *open, int key)
 	payguard_index_of_key(open->table, key, &name);
 	oid = get_relname_relid(NameStr(name), RelationGetNamespace(open->relation));
 	if (!OidIsValid(oid))
-		ereport(ERROR, (errcode(ERRCODE_UNDEFINED_OBJECT),
-						errmsg("index \"%s\" of table \"%s\" does not exist", NameStr(name),
-							   open->table->name),
-						errhint("SELECT * FROM payguard.verify() tells how to make it again.")));
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_OBJECT),
+				 errmsg("index \"%s\" of table \"%s\" does not exist", NameStr(name),
+						open->table->name),
+				 errhint("SELECT * FROM payguard.verify() tells how to make it again.")));
 	index = index_open(oid, AccessShareLock);
 	check_usable(open, key, index);
 	return index;

@@ -21,8 +21,9 @@ typedef enum RowLock
 } RowLock;
 
 extern bool payguard_store_find(const Table *table, int key, const void *like, void *row);
-extern int payguard_store_list_by_key(const Table *table, int key, int nfields, RowLock lock,
-									  const Datum *values, int n, void **rows);
+extern int payguard_store_list_by_key(const Table *table, int key, int nfields,
+									  RowLock lock, const Datum *values, int n,
+									  void **rows);
 extern void payguard_store_check(const Table *table, const void *const *rows, int n,
 								 bool *stands);
 extern bool payguard_store_lock(const Table *table, int key, const void *like, void *row);
@@ -42,8 +43,10 @@ extern void payguard_store_delete_all(const Table *table, const void *const *row
 extern void payguard_store_suppressed(const Table *table) pg_attribute_noreturn();
 
 /* For the files of the store alone. */
-extern bool payguard_rows_find(OpenTable *open, int key, const void *like, TupleTableSlot *slot);
-extern bool payguard_rows_has_key(const OpenTable *open, const void *like, TupleTableSlot *slot);
+extern bool payguard_rows_find(OpenTable *open, int key, const void *like,
+							   TupleTableSlot *slot);
+extern bool payguard_rows_has_key(const OpenTable *open, const void *like,
+								  TupleTableSlot *slot);
 extern bool payguard_is_index_of_key(const OpenTable *open, int key, Relation index);
 extern void payguard_index_of_key(const Table *table, int key, NameData *name);
 extern void payguard_raise_concurrent(const char *what) pg_attribute_noreturn();

@@ -77,11 +77,11 @@ payguard_field_set(const Field *field, void *row, Datum value, bool isnull)
 		case FIELD_UUID:
 		case FIELD_INTERVAL:
 			*(void **) at =
-				isnull ? NULL
-					   : DatumGetPointer(datumCopy(value, false,
-												   field->type == FIELD_UUID
-													   ? UUID_LEN
-													   : (int) sizeof(Interval)));
+				isnull
+					? NULL
+					: DatumGetPointer(datumCopy(
+						  value, false,
+						  field->type == FIELD_UUID ? UUID_LEN : (int) sizeof(Interval)));
 			return;
 		case FIELD_AMOUNT:
 			*(int64 *) at = isnull ? NO_AMOUNT : DatumGetInt64(value);
@@ -159,7 +159,8 @@ payguard_field_compare(const Field *field, Datum a, Datum b)
 			return memcmp(DatumGetUUIDP(a), DatumGetUUIDP(b), UUID_LEN);
 		case FIELD_AMOUNT:
 		case FIELD_ID:
-			return (DatumGetInt64(a) > DatumGetInt64(b)) - (DatumGetInt64(a) < DatumGetInt64(b));
+			return (DatumGetInt64(a) > DatumGetInt64(b)) -
+				   (DatumGetInt64(a) < DatumGetInt64(b));
 		default:
 			elog(ERROR, "payguard: column \"%s\" is no key", field->column);
 	}

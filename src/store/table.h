@@ -39,7 +39,7 @@ typedef enum FieldType
 	FIELD_TIME,		/* TimestampTz; NO_TIME is NULL */
 	FIELD_BOOL,		/* bool, NOT NULL */
 	FIELD_STATUS,	/* int, a status of Field.machine; 0 is NULL */
-	FIELD_XID		/* nothing in the struct: the column gets the transaction that writes the row */
+	FIELD_XID /* nothing in the struct: the column gets the transaction that writes the row */
 } FieldType;
 
 typedef struct Field
@@ -56,8 +56,8 @@ typedef struct Field
 typedef struct Key
 {
 	int8 fields[MAX_KEY_FIELDS]; /* indexes into Table.fields, ended by -1 */
-	const char *index; /* the unique index's name, behind the table's and "_" */
-	bool partial;	   /* the index has a condition, which the rows of this key fulfil */
+	const char *index;			 /* the unique index's name, behind the table's and "_" */
+	bool partial;  /* the index has a condition, which the rows of this key fulfil */
 	bool archived; /* what the table does not have is looked for in its archive */
 } Key;
 
@@ -70,14 +70,15 @@ typedef struct Table
 	int nfields;
 	const Key *keys; /* keys[0] is the primary key */
 	int nkeys;
-	int version; /* the field that each update raises by one, or -1 */
+	int version;				 /* the field that each update raises by one, or -1 */
 	const struct Table *archive; /* of the same columns and keys, or NULL */
 } Table;
 
 /* What every row struct begins with. */
 typedef struct RowHeader
 {
-	TransactionId xmin;	 /* who wrote this version of the row; invalid in a row not stored */
+	TransactionId
+		xmin; /* who wrote this version of the row; invalid in a row not stored */
 	ItemPointerData tid; /* where it was found or locked; invalid: it was not */
 	uint64 snapshot;	 /* payguard_store_snapshot at that time */
 } RowHeader;
@@ -94,9 +95,11 @@ extern void payguard_field_set(const Field *field, void *row, Datum value, bool 
 extern Oid payguard_field_type(const Field *field);
 extern int payguard_field_compare(const Field *field, Datum a, Datum b);
 extern void payguard_table_columns(const Table *table, TupleDesc desc, Columns columns);
-extern void payguard_table_read(const Table *table, const Columns columns, const Datum *values,
-								const bool *nulls, void *row);
-extern int payguard_key_values(const Table *table, int key, const void *like, Datum *values);
-extern Datum payguard_store_row_datum(const Table *table, const void *row, TupleDesc desc);
+extern void payguard_table_read(const Table *table, const Columns columns,
+								const Datum *values, const bool *nulls, void *row);
+extern int payguard_key_values(const Table *table, int key, const void *like,
+							   Datum *values);
+extern Datum payguard_store_row_datum(const Table *table, const void *row,
+									  TupleDesc desc);
 
 #endif

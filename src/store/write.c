@@ -60,8 +60,8 @@ typedef struct Writing
 	EPQState epq;
 	MemoryContext caller;
 	TransitionCaptureState *transition;
-	List *arbiters;		 /* of if_new: the unique indexes that a conflict is looked for in */
-	bool look;			 /* of if_new: they are looked at before the row goes in */
+	List *arbiters; /* of if_new: the unique indexes that a conflict is looked for in */
+	bool look;		/* of if_new: they are looked at before the row goes in */
 	TupleTableSlot *old; /* the row as it was: of an update or deletion */
 	TupleTableSlot *new; /* the row as it is to be: of an insertion or update */
 } Writing;
@@ -99,13 +99,15 @@ static void check_visible(Writing *writing, ItemPointer tid);
 static void complete_row(Writing *writing);
 static Meant remember(const Writing *writing);
 static void check_unchanged(Writing *writing, const Meant *meant);
-static void changed_by_trigger(const Table *table, const char *column) pg_attribute_noreturn();
+static void changed_by_trigger(const Table *table, const char *column)
+	pg_attribute_noreturn();
 static bool update_row(Writing *writing, const void *row);
 static void fire_before_update(Writing *writing, ItemPointer tid);
 static bool delete_row(Writing *writing, const void *row);
 static bool find_old(Writing *writing, const void *row);
-static bool find_newer(Writing *writing, const void *row, TM_Result result, ItemPointer tid,
-					   LockTupleMode mode, const TM_FailureData *failure);
+static bool find_newer(Writing *writing, const void *row, TM_Result result,
+					   ItemPointer tid, LockTupleMode mode,
+					   const TM_FailureData *failure);
 static bool lock_old(Writing *writing, const void *row, LockTupleMode mode);
 static bool is_row_meant(const Writing *writing, const void *row);
 static void changed_row(Writing *writing, const void *row);
@@ -338,7 +340,8 @@ leave_out_own_trigger(ResultRelInfo *result)
 
 	if (triggers == NULL)
 		return;
-	triggers->trig_update_before_statement = triggers->trig_delete_before_statement = false;
+	triggers->trig_update_before_statement = triggers->trig_delete_before_statement =
+		false;
 	for (int i = 0; i < triggers->numtriggers; i++)
 	{
 		Trigger *trigger = &triggers->triggers[i];
@@ -503,14 +506,16 @@ own_index_place(const Writing *writing)
 
 	payguard_index_of_key(table, key, &name);
 	for (int i = 0; i < result->ri_NumIndices; i++)
-		if (strcmp(RelationGetRelationName(result->ri_IndexRelationDescs[i]), NameStr(name)) ==
-				0 &&
-			payguard_is_index_of_key(&writing->open, key, result->ri_IndexRelationDescs[i]) &&
-			(result->ri_IndexRelationInfo[i]->ii_Predicate != NIL) == table->keys[key].partial)
+		if (strcmp(RelationGetRelationName(result->ri_IndexRelationDescs[i]),
+				   NameStr(name)) == 0 &&
+			payguard_is_index_of_key(&writing->open, key,
+									 result->ri_IndexRelationDescs[i]) &&
+			(result->ri_IndexRelationInfo[i]->ii_Predicate != NIL) ==
+				table->keys[key].partial)
 			return i;
 	ereport(ERROR, (errcode(ERRCODE_UNDEFINED_OBJECT),
-					errmsg("index \"%s\" of table \"%s\" is not as payguard made it", NameStr(name),
-						   table->name),
+					errmsg("index \"%s\" of table \"%s\" is not as payguard made it",
+						   NameStr(name), table->name),
 					errhint("SELECT * FROM payguard.verify() tells what was changed.")));
 }
 
@@ -554,7 +559,8 @@ fill_fields(Writing *writing, const void *row, FieldSet fields)
 {
 	TupleTableSlot *slot = writing->new;
 	const Table *table = writing->open.table;
-	MemoryContext caller = MemoryContextSwitchTo(GetPerTupleMemoryContext(writing->estate));
+	MemoryContext caller =
+		MemoryContextSwitchTo(GetPerTupleMemoryContext(writing->estate));
 	int filled = 0;
 
 	for (int f = 0; f < table->nfields; f++)
@@ -618,10 +624,9 @@ fill_defaults(Writing *writing)
 			continue;
 		expression = build_column_default(writing->open.relation, column + 1);
 		if (expression)
-			slot->tts_values[column] =
-				ExecEvalExprSwitchContext(
-					ExecPrepareExpr((Expr *) expression, writing->estate), context,
-					&slot->tts_isnull[column]);
+			slot->tts_values[column] = ExecEvalExprSwitchContext(
+				ExecPrepareExpr((Expr *) expression, writing->estate), context,
+				&slot->tts_isnull[column]);
 	}
 }
 
@@ -635,10 +640,12 @@ insert_row(Writing *writing)
 	List *recheck;
 
 	complete_row(writing);
-	table_tuple_insert(writing->open.relation, writing->new, estate->es_output_cid, 0, NULL);
-	recheck = payguard_insert_index_tuples(writing->result, writing->new, estate, false, NULL,
-										   NIL);
-	ExecARInsertTriggers(estate, writing->result, writing->new, recheck, writing->transition);
+	table_tuple_insert(writing->open.relation, writing->new, estate->es_output_cid, 0,
+					   NULL);
+	recheck = payguard_insert_index_tuples(writing->result, writing->new, estate, false,
+										   NULL, NIL);
+	ExecARInsertTriggers(estate, writing->result, writing->new, recheck,
+						 writing->transition);
 	return true;
 }
 
@@ -772,8 +779,8 @@ check_unchanged(Writing *writing, const Meant *meant)
 		attribute = TupleDescAttr(slot->tts_tupleDescriptor, column);
 		if (slot->tts_isnull[column] != meant->nulls[f] ||
 			(!meant->nulls[f] &&
-			 !datum_image_eq(slot->tts_values[column], meant->values[f], attribute->attbyval,
-							 attribute->attlen)))
+			 !datum_image_eq(slot->tts_values[column], meant->values[f],
+							 attribute->attbyval, attribute->attlen)))
 			changed_by_trigger(table, table->fields[f].column);
 	}
 }
@@ -781,16 +788,16 @@ check_unchanged(Writing *writing, const Meant *meant)
 static void
 changed_by_trigger(const Table *table, const char *column)
 {
-	ereport(ERROR,
-			(errcode(ERRCODE_TRIGGERED_DATA_CHANGE_VIOLATION),
-			 errmsg("a trigger changed what is written to table \"%s\"", table->name),
-			 errdetail("Column \"%s\" got another value. Nothing has been written.",
-					   column),
-			 errhint("A BEFORE ROW trigger on payguard's tables may look and raise errors, "
-					 "but must return NEW unchanged."),
-			 err_generic_string(PG_DIAG_SCHEMA_NAME, PAYGUARD_SCHEMA),
-			 err_generic_string(PG_DIAG_TABLE_NAME, table->name),
-			 err_generic_string(PG_DIAG_COLUMN_NAME, column)));
+	ereport(
+		ERROR,
+		(errcode(ERRCODE_TRIGGERED_DATA_CHANGE_VIOLATION),
+		 errmsg("a trigger changed what is written to table \"%s\"", table->name),
+		 errdetail("Column \"%s\" got another value. Nothing has been written.", column),
+		 errhint("A BEFORE ROW trigger on payguard's tables may look and raise errors, "
+				 "but must return NEW unchanged."),
+		 err_generic_string(PG_DIAG_SCHEMA_NAME, PAYGUARD_SCHEMA),
+		 err_generic_string(PG_DIAG_TABLE_NAME, table->name),
+		 err_generic_string(PG_DIAG_COLUMN_NAME, column)));
 }
 
 /*
@@ -829,8 +836,8 @@ update_row(Writing *writing, const void *row)
 		if (constraints)
 			ExecConstraints(result, writing->new, estate);
 		outcome = payguard_tuple_update(writing->open.relation, &tid, writing->new,
-										estate->es_output_cid, estate->es_snapshot, &failure,
-										&mode, &indexes);
+										estate->es_output_cid, estate->es_snapshot,
+										&failure, &mode, &indexes);
 		if (outcome == TM_Ok)
 		{
 			if (payguard_any_index(indexes))
@@ -839,8 +846,8 @@ update_row(Writing *writing, const void *row)
 				recheck = payguard_insert_index_tuples(result, writing->new, estate, true,
 													   NULL, NIL);
 			}
-			ExecARUpdateTriggers(estate, result, NULL, NULL, &tid, NULL, writing->new, recheck,
-								 writing->transition, false);
+			ExecARUpdateTriggers(estate, result, NULL, NULL, &tid, NULL, writing->new,
+								 recheck, writing->transition, false);
 			return true;
 		}
 		found = find_newer(writing, row, outcome, &tid, mode, &failure);
@@ -882,8 +889,9 @@ delete_row(Writing *writing, const void *row)
 		CHECK_FOR_INTERRUPTS();
 		if (triggers && !payguard_before_row_delete(estate, &writing->epq, result, &tid))
 			payguard_store_suppressed(writing->open.table);
-		outcome = payguard_tuple_delete(writing->open.relation, &tid, estate->es_output_cid,
-										estate->es_snapshot, &failure);
+		outcome =
+			payguard_tuple_delete(writing->open.relation, &tid, estate->es_output_cid,
+								  estate->es_snapshot, &failure);
 		if (outcome == TM_Ok)
 		{
 			ExecARDeleteTriggers(estate, result, &tid, NULL, writing->transition, false);
@@ -942,17 +950,19 @@ find_newer(Writing *writing, const void *row, TM_Result result, ItemPointer tid,
 	if (IsolationUsesXactSnapshot() && (result == TM_Updated || result == TM_Deleted))
 		payguard_raise_concurrent(result == TM_Updated ? "update" : "delete");
 	if (result == TM_SelfModified && failure->cmax != writing->estate->es_output_cid)
-		ereport(ERROR,
-				(errcode(ERRCODE_TRIGGERED_DATA_CHANGE_VIOLATION),
-				 errmsg("a trigger changed the row of table \"%s\" that is being written",
-						writing->open.table->name),
-				 errdetail("Nothing has been written."),
-				 errhint("A BEFORE trigger on payguard's tables may look and raise errors. "
-						 "Consider an AFTER trigger for changes.")));
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_TRIGGERED_DATA_CHANGE_VIOLATION),
+			 errmsg("a trigger changed the row of table \"%s\" that is being written",
+					writing->open.table->name),
+			 errdetail("Nothing has been written."),
+			 errhint("A BEFORE trigger on payguard's tables may look and raise errors. "
+					 "Consider an AFTER trigger for changes.")));
 	if (result == TM_Updated)
-		result = table_tuple_lock(writing->open.relation, tid, writing->estate->es_snapshot,
-								  writing->old, writing->estate->es_output_cid, mode,
-								  LockWaitBlock, TUPLE_LOCK_FLAG_FIND_LAST_VERSION, &again);
+		result =
+			table_tuple_lock(writing->open.relation, tid, writing->estate->es_snapshot,
+							 writing->old, writing->estate->es_output_cid, mode,
+							 LockWaitBlock, TUPLE_LOCK_FLAG_FIND_LAST_VERSION, &again);
 	if (result == TM_Deleted)
 		return false;
 	if (result != TM_Ok)

@@ -44,7 +44,7 @@ mutant writes_in_read_only src/call.c "regress read_only" 's/^\tPreventCommandIf
 # orders
 mutant no_version src/order.c "regress order_life" 's/^\torder->version\+\+;$//'
 mutant version_by_two src/order.c "regress order_life" 's/^\torder->version\+\+;$/\torder->version += 2;/'
-mutant no_event src/order.c "regress pay_once" 's/^\tpayguard_event_write\(kind, about,/\tif (to != ORDER_PAID) &/' short
+mutant no_event src/order.c "regress pay_once" '/^payguard_order_change\(/,/^}/s/^\tpayguard_event_write\($/\tif (to != ORDER_PAID) &/' short
 mutant stale_version_accepted src/order.c "regress order_life" \
   's/^\tif \(expected == NO_ID \|\| expected == order->version\)$/\tif (expected != 0)/'
 mutant deadline_ignored src/order.c "regress expiry" \
@@ -66,7 +66,7 @@ mutant not_found_is_final src/evidence.c "regress charge_again" \
   's/^\tif \(report\.status == CHANNEL_NOT_FOUND \&\& not_found_is_final\(payment, \&channel\)\)$/\tif (report.status == CHANNEL_NOT_FOUND)/'
 mutant evidence_raises src/evidence.c "isolation txn_race" 's/^\tif \(payguard_store_try\(run_follow, \&f\)\)$/\trun_follow(\&f); if (f.order)/'
 mutant superseded_for_nothing src/evidence.c "isolation txn_race" \
-  's/^\t\t\t\? !payguard_store_try\(run_supersede_and_record, \&r\)$/\t\t\t? (supersede_other(order), (void) run_supersede_and_record, (void) r, !insert_recorded(order, channel->name, report, decision.payment, NULL, payment))/'
+  's/!payguard_store_try\(run_supersede_and_record, \&r\)$/(supersede_other(order), (void) run_supersede_and_record, (void) r, !insert_recorded(order, channel->name, report, decision.payment, NULL, payment))/'
 mutant wrong_order_locked src/notification.c "isolation message_moves" \
   's/^\t\t!payguard_text_equal\(order_of\(match\), match->order\.order_id\)\)$/\t\tmatch->order.order_id == NULL)/'
 mutant waiting_forgotten src/evidence.c "regress message_waits" 's/^\t\t?payguard_notification_match\(\&order, \&payment, \&applied\);$//'
