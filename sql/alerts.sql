@@ -1,6 +1,6 @@
 -- maintain() opens alerts for what is stuck and closes them when it no longer is; people acknowledge and resolve.
 \getenv srcdir PG_ABS_SRCDIR
-\set answer :srcdir /test/answer.sql
+\set answer :srcdir /test/lib/answer.sql
 \i :answer
 CREATE ROLE regress_watcher;
 SELECT payguard.grant_access('regress_watcher', 'operator');

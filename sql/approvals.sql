@@ -1,6 +1,6 @@
 -- From a policy's amount on, what one person asks for another one decides.
 \getenv srcdir PG_ABS_SRCDIR
-\set answer :srcdir /test/answer.sql
+\set answer :srcdir /test/lib/answer.sql
 \i :answer
 CREATE ROLE regress_asker;
 CREATE ROLE regress_decider;

@@ -1,8 +1,8 @@
 -- Malformed arguments are refused with core's codes, before anything is read or written.
 \getenv srcdir PG_ABS_SRCDIR
-\set answer :srcdir /test/answer.sql
+\set answer :srcdir /test/lib/answer.sql
 \i :answer
-\set arguments :srcdir /test/arguments.sql
+\set arguments :srcdir /test/lib/arguments.sql
 \i :arguments
 SHOW server_encoding;
 SELECT (payguard.create_order('arguments', 5, 'EUR')).version;

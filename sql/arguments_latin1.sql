@@ -1,8 +1,8 @@
 -- The same in a LATIN1 database, where C1 controls are single bytes.
 \getenv srcdir PG_ABS_SRCDIR
-\set answer :srcdir /test/answer.sql
+\set answer :srcdir /test/lib/answer.sql
 \i :answer
-\set arguments :srcdir /test/arguments.sql
+\set arguments :srcdir /test/lib/arguments.sql
 CREATE DATABASE regress_payguard_latin1 ENCODING 'LATIN1' LC_COLLATE 'C' LC_CTYPE 'C' TEMPLATE template0;
 \c regress_payguard_latin1
 SET client_min_messages = warning;

@@ -3,7 +3,7 @@
 CREATE ROLE regress_attempts;
 SELECT count(payguard.grant_access('regress_attempts', a)) FROM unnest('{checkout,cashier,channel,operator,auditor}'::text[]) a;
 SET SESSION AUTHORIZATION regress_attempts;
-\set situation :srcdir /test/situation.sql
+\set situation :srcdir /test/lib/situation.sql
 \i :situation
 SELECT (payguard.create_order('attempt-1', 1000, 'EUR')).version;
 SELECT outcome, order_id, order_status, payment_status, version, amount, currency, completed_at, replayed, message

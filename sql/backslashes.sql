@@ -1,6 +1,6 @@
 -- Nothing depends on how the session reads a backslash within a string: what would, warns.
 \getenv srcdir PG_ABS_SRCDIR
-\set answer :srcdir /test/answer.sql
+\set answer :srcdir /test/lib/answer.sql
 \i :answer
 \set facts '(SELECT md5(string_agg(conname || pg_get_constraintdef(oid), '''' ORDER BY conname)) FROM pg_constraint WHERE connamespace = ''payguard''::regnamespace)'
 SELECT :facts AS plain \gset

@@ -1,6 +1,6 @@
 -- pay_orders() answers each element as single calls in that order would.
 \getenv srcdir PG_ABS_SRCDIR
-\set answer :srcdir /test/answer.sql
+\set answer :srcdir /test/lib/answer.sql
 \i :answer
 CREATE ROLE regress_batch;
 SELECT payguard.grant_access('regress_batch', access) FROM unnest('{checkout,cashier,auditor}'::text[]) access;

@@ -1,7 +1,7 @@
 -- examples/channels: each documented status of a channel in payguard's words; what is not
 -- understood is unknown, never failed, and never an error.
 \getenv srcdir PG_ABS_SRCDIR
-\set answer :srcdir /test/answer.sql
+\set answer :srcdir /test/lib/answer.sql
 \i :answer
 \set common :srcdir /examples/channels/common.sql
 \set stripe :srcdir /examples/channels/stripe.sql

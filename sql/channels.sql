@@ -3,7 +3,7 @@
 CREATE ROLE regress_channels;
 SELECT count(payguard.grant_access('regress_channels', a)) FROM unnest('{checkout,cashier,channel,operator,auditor}'::text[]) a;
 SET SESSION AUTHORIZATION regress_channels;
-\set situation :srcdir /test/situation.sql
+\set situation :srcdir /test/lib/situation.sql
 \i :situation
 SELECT name, internal, driver, first_query_after, max_query_interval, alert_after, not_found_is_final_after, late_success, idempotent_charge FROM payguard.register_channel('channel-1');
 SELECT name, internal, driver, first_query_after, max_query_interval, alert_after, not_found_is_final_after, late_success, idempotent_charge

@@ -1,6 +1,6 @@
 -- The checks come in their documented order, and each error tells all that a client needs.
 \getenv srcdir PG_ABS_SRCDIR
-\set answer :srcdir /test/answer.sql
+\set answer :srcdir /test/lib/answer.sql
 \i :answer
 CREATE ROLE regress_checks;
 SELECT payguard.grant_access('regress_checks', access) FROM unnest('{checkout,cashier,operator}'::text[]) access;

@@ -1,6 +1,6 @@
 -- A consumer gets every event once it can be seen, until it commits; positions are its own.
 \getenv srcdir PG_ABS_SRCDIR
-\set answer :srcdir /test/answer.sql
+\set answer :srcdir /test/lib/answer.sql
 \i :answer
 CREATE ROLE regress_reader;
 SELECT payguard.grant_access('regress_reader', 'consumer');

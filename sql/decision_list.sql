@@ -1,6 +1,6 @@
 -- The decision table in doc/design.md is the one that the code has.
 \getenv srcdir PG_ABS_SRCDIR
-\set table :srcdir /test/decision_table.sql
+\set table :srcdir /test/lib/decision_table.sql
 \t on
 \pset format unaligned
 \o decision_list.generated

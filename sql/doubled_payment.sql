@@ -3,7 +3,7 @@
 CREATE ROLE regress_doubled_payment;
 SELECT count(payguard.grant_access('regress_doubled_payment', a)) FROM unnest('{checkout,cashier,channel,operator,auditor}'::text[]) a;
 SET SESSION AUTHORIZATION regress_doubled_payment;
-\set situation :srcdir /test/situation.sql
+\set situation :srcdir /test/lib/situation.sql
 \i :situation
 SELECT (payguard.create_order('doubled', 4990, 'EUR', 'customer 7')).version;
 -- by card; the channel times out; the customer goes back, closes it and pays by bank

@@ -1,6 +1,6 @@
 -- A customer's second order over the same amount within a while: flagged, held or refused, where a policy asks.
 \getenv srcdir PG_ABS_SRCDIR
-\set answer :srcdir /test/answer.sql
+\set answer :srcdir /test/lib/answer.sql
 \i :answer
 CREATE ROLE regress_shop;
 CREATE ROLE regress_chief;

@@ -1,9 +1,9 @@
 -- A customer is forgotten: nothing personal is left, and every amount, id, state and time is.
 \getenv srcdir PG_ABS_SRCDIR
 SELECT current_database() AS database \gset
-\set archive :srcdir /test/archive.sql
+\set archive :srcdir /test/lib/archive.sql
 \i :archive
-\set answer :srcdir /test/answer.sql
+\set answer :srcdir /test/lib/answer.sql
 \i :answer
 CREATE ROLE regress_erasure_pool;
 SELECT payguard.grant_access('regress_erasure_pool', a) FROM unnest('{checkout,operator,delegate}'::text[]) a;

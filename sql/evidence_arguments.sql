@@ -3,7 +3,7 @@
 CREATE ROLE regress_evidence_arguments;
 SELECT count(payguard.grant_access('regress_evidence_arguments', a)) FROM unnest('{checkout,cashier,channel,operator,auditor}'::text[]) a;
 SET SESSION AUTHORIZATION regress_evidence_arguments;
-\set situation :srcdir /test/situation.sql
+\set situation :srcdir /test/lib/situation.sql
 \i :situation
 SELECT pg_temp.make('args-1', 'pending', txn := 'args-1') IS NOT NULL, pg_temp.make('args-2', 'surplus, paid', txn := 'args-2') IS NOT NULL, pg_temp.make('args-3', 'succeeded', txn := 'args-3') IS NOT NULL;
 SELECT outcome FROM payguard.refund_order('args-3', 'args-3', 100, 'a discount');

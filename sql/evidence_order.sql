@@ -9,7 +9,7 @@ CREATE EXTENSION payguard;
 CREATE ROLE regress_evidence_order;
 SELECT count(payguard.grant_access('regress_evidence_order', a)) FROM unnest('{checkout,cashier,channel,operator,auditor}'::text[]) a;
 SET SESSION AUTHORIZATION regress_evidence_order;
-\set situation :srcdir /test/situation.sql
+\set situation :srcdir /test/lib/situation.sql
 \i :situation
 CREATE TEMP TABLE reports (n int, report text, status text, named text, amount bigint);
 INSERT INTO reports VALUES (1, 'succeeded', 'succeeded', 't', 1000), (2, 'succeeded, no amount', 'succeeded', 't', NULL), (3, 'succeeded, no txn', 'succeeded', NULL, 1000),

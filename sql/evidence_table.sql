@@ -9,7 +9,7 @@ CREATE EXTENSION payguard;
 CREATE ROLE regress_evidence_table;
 SELECT count(payguard.grant_access('regress_evidence_table', a)) FROM unnest('{checkout,cashier,channel,operator,auditor}'::text[]) a;
 SET SESSION AUTHORIZATION regress_evidence_table;
-\set situation :srcdir /test/situation.sql
+\set situation :srcdir /test/lib/situation.sql
 \i :situation
 CREATE TEMP TABLE situations (n int GENERATED ALWAYS AS IDENTITY, situation text);
 INSERT INTO situations (situation) VALUES

@@ -3,7 +3,7 @@
 CREATE ROLE regress_expiry;
 SELECT count(payguard.grant_access('regress_expiry', a)) FROM unnest('{checkout,cashier,channel,operator,auditor}'::text[]) a;
 SET SESSION AUTHORIZATION regress_expiry;
-\set situation :srcdir /test/situation.sql
+\set situation :srcdir /test/lib/situation.sql
 \i :situation
 SELECT payguard.expire_orders() >= 0 AS cleared;
 CREATE FUNCTION pg_temp.wait() RETURNS void LANGUAGE sql AS $$ SELECT pg_sleep(1.05) $$;

@@ -1,7 +1,7 @@
 -- A guarded table of the application: each change of a row follows the guard's rules, in every
 -- type that a status or a version may have, under every name.
 \getenv srcdir PG_ABS_SRCDIR
-\set answer :srcdir /test/answer.sql
+\set answer :srcdir /test/lib/answer.sql
 \i :answer
 CREATE ROLE regress_guard;
 SELECT payguard.grant_access('regress_guard', 'owner');

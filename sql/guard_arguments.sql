@@ -1,6 +1,6 @@
 -- guard_table() and unguard_table() refuse what does not fit, before anything is changed.
 \getenv srcdir PG_ABS_SRCDIR
-\set answer :srcdir /test/answer.sql
+\set answer :srcdir /test/lib/answer.sql
 \i :answer
 CREATE TABLE regress_guarded (id int, status text, version bigint, amount int, order_id text, price numeric) ;
 CREATE TABLE regress_state (status "char", version numeric);

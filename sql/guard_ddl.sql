@@ -1,6 +1,6 @@
 -- DDL on a guarded table, each line of the table in doc/design.md: allowed, refused or followed.
 \getenv srcdir PG_ABS_SRCDIR
-\set answer :srcdir /test/answer.sql
+\set answer :srcdir /test/lib/answer.sql
 \i :answer
 CREATE ROLE regress_shop;
 SELECT payguard.grant_access('regress_shop', 'owner');

@@ -1,6 +1,6 @@
 -- DROP INDEX CONCURRENTLY: what an interrupted build or pg_repack leaves behind goes, what is needed stays.
 \getenv srcdir PG_ABS_SRCDIR
-\set answer :srcdir /test/answer.sql
+\set answer :srcdir /test/lib/answer.sql
 \i :answer
 SELECT count(*) FROM generate_series(1, 2) n, payguard.create_order('guard_indexes-' || n, 1, 'EUR');
 CREATE SCHEMA regress_shop;

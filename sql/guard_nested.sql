@@ -1,6 +1,6 @@
 -- DDL inside of DDL, and several commands in one: each command is held to what was there when it began.
 \getenv srcdir PG_ABS_SRCDIR
-\set answer :srcdir /test/answer.sql
+\set answer :srcdir /test/lib/answer.sql
 \i :answer
 CREATE SCHEMA regress_shop;
 SET search_path = regress_shop;

@@ -1,6 +1,6 @@
 -- Partitions of a guarded table are retired where each row of them may be deleted.
 \getenv srcdir PG_ABS_SRCDIR
-\set answer :srcdir /test/answer.sql
+\set answer :srcdir /test/lib/answer.sql
 \i :answer
 CREATE ROLE regress_shop;
 SELECT payguard.grant_access('regress_shop', 'owner');

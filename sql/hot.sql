@@ -1,7 +1,7 @@
 -- Paying is a HOT update of the order: no index grows by it.
 SELECT pg_stat_reset() IS NOT NULL AS reset; -- of what other tests did
 \getenv srcdir PG_ABS_SRCDIR
-\set answer :srcdir /test/answer.sql
+\set answer :srcdir /test/lib/answer.sql
 \i :answer
 CREATE ROLE regress_hot;
 SELECT payguard.grant_access('regress_hot', access) FROM unnest('{checkout,cashier}'::text[]) access;

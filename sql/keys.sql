@@ -1,6 +1,6 @@
 -- A key names one request for as long as its order exists.
 \getenv srcdir PG_ABS_SRCDIR
-\set answer :srcdir /test/answer.sql
+\set answer :srcdir /test/lib/answer.sql
 \i :answer
 CREATE ROLE regress_keys;
 SELECT payguard.grant_access('regress_keys', access) FROM unnest('{checkout,cashier,auditor}'::text[]) access;

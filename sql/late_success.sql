@@ -3,7 +3,7 @@
 CREATE ROLE regress_late_success;
 SELECT count(payguard.grant_access('regress_late_success', a)) FROM unnest('{checkout,cashier,channel,operator,auditor}'::text[]) a;
 SET SESSION AUTHORIZATION regress_late_success;
-\set situation :srcdir /test/situation.sql
+\set situation :srcdir /test/lib/situation.sql
 \i :situation
 -- the order is still to be paid: the money pays it
 SELECT pg_temp.say(pg_temp.make('late-1', 'failed, unpaid'), 'succeeded', 'late-1', 1000, 'EUR');

@@ -3,7 +3,7 @@
 CREATE ROLE regress_waits;
 SELECT count(payguard.grant_access('regress_waits', a)) FROM unnest('{checkout,cashier,channel,operator,auditor}'::text[]) a;
 SET SESSION AUTHORIZATION regress_waits;
-\set situation :srcdir /test/situation.sql
+\set situation :srcdir /test/lib/situation.sql
 \i :situation
 SELECT (payguard.register_channel('waits')).name;
 -- waits(id): the channel has given 100 back of a transaction that nobody knows yet, which bears the order's id.

@@ -1,7 +1,7 @@
 -- What is no text in the database's encoding is not stored: a dump with it could not be restored. Neither the
 -- startup packet's settings are checked by the server nor names of roles, which are of all databases.
 \getenv srcdir PG_ABS_SRCDIR
-\set answer :srcdir /test/answer.sql
+\set answer :srcdir /test/lib/answer.sql
 \i :answer
 -- bytes as they are; current_setting() of a setting that came with the connection does the same
 CREATE FUNCTION pg_temp.raw(bytea) RETURNS text LANGUAGE internal IMMUTABLE STRICT AS 'byteasend';

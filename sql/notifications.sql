@@ -3,7 +3,7 @@
 CREATE ROLE regress_notifications;
 SELECT count(payguard.grant_access('regress_notifications', a)) FROM unnest('{checkout,cashier,channel,operator,auditor}'::text[]) a;
 SET SESSION AUTHORIZATION regress_notifications;
-\set situation :srcdir /test/situation.sql
+\set situation :srcdir /test/lib/situation.sql
 \i :situation
 CREATE FUNCTION pg_temp.note(payment uuid, status text, event text DEFAULT NULL, txn text DEFAULT NULL, body text DEFAULT 'x', channel text DEFAULT 'card') RETURNS text LANGUAGE sql AS $$
   SELECT concat_ws(', ', result, outcome, order_id, pg_temp.named(payment_id), CASE WHEN replayed THEN 'again' END, message)

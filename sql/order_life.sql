@@ -1,6 +1,6 @@
 -- An order is made, changed, cancelled or expires; a call that changes nothing writes nothing.
 \getenv srcdir PG_ABS_SRCDIR
-\set answer :srcdir /test/answer.sql
+\set answer :srcdir /test/lib/answer.sql
 \i :answer
 CREATE ROLE regress_order_life;
 SELECT payguard.grant_access('regress_order_life', access) FROM unnest('{checkout,cashier,operator,auditor}'::text[]) access;

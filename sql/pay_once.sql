@@ -1,6 +1,6 @@
 -- An order is paid once.
 \getenv srcdir PG_ABS_SRCDIR
-\set answer :srcdir /test/answer.sql
+\set answer :srcdir /test/lib/answer.sql
 \i :answer
 CREATE ROLE regress_pay_once;
 SELECT payguard.grant_access('regress_pay_once', access) FROM unnest('{checkout,cashier,auditor}'::text[]) access;

@@ -1,6 +1,6 @@
 -- Nothing is granted to PUBLIC but two trigger functions; each access lets a role call its own functions and no other.
 \getenv srcdir PG_ABS_SRCDIR
-\set answer :srcdir /test/answer.sql
+\set answer :srcdir /test/lib/answer.sql
 \i :answer
 CREATE ROLE regress_nobody;
 CREATE ROLE regress_channel;

@@ -1,6 +1,6 @@
 -- payguard's tables are changed by payguard's functions alone, whoever asks and however.
 \getenv srcdir PG_ABS_SRCDIR
-\set answer :srcdir /test/answer.sql
+\set answer :srcdir /test/lib/answer.sql
 \i :answer
 SELECT (payguard.create_order('protection-' || n, 1, 'EUR')).version FROM generate_series(1, 3) n;
 SELECT (payguard.pay_order('protection-1', 'protection-1')).outcome;

@@ -3,7 +3,7 @@
 CREATE ROLE regress_queue;
 SELECT count(payguard.grant_access('regress_queue', a)) FROM unnest('{checkout,cashier,channel,operator,auditor}'::text[]) a;
 SET SESSION AUTHORIZATION regress_queue;
-\set situation :srcdir /test/situation.sql
+\set situation :srcdir /test/lib/situation.sql
 \i :situation
 SELECT count(payguard.register_channel(name, first_query_after := '1 min', idempotent_charge := name <> 'queue_once')) FROM unnest('{queue,queue_once,queue_other}'::text[]) name;
 \set ECHO none

@@ -3,7 +3,7 @@
 CREATE ROLE regress_queue_arguments;
 SELECT count(payguard.grant_access('regress_queue_arguments', a)) FROM unnest('{checkout,cashier,channel,operator,auditor}'::text[]) a;
 SET SESSION AUTHORIZATION regress_queue_arguments;
-\set situation :srcdir /test/situation.sql
+\set situation :srcdir /test/lib/situation.sql
 \i :situation
 SELECT count(payguard.create_order('queue-args-' || n, 1000, 'EUR')) FROM generate_series(1, 2) n;
 SELECT (payguard.register_channel('queue_args')).name;

@@ -1,6 +1,6 @@
 -- Requests are refused in a read-only transaction, whatever they would answer; reports are not.
 \getenv srcdir PG_ABS_SRCDIR
-\set answer :srcdir /test/answer.sql
+\set answer :srcdir /test/lib/answer.sql
 \i :answer
 CREATE ROLE regress_read_only;
 SELECT payguard.grant_access('regress_read_only', access) FROM unnest('{checkout,cashier,operator,auditor}'::text[]) access;

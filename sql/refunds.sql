@@ -3,7 +3,7 @@
 CREATE ROLE regress_refunds;
 SELECT count(payguard.grant_access('regress_refunds', a)) FROM unnest('{checkout,cashier,channel,operator,auditor}'::text[]) a;
 SET SESSION AUTHORIZATION regress_refunds;
-\set situation :srcdir /test/situation.sql
+\set situation :srcdir /test/lib/situation.sql
 \i :situation
 -- balance(order): the refunds of the order's payment added up
 CREATE FUNCTION pg_temp.balance(id text) RETURNS text LANGUAGE sql STABLE AS $$

@@ -1,6 +1,6 @@
 -- The same call again gets the first answer and writes nothing; so does a refusal.
 \getenv srcdir PG_ABS_SRCDIR
-\set answer :srcdir /test/answer.sql
+\set answer :srcdir /test/lib/answer.sql
 \i :answer
 CREATE ROLE regress_replay;
 SELECT payguard.grant_access('regress_replay', access) FROM unnest('{checkout,cashier}'::text[]) access;

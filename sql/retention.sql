@@ -2,9 +2,9 @@
 -- is applied as ever, and nothing that is open goes.
 \getenv srcdir PG_ABS_SRCDIR
 SELECT current_database() AS database \gset
-\set archive :srcdir /test/archive.sql
+\set archive :srcdir /test/lib/archive.sql
 \i :archive
-\set answer :srcdir /test/answer.sql
+\set answer :srcdir /test/lib/answer.sql
 \i :answer
 -- settled: paid by us, paid through a channel, cancelled after a failure, given back, with surplus
 -- that went back; open: unpaid, paying, being given back

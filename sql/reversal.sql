@@ -1,6 +1,6 @@
 -- What a channel gives back on its own counts once, whatever is known of its payment by then.
 \getenv srcdir PG_ABS_SRCDIR
-\set answer :srcdir /test/answer.sql
+\set answer :srcdir /test/lib/answer.sql
 \i :answer
 CREATE ROLE regress_reversal;
 SELECT payguard.grant_access('regress_reversal', access) FROM unnest('{checkout,channel,operator,auditor}'::text[]) access;

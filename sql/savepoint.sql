@@ -1,6 +1,6 @@
 -- What is rolled back never was: the key is free again. A prepared transaction holds its answer.
 \getenv srcdir PG_ABS_SRCDIR
-\set answer :srcdir /test/answer.sql
+\set answer :srcdir /test/lib/answer.sql
 \i :answer
 CREATE ROLE regress_savepoint;
 SELECT payguard.grant_access('regress_savepoint', access) FROM unnest('{checkout,cashier,auditor}'::text[]) access;

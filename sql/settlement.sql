@@ -1,6 +1,6 @@
 -- The channel's statement beside what is known: each difference is found once, and an operator resolves it.
 \getenv srcdir PG_ABS_SRCDIR
-\set answer :srcdir /test/answer.sql
+\set answer :srcdir /test/lib/answer.sql
 \i :answer
 CREATE ROLE regress_clerk;
 CREATE ROLE regress_boss;
@@ -35,7 +35,7 @@ SELECT count(payguard.report_refund(pg_temp.refund(n), 'succeeded', 'R-' || n, a
 -- who may load a statement, and what it must look like
 SELECT pg_temp.answer($$INSERT INTO payguard.settlement_lines (channel, channel_txn_id, amount, currency, channel_time) VALUES ('statement', 'x', 1, 'EUR', now())$$);
 SET SESSION AUTHORIZATION regress_clerk;
-\copy payguard.settlement_lines (channel, kind, channel_status, channel_txn_id, channel_refund_id, order_id, amount, currency, channel_time) from program 'cat "$PG_ABS_SRCDIR/test/statement.csv"' csv header
+\copy payguard.settlement_lines (channel, kind, channel_status, channel_txn_id, channel_refund_id, order_id, amount, currency, channel_time) from program 'cat "$PG_ABS_SRCDIR/test/lib/statement.csv"' csv header
 INSERT INTO payguard.settlement_lines (channel, channel_txn_id, payment_id, amount, currency, channel_time) VALUES
   ('statement', 'T-named', pg_temp.id('named'), 1000, 'EUR', '2026-01-10 12:00+00'), -- no difference
   ('statement', 'T-named-2', pg_temp.id('named'), 1000, 'EUR', '2026-01-10 12:00+00'),

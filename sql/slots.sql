@@ -1,6 +1,6 @@
 -- Ids are uuids of version 7, and a payment's holds the slot of its order.
 \getenv srcdir PG_ABS_SRCDIR
-\set answer :srcdir /test/answer.sql
+\set answer :srcdir /test/lib/answer.sql
 \i :answer
 -- CRC-32C's check value (RFC 3720 and others): 0xe3069283 of "123456789", modulo 4096
 SELECT payguard.slot('123456789') = x'e3069283'::bigint % 4096 AS known, payguard.slot('123456789');

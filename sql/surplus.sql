@@ -3,7 +3,7 @@
 CREATE ROLE regress_surplus;
 SELECT count(payguard.grant_access('regress_surplus', a)) FROM unnest('{checkout,cashier,channel,operator,auditor}'::text[]) a;
 SET SESSION AUTHORIZATION regress_surplus;
-\set situation :srcdir /test/situation.sql
+\set situation :srcdir /test/lib/situation.sql
 \i :situation
 -- the order is still to be paid: a customer who paid twice is asked, and wants the goods
 SELECT pg_temp.make('surplus-1', 'surplus, cancelled', txn := 'surplus-1') IS NOT NULL AS made;

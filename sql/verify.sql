@@ -1,6 +1,6 @@
 -- verify() finds what no function of payguard could have made, and each guard that is gone.
 \getenv srcdir PG_ABS_SRCDIR
-\set answer :srcdir /test/answer.sql
+\set answer :srcdir /test/lib/answer.sql
 \i :answer
 SELECT (payguard.create_order('verify-1', 100, 'EUR')).version;
 SELECT (payguard.pay_order('verify-1', 'verify-1')).outcome;

@@ -19,7 +19,7 @@ import psycopg2.extensions
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.dont_write_bytecode = True
-sys.path[:0] = [HERE, os.path.join(HERE, "..", "sim")]
+sys.path[:0] = [HERE, os.path.join(HERE, "..", "lib")]
 from check import Search, Tables, broken_promises, broken_reading  # noqa: E402
 from cluster import Cluster  # noqa: E402
 from illegal import check_the_checker  # noqa: E402

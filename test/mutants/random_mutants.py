@@ -53,11 +53,11 @@ WEIGHTS = {"condition": 30, "statement": 25, "comparison": 20, "off by one": 10,
 
 # Of test/t: what is quick, and asks what regress and isolation do not.
 TAP = {
-    "010_stress.py": {"PAYGUARD_SECONDS": "2", "PAYGUARD_STOP": "1"},
-    "071_history.py": {"PAYGUARD_CALLS": "3000"},
-    "080_queue.py": {"PAYGUARD_DEAD": "4000"},
-    "082_notify.py": {},
-    "093_guard_moves.pl": {},
+    "concurrency/stress.py": {"PAYGUARD_SECONDS": "2", "PAYGUARD_STOP": "1"},
+    "concurrency/history.py": {"PAYGUARD_CALLS": "3000"},
+    "queue/claims.py": {"PAYGUARD_DEAD": "4000"},
+    "queue/notify.py": {},
+    "guard/guard_moves.pl": {},
 }
 
 SETTINGS = """
@@ -86,6 +86,10 @@ class Test:
 
     def __str__(self):
         return f"{self.suite} {self.name}"
+
+    def known_as(self):
+        """What TESTS calls it."""
+        return os.path.splitext(os.path.basename(self.name))[0] if self.suite == "tap" else self.name
 
     def runs(self, file, first, last):
         numbers = self.lines.get(file, [])
@@ -346,7 +350,7 @@ class Torture:
         self.tests += [Test("isolation", n[:-5]) for n in sorted(os.listdir(f"{TREE}/test/specs"))]
         self.tests += [Test("tap", n) for n in TAP if os.path.exists(f"{TREE}/test/t/{n}")]
         if TESTS:
-            self.tests = [t for t in self.tests if t.name in TESTS or os.path.splitext(t.name)[0] in TESTS]
+            self.tests = [t for t in self.tests if t.known_as() in TESTS]
         self.original = os.path.join(TREE, "payguard.so")
         self.texts = {}
         for file in sources(TREE):

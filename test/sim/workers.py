@@ -22,14 +22,15 @@ import time
 
 import psycopg2
 
-sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path[:0] = [HERE, os.path.join(HERE, "..", "lib")]
 
 import actors
 import channel
 import cluster
 import wire
 
-WORKER = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../examples/worker/worker.py")
+WORKER = os.path.join(HERE, "../../examples/worker/worker.py")
 FAULTS = {"timeout_before_charging": 5, "timeout_after_charging": 5, "not_found_yet": 3}
 SLOW = 0.03  # seconds that a call takes at most
 LEASE = 3

@@ -1,0 +1,81 @@
+#!/usr/bin/python3
+# examples/pg_cron.sql with the real pg_cron: maintain() runs every minute, verify() works.
+
+import os
+import subprocess
+import sys
+import time
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path.insert(0, os.path.join(HERE, "..", "..", "lib"))
+sys.dont_write_bytecode = True
+
+import psycopg2
+
+import cluster
+
+
+def checks(server):
+    connection = psycopg2.connect(server.dsn)
+    connection.autocommit = True
+    cursor = connection.cursor()
+
+    def rows(sql):
+        cursor.execute(sql)
+        return cursor.fetchall()
+
+    cursor.execute("CREATE EXTENSION payguard SCHEMA pg_catalog")
+    done = subprocess.run(["psql", "-qXtA", "-v", "ON_ERROR_STOP=1", "-d", server.dsn, "-f",
+                           os.path.join(HERE, "..", "..", "..", "examples", "pg_cron.sql")],
+                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+    yield "the example runs" + (done.stdout if done.returncode else ""), done.returncode == 0
+    cursor.execute("SELECT payguard.create_order('a', 1, 'EUR', expires_at => clock_timestamp() + interval '1 s')")
+    # the nightly ones at once, to see that they work
+    cursor.execute("UPDATE cron.job SET schedule = '* * * * *'")
+    deadline = time.monotonic() + 150
+    while time.monotonic() < deadline and (
+            rows("SELECT status FROM payguard.orders") != [("expired",)]
+            or len(rows("SELECT DISTINCT jobid FROM cron.job_run_details WHERE status = 'succeeded'")) < 3):
+        time.sleep(0.5)
+    yield "an order expired by itself", rows("SELECT status FROM payguard.orders") == [("expired",)]
+    yield "by the role of the example", rows(
+        "SELECT actor FROM payguard.events WHERE kind = 'order.expired'") == [("payguard_maintenance",)]
+    yield "every duty was done", rows(
+        "SELECT count(*) > 8, count(problem) FROM payguard.maintenance") == [(True, 0)]
+    runs = rows("SELECT jobname, status, return_message FROM cron.job_run_details"
+                " JOIN cron.job USING (jobid) WHERE status NOT IN ('starting', 'running')")
+    for run in runs:
+        print("#", run)
+    yield "each job has succeeded", {run[0] for run in runs if run[1] == "succeeded"} == {
+        "payguard maintain", "payguard verify", "forget cron runs"}
+    yield "and none failed", not [run for run in runs if run[1] == "failed"]
+    # a broken database makes the nightly job fail
+    cursor.execute("SET session_replication_role = replica")
+    cursor.execute("INSERT INTO payguard.orders VALUES ('broken', NULL, -1, 'EUR', 'unpaid', NULL, 1, NULL, 0, now(), now(), NULL)")
+    cursor.execute("SELECT command FROM cron.job WHERE jobname = 'payguard verify'")
+    command = cursor.fetchone()[0]
+    try:
+        cursor.execute(command)
+        error = ""
+    except psycopg2.Error as raised:
+        error = str(raised)
+    yield "verify's job fails where something is broken", "payguard.verify() returns" in error
+
+
+def main():
+    share = subprocess.run(["pg_config", "--sharedir"], stdout=subprocess.PIPE, text=True, check=True).stdout.strip()
+    if not os.path.exists(os.path.join(share, "extension", "pg_cron.control")):
+        print("1..0 # SKIP pg_cron is not installed")
+        return
+    number, sound = 0, True
+    with cluster.Cluster("shared_preload_libraries = 'pg_cron, payguard'",
+                         "cron.database_name = 'postgres'", "cron.use_background_workers = on") as server:
+        for name, passed in checks(server):
+            number += 1
+            sound &= bool(passed)
+            print(f"{'ok' if passed else 'not ok'} {number} - {name}", flush=True)
+    print(f"1..{number}", flush=True)
+    sys.exit(0 if sound else 1)
+
+
+main()
