@@ -19,7 +19,8 @@ MODEL = os.path.join(HERE, "..", "..", "model")
 sys.dont_write_bytecode = True
 sys.path[:0] = [MODEL, os.path.join(HERE, "..", "..", "lib")]
 import generate  # noqa: E402  (it lies beside the model)
-from cluster import log_path  # noqa: E402
+from cluster import Cluster  # noqa: E402
+from tap import Tap  # noqa: E402
 
 WORKERS = 2
 MEMORY_MB = 1500
@@ -71,24 +72,11 @@ FOUND_BY = {
 }
 
 
-class Tap:
-    """Print results as TAP."""
-
-    def __init__(self):
-        self.done = 0
-        self.failed = 0
-
+class Results(Tap):
     def check(self, good, name, notes=""):
-        self.done += 1
-        self.failed += not good
-        print("%s %d - %s" % ("ok" if good else "not ok", self.done, name))
-        for line in notes.splitlines():
-            print("# " + line)
-        sys.stdout.flush()
-
-    def end(self):
-        print("1..%d" % self.done)
-        return 1 if self.failed else 0
+        """With its notes in any case."""
+        self.ok(good, name)
+        self.note(notes)
 
 
 def run(command, cwd=None):
@@ -106,21 +94,8 @@ def limit_cpu():
 
 def read_tables(work):
     """Have a throwaway server say what the code decides; return decisions and moves."""
-    data, socket = os.path.join(work, "data"), os.path.join(work, "socket")
-    os.mkdir(socket)
-    psql = ["psql", "-X", "-q", "-v", "ON_ERROR_STOP=1", "-h", socket, "-U", "postgres", "-d",
-            "postgres"]
-    run(["initdb", "-D", data, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-locale",
-         "--no-sync"])
-    try:
-        # pg_ctl's output goes to a file: the server would keep a pipe open
-        with open(os.path.join(work, "start.log"), "w") as log:
-            started = subprocess.call(
-                ["pg_ctl", "-D", data, "-w", "-l", log_path(work), "-o",
-                 "-c listen_addresses='' -c unix_socket_directories='%s' -c fsync=off" % socket,
-                 "start"], stdout=log, stderr=log)
-        if started != 0:
-            raise SystemExit("Bail out! the server did not start")
+    with Cluster() as server:
+        psql = ["psql", "-X", "-q", "-v", "ON_ERROR_STOP=1", "-d", server.dsn]
         run(psql + ["-c", "CREATE EXTENSION payguard"])
         tables = []
         for function in ("decisions", "state_transitions"):
@@ -128,9 +103,6 @@ def read_tables(work):
             run(psql + ["--csv", "-o", path, "-c", "SELECT * FROM payguard.%s()" % function])
             tables.append(generate.read_csv(path))
         return tables
-    finally:
-        subprocess.call(["pg_ctl", "-D", data, "-m", "immediate", "stop"],
-                        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 
 class Search:
@@ -244,7 +216,7 @@ def seed_bugs(tap, pool, work, decisions, moves):
 
 
 def main():
-    tap = Tap()
+    tap = Results()
     began = time.time()
     work = tempfile.mkdtemp(prefix="payguard.model.")
     try:
@@ -256,7 +228,7 @@ def main():
                                                          time.time() - began))
     finally:
         shutil.rmtree(work, ignore_errors=True)
-    return tap.end()
+    return tap.done()
 
 
 if __name__ == "__main__":

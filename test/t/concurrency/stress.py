@@ -21,8 +21,9 @@ import psycopg2
 import psycopg2.extensions
 
 from cluster import Cluster
+from tap import Tap, choose_seed
 
-SEED = int(os.environ.get("PAYGUARD_SEED") or random.SystemRandom().randrange(10**9))
+SEED = choose_seed()
 SECONDS = float(os.environ.get("PAYGUARD_SECONDS") or 4)
 CLIENTS = int(os.environ.get("PAYGUARD_CLIENTS") or 16)
 ORDERS = 200    # in one generation
@@ -33,20 +34,6 @@ LEVELS = ["read committed", "repeatable read", "serializable"]
 EXPECTED = {"PY101", "PY102", "PY201", "PY301", "PY302", "PY303", "PY501", "40001"}
 REFUSALS = {"order_already_paid", "order_closed", "version_conflict", "idempotency_key_reused",
             "idempotency_key_revoked", "payment_failed", "amount_mismatch"}
-
-
-class Tap:
-    def __init__(self):
-        self.count = self.failed = 0
-
-    def ok(self, good, name, *notes):
-        self.count += 1
-        self.failed += not good
-        print(("ok" if good else "not ok"), self.count, "-", name)
-        if not good:
-            for note in notes:
-                print("#  ", note)
-        sys.stdout.flush()
 
 
 class Server(Cluster):
@@ -395,7 +382,6 @@ def run_part(cluster, tap, name, level, client_class, generation_seconds, nclien
 
 def main():
     tap = Tap()
-    print(f"# PAYGUARD_SEED={SEED}")
     with Server("deadlock_timeout = '100ms'") as cluster:
         connection = cluster.connect()
         connection.cursor().execute("CREATE EXTENSION payguard SCHEMA pg_catalog")
@@ -405,8 +391,7 @@ def main():
         for part in parts:
             if not (tap.failed and os.environ.get("PAYGUARD_STOP")):
                 run_part(cluster, tap, *part)
-    print(f"1..{tap.count}")
-    return 1 if tap.failed else 0
+    return tap.done()
 
 
 if __name__ == "__main__":

@@ -11,31 +11,19 @@ doc/operations.md is run by a test of its own, with a case for each runbook.
 import glob
 import os
 import re
-import shutil
 import subprocess
 import sys
-import tempfile
 
 sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "lib"))
-from cluster import log_path  # noqa: E402
+from cluster import Cluster  # noqa: E402
+from tap import Tap  # noqa: E402
 
 SRC = os.environ.get("PAYGUARD_SRC") or os.path.join(os.path.dirname(__file__), "..", "..", "..")
 ELSEWHERE = ("doc/operations.md",)
 
-count = failed = 0
-
-
-def ok(good, name, *notes):
-    global count, failed
-    count += 1
-    failed += not good
-    print("ok" if good else "not ok", count, "-", name)
-    if not good:
-        for note in notes:
-            for line in str(note).splitlines():
-                print("#  ", line)
-    sys.stdout.flush()
+tap = Tap()
+ok = tap.ok
 
 
 def words(line):
@@ -102,26 +90,14 @@ def run(environment, name, text):
 def main():
     os.chdir(SRC)
     names = ["README.md"] + sorted(glob.glob("doc/**/*.md", recursive=True) + glob.glob("examples/*/README.md"))
-    folder = tempfile.mkdtemp(prefix="payguard-documents.")
-    data = os.path.join(folder, "data")
-    environment = dict(os.environ, PGHOST=folder, PGPORT="5432", PGUSER="postgres", PGDATABASE="postgres")
-    subprocess.run(["initdb", "-D", data, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C.UTF-8",
-                    "--no-sync"], stdout=subprocess.DEVNULL, check=True)
-    with open(os.path.join(data, "postgresql.conf"), "a") as conf:
-        conf.write("listen_addresses = ''\nunix_socket_directories = '%s'\nfsync = off\n" % folder)
-    subprocess.run(["pg_ctl", "-D", data, "-l", log_path(folder), "-w", "start"],
-                   stdout=subprocess.DEVNULL, check=True)
-    try:
+    with Cluster() as server:
+        environment = dict(os.environ, PGHOST=server.folder, PGPORT="5432", PGUSER="postgres", PGDATABASE="postgres")
         for name in names:
             with open(name, encoding="utf-8") as file:
                 text = file.read()
             if "```sql" in text and name not in ELSEWHERE:
                 run(environment, name, text)
-        print("1..%d" % count)
-    finally:
-        subprocess.run(["pg_ctl", "-D", data, "-m", "immediate", "-w", "stop"], stdout=subprocess.DEVNULL)
-        shutil.rmtree(folder, ignore_errors=True)
-    sys.exit(failed != 0)
+    sys.exit(tap.done())
 
 
 main()

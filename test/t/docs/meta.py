@@ -6,19 +6,17 @@ import re
 import subprocess
 import sys
 
-SRC = os.environ.get("PAYGUARD_SRC") or os.path.join(os.path.dirname(__file__), "..", "..", "..")
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.dont_write_bytecode = True
+sys.path.insert(0, os.path.join(HERE, "..", "..", "lib"))
+from tap import Tap  # noqa: E402
+
+SRC = os.environ.get("PAYGUARD_SRC") or os.path.join(HERE, "..", "..", "..")
 os.chdir(SRC)
 SEMVER = re.compile(r"(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)(-[0-9A-Za-z-]+)?")
 LICENSES = {"postgresql", "apache_2_0", "bsd", "gpl_2", "gpl_3", "lgpl_2_1", "lgpl_3_0", "mit", "unrestricted"}
-count = failed = 0
-
-
-def ok(good, name):
-    global count, failed
-    count += 1
-    failed += not good
-    print("ok" if good else "not ok", count, "-", name)
-
+tap = Tap()
+ok = tap.ok
 
 subprocess.run(["make", "-s", "META.json"], check=True)
 with open("META.json", encoding="utf-8") as file:
@@ -42,5 +40,4 @@ ok(all(isinstance(tag, str) and 0 < len(tag) < 256 and "/" not in tag for tag in
 for phase, relations in meta["prereqs"].items():
     ok(phase in ("configure", "build", "test", "runtime", "develop")
        and all(SEMVER.fullmatch(v) for needs in relations.values() for v in needs.values()), "what it needs: %s" % phase)
-print("1..%d" % count)
-sys.exit(failed != 0)
+sys.exit(tap.done())

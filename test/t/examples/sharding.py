@@ -19,7 +19,8 @@ import tempfile
 
 sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "lib"))
-from cluster import log_path  # noqa: E402
+from cluster import Cluster  # noqa: E402
+from tap import Tap, skip  # noqa: E402
 
 SRC = os.environ.get("PAYGUARD_SRC") or os.path.join(os.path.dirname(__file__), "..", "..", "..")
 SHARDS = 4
@@ -47,48 +48,22 @@ LONG = ("channel_examples", "evidence_arguments", "evidence_order", "evidence_ta
 # (channels, expiry, queue*), or roll several calls back together (batch, savepoint, read_only,
 # approvals, duplicates, hard_cases, notifications, refunds, reversal).
 
-count = failed = 0
+tap = Tap()
+ok = tap.ok
 
 
-def ok(good, name, *notes):
-    global count, failed
-    count += 1
-    failed += not good
-    print("ok" if good else "not ok", count, "-", name)
-    if not good:
-        for note in notes:
-            for line in str(note).splitlines()[:40]:
-                print("#  ", line)
-    sys.stdout.flush()
+class Server(Cluster):
+    def __init__(self):
+        super().__init__("shared_preload_libraries = ''", "max_prepared_transactions = 20")
 
-
-class Cluster:
-    """A server of our own in a temporary folder, reached by its socket there only."""
-
-    def __init__(self, folder):
-        self.folder = folder
-        self.data = os.path.join(folder, "data")
-
-    def __enter__(self):
-        os.mkdir(self.folder)
-        self.run("initdb", "-D", self.data, "-U", "postgres", "-A", "trust", "-E", "UTF8",
-                 "--locale=C.UTF-8", "--no-sync")
-        with open(os.path.join(self.data, "postgresql.conf"), "a") as conf:
-            conf.write("listen_addresses = ''\nunix_socket_directories = '%s'\nfsync = off\n"
-                       "max_prepared_transactions = 20\nlog_statement = none\n" % self.folder)
-        self.run("pg_ctl", "-D", self.data, "-l", log_path(self.folder), "-w", "start")
-        return self
-
-    def __exit__(self, *error):
-        self.run("pg_ctl", "-D", self.data, "-m", "immediate", "-w", "stop")
-
-    def environment(self, **more):
+    def reached(self, **more):
+        """What leads a client there."""
         return dict(os.environ, PGHOST=self.folder, PGPORT="5432", PGUSER="postgres",
                     PGDATABASE="postgres", **more)
 
-    def run(self, *command):
+    def output(self, *command):
         done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                              env=self.environment())
+                              env=self.reached())
         if done.returncode != 0:
             raise RuntimeError(done.stdout.decode())
         return done.stdout.decode()
@@ -96,7 +71,7 @@ class Cluster:
     def psql(self, database, *arguments, **more):
         """What psql prints, errors too, by their SQLSTATE."""
         done = subprocess.run(["psql", "-X", "-q", "-v", "VERBOSITY=sqlstate", "-d", database] + list(arguments),
-                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=self.environment(**more))
+                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=self.reached(**more))
         return done.stdout.decode()
 
     def value(self, database, statement):
@@ -105,18 +80,18 @@ class Cluster:
     def install(self):
         """The router and its shards."""
         for name in ["router"] + ["shard%d" % n for n in range(SHARDS)]:
-            self.run("createdb", name)
-        self.run(os.path.join(SRC, "examples", "sharding", "setup.sh"),
+            self.output("createdb", name)
+        self.output(os.path.join(SRC, "examples", "sharding", "setup.sh"),
                  *("host=%s port=5432 dbname=%s" % (self.folder, name)
                    for name in ["router"] + ["shard%d" % n for n in range(SHARDS)]))
-        self.run("psql", "-Xq", "-d", "router", "-c", "CREATE USER MAPPING FOR PUBLIC SERVER payguard")
+        self.output("psql", "-Xq", "-d", "router", "-c", "CREATE USER MAPPING FOR PUBLIC SERVER payguard")
 
 
 def adapt(folder):
     """The regress files in a copy: errors as SQLSTATE alone, and roles that may connect to a shard."""
     for name in ("sql", "test", "examples"):
         shutil.copytree(os.path.join(SRC, name), os.path.join(folder, name))
-    for part in ("sql", "test"):
+    for part in ("sql", os.path.join("test", "lib")):
         part = os.path.join(folder, part)
         for name in os.listdir(part):
             if name.endswith(".sql"):
@@ -232,15 +207,14 @@ def changes(many):
 def main():
     folder = tempfile.mkdtemp(prefix="payguard-sharding.")
     try:
-        with Cluster(os.path.join(folder, "one")) as one, Cluster(os.path.join(folder, "many")) as many:
+        with Server() as one, Server() as many:
             if many.value("postgres", "SELECT count(*) FROM pg_available_extensions WHERE name = 'plproxy'") != "1":
-                print("1..0 # SKIP PL/Proxy is not installed")
-                return
-            one.run("createdb", "single")
-            one.run("psql", "-Xq", "-d", "single", "-c", "CREATE EXTENSION payguard")
+                skip("PL/Proxy is not installed")
+            one.output("createdb", "single")
+            one.output("psql", "-Xq", "-d", "single", "-c", "CREATE EXTENSION payguard")
             many.install()
             # the regress files read a list of payguard's tables
-            many.run("psql", "-Xq", "-d", "router", "-c", """
+            many.output("psql", "-Xq", "-d", "router", "-c", """
                 CREATE FUNCTION payguard.own_tables() RETURNS SETOF text LANGUAGE sql AS
                 $$ SELECT unnest('%s'::text[]) $$""" % one.value("single", "SELECT array_agg(t) FROM payguard.own_tables() t"))
             files = os.path.join(folder, "files")
@@ -261,10 +235,9 @@ def main():
                 found = compare(one, many, files, name)
                 ok(sorted(found) == sorted(differences), "%s: %d known differences through the router" % (name, len(differences)), *found)
             changes(many)
-            print("1..%d" % count)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-    sys.exit(failed != 0)
+    sys.exit(tap.done())
 
 
 main()

@@ -12,6 +12,7 @@ sys.dont_write_bytecode = True
 import psycopg2
 
 import cluster
+from tap import Tap
 
 ROWS = 200_000
 ROOM = 6 << 20  # bytes; a hundred bytes for each row would be three times as much
@@ -106,16 +107,11 @@ def demoted(server):
 
 
 def main():
-    number, sound = 0, True
+    tap = Tap()
     with cluster.Cluster("shared_buffers = 32MB") as server:
         for part in (memory, demoted):
-            for name, passed in part(server):
-                number += 1
-                good = passed is True
-                sound &= good
-                print(f"{'ok' if good else 'not ok'} {number} - {name}" + ("" if good else f"\n#   {passed}"), flush=True)
-    print(f"1..{number}", flush=True)
-    sys.exit(0 if sound else 1)
+            tap.each((name, passed is True, passed) for name, passed in part(server))
+    sys.exit(tap.done())
 
 
 main()

@@ -15,6 +15,7 @@ sys.dont_write_bytecode = True
 import psycopg2
 
 import cluster
+from tap import Tap
 
 ELEMENTS = 20_000
 PAID = 2048      # bytes of an element of pay_orders()
@@ -173,17 +174,12 @@ def limited_in_counts(server, call):
 
 
 def main():
-    number, sound = 0, True
+    tap = Tap()
     with cluster.Cluster("shared_buffers = 64MB", "autovacuum = off") as server:
         server.connect().cursor().execute("CREATE EXTENSION payguard")
         for part in (paid, answered, one_key, counts):
-            for name, passed in part(server):
-                number += 1
-                good = passed is True
-                sound &= good
-                print(f"{'ok' if good else 'not ok'} {number} - {name}" + ("" if good else f"\n#   {passed}"), flush=True)
-    print(f"1..{number}", flush=True)
-    sys.exit(0 if sound else 1)
+            tap.each((name, passed is True, passed) for name, passed in part(server))
+    sys.exit(tap.done())
 
 
 main()

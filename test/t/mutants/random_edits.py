@@ -7,9 +7,10 @@ import sys
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.dont_write_bytecode = True
-sys.path.insert(0, os.path.join(HERE, "..", "..", "mutants"))
+sys.path[:0] = [os.path.join(HERE, "..", "..", d) for d in ("lib", "mutants")]
 
 import edits
+from tap import Tap
 
 SOURCE = """
 #define LIMIT 7
@@ -80,17 +81,8 @@ EXPECTED_LOCKS = """
 8 statement: dropped
 """
 
-count = failed = 0
-
-
-def ok(good, name, *notes):
-    global count, failed
-    count += 1
-    failed += not good
-    print("ok" if good else "not ok", count, "-", name)
-    if not good:
-        for note in notes:
-            print("#  ", note)
+tap = Tap()
+ok = tap.ok
 
 
 def listed(text):
@@ -118,5 +110,4 @@ for path in sorted(glob.glob(f"{src}/*.c") + glob.glob(f"{src}/*/*.c")):
     wrong += [f"{path}:{edit.lines[0]}: {edit.what}" for edit in made if edit.apply(text) == text]
 ok(set(kinds) == set(edits.KINDS), f"src has some of each kind: {kinds}")
 ok(not wrong, "each changes its file, and they are the same each time", *wrong)
-print(f"1..{count}")
-sys.exit(failed != 0)
+sys.exit(tap.done())

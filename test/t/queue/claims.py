@@ -18,28 +18,12 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."
 sys.dont_write_bytecode = True
 
 from cluster import Cluster
+from tap import Tap, wait_for
 
 DEAD = int(os.environ.get("PAYGUARD_DEAD") or 10000)
 SOON = 2.0          # seconds
 LATE = 10.0         # how long the late enqueuer keeps its transaction open
 TUPLES = DEAD / 5   # index entries that a claim may read, on the average
-
-
-class Tap:
-    def __init__(self):
-        self.count = self.failed = 0
-
-    def ok(self, good, name, *notes):
-        self.count += 1
-        self.failed += not good
-        print(("ok" if good else "not ok"), self.count, "-", name)
-        if not good:
-            for note in notes:
-                self.note(note)
-        sys.stdout.flush()
-
-    def note(self, text):
-        print("#  ", text)
 
 
 def enqueue(cursor, order):
@@ -95,15 +79,6 @@ class Shop(threading.Thread):
                     time.sleep(0.005)
         except Exception as error:
             self.crash = repr(error)
-
-
-def wait_for(condition, seconds):
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        if condition():
-            return True
-        time.sleep(0.01)
-    return condition()
 
 
 def late(tap, cluster):
@@ -209,8 +184,7 @@ def main():
             cursor.execute("SELECT * FROM payguard.verify()")
             found = cursor.fetchall()
             tap.ok(not found, "verify() finds nothing", *found[:10])
-    print(f"1..{tap.count}")
-    return 1 if tap.failed else 0
+    return tap.done()
 
 
 sys.exit(main())

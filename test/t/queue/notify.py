@@ -13,6 +13,7 @@ import psycopg2
 
 import cluster
 import workers
+from tap import Tap
 
 REQUEST = """SELECT payguard.create_order('{0}', 100, 'EUR');
              SELECT payguard.request_payment('{0}', '{0}', '{1}')"""
@@ -81,8 +82,7 @@ def listening(server, run, shop):
 
 
 def main():
-    number = 0
-    sound = True
+    tap = Tap()
     with cluster.Cluster() as server:
         run = workers.Torture(server, 1, 0, workers=1, faults=0)
         run.start()
@@ -91,16 +91,12 @@ def main():
         run.database.rows("SELECT payguard.register_channel('alpha',"
                           " first_query_after => '1 h', max_query_interval => '1 h')")
         try:
-            for name, passed in checks(server, run):
-                number += 1
-                sound &= passed
-                print(f"{'ok' if passed else 'not ok'} {number} - {name}", flush=True)
+            tap.each(checks(server, run))
         finally:
             for process in run.workers + run.processes:
                 if process is not None:
                     process.kill()
-    print(f"1..{number}", flush=True)
-    sys.exit(0 if sound else 1)
+    sys.exit(tap.done())
 
 
 main()

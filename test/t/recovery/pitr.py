@@ -10,18 +10,10 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.join(HERE, "..", "..", "lib"))
 from cluster import Cluster  # noqa: E402
+from tap import Tap  # noqa: E402
 
-COUNT = FAILED = 0
-
-
-def ok(good, name, *notes):
-    global COUNT, FAILED
-    COUNT += 1
-    FAILED += not good
-    print(("ok" if good else "not ok"), COUNT, "-", name)
-    for note in () if good else notes:
-        print("#  ", note)
-    sys.stdout.flush()
+tap = Tap()
+ok = tap.ok
 
 
 def query(server, sql, *arguments, port=5432):
@@ -84,8 +76,7 @@ def main():
             ok(query(server, "SELECT * FROM payguard.verify()", port=6001) == [], "verify() in the end")
         finally:
             server.run("pg_ctl", "-D", other, "-m", "immediate", "stop")
-    print(f"1..{COUNT}")
-    return 1 if FAILED else 0
+    return tap.done()
 
 
 if __name__ == "__main__":

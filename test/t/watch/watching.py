@@ -12,6 +12,7 @@ sys.dont_write_bytecode = True
 import psycopg2
 
 import cluster
+from tap import Tap
 
 CLIENTS, CALLS = 16, 50
 
@@ -244,15 +245,11 @@ def rates(server):
 
 
 def main():
-    number, sound = 0, True
+    tap = Tap()
     with cluster.Cluster() as server:
         for part in (counters, watching, rates):
-            for name, passed in part(server):
-                number += 1
-                sound &= bool(passed)
-                print(f"{'ok' if passed else 'not ok'} {number} - {name}", flush=True)
-    print(f"1..{number}", flush=True)
-    sys.exit(0 if sound else 1)
+            tap.each(part(server))
+    sys.exit(tap.done())
 
 
 main()
