@@ -4,13 +4,15 @@
  */
 #include "postgres.h"
 
+#include "fmgr.h"
 #include "utils/guc.h"
 
-#include "payguard.h"
+#include "base/count.h"
+#include "records/actor.h"
+#include "records/task.h"
+#include "guard/protect.h"
 
 PG_MODULE_MAGIC;
-
-extern PGDLLEXPORT void _PG_init(void);
 
 /* What payguard.store was good for until 1.1: there is one store now, and the setting is ignored. */
 static const struct config_enum_entry stores[] = {
@@ -20,6 +22,8 @@ static const struct config_enum_entry stores[] = {
 	{NULL, 0, false},
 };
 static int store_setting = 0;
+
+extern PGDLLEXPORT void _PG_init(void);
 
 /*
  * _PG_init defines the settings and sets up the counters. payguard works without

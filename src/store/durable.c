@@ -13,7 +13,7 @@
 #include "replication/walsender_private.h"
 #include "storage/lwlock.h"
 
-#include "compat.h"
+#include "base/compat.h"
 #include "store/durable.h"
 #include "store/table.h"
 

@@ -13,7 +13,8 @@
 #include "miscadmin.h"
 #include "utils/memutils.h"
 
-#include "payguard.h"
+#include "base/element.h"
+#include "base/text.h"
 #include "store/each.h"
 #include "store/open.h"
 

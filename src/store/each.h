@@ -5,8 +5,6 @@
 #ifndef PAYGUARD_STORE_EACH_H
 #define PAYGUARD_STORE_EACH_H
 
-#include "postgres.h"
-
 typedef struct EachItem
 {
 	text *id;

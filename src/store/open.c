@@ -13,22 +13,23 @@
 #include "access/relation.h"
 #include "access/xact.h"
 #include "catalog/namespace.h"
+#include "catalog/pg_class.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
 #include "storage/bufmgr.h"
 #include "storage/predicate.h"
 #include "utils/inval.h"
 #include "utils/lsyscache.h"
-#include "utils/memutils.h"
 #include "utils/rel.h"
 #include "utils/reltrigger.h"
 #include "utils/resowner.h"
 #include "utils/snapmgr.h"
 #include "utils/syscache.h"
 
-#include "compat.h"
-#include "payguard.h"
+#include "base/compat.h"
+#include "base/text.h"
 #include "store/open.h"
+#include "store/table.h"
 
 /*
  * The number of the snapshot that rows are found with. As long as it is the same, so is the

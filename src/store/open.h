@@ -5,10 +5,9 @@
 #ifndef PAYGUARD_STORE_OPEN_H
 #define PAYGUARD_STORE_OPEN_H
 
-#include "postgres.h"
-
 #include "storage/lockdefs.h"
 #include "utils/relcache.h"
+#include "utils/reltrigger.h"
 
 #include "store/table.h"
 
@@ -27,19 +26,16 @@ typedef struct OpenTable
 } OpenTable;
 
 extern uint64 payguard_store_snapshot;
-
 extern void payguard_store_begin(StoreMode mode);
 extern void payguard_store_refresh(void);
 extern void payguard_store_end(StoreMode mode);
-extern bool payguard_store_is_empty(const Table *table);
-extern bool payguard_store_has_user_triggers(const Table *table);
-extern bool payguard_store_try(void (*write)(void *), void *argument);
-extern ErrorData *payguard_store_attempt(void (*write)(void *), void *argument);
-
-/* For the files of the store alone. */
 extern bool payguard_open_table(OpenTable *open, const Table *table, LOCKMODE mode);
 extern void payguard_must_open_table(OpenTable *open, const Table *table, LOCKMODE mode);
 extern void payguard_close_table(OpenTable *open);
+extern bool payguard_store_is_empty(const Table *table);
+extern bool payguard_store_has_user_triggers(const Table *table);
 extern bool payguard_is_own_trigger(const Trigger *trigger);
+extern bool payguard_store_try(void (*write)(void *), void *argument);
+extern ErrorData *payguard_store_attempt(void (*write)(void *), void *argument);
 
 #endif

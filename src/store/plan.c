@@ -10,8 +10,8 @@
 
 #include "access/xact.h"
 #include "executor/spi.h"
-#include "lib/stringinfo.h"
 #include "miscadmin.h"
+#include "nodes/pg_list.h"
 #include "utils/guc.h"
 #include "utils/hsearch.h"
 #include "utils/memutils.h"
@@ -19,8 +19,9 @@
 #include "utils/resowner.h"
 #include "utils/snapmgr.h"
 
-#include "payguard.h"
+#include "base/text.h"
 #include "store/plan.h"
+#include "store/table.h"
 
 typedef struct PlanKey
 {

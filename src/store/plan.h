@@ -5,8 +5,6 @@
 #ifndef PAYGUARD_STORE_PLAN_H
 #define PAYGUARD_STORE_PLAN_H
 
-#include "postgres.h"
-
 #include "access/tupdesc.h"
 #include "nodes/nodes.h"
 #include "utils/tuplestore.h"

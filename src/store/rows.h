@@ -5,10 +5,10 @@
 #ifndef PAYGUARD_STORE_ROWS_H
 #define PAYGUARD_STORE_ROWS_H
 
-#include "postgres.h"
-
 #include "executor/tuptable.h"
+#include "utils/relcache.h"
 
+#include "base/compat.h"
 #include "store/open.h"
 #include "store/table.h"
 
@@ -21,34 +21,20 @@ typedef enum RowLock
 } RowLock;
 
 extern bool payguard_store_find(const Table *table, int key, const void *like, void *row);
-extern int payguard_store_list_by_key(const Table *table, int key, int nfields,
-									  RowLock lock, const Datum *values, int n,
-									  void **rows);
+extern bool payguard_rows_find(OpenTable *open, int key, const void *like,
+							   TupleTableSlot *slot);
 extern void payguard_store_check(const Table *table, const void *const *rows, int n,
 								 bool *stands);
 extern bool payguard_store_lock(const Table *table, int key, const void *like, void *row);
 extern bool payguard_store_lock_free(const Table *table, int key, const void *like,
 									 void *row);
-
-extern void payguard_store_insert(const Table *table, const void *row);
-extern bool payguard_store_insert_new(const Table *table, int key, const void *row);
-extern void payguard_store_update(const Table *table, FieldSet changed, const void *row);
-extern void payguard_store_delete(const Table *table, const void *row);
-extern void payguard_store_insert_all(const Table *table, const void *const *rows, int n);
-extern void payguard_store_insert_new_all(const Table *table, int key,
-										  const void *const *rows, int n, bool *inserted);
-extern void payguard_store_update_all(const Table *table, FieldSet changed,
-									  const void *const *rows, int n);
-extern void payguard_store_delete_all(const Table *table, const void *const *rows, int n);
-extern void payguard_store_suppressed(const Table *table) pg_attribute_noreturn();
-
-/* For the files of the store alone. */
-extern bool payguard_rows_find(OpenTable *open, int key, const void *like,
-							   TupleTableSlot *slot);
+extern int payguard_store_list_by_key(const Table *table, int key, int nfields,
+									  RowLock lock, const Datum *values, int n,
+									  void **rows);
 extern bool payguard_rows_has_key(const OpenTable *open, const void *like,
 								  TupleTableSlot *slot);
-extern bool payguard_is_index_of_key(const OpenTable *open, int key, Relation index);
 extern void payguard_index_of_key(const Table *table, int key, NameData *name);
+extern bool payguard_is_index_of_key(const OpenTable *open, int key, Relation index);
 extern void payguard_raise_concurrent(const char *what) pg_attribute_noreturn();
 
 #endif

@@ -7,13 +7,16 @@
 #include "access/htup_details.h"
 #include "access/xact.h"
 #include "catalog/pg_type.h"
+#include "fmgr.h"
 #include "funcapi.h"
 #include "utils/datum.h"
 #include "utils/timestamp.h"
 #include "utils/uuid.h"
 #include "utils/xid8.h"
 
-#include "payguard.h"
+#include "rules/machine.h"
+#include "base/text.h"
+#include "base/value.h"
 #include "store/table.h"
 
 /*

@@ -13,19 +13,11 @@
 #ifndef PAYGUARD_STORE_TABLE_H
 #define PAYGUARD_STORE_TABLE_H
 
-#include "postgres.h"
-
 #include "access/attnum.h"
 #include "access/tupdesc.h"
-#include "datatype/timestamp.h"
-#include "executor/tuptable.h"
 #include "storage/itemptr.h"
 
-#include "machine.h"
-
-#define NO_AMOUNT INT64CONST(-1) /* amounts are >= 0 */
-#define NO_ID INT64CONST(0)		 /* ids and versions are >= 1 */
-#define NO_TIME DT_NOBEGIN		 /* -infinity is refused as an argument */
+#include "rules/machine.h"
 
 typedef enum FieldType
 {
@@ -89,6 +81,25 @@ typedef uint64 FieldSet;
 
 /* The column of each field; 0: the scripts of an older version have not made it. */
 typedef AttrNumber Columns[MAX_FIELDS];
+
+/*
+ * Each table has one list of its columns, X(number, struct, field, type ...), where the enumeration of the
+ * fields and the table of the fields come from.
+ */
+#define COLUMN_NUMBER(number, struct, field, ...) number,
+#define COLUMN_FIELD(number, struct, field, ...)                                         \
+	[number] = {.column = #field, .offset = offsetof(struct, field), .type = __VA_ARGS__},
+
+#define TABLE_PARTS(name, struct, fields, keys)                                          \
+	name, sizeof(struct), fields, lengthof(fields), keys, lengthof(keys)
+#define TABLE(name, struct, fields, keys)                                                \
+	{                                                                                    \
+		TABLE_PARTS(name, struct, fields, keys), -1, NULL                                \
+	}
+#define ARCHIVED_TABLE(name, struct, fields, keys, archive)                              \
+	{                                                                                    \
+		TABLE_PARTS(name, struct, fields, keys), -1, &archive                            \
+	}
 
 extern bool payguard_field_get(const Field *field, const void *row, Datum *value);
 extern void payguard_field_set(const Field *field, void *row, Datum value, bool isnull);

@@ -15,31 +15,33 @@
 #include "postgres.h"
 
 #include "access/genam.h"
-#include "access/heapam.h"
 #include "access/sysattr.h"
 #include "access/tableam.h"
 #include "access/xact.h"
 #include "catalog/index.h"
 #include "catalog/namespace.h"
+#include "catalog/pg_class.h"
 #include "catalog/pg_trigger.h"
 #include "commands/sequence.h"
 #include "commands/trigger.h"
 #include "executor/executor.h"
 #include "executor/nodeModifyTable.h"
 #include "miscadmin.h"
-#include "nodes/makefuncs.h"
-#include "optimizer/optimizer.h"
+#include "nodes/execnodes.h"
+#include "nodes/pg_list.h"
 #include "rewrite/rewriteHandler.h"
 #include "storage/lmgr.h"
 #include "utils/datum.h"
 #include "utils/lsyscache.h"
-#include "utils/memutils.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
 
-#include "compat.h"
-#include "payguard.h"
+#include "base/compat.h"
+#include "base/text.h"
+#include "store/open.h"
 #include "store/rows.h"
+#include "store/table.h"
+#include "store/write.h"
 
 /* What is done to rows, one as the other. */
 typedef struct RowWrite
@@ -91,8 +93,8 @@ static int own_index_place(const Writing *writing);
 static bool are_alike(Relation a, Relation b);
 static void new_row(Writing *writing, const void *row);
 static bool fill_fields(Writing *writing, const void *row, FieldSet fields);
-static void fill_defaults(Writing *writing);
 static Datum next_number(const Field *field);
+static void fill_defaults(Writing *writing);
 static bool insert_row(Writing *writing);
 static bool insert_if_new(Writing *writing);
 static void check_visible(Writing *writing, ItemPointer tid);
@@ -105,10 +107,10 @@ static bool update_row(Writing *writing, const void *row);
 static void fire_before_update(Writing *writing, ItemPointer tid);
 static bool delete_row(Writing *writing, const void *row);
 static bool find_old(Writing *writing, const void *row);
+static bool lock_old(Writing *writing, const void *row, LockTupleMode mode);
 static bool find_newer(Writing *writing, const void *row, TM_Result result,
 					   ItemPointer tid, LockTupleMode mode,
 					   const TM_FailureData *failure);
-static bool lock_old(Writing *writing, const void *row, LockTupleMode mode);
 static bool is_row_meant(const Writing *writing, const void *row);
 static void changed_row(Writing *writing, const void *row);
 

@@ -25,164 +25,164 @@ mutant plan_of_caller src/store/plan.c "regress store" 's/^\treturn source->is_v
 mutant plan_freed src/store/plan.c "regress store" '/^get_plan\(/,/^}/s/^\tif \(entry->plan == NULL\)$/\tif (entry->plan \&\& SPI_freeplan(entry->plan) == 0)\n\t\tentry->plan = NULL;\n&/'
 mutant indexes_unlocked src/store/write.c "regress store" '/^close_indexes\(/,/^}/s/NoLock/RowExclusiveLock/'
 mutant field_meddled src/store/write.c "regress user_objects" 's/^\t\t\tchanged_by_trigger\(table/\t\t\tif (false) changed_by_trigger(table/'
-mutant any_request src/payment.c "regress keys" 's/^\tif \(differences\.len == 0\)$/\tif (true)/'
-mutant revoked_key_pays src/payment.c "regress keys" 's/^\tif \(payguard_text_is\(payment->failure_code, "revoked"\) \&\&$/\tif (false \&\&/'
-mutant failed_key_replays src/payment.c "regress attempts" 's/^\tif \(payment->status == PAYMENT_FAILED\)$/\tif (false)/'
-mutant key_released src/payment.c "regress keys" 's/^(\tcall->key_known =)$/\1 call->kind[0] == 0 \&\&/'
-mutant no_second_look src/payment.c "isolation revoke_policy" 's/^\tif \(call->verdict != VERDICT_REFUSE \|\| call->key_known \|\| looked_up\)$/\tif (true)/'
-mutant old_key_counts src/payment.c "isolation batch" 's/^\tbool looked_up = !first_round \|\| .*$/\tbool looked_up = !first_round;/'
-mutant no_second_judgement src/payment.c stress 's/^\tif \(!call->key_known \&\& !call->entry->may_pay\)$/\tif (!call->key_known \&\& first_round)/'
-mutant unsorted_keys src/payment.c stress 's/^\tqsort\(round\.calls, round\.n, sizeof\(PayCall \*\), by_key\);$//'
-mutant any_amount src/payment.c "regress checks" 's/call->amount != NO_AMOUNT \&\& call->amount != order->amount/false/'
-mutant any_currency src/payment.c "regress checks" \
+mutant any_request src/requests/pay_judge.c "regress keys" 's/^\tif \(differences\.len == 0\)$/\tif (true)/'
+mutant revoked_key_pays src/requests/pay_judge.c "regress keys" 's/^\tif \(payguard_text_is\(payment->failure_code, "revoked"\) \&\&$/\tif (false \&\&/'
+mutant failed_key_replays src/requests/pay_judge.c "regress attempts" 's/^\tif \(payment->status == PAYMENT_FAILED\)$/\tif (false)/'
+mutant key_released src/requests/pay_judge.c "regress keys" 's/^(\tcall->key_known =)$/\1 call->kind[0] == 0 \&\&/'
+mutant no_second_look src/requests/pay_round.c "isolation revoke_policy" 's/^\tif \(call->verdict != VERDICT_REFUSE \|\| call->key_known \|\| looked_up\)$/\tif (true)/'
+mutant old_key_counts src/requests/pay_round.c "isolation batch" 's/^\tbool looked_up = !first_round \|\| .*$/\tbool looked_up = !first_round;/'
+mutant no_second_judgement src/requests/pay_round.c stress 's/^\tif \(!call->key_known \&\& !call->entry->may_pay\)$/\tif (!call->key_known \&\& first_round)/'
+mutant unsorted_keys src/requests/pay_round.c stress 's/^\tqsort\(round\.calls, round\.n, sizeof\(PayCall \*\), by_key\);$//'
+mutant any_amount src/requests/pay_judge.c "regress checks" 's/call->amount != NO_AMOUNT \&\& call->amount != order->amount/false/'
+mutant any_currency src/requests/pay_judge.c "regress checks" \
   's/call->currency \&\& !payguard_text_equal\(call->currency, order->currency\)/false/'
-mutant any_channel_pays src/payment.c "regress checks" 's/!is_attempt\(call\) \&\& !channel\.internal/false/'
-mutant policy_skipped src/payment.c "regress approvals" \
-  's/^\t\t   payguard_policy_judge\(\&entry->order, call->expected_version, entry->locked,$/\t\t   payguard_policy_judge(\&entry->order, call->expected_version, false,/; s/^\tgood = judge_channel/\tif (call->kind[0] == 112) { call->verdict = entry->found ? VERDICT_OPEN : VERDICT_REFUSE; if (entry->found \&\& entry->order.status == ORDER_UNPAID) return; }\n\tgood = judge_channel/'
-mutant writes_in_read_only src/call.c "regress read_only" 's/^\tPreventCommandIfReadOnly\(function\);$//'
+mutant any_channel_pays src/requests/pay_judge.c "regress checks" 's/!payguard_pay_is_attempt\(call\) \&\& !channel\.internal/false/'
+mutant policy_skipped src/requests/pay_judge.c "regress approvals" \
+  's/^\t\t   payguard_policy_judge\(\&entry->order, call->expected_version, entry->locked,$/\t\t   payguard_policy_judge(\&entry->order, call->expected_version, false,/; s/^\tgood = payguard_pay_judge_channel/\tif (call->kind[0] == 112) { call->verdict = entry->found ? VERDICT_OPEN : VERDICT_REFUSE; if (entry->found \&\& entry->order.status == ORDER_UNPAID) return; }\n\tgood = payguard_pay_judge_channel/'
+mutant writes_in_read_only src/records/call.c "regress read_only" 's/^\tPreventCommandIfReadOnly\(function\);$//'
 
 # orders
-mutant no_version src/order.c "regress order_life" 's/^\torder->version\+\+;$//'
-mutant version_by_two src/order.c "regress order_life" 's/^\torder->version\+\+;$/\torder->version += 2;/'
-mutant no_event src/order.c "regress pay_once" '/^payguard_order_change\(/,/^}/s/^\tpayguard_event_write\($/\tif (to != ORDER_PAID) &/' short
-mutant stale_version_accepted src/order.c "regress order_life" \
+mutant no_version src/records/order.c "regress order_life" 's/^\torder->version\+\+;$//'
+mutant version_by_two src/records/order.c "regress order_life" 's/^\torder->version\+\+;$/\torder->version += 2;/'
+mutant no_event src/records/order.c "regress pay_once" '/^payguard_order_change\(/,/^}/s/^\tpayguard_event_write\($/\tif (to != ORDER_PAID) &/' short
+mutant stale_version_accepted src/records/order.c "regress order_life" \
   's/^\tif \(expected == NO_ID \|\| expected == order->version\)$/\tif (expected != 0)/'
-mutant deadline_ignored src/order.c "regress expiry" \
+mutant deadline_ignored src/records/order.c "regress expiry" \
   's/^\treturn order->expires_at != NO_TIME \&\& order->expires_at <= now;$/\treturn false;/'
-mutant deadline_inclusive src/order.c "regress expiry" \
+mutant deadline_inclusive src/records/order.c "regress expiry" \
   's/^\treturn order->expires_at != NO_TIME \&\& order->expires_at <= now;$/\treturn order->expires_at != NO_TIME;/'
 
 # evidence
-mutant unknown_is_failure src/decide.c "regress decision_list" \
+mutant unknown_is_failure src/rules/decide.c "regress decision_list" \
   's/^\t\t\t\tdecision\.payment = PAYMENT_UNKNOWN;$/\t\t\t\tdecision.payment = PAYMENT_FAILED;/'
-mutant surplus_without_refund src/decide.c "regress surplus" 's/^\tdecision\.refund = true;$//' short
-mutant wrong_amount_pays src/evidence.c "regress surplus" \
+mutant surplus_without_refund src/rules/decide.c "regress surplus" 's/^\tdecision\.refund = true;$//' short
+mutant wrong_amount_pays src/evidence/apply.c "regress surplus" \
   's/^\treturn amount == payment->amount \&\& amount == order->amount \&\&$/\treturn amount >= 0 \&\&/'
-mutant closing_forgotten src/decide.c "regress attempts" \
+mutant closing_forgotten src/rules/decide.c "regress attempts" \
   's/^\treturn facts->closing_as != ORDER_NONE \? facts->closing_as : ORDER_UNPAID;$/\treturn ORDER_UNPAID;/'
-mutant second_charge_pays_back src/evidence.c "regress surplus" \
+mutant second_charge_pays_back src/evidence/apply.c "regress surplus" \
   's|report->give_back \? REFUND_PENDING : REFUND_AWAITING_APPROVAL|REFUND_PENDING|'
-mutant not_found_is_final src/evidence.c "regress charge_again" \
+mutant not_found_is_final src/evidence/apply.c "regress charge_again" \
   's/^\tif \(report\.status == CHANNEL_NOT_FOUND \&\& not_found_is_final\(payment, \&channel\)\)$/\tif (report.status == CHANNEL_NOT_FOUND)/'
-mutant evidence_raises src/evidence.c "isolation txn_race" 's/^\tif \(payguard_store_try\(run_follow, \&f\)\)$/\trun_follow(\&f); if (f.order)/'
-mutant superseded_for_nothing src/evidence.c "isolation txn_race" \
-  's/!payguard_store_try\(run_supersede_and_record, \&r\)$/(supersede_other(order), (void) run_supersede_and_record, (void) r, !insert_recorded(order, channel->name, report, decision.payment, NULL, payment))/'
-mutant wrong_order_locked src/notification.c "isolation message_moves" \
+mutant evidence_raises src/evidence/apply.c "isolation txn_race" 's/^\tif \(payguard_store_try\(run_follow, \&f\)\)$/\trun_follow(\&f); if (f.order)/'
+mutant superseded_for_nothing src/evidence/apply.c "isolation txn_race" \
+  's/!payguard_store_try\(run_supersede_and_record, \&r\)$/(payguard_received_supersede_other(order), (void) run_supersede_and_record, (void) r, !payguard_received_insert(order, channel->name, report, decision.payment, NULL, payment))/'
+mutant wrong_order_locked src/evidence/message.c "isolation message_moves" \
   's/^\t\t!payguard_text_equal\(order_of\(match\), match->order\.order_id\)\)$/\t\tmatch->order.order_id == NULL)/'
-mutant waiting_forgotten src/evidence.c "regress message_waits" 's/^\t\t?payguard_notification_match\(\&order, \&payment, \&applied\);$//'
-mutant message_twice src/notification.c "regress notifications" \
+mutant waiting_forgotten src/evidence/reported.c "regress message_waits" 's/^\t\t?payguard_notification_match\(\&order, \&payment, \&applied\);$//'
+mutant message_twice src/evidence/message.c "regress notifications" \
   's/^\tif \(payguard_store_find\(\&payguard_notifications, NOTIFICATION_BY_EVENT, \&notification,$/\tnotification.event_id = payguard_text(psprintf("%s %ld", payguard_str(notification.event_id), (long) notification.received_at));\n&/'
-mutant stale_payment src/attempt.c "isolation refund_correct" 's/^\tif \(!IsolationUsesXactSnapshot\(\)\)$/\tif (true)/'
-mutant merged_replays src/evidence.c "regress hard_cases" '/^merge_into\(/,/^}/s/^\tapplied->changed = true;$//'
-mutant line_without_time src/settlement.c "regress settlement" 's/^\tif \(time\)$/\tif (false)/'
-mutant no_query src/task.c "regress attempts" \
+mutant stale_payment src/records/payment.c "isolation refund_correct" 's/^\tif \(!IsolationUsesXactSnapshot\(\)\)$/\tif (true)/'
+mutant merged_replays src/evidence/apply.c "regress hard_cases" '/^merge_into\(/,/^}/s/^\tapplied->changed = true;$//'
+mutant line_without_time src/requests/resolve_finding.c "regress settlement" 's/^\tif \(time\)$/\tif (false)/'
+mutant no_query src/records/task.c "regress attempts" \
   's/^\t\tpayguard_task_schedule\("query", about, channel->name,$/\t\tif (about.payment_id == NULL)\n&/'
 
 # refunds
-mutant no_ceiling src/refund.c "regress refunds" 's/^\tif \(amount > 0 \&\& amount <= rest\)$/\tif (amount > 0)/'
-mutant ceiling_by_one src/refund.c "regress refunds" 's/^\tif \(amount > 0 \&\& amount <= rest\)$/\tif (amount > 0 \&\& amount <= rest + 1)/'
-mutant ceiling_before_lock src/refund.c "isolation refund_refund" \
-  's/^\tlock_balance\(payment, \&balance\);$/\tbalance = (RefundBalance){.payment_id = payment->payment_id, .received = Max(payment->received_amount, 0)};/;'
-mutant refund_key_of_anyone src/refund.c "regress refunds" 's/^\telse if \(call->amount != NO_AMOUNT \&\& call->amount != refund->amount\)$/\telse if (false)/'
-mutant begun_refund_waived src/refund.c "regress refunds" 's/^\tif \(refund\.status != REFUND_FAILED \&\& has_begun\(\&refund\)\)$/\tif (false)/'
-mutant self_approval src/approval.c "regress approvals" 's/^\tif \(payguard_text_equal\(actor, approval->requested_by\)\)$/\tif (false)/' short
-mutant waived_corrected src/refund.c "regress surplus" 's/^\t\t!is_reserved\(refund->status\) \|\| has_begun\(refund\)/\t\thas_begun(refund)/'
+mutant no_ceiling src/requests/refund_order.c "regress refunds" 's/^\tif \(amount > 0 \&\& amount <= rest\)$/\tif (amount > 0)/'
+mutant ceiling_by_one src/requests/refund_order.c "regress refunds" 's/^\tif \(amount > 0 \&\& amount <= rest\)$/\tif (amount > 0 \&\& amount <= rest + 1)/'
+mutant ceiling_before_lock src/requests/refund_order.c "isolation refund_refund" \
+  's/^\tpayguard_balance_lock\(payment, \&balance\);$/\tbalance = (RefundBalance){.payment_id = payment->payment_id, .received = Max(payment->received_amount, 0)};/;'
+mutant refund_key_of_anyone src/money/refunding.c "regress refunds" 's/^\telse if \(call->amount != NO_AMOUNT \&\& call->amount != refund->amount\)$/\telse if (false)/'
+mutant begun_refund_waived src/requests/refund_order.c "regress refunds" 's/^\tif \(refund\.status != REFUND_FAILED \&\& payguard_refund_has_begun\(\&refund\)\)$/\tif (false)/'
+mutant self_approval src/records/approval.c "regress approvals" 's/^\tif \(payguard_text_equal\(actor, approval->requested_by\)\)$/\tif (false)/' short
+mutant waived_corrected src/money/surplus.c "regress surplus" 's/^\t\t!payguard_refund_is_reserved\(refund->status\) \|\|$//'
 
 # the queue
-mutant any_token src/queue.c "regress queue" 's/^\t\t   memcmp\(lease->lease_token, answer->token, UUID_LEN\) == 0 \&\&$//'
-mutant expired_lease_holds src/queue.c "isolation task_lease" 's/^\t\t   lease->leased_until > GetCurrentTimestamp\(\);$/\t\t   lease->leased_until != 0;/'
-mutant charged_again src/queue.c "regress queue" 's/^\tif \(payguard_text_is\(task->kind, "charge"\)\)$/\tif (false)/'
-mutant ack_forgotten src/task.c "regress queue" 's/^\tif \(task->tries > 0\)$/\tif (false)/'
+mutant any_token src/queue/lease.c "regress queue" 's/^\t\t   memcmp\(lease->lease_token, answer->token, UUID_LEN\) == 0 \&\&$//'
+mutant expired_lease_holds src/queue/lease.c "isolation task_lease" 's/^\t\t   lease->leased_until > GetCurrentTimestamp\(\);$/\t\t   lease->leased_until != 0;/'
+mutant charged_again src/queue/lease.c "regress queue" 's/^\tif \(payguard_text_is\(task->kind, "charge"\)\)$/\tif (false)/'
+mutant ack_forgotten src/records/task.c "regress queue" 's/^\tif \(task->tries > 0\)$/\tif (false)/'
 
 # protection
-mutant direct_writes src/protect.c "regress protection" 's/^\t\tpayguard_store_expects\(relation, operation\)\)$/\t\t(payguard_store_expects(relation, operation) || true))/'
+mutant direct_writes src/guard/own.c "regress protection" 's/^\t\tpayguard_store_expects\(relation, operation\)\)$/\t\t(payguard_store_expects(relation, operation) || true))/'
 mutant unsafe_ddl src/sql/81_ddl.sql "regress protection" 's/^ALTER EVENT TRIGGER payguard_ddl_end ENABLE ALWAYS;$/ALTER EVENT TRIGGER payguard_ddl_end DISABLE;/'
-mutant anyone_acts_for_others src/event.c "regress privileges" 's/^\tif \(!payguard_may_execute\(delegate_function\(\), GetSessionUserId\(\)\)\)$/\tif (false)/'
+mutant anyone_acts_for_others src/records/actor.c "regress privileges" 's/^\tif \(!payguard_may_execute\(delegate_function\(\), GetSessionUserId\(\)\)\)$/\tif (false)/'
 mutant public_may_execute src/sql/95_private.sql "regress privileges" "s/^ *EXECUTE pg_catalog.format\('REVOKE ALL .*/NULL;/"
-mutant no_slot src/id.c "regress slots" 's/^\tuuid->data\[7\] = rand_a \& 0xff;$/\tuuid->data[7] = 0;/'
-mutant keys_out_of_order src/payment.c "isolation batch" 's/round\.repeats = holds_up\(calls, n\);/round.repeats = false;/'
+mutant no_slot src/base/id.c "regress slots" 's/^\tuuid->data\[7\] = rand_a \& 0xff;$/\tuuid->data[7] = 0;/'
+mutant keys_out_of_order src/requests/pay_round.c "isolation batch" 's/round\.repeats = holds_up\(calls, n\);/round.repeats = false;/'
 mutant one_holds_up_all src/store/each.c "regress left_out" 's/if \(!payguard_is_about_one\(error\)\)/if (true)/'
-mutant unseen_balance src/refund.c "isolation refund_correct" 's/else if \(IsolationUsesXactSnapshot\(\)\)/else if (false)/'
-mutant unseen_rejection src/approval.c "isolation pay_reject" 's/^\tpayguard_order_touch\(order\);$//'
-mutant stale_retry src/queue.c "isolation task_cancel" 's/payguard_payment_must_be_there/payguard_payment_must_exist/'
-mutant stale_refund src/refund.c "isolation refund_stale" 's/^\treturn IsolationUsesXactSnapshot\(\)$/\treturn false/'
-mutant stale_failure src/evidence.c "isolation report_contrary" 's/!IsolationUsesXactSnapshot\(\) \&\& changes_nothing/changes_nothing/'
-mutant unseen_charge src/queue.c "isolation again_cancel" 's/^\tpayguard_order_touch\(order\);$//'
-mutant stale_approval src/evidence.c "isolation report_decide" 's/payguard_policy_holds\(order, true\)/payguard_policy_holds(order, false)/'
+mutant unseen_balance src/money/surplus.c "isolation refund_correct" 's/else if \(IsolationUsesXactSnapshot\(\)\)/else if (false)/'
+mutant unseen_rejection src/requests/approve.c "isolation pay_reject" 's/^\tpayguard_order_touch\(order\);$//'
+mutant stale_retry src/queue/retry.c "isolation task_cancel" 's/payguard_payment_must_be_there/payguard_payment_must_exist/'
+mutant stale_refund src/records/refund.c "isolation refund_stale" 's/^\treturn IsolationUsesXactSnapshot\(\)$/\treturn false/'
+mutant stale_failure src/evidence/reported.c "isolation report_contrary" 's/!IsolationUsesXactSnapshot\(\) \&\& changes_nothing/changes_nothing/'
+mutant unseen_charge src/queue/answer.c "isolation again_cancel" 's/^\tpayguard_order_touch\(order\);$//'
+mutant stale_approval src/evidence/apply.c "isolation report_decide" 's/payguard_policy_holds\(order, true\)/payguard_policy_holds(order, false)/'
 
 # who waited, and goes by what he read before
-mutant old_asker src/approval.c "isolation approve_own_change" '/^decide_order\(/,/^}/s/^\tpayguard_store_refresh\(\);$//'
-mutant stale_lease src/queue.c "isolation task_cancel" '/^lock_leased\(/,/^}/s/^\tpayguard_store_refresh\(\);$//'
-mutant unread_message src/notification.c "isolation message_refund" '/^try_again\(/,/^}/s/^\tpayguard_store_refresh\(\);$//'
-mutant stale_message src/notification.c "isolation message_refund" \
+mutant old_asker src/requests/approve.c "isolation approve_own_change" '/^decide_order\(/,/^}/s/^\tpayguard_store_refresh\(\);$//'
+mutant stale_lease src/queue/lease.c "isolation task_cancel" '/^payguard_lease_lock_order\(/,/^}/s/^\tpayguard_store_refresh\(\);$//'
+mutant unread_message src/evidence/message.c "isolation message_refund" '/^try_again\(/,/^}/s/^\tpayguard_store_refresh\(\);$//'
+mutant stale_message src/evidence/message.c "isolation message_refund" \
   '/^still_matches\(/,/^}/{s/!find_match\(notification, match\) \|\|/match == NULL ||/; s/^\t\tpayguard_refund_must_be_there.*$/\t\t;/}'
-mutant unlearned src/notification.c "isolation message_learns" '/^match_waiting\(/,/^}/s/payguard_store_lock\(/payguard_store_find(/'
-mutant stale_line src/settlement.c "isolation finding_changes" 's/^\t\t\tpayguard_refund_must_be_there\(.*$/\t\t\t;/'
-mutant unread_line src/settlement.c "isolation finding_changes" '/^payguard_resolve_finding\(/,/^}/s/^\t\tpayguard_store_refresh\(\);$/\t\t;/'
-mutant stale_record src/evidence.c "isolation finding_changes" 's/^\t\t\tpayguard_payment_must_be_there\(payment->payment_id, payment\);$//'
-mutant stale_second src/evidence.c "isolation finding_changes" 's/^\t\tpayguard_payment_must_be_there\(other\.payment_id, \&other\);$//'
-mutant stale_first src/evidence.c "isolation finding_changes" '/^apply_to_dismissed\(/,/^}/s/payguard_payment_must_be_there/payguard_payment_must_exist/'
-mutant claimed_unseen src/queue.c "isolation found_before" '/^lease_some\(/,/^}/s/^\tpayguard_store_refresh\(\);$//'
-mutant lost_unseen src/queue.c "isolation found_before" '/^end_lease\(/,/^}/s/^\tpayguard_store_refresh\(\);$//'
-mutant requeued_unseen src/queue.c "isolation found_before" '/^payguard_requeue_task\(/,/^}/s/^\tpayguard_store_refresh\(\);$//'
-mutant untold src/order.c "isolation refused_detail" '/^payguard_update_order\(/,/^}/s/^\tpayguard_store_refresh\(\);$//'
-mutant cancelled_unseen src/order.c "isolation refused_detail" '/^payguard_cancel_order\(/,/^}/s/^\t\tpayguard_store_refresh\(\);$//'
-mutant unread_key src/refund.c "isolation txn_race" '/^insert_refund\(/,/^}/s/^\t\tpayguard_store_refresh\(\);$//'
+mutant unlearned src/evidence/message.c "isolation message_learns" '/^match_waiting\(/,/^}/s/payguard_store_lock\(/payguard_store_find(/'
+mutant stale_line src/requests/resolve_finding.c "isolation finding_changes" 's/^\t\t\tpayguard_refund_must_be_there\(.*$/\t\t\t;/'
+mutant unread_line src/requests/resolve_finding.c "isolation finding_changes" '/^payguard_resolve_finding\(/,/^}/s/^\t\tpayguard_store_refresh\(\);$/\t\t;/'
+mutant stale_record src/evidence/apply.c "isolation finding_changes" 's/^\t\t\tpayguard_payment_must_be_there\(payment->payment_id, payment\);$//'
+mutant stale_second src/evidence/apply.c "isolation finding_changes" 's/^\t\tpayguard_payment_must_be_there\(other\.payment_id, \&other\);$//'
+mutant stale_first src/evidence/apply.c "isolation finding_changes" '/^apply_to_dismissed\(/,/^}/s/payguard_payment_must_be_there/payguard_payment_must_exist/'
+mutant claimed_unseen src/queue/claim.c "isolation found_before" '/^lease_some\(/,/^}/s/^\tpayguard_store_refresh\(\);$//'
+mutant lost_unseen src/queue/lease.c "isolation found_before" '/^end_lease\(/,/^}/s/^\tpayguard_store_refresh\(\);$//'
+mutant requeued_unseen src/queue/retry.c "isolation found_before" '/^payguard_requeue_task\(/,/^}/s/^\tpayguard_store_refresh\(\);$//'
+mutant untold src/requests/create_order.c "isolation refused_detail" '/^payguard_update_order\(/,/^}/s/^\tpayguard_store_refresh\(\);$//'
+mutant cancelled_unseen src/requests/close_order.c "isolation refused_detail" '/^payguard_cancel_order\(/,/^}/s/^\t\tpayguard_store_refresh\(\);$//'
+mutant unread_key src/money/refunding.c "isolation txn_race" '/^payguard_refund_insert\(/,/^}/s/^\t\tpayguard_store_refresh\(\);$//'
 
-mutant second_approval src/approval.c "isolation finding_accept" \
+mutant second_approval src/records/approval.c "isolation finding_accept" \
   's/if \(!payguard_store_insert_new\(&payguard_approvals, key_of\(&approval\), &approval\)\)/if (payguard_store_insert(\&payguard_approvals, \&approval), false)/'
 mutant error_swallowed src/store/each.c "regress left_out" 's/if \(!payguard_is_about_one\(error\)\)/if (false)/; s/if \(!payguard_is_about_one\(again\)\)/if (false)/'
 
 # guards
-mutant many_states src/guard.h "regress guard_arguments" 's/^#define MAX_GUARD_STATES 1000$/#define MAX_GUARD_STATES 100000/'
-mutant long_arrays src/payguard.h "regress guard_arguments" 's/^#define MAX_ELEMENTS 100000/#define MAX_ELEMENTS 10000000/'
-mutant paid_without_order src/guard.c "regress guard" 's/^(\t\t\tguard->states\[i\]\.paid) = false;$/\1 = guard->states[i].paid;/'
-mutant index_trusted src/guard_table.c "regress guard" 's/^\tif \(reading\.sort\)$/\tif (false)/'
-mutant drop_race src/guard_table.c "isolation guard_drop" 's/try_relation_open\(/relation_open(/'
-mutant newer_rows src/guard_table.c "isolation guard_snapshot" 's/GetTransactionSnapshot\(\), true/GetLatestSnapshot(), true/'
+mutant many_states src/guard/settings.h "regress guard_arguments" 's/^#define MAX_GUARD_STATES 1000$/#define MAX_GUARD_STATES 100000/'
+mutant long_arrays src/base/argument.h "regress guard_arguments" 's/^#define MAX_ELEMENTS 100000/#define MAX_ELEMENTS 10000000/'
+mutant paid_without_order src/guard/settings.c "regress guard" 's/^(\t\t\tguard->states\[i\]\.paid) = false;$/\1 = guard->states[i].paid;/'
+mutant index_trusted src/guard/bad_rows.c "regress guard" 's/^\tif \(reading\.sort\)$/\tif (false)/'
+mutant drop_race src/guard/guard_table.c "isolation guard_drop" 's/try_relation_open\(/relation_open(/'
+mutant newer_rows src/guard/bad_rows.c "isolation guard_snapshot" 's/GetTransactionSnapshot\(\), true/GetLatestSnapshot(), true/'
 mutant rights_unchecked src/sql/80_protect.sql "regress verify" 's/AND NOT r\.rolsuper/AND false/'
 mutant order_by_hand src/sql/85_verify.sql "regress verify" 's/WHERE \(o\.amount::text, o\.currency\) IS DISTINCT FROM .*$/WHERE false/'
 mutant money_by_hand src/sql/85_verify.sql "regress verify" "s/WHERE o\.status IN .* AND p\.status = 'succeeded'\$/WHERE false/"
 mutant correction_unseen src/sql/85_verify.sql "regress verify" "s/AND from_status IN \('succeeded', 'surplus'\)/AND false/"
 mutant any_correction src/sql/85_verify.sql "regress verify" "s/AND from_status IN \('succeeded', 'surplus'\)/AND true/"
-mutant ddl_untouched src/command.c "regress guard_ddl" 's/^\tif \(running\)$/\tif (false)/'
-mutant ddl_few_touched src/command.c "regress guard_nested" '/^touch\(/,/^}/s/^\t\tcommand->any = true;$/\t\treturn;/'
-mutant ddl_nothing_then src/command.c "regress guard_ddl" 's/^\tthen->curcid = command->since;$//'
-mutant ddl_old_snapshot src/command.c "isolation guard_exchange" 's/PushCopiedSnapshot\(GetLatestSnapshot\(\)\)/PushCopiedSnapshot(GetTransactionSnapshot())/'
-mutant ddl_undone_settled src/command.c "regress guard_nested" 's/^\t\tforget_settled\(command, subtransaction\);$/\t\t;/'
-mutant ddl_last_settled src/guard_ddl.c "regress guard_nested" 's/^\ttouched->put_on = settled \&\& settled->guarded;$/\ttouched->put_on = false;/'
-mutant ddl_inner_lost src/command.c "regress guard_nested" 's/^\t\touter->settled = lappend\(outer->settled, lfirst\(cell\)\);$/\t\t;/'
-mutant own_untouched src/protect.c "regress protection" 's/^\t\tif \(is_own_relation\(touched\.relation\)\)$/\t\tif (false)/'
-mutant using_at_the_start src/guard_ddl.c "isolation guard_exchange" '/^payguard_guard_ddl_end\(/,/^}/s/^\t\tcheck_alter\(.*$/\t\t;/'
-mutant detach_at_the_end src/guard_ddl.c "isolation guard_detach" '/^payguard_guard_ddl_end\(/,/^}/s/^\t\tcheck_alter\(.*$/\t\tcheck_detach((AlterTableStmt *) statement);/'
-mutant labels_unchecked src/guard_ddl.c "regress guard_ddl" 's/^\t\tcheck_label\(.*$/\t\t;/'
-mutant partition_gone src/guard_ddl.c "regress guard_partitions" 's/^\t\tmay = state >= 0 \&\& guard->states\[state\]\.deletable;$/\t\tmay = guard != NULL;/'
-mutant partitioned_gone src/guard_ddl.c "regress guard_partitions" 's/^\t\t\t!list_member_oid\(dropped, lfirst_oid\(cell\)\)\)$/\t\t\ttrue)/'
-mutant partition_locked_first src/guard_ddl.c "isolation drop_partition" 's/^\t\tLockRelationOid\(get_partition_parent.*$/\t\t;/'
-mutant twins_unlocked src/protect.c "isolation drop_index_twins" 's/^\tLockRelationOid\(table, ShareUpdateExclusiveLock\);$//'
-mutant locked_first src/protect.c "isolation drop_race" 's/^\tif \(!found\)$/\tif (true)/'
-mutant schema_unseen src/guard_ddl.c "regress guard_ddl" 's/^\tif \(IsA\(statement, CreateSchemaStmt\)\)$/\tif (false)/'
+mutant ddl_untouched src/guard/command.c "regress guard_ddl" 's/^\tif \(running\)$/\tif (false)/'
+mutant ddl_few_touched src/guard/command.c "regress guard_nested" '/^touch\(/,/^}/s/^\t\tcommand->any = true;$/\t\treturn;/'
+mutant ddl_nothing_then src/guard/command.c "regress guard_ddl" 's/^\tthen->curcid = command->since;$//'
+mutant ddl_old_snapshot src/guard/command.c "isolation guard_exchange" 's/PushCopiedSnapshot\(GetLatestSnapshot\(\)\)/PushCopiedSnapshot(GetTransactionSnapshot())/'
+mutant ddl_undone_settled src/guard/command.c "regress guard_nested" 's/^\t\tforget_settled\(command, subtransaction\);$/\t\t;/'
+mutant ddl_last_settled src/guard/follow.c "regress guard_nested" 's/^\ttouched->put_on = settled \&\& settled->guarded;$/\ttouched->put_on = false;/'
+mutant ddl_inner_lost src/guard/command.c "regress guard_nested" 's/^\t\touter->settled = lappend\(outer->settled, lfirst\(cell\)\);$/\t\t;/'
+mutant own_untouched src/guard/protect.c "regress protection" 's/^\t\tif \(payguard_own_is_relation\(touched\.relation\)\)$/\t\tif (false)/'
+mutant using_at_the_start src/guard/follow.c "isolation guard_exchange" '/^payguard_guard_ddl_end\(/,/^}/s/^\t\tcheck_alter\(.*$/\t\t;/'
+mutant detach_at_the_end src/guard/follow.c "isolation guard_detach" '/^payguard_guard_ddl_end\(/,/^}/s/^\t\tcheck_alter\(.*$/\t\tcheck_detach((AlterTableStmt *) statement);/'
+mutant labels_unchecked src/guard/follow.c "regress guard_ddl" 's/^\t\tcheck_label\(.*$/\t\t;/'
+mutant partition_gone src/guard/follow.c "regress guard_partitions" 's/^\t\tmay = state >= 0 \&\& guard->states\[state\]\.deletable;$/\t\tmay = guard != NULL;/'
+mutant partitioned_gone src/guard/follow.c "regress guard_partitions" 's/^\t\t\t!list_member_oid\(dropped, lfirst_oid\(cell\)\)\)$/\t\t\ttrue)/'
+mutant partition_locked_first src/guard/follow.c "isolation drop_partition" 's/^\t\tLockRelationOid\(get_partition_parent.*$/\t\t;/'
+mutant twins_unlocked src/guard/statement.c "isolation drop_index_twins" 's/^\tLockRelationOid\(table, ShareUpdateExclusiveLock\);$//'
+mutant locked_first src/guard/statement.c "isolation drop_race" 's/^\tif \(!found\)$/\tif (true)/'
+mutant schema_unseen src/guard/follow.c "regress guard_ddl" 's/^\tif \(IsA\(statement, CreateSchemaStmt\)\)$/\tif (false)/'
 mutant function_unseen src/sql/81_ddl.sql "regress guard_ddl" "s/'DROP FUNCTION', 'DROP ROUTINE', //"
-mutant condition_fails src/once.c "regress guard_indexes" 's/^\tif \(error \&\& !payguard_is_about_one\(error\)\)$/\tif (error)/'
-mutant invalid_twin src/once.c "regress guard_indexes" 's/!form->indisunique \|\| !form->indisvalid \|\|/!form->indisunique ||/'
-mutant named_index src/protect.c "regress guard_indexes" 's/ \&\& is_named_by_us\(range->relname\)\)$/ \&\& false)/'
-mutant archive_not_asked src/protect.c "isolation drop_archived" 's/ \|\| has_rows\("archived_orders"\);$/;/'
-mutant orders_of_old src/protect.c "isolation drop_race" 's/^\tPushActiveSnapshot\(GetLatestSnapshot\(\)\);$/\tPushActiveSnapshot(GetTransactionSnapshot());/'
-mutant clones_remade src/guard_ddl.c "regress guard_ddl" 's/^\tif \(!OidIsValid\(now->parent\)\)$/\tif (true)/'
-mutant not_forgotten src/guard_table.c "regress guard_ddl" 's/^\t\tpayguard_command_settles\(lfirst_oid\(cell\), false\);$/\t\t;/'
+mutant condition_fails src/guard/once.c "regress guard_indexes" 's/^\tif \(error \&\& !payguard_is_about_one\(error\)\)$/\tif (error)/'
+mutant invalid_twin src/guard/once.c "regress guard_indexes" 's/!form->indisunique \|\| !form->indisvalid \|\|/!form->indisunique ||/'
+mutant named_index src/guard/statement.c "regress guard_indexes" 's/^\t\tpayguard_own_names_function\(range->relname\)\)$/\t\tfalse)/'
+mutant archive_not_asked src/guard/statement.c "isolation drop_archived" 's/ \|\| has_rows\("archived_orders"\);$/;/'
+mutant orders_of_old src/guard/statement.c "isolation drop_race" 's/^\tPushActiveSnapshot\(GetLatestSnapshot\(\)\);$/\tPushActiveSnapshot(GetTransactionSnapshot());/'
+mutant clones_remade src/guard/follow.c "regress guard_ddl" 's/^\tif \(!OidIsValid\(now->parent\)\)$/\tif (true)/'
+mutant not_forgotten src/guard/guard_table.c "regress guard_ddl" 's/^\t\tpayguard_command_settles\(lfirst_oid\(cell\), false\);$/\t\t;/'
 
 # drivers, and calls within calls
-mutant outer_time_lost src/driver.c "regress drivers_nested" 's/^\tif \(running\)$/\tif (false)/'
-mutant own_time_only src/driver.c "regress drivers_nested" 's/running \? Min\(deadline, running->deadline\) : deadline/deadline/'
-mutant caught_by_others src/driver.c "regress drivers_nested" 's/^\t\tif \(has_fired\)$/\t\tif (false)/'
-mutant cancel_lost src/driver.c "regress drivers_nested" 's/^\t\twas_cancelled = true;$/\t\twas_cancelled = false;/'
-mutant lock_is_cancel src/driver.c "isolation driver_cancel" 's/^\tif \(!get_timeout_indicator\(LOCK_TIMEOUT, false\)\)$/\tif (true)/'
-mutant error_leaves_call src/call.c "regress calls" 's/^\tif \(event != SUBXACT_EVENT_ABORT_SUB\)$/\tif (true)/'
-mutant call_never_ends src/call.c "regress calls" 's/^\tncalls--;$//'
-mutant long_batches src/argument.c "regress limits" 's/^\tif \(ArrayGetNItems\(ARR_NDIM\(array\), ARR_DIMS\(array\)\) > MAX_ELEMENTS\)$/\tif (false)/'
+mutant outer_time_lost src/queue/driver.c "regress drivers_nested" 's/^\tif \(running\)$/\tif (false)/'
+mutant own_time_only src/queue/driver.c "regress drivers_nested" 's/running \? Min\(deadline, running->deadline\) : deadline/deadline/'
+mutant caught_by_others src/queue/driver.c "regress drivers_nested" 's/^\t\tif \(has_fired\)$/\t\tif (false)/'
+mutant cancel_lost src/queue/driver.c "regress drivers_nested" 's/^\t\twas_cancelled = true;$/\t\twas_cancelled = false;/'
+mutant lock_is_cancel src/queue/driver.c "isolation driver_cancel" 's/^\tif \(!get_timeout_indicator\(LOCK_TIMEOUT, false\)\)$/\tif (true)/'
+mutant error_leaves_call src/records/call.c "regress calls" 's/^\tif \(event != SUBXACT_EVENT_ABORT_SUB\)$/\tif (true)/'
+mutant call_never_ends src/records/call.c "regress calls" 's/^\tncalls--;$//'
+mutant long_batches src/base/argument.c "regress limits" 's/^\tif \(ArrayGetNItems\(ARR_NDIM\(array\), ARR_DIMS\(array\)\) > MAX_ELEMENTS\)$/\tif (false)/'
 
 # what is no text
-mutant bytes_as_text src/argument.c "regress not_text" 's/^\tif \(!pg_verifymbstr\(VARDATA_ANY\(result\), .*$/\tif (false)/'
-mutant bytes_in_json src/argument.c "regress not_text" 's/^\t\t\tpart\.type == jbvString \&\&$/\t\t\tpart.type == jbvNull \&\&/'
-mutant odd_role src/event.c "regress not_text" 's/^\treturn payguard_clean_text\(/\treturn payguard_text(/'
+mutant bytes_as_text src/base/argument.c "regress not_text" 's/^\tif \(!pg_verifymbstr\(VARDATA_ANY\(result\), .*$/\tif (false)/'
+mutant bytes_in_json src/base/argument.c "regress not_text" 's/^\t\t\tpart\.type == jbvString \&\&$/\t\t\tpart.type == jbvNull \&\&/'
+mutant odd_role src/records/actor.c "regress not_text" 's/^\treturn payguard_clean_text\(/\treturn payguard_text(/'
 mutant backslash_escapes src/sql/65_settlement.sql "regress backslashes" "s/!~ \\\$\\\$(.*)\\\$\\\$\)/!~ '\1')/"

@@ -1,0 +1,14 @@
+/*
+ * json.h
+ *		Jsonb objects made of C values, and read again.
+ */
+#ifndef PAYGUARD_BASE_JSON_H
+#define PAYGUARD_BASE_JSON_H
+
+#include "utils/jsonb.h"
+
+extern Jsonb *payguard_json(const char *key, ...);
+extern text *payguard_json_text(Jsonb *object, const char *key);
+extern int64 payguard_json_int(Jsonb *object, const char *key);
+
+#endif

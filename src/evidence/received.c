@@ -1,0 +1,186 @@
+/*
+ * received.c
+ *		Money that came: what a report of it changes, once it is decided.
+ */
+#include "postgres.h"
+
+#include "utils/builtins.h"
+#include "utils/jsonb.h"
+#include "utils/timestamp.h"
+
+#include "rules/decide.h"
+#include "rules/machine.h"
+#include "base/id.h"
+#include "base/text.h"
+#include "base/value.h"
+#include "store/open.h"
+#include "store/rows.h"
+#include "store/table.h"
+#include "store/write.h"
+#include "records/channel.h"
+#include "records/event.h"
+#include "records/order.h"
+#include "records/payment.h"
+#include "records/report.h"
+#include "records/task.h"
+#include "evidence/received.h"
+
+/*
+ * payguard_received_close_again has the channel asked again to close an attempt; a request that waits already is
+ * not put off.
+ */
+void
+payguard_received_close_again(const Payment *payment, const Channel *channel)
+{
+	Task waiting;
+
+	if (payguard_task_find("close", payguard_payment_about(payment), &waiting) &&
+		waiting.dead_at == NO_TIME)
+		return;
+	payguard_task_schedule(
+		"close", payguard_payment_about(payment), payment->channel,
+		payguard_time_plus(GetCurrentTimestamp(), channel->first_query_after));
+}
+
+/*
+ * payguard_received_supersede_other: first money wins, and the order's live attempt is closed.
+ */
+void
+payguard_received_supersede_other(Order *order)
+{
+	Payment other;
+
+	if (!payguard_payment_that_counts(order->order_id, &other) ||
+		!payguard_payment_is_live(other.status))
+		elog(ERROR, "payguard: order \"%s\" is paying without a live payment",
+			 payguard_str(order->order_id));
+	if (payguard_payment_withdraw_charge(&other))
+	{
+		other.failure_code = payguard_text("not_sent");
+		other.completed_at = GetCurrentTimestamp();
+		payguard_payment_change(
+			order, &other, PAYMENT_FAILED,
+			FIELD(PAYMENT_F_FAILURE_CODE) | FIELD(PAYMENT_F_COMPLETED_AT), NULL);
+		payguard_payment_end_tasks(&other);
+		return;
+	}
+	payguard_payment_change(order, &other, PAYMENT_SUPERSEDED, 0, NULL);
+	payguard_task_schedule("close", payguard_payment_about(&other), other.channel,
+						   GetCurrentTimestamp());
+}
+
+/*
+ * become changes the order for its payment's sake.
+ */
+void
+payguard_received_become(Order *order, const Payment *payment, OrderStatus to)
+{
+	FieldSet also = FIELD(ORDER_F_CLOSING_AS);
+
+	Assert(to != order->status);
+	order->closing_as = ORDER_NONE;
+	if (to == ORDER_PAID)
+	{
+		order->payment_id = payment->payment_id;
+		also |= FIELD(ORDER_F_PAYMENT_ID);
+	}
+	payguard_order_change(
+		order, to, also,
+		psprintf("order.%s", payguard_machine_name(&payguard_order_machine, to)),
+		payment->payment_id, NULL);
+}
+
+/*
+ * payguard_received_take fills in what was received.
+ */
+FieldSet
+payguard_received_take(Payment *payment, const Report *report)
+{
+	payment->received_amount =
+		report->amount != NO_AMOUNT ? report->amount : payment->amount;
+	payment->received_currency = report->currency ? report->currency : payment->currency;
+	payment->amount_verified = report->amount != NO_AMOUNT;
+	payment->channel_txn_id = report->txn_id ? report->txn_id : payment->channel_txn_id;
+	payment->channel_time = report->channel_time;
+	payment->failure_code = NULL;
+	payment->failure_message = NULL;
+	payment->completed_at = GetCurrentTimestamp();
+	return FIELD(PAYMENT_F_RECEIVED_AMOUNT) | FIELD(PAYMENT_F_RECEIVED_CURRENCY) |
+		   FIELD(PAYMENT_F_AMOUNT_VERIFIED) | FIELD(PAYMENT_F_CHANNEL_TXN_ID) |
+		   FIELD(PAYMENT_F_CHANNEL_TIME) | FIELD(PAYMENT_F_FAILURE_CODE) |
+		   FIELD(PAYMENT_F_FAILURE_MESSAGE) | FIELD(PAYMENT_F_COMPLETED_AT);
+}
+
+/*
+ * payguard_received_note_failure fills in why an attempt brought no money.
+ */
+FieldSet
+payguard_received_note_failure(Payment *payment, const Report *report)
+{
+	payment->failure_code =
+		report->code ? report->code
+					 : payguard_text(payguard_channel_status_name(report->status));
+	payment->failure_message = report->message;
+	payment->completed_at = GetCurrentTimestamp();
+	return FIELD(PAYMENT_F_FAILURE_CODE) | FIELD(PAYMENT_F_FAILURE_MESSAGE) |
+		   FIELD(PAYMENT_F_COMPLETED_AT);
+}
+
+/*
+ * payguard_received_note_txn notes the channel's transaction of an open attempt.
+ */
+FieldSet
+payguard_received_note_txn(Payment *payment, const Report *report)
+{
+	if (report->txn_id == NULL ||
+		payguard_text_equal(report->txn_id, payment->channel_txn_id))
+		return 0;
+	payment->channel_txn_id = report->txn_id;
+	return FIELD(PAYMENT_F_CHANNEL_TXN_ID);
+}
+
+/*
+ * payguard_received_insert makes a payment of money that we did not ask for; false: the channel's
+ * transaction is known by now.
+ */
+bool
+payguard_received_insert(const Order *order, const text *channel, const Report *report,
+						 PaymentStatus status, Jsonb *details, Payment *payment)
+{
+	TimestampTz now = GetCurrentTimestamp();
+
+	*payment = (Payment){
+		.payment_id = payguard_uuid_v7(payguard_slot_of(order->order_id)),
+		.order_id = order->order_id,
+		.channel = unconstify(text *, channel),
+		.amount = order->amount,
+		.currency = order->currency,
+		.status = payguard_machine_move(&payguard_payment_machine, PAYMENT_NONE, status),
+		.order_version = order->version,
+		.request_kind = payguard_text("record"),
+		.details = details,
+		.created_at = now,
+		.expires_at = NO_TIME,
+	};
+	payguard_received_take(payment, report);
+	for (bool again = false;
+		 !payguard_store_insert_new(&payguard_payments, PAYMENT_BY_CHANNEL_TXN, payment);
+		 again = true)
+	{
+		Payment known;
+
+		payguard_store_refresh();
+		if (payguard_store_find(&payguard_payments, PAYMENT_BY_CHANNEL_TXN, payment,
+								&known))
+			return false;
+		/* whose it was has let go of it in this moment, or a user's trigger swallows our row */
+		if (again)
+			payguard_store_suppressed(&payguard_payments);
+	}
+	payguard_event_write(
+		psprintf("payment.%s", payguard_machine_name(&payguard_payment_machine, status)),
+		payguard_payment_about(payment), NULL,
+		payguard_machine_name(&payguard_payment_machine, status), NO_ID,
+		payguard_report_details(report));
+	return true;
+}

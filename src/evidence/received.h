@@ -1,0 +1,28 @@
+/*
+ * received.h
+ *		Money that came.
+ */
+#ifndef PAYGUARD_EVIDENCE_RECEIVED_H
+#define PAYGUARD_EVIDENCE_RECEIVED_H
+
+#include "utils/jsonb.h"
+
+#include "rules/machine.h"
+#include "store/table.h"
+#include "records/channel.h"
+#include "records/order.h"
+#include "records/payment.h"
+#include "records/report.h"
+
+extern void payguard_received_close_again(const Payment *payment, const Channel *channel);
+extern void payguard_received_supersede_other(Order *order);
+extern void payguard_received_become(Order *order, const Payment *payment,
+									 OrderStatus to);
+extern FieldSet payguard_received_take(Payment *payment, const Report *report);
+extern FieldSet payguard_received_note_failure(Payment *payment, const Report *report);
+extern FieldSet payguard_received_note_txn(Payment *payment, const Report *report);
+extern bool payguard_received_insert(const Order *order, const text *channel,
+									 const Report *report, PaymentStatus status,
+									 Jsonb *details, Payment *payment);
+
+#endif

@@ -1,0 +1,158 @@
+/*
+ * reported.c
+ *		report_payment() and record_payment(): what a channel says of a payment.
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "fmgr.h"
+#include "utils/fmgrprotos.h"
+#include "utils/uuid.h"
+
+#include "rules/decide.h"
+#include "rules/machine.h"
+#include "base/argument.h"
+#include "base/text.h"
+#include "base/value.h"
+#include "store/durable.h"
+#include "store/open.h"
+#include "records/call.h"
+#include "records/channel.h"
+#include "records/notification.h"
+#include "records/order.h"
+#include "records/payment.h"
+#include "records/report.h"
+#include "records/result.h"
+#include "evidence/apply.h"
+#include "evidence/message.h"
+
+static bool changes_nothing(const Payment *payment, const Report *report);
+
+PG_FUNCTION_INFO_V1(payguard_report_payment);
+
+/*
+ * report_payment(payment_id, channel_status, channel_txn_id, amount, currency, code, message,
+ *				  channel_time) → payment_result
+ *
+ * amount: minor units, as the channel says. Errors: 22004, 22023 for malformed arguments only.
+ * An unknown payment, a reused transaction and a contradiction are stored, alerted and
+ * returned with the outcome "recorded".
+ */
+Datum
+payguard_report_payment(PG_FUNCTION_ARGS)
+{
+	pg_uuid_t *payment_id = payguard_arg_uuid(ARG(0), "payment_id");
+	Report report = {
+		.status = payguard_arg_channel_status(ARG(1), "channel_status"),
+		.txn_id = payguard_arg_id_or_null(ARG(2), "channel_txn_id"),
+		.amount = payguard_arg_amount_or_null(ARG(3), "amount"),
+		.currency = payguard_arg_currency_or_null(ARG(4), "currency"),
+		.code = payguard_arg_id_or_null(ARG(5), "code"),
+		.message = payguard_arg_note_or_null(ARG(6), "message"),
+		.channel_time = payguard_arg_time_or_null(ARG(7), "channel_time"),
+	};
+	Order order;
+	Payment payment;
+	Applied applied = {0};
+
+	payguard_evidence_begin("report_payment()");
+	if (!payguard_payment_find(payment_id, &payment))
+	{
+		payguard_notification_keep(NULL, NULL, payment_id, NULL, &report, "unmatched");
+		payguard_call_end();
+		return payguard_result_recorded(
+			fcinfo, NULL, payment_id,
+			"The payment is not known; the report is kept for a "
+			"person to look at.");
+	}
+	/* an older snapshot does not show whether it does */
+	if (!IsolationUsesXactSnapshot() && changes_nothing(&payment, &report) &&
+		payguard_order_find(payment.order_id, &order))
+	{
+		payguard_store_make_durable(&payment);
+		payguard_store_make_durable(&order);
+	}
+	else
+	{
+		payguard_payment_lock(payment_id, &order, &payment);
+		payguard_evidence_apply(&order, &payment, &report, &applied);
+		payguard_notification_match(&order, &payment, &applied);
+	}
+	payguard_call_end();
+	return payguard_result_of_evidence(fcinfo, &order, &payment, &applied);
+}
+
+/*
+ * changes_nothing tells whether a report certainly repeats what is known.
+ */
+static bool
+changes_nothing(const Payment *payment, const Report *report)
+{
+	if (report->txn_id && !payguard_text_equal(report->txn_id, payment->channel_txn_id))
+		return false;
+	switch (payment->status)
+	{
+		case PAYMENT_FAILED:
+			return report->status != CHANNEL_SUCCEEDED;
+		case PAYMENT_SUCCEEDED:
+		case PAYMENT_SURPLUS:
+			return report->status == CHANNEL_SUCCEEDED &&
+				   (report->amount == NO_AMOUNT ||
+					(payment->amount_verified &&
+					 report->amount == payment->received_amount)) &&
+				   (report->currency == NULL ||
+					payguard_text_equal(report->currency, payment->received_currency)) &&
+				   (report->channel_time == NO_TIME || payment->channel_time != NO_TIME);
+		default:
+			return false;
+	}
+}
+
+PG_FUNCTION_INFO_V1(payguard_record_payment);
+
+/*
+ * record_payment(order_id, channel, channel_txn_id, amount, currency, channel_time)
+ *	→ payment_result
+ *
+ * Errors: 22004, 22023 for malformed arguments only. An unknown order or channel is stored,
+ * alerted and returned with the outcome "recorded".
+ */
+Datum
+payguard_record_payment(PG_FUNCTION_ARGS)
+{
+	text *order_id = payguard_arg_id(ARG(0), "order_id");
+	text *channel_name = payguard_arg_id(ARG(1), "channel");
+	Report report = {
+		.status = CHANNEL_SUCCEEDED,
+		.txn_id = payguard_arg_id(ARG(2), "channel_txn_id"),
+		.amount = payguard_arg_amount(ARG(3), "amount"),
+		.currency = payguard_arg_currency(ARG(4), "currency"),
+		.channel_time = payguard_arg_time_or_null(ARG(5), "channel_time"),
+	};
+	Channel channel;
+	Order order;
+	Payment payment;
+	Applied applied = {0};
+
+	payguard_evidence_begin("record_payment()");
+	if (!payguard_channel_find(channel_name, &channel) ||
+		!payguard_order_find(order_id, &order))
+	{
+		payguard_notification_keep(channel_name, order_id, NULL, NULL, &report,
+								   "unmatched");
+		payguard_call_end();
+		return payguard_result_recorded(
+			fcinfo, order_id, NULL,
+			"The order or the channel is not known; the report is "
+			"kept for a person to look at.");
+	}
+	payguard_order_lock(order_id, &order);
+	payguard_store_refresh();
+	payguard_record_apply(&order, &channel, &report, &payment, &applied);
+	payguard_notification_match(&order, &payment, &applied);
+	payguard_call_end();
+	/* whose transaction it is, is not this caller's business */
+	if (!payguard_text_equal(payment.order_id, order_id))
+		return payguard_result_recorded(fcinfo, order_id, NULL, applied.contradicts);
+	return payguard_result_of_evidence(fcinfo, &order, &payment, &applied);
+}

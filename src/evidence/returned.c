@@ -1,0 +1,437 @@
+/*
+ * returned.c
+ *		Money that went back: what a report of a refund changes.
+ */
+#include "postgres.h"
+
+#include "fmgr.h"
+#include "utils/timestamp.h"
+#include "utils/uuid.h"
+
+#include "rules/decide.h"
+#include "rules/machine.h"
+#include "base/argument.h"
+#include "base/text.h"
+#include "base/value.h"
+#include "store/open.h"
+#include "store/plan.h"
+#include "store/rows.h"
+#include "store/table.h"
+#include "records/alert.h"
+#include "records/assert.h"
+#include "records/balance.h"
+#include "records/call.h"
+#include "records/notification.h"
+#include "records/order.h"
+#include "records/payment.h"
+#include "records/refund.h"
+#include "records/report.h"
+#include "records/result.h"
+#include "records/task.h"
+#include "money/refunding.h"
+#include "money/surplus.h"
+#include "evidence/returned.h"
+
+static void uncount_returned(Order *order, const Payment *payment, const Refund *refund,
+							 RefundBalance *balance);
+static void note_returned(Order *order, const Payment *payment, Refund *refund,
+						  const Report *report, Applied *applied);
+static void check_returned(Order *order, const Payment *payment, const Refund *refund,
+						   const Report *report);
+static void fill_in(Order *order, const Payment *payment, Refund *refund,
+					const Report *report, Applied *applied);
+static void note_not_returned(Order *order, const Payment *payment, Refund *refund,
+							  const Report *report, Applied *applied);
+static void note_open(Refund *refund, const Report *report, Applied *applied);
+
+/*
+ * uncount_returned takes back what payguard_refund_count_returned counted, excess first. What is left is added up
+ * anew: from a sum that has stopped at the largest number nothing can be subtracted.
+ */
+static void
+uncount_returned(Order *order, const Payment *payment, const Refund *refund,
+				 RefundBalance *balance)
+{
+	Datum id = UUIDPGetDatum(payment->payment_id);
+	int64 total = 0;
+	int64 of_order = 0;
+	Refund *refunds;
+	int n;
+
+	payguard_store_refresh(); /* to see what this call has written */
+	n = payguard_store_list(&payguard_refunds, &payguard_refunds_of_payment, &id,
+							(void **) &refunds);
+	for (int i = 0; i < n; i++)
+	{
+		if (refunds[i].status != REFUND_SUCCEEDED ||
+			memcmp(refunds[i].refund_id, refund->refund_id, UUID_LEN) == 0)
+			continue;
+		total = payguard_balance_add(total, refunds[i].returned_amount);
+		if (payguard_refund_counts_for_order(order, payment, &refunds[i]))
+			of_order = payguard_balance_add(of_order, refunds[i].returned_amount);
+	}
+	balance->refunded = Min(balance->refunded, total);
+	balance->excess = total - balance->refunded;
+	payguard_balance_store(payment, balance);
+	if (payguard_refund_counts_for_order(order, payment, refund))
+		payguard_refund_change_order(order, payment, of_order);
+}
+
+PG_FUNCTION_INFO_V1(payguard_report_refund);
+
+/*
+ * report_refund(refund_id, channel_status, channel_refund_id, amount, currency, code, message)
+ *	→ payguard_refund_result
+ *
+ * Errors: 22004, 22023 for malformed arguments only. An unknown refund and a contradiction are
+ * stored, alerted and returned with the outcome "recorded".
+ */
+Datum
+payguard_report_refund(PG_FUNCTION_ARGS)
+{
+	pg_uuid_t *refund_id = payguard_arg_uuid(ARG(0), "refund_id");
+	Report report = {
+		.status = payguard_arg_channel_status(ARG(1), "channel_status"),
+		.txn_id = payguard_arg_id_or_null(ARG(2), "channel_refund_id"),
+		.amount = payguard_arg_amount_or_null(ARG(3), "amount"),
+		.currency = payguard_arg_currency_or_null(ARG(4), "currency"),
+		.code = payguard_arg_id_or_null(ARG(5), "code"),
+		.message = payguard_arg_note_or_null(ARG(6), "message"),
+		.channel_time = NO_TIME,
+	};
+	Refund like = {.refund_id = refund_id};
+	Refund refund;
+	Payment payment;
+	Order order;
+	Applied applied;
+
+	payguard_evidence_begin("report_refund()");
+	if (!payguard_store_find(&payguard_refunds, REFUND_BY_ID, &like, &refund))
+	{
+		payguard_notification_keep(NULL, NULL, NULL, refund_id, &report, "unmatched");
+		payguard_call_end();
+		like.completed_at = like.created_at = NO_TIME;
+		return payguard_refund_result(
+			fcinfo, &like, false,
+			"The refund is not known; the report is kept for a person to "
+			"look at.");
+	}
+	payguard_refund_lock(refund_id, &order, &payment, &refund);
+	payguard_refund_report(&order, &report, &refund, &applied);
+	payguard_call_end();
+	return payguard_refund_result(
+		fcinfo, &refund, !applied.changed && !applied.contradicts, applied.contradicts);
+}
+
+typedef struct Reporting
+{
+	Order *order;
+	const Payment *payment;
+	const Report *report;
+	Refund *refund;
+	Applied *applied;
+} Reporting;
+
+static void
+run_report(void *argument)
+{
+	Reporting *r = argument;
+
+	switch (r->report->status)
+	{
+		case CHANNEL_SUCCEEDED:
+			note_returned(r->order, r->payment, r->refund, r->report, r->applied);
+			return;
+		case CHANNEL_FAILED:
+		case CHANNEL_CLOSED:
+			note_not_returned(r->order, r->payment, r->refund, r->report, r->applied);
+			return;
+		case CHANNEL_PENDING:
+		case CHANNEL_UNKNOWN:
+		case CHANNEL_NOT_FOUND:
+			note_open(r->refund, r->report, r->applied);
+			return;
+		case CHANNEL_NONE:
+		case N_CHANNEL_STATUS:
+			break;
+	}
+	elog(ERROR, "payguard: %d is no channel status", (int) r->report->status);
+}
+
+/*
+ * is_another_refund tells, and notes as a contradiction, whether the channel's refund that a
+ * report names is another refund of ours.
+ */
+static bool
+is_another_refund(const Refund *refund, const Report *report, Applied *applied)
+{
+	Refund like = {.channel = refund->channel, .channel_refund_id = report->txn_id};
+	Refund other;
+
+	if (report->txn_id == NULL ||
+		!payguard_store_find(&payguard_refunds, REFUND_BY_CHANNEL_REFUND, &like,
+							 &other) ||
+		memcmp(other.refund_id, refund->refund_id, UUID_LEN) == 0)
+		return false;
+	payguard_returned_contradict(refund, report, "refund_mismatch",
+								 "The channel's refund belongs to another refund.",
+								 applied);
+	return true;
+}
+
+/*
+ * payguard_refund_report applies a report to a refund whose order is locked. The channel's refund
+ * may be taken by a refund of another order in this very moment: then it is a contradiction, like
+ * one that came a moment later.
+ */
+void
+payguard_refund_report(Order *order, const Report *report, Refund *refund,
+					   Applied *applied)
+{
+	Order order_before = *order;
+	Refund refund_before = *refund;
+	Payment payment;
+	Reporting r = {order, &payment, report, refund, applied};
+
+	Assert(payguard_order_is_locked(order->order_id));
+	Assert(payguard_text_equal(refund->order_id, order->order_id));
+	Assert(report->amount >= 0 || report->amount == NO_AMOUNT);
+	*applied = (Applied){0};
+	if (is_another_refund(refund, report, applied))
+		return;
+	if (report->txn_id && refund->reversal_kind &&
+		!payguard_text_equal(report->txn_id, refund->channel_refund_id))
+	{
+		/* its id is all that tells a reversal repeated from a new one */
+		payguard_returned_contradict(refund, report, "refund_mismatch",
+									 "The channel made it under another id.", applied);
+		return;
+	}
+	payguard_payment_must_exist(refund->payment_id, &payment);
+	if (report->txn_id == NULL ||
+		payguard_text_equal(report->txn_id, refund->channel_refund_id))
+	{
+		run_report(&r);
+		return;
+	}
+	if (payguard_store_try(run_report, &r))
+		return;
+	*order = order_before;
+	*refund = refund_before;
+	*applied = (Applied){0};
+	payguard_store_refresh();
+	if (!is_another_refund(refund, report, applied))
+		elog(ERROR, "payguard: a channel's refund is taken and not to be found");
+}
+
+/*
+ * note_returned: the channel has given the money back, whatever we thought of the refund.
+ */
+static void
+note_returned(Order *order, const Payment *payment, Refund *refund, const Report *report,
+			  Applied *applied)
+{
+	RefundStatus from = refund->status;
+	int64 amount = report->amount != NO_AMOUNT ? report->amount : refund->amount;
+	RefundBalance balance;
+
+	if (from == REFUND_SUCCEEDED)
+	{
+		fill_in(order, payment, refund, report, applied);
+		return;
+	}
+	refund->returned_amount = amount;
+	refund->amount_verified = report->amount != NO_AMOUNT;
+	refund->completed_at = GetCurrentTimestamp();
+	refund->failure_code = NULL;
+	refund->failure_message = NULL;
+	if (report->txn_id)
+		refund->channel_refund_id = report->txn_id;
+	payguard_refund_change(
+		refund, REFUND_SUCCEEDED,
+		FIELD(REFUND_F_RETURNED_AMOUNT) | FIELD(REFUND_F_AMOUNT_VERIFIED) |
+			FIELD(REFUND_F_COMPLETED_AT) | FIELD(REFUND_F_CHANNEL_REFUND_ID) |
+			FIELD(REFUND_F_FAILURE_CODE) | FIELD(REFUND_F_FAILURE_MESSAGE),
+		payguard_refund_report_details(report));
+	payguard_refund_end_tasks(refund);
+	applied->changed = true;
+
+	if (from == REFUND_FAILED)
+		payguard_alert_resolve("refund_failed",
+							   payguard_text(payguard_uuid_str(refund->refund_id)),
+							   payguard_text("The channel has made it after all."));
+
+	payguard_balance_lock(payment, &balance);
+	if (payguard_refund_is_reserved(from))
+		balance.refunding -= refund->amount;
+	payguard_refund_count_returned(order, payment, refund, &balance, amount);
+	if (from == REFUND_AWAITING_APPROVAL || from == REFUND_WAIVED)
+		payguard_alert_refund("refund_not_approved", "critical", refund,
+							  payguard_refund_report_details(report));
+	check_returned(order, payment, refund, report);
+}
+
+/*
+ * check_returned: other money went back than was asked for. An operator hears of it, and
+ * decides about the rest of surplus money.
+ */
+static void
+check_returned(Order *order, const Payment *payment, const Refund *refund,
+			   const Report *report)
+{
+	if (refund->returned_amount != refund->amount ||
+		(report->currency && !payguard_text_equal(report->currency, refund->currency)))
+		payguard_alert_refund("refund_mismatch", "critical", refund,
+							  payguard_refund_report_details(report));
+	if (payment->status == PAYMENT_SURPLUS && refund->returned_amount < refund->amount)
+		payguard_refund_surplus(order, payment, REFUND_AWAITING_APPROVAL);
+}
+
+/*
+ * fill_in adds what was missing of money that is back: the channel's id, the amount. Another
+ * amount than was taken for granted is corrected; another than was reported before is a
+ * contradiction.
+ */
+static void
+fill_in(Order *order, const Payment *payment, Refund *refund, const Report *report,
+		Applied *applied)
+{
+	bool corrected =
+		report->amount != NO_AMOUNT && report->amount != refund->returned_amount;
+	FieldSet also = 0;
+
+	if (corrected && refund->amount_verified && !report->corrects)
+	{
+		payguard_returned_contradict(refund, report, "refund_mismatch",
+									 "The channel has reported another amount before.",
+									 applied);
+		return;
+	}
+	if (report->txn_id && refund->channel_refund_id == NULL)
+	{
+		refund->channel_refund_id = report->txn_id;
+		also |= FIELD(REFUND_F_CHANNEL_REFUND_ID);
+	}
+	if (report->amount != NO_AMOUNT && !refund->amount_verified)
+	{
+		refund->amount_verified = true;
+		also |= FIELD(REFUND_F_AMOUNT_VERIFIED);
+	}
+	if (corrected)
+	{
+		RefundBalance balance;
+
+		payguard_balance_lock(payment, &balance);
+		uncount_returned(order, payment, refund, &balance);
+		refund->returned_amount = report->amount;
+		also |= FIELD(REFUND_F_RETURNED_AMOUNT);
+		payguard_refund_count_returned(order, payment, refund, &balance,
+									   refund->returned_amount);
+	}
+	if (also == 0)
+		return;
+	payguard_refund_change(refund, REFUND_SUCCEEDED, also,
+						   payguard_refund_report_details(report));
+	applied->changed = true;
+	if (corrected)
+		check_returned(order, payment, refund, report);
+}
+
+/*
+ * note_not_returned: the money did not go back, or came back. It is owed again, until the
+ * refund is retried or waived.
+ */
+static void
+note_not_returned(Order *order, const Payment *payment, Refund *refund,
+				  const Report *report, Applied *applied)
+{
+	RefundStatus from = refund->status;
+	RefundBalance balance;
+
+	if (from == REFUND_FAILED || from == REFUND_WAIVED)
+		return;
+	if (from == REFUND_AWAITING_APPROVAL)
+	{
+		payguard_returned_contradict(
+			refund, report, "refund_mismatch",
+			"The refund waits for approval: nobody has asked the channel for it.",
+			applied);
+		return;
+	}
+	payguard_balance_lock(payment, &balance);
+	if (from == REFUND_SUCCEEDED)
+		uncount_returned(order, payment, refund, &balance);
+	else
+	{
+		balance.refunding -= refund->amount;
+		payguard_balance_store(payment, &balance);
+	}
+	refund->returned_amount = NO_AMOUNT;
+	refund->amount_verified = false;
+	refund->completed_at = GetCurrentTimestamp();
+	refund->failure_code =
+		report->code ? report->code
+					 : payguard_text(payguard_channel_status_name(report->status));
+	refund->failure_message = report->message;
+	payguard_refund_change(
+		refund, REFUND_FAILED,
+		FIELD(REFUND_F_RETURNED_AMOUNT) | FIELD(REFUND_F_AMOUNT_VERIFIED) |
+			FIELD(REFUND_F_COMPLETED_AT) | FIELD(REFUND_F_FAILURE_CODE) |
+			FIELD(REFUND_F_FAILURE_MESSAGE),
+		payguard_refund_report_details(report));
+	payguard_refund_end_tasks(refund);
+	applied->changed = true;
+	if (refund->reversal_kind && !payguard_text_is(refund->reversal_kind, "refund"))
+		/* what the customer or a bank took back is here again: nobody is owed it */
+		payguard_alert_resolve(payguard_str(refund->reversal_kind),
+							   payguard_text(payguard_uuid_str(refund->refund_id)),
+							   payguard_text("The channel has undone it."));
+	else
+		payguard_alert_refund("refund_failed", "critical", refund,
+							  payguard_refund_report_details(report));
+	/* it may have covered money that was named later than the refund was opened */
+	if (payment->status == PAYMENT_SURPLUS)
+		payguard_refund_surplus(order, payment, REFUND_AWAITING_APPROVAL);
+}
+
+/*
+ * note_open: the channel does not know the outcome yet.
+ */
+static void
+note_open(Refund *refund, const Report *report, Applied *applied)
+{
+	RefundStatus to = refund->status;
+	FieldSet also = 0;
+
+	if (refund->status != REFUND_PENDING && refund->status != REFUND_UNKNOWN)
+		return;
+	if (report->status == CHANNEL_PENDING)
+		to = REFUND_PENDING;
+	if (report->status == CHANNEL_UNKNOWN)
+		to = REFUND_UNKNOWN;
+	if (report->txn_id && refund->channel_refund_id == NULL)
+	{
+		refund->channel_refund_id = report->txn_id;
+		also = FIELD(REFUND_F_CHANNEL_REFUND_ID);
+	}
+	if (report->status != CHANNEL_NOT_FOUND)
+		/* the channel has it: only ask */
+		payguard_task_remove("refund", payguard_refund_about(refund));
+	if (to != refund->status || also != 0)
+	{
+		payguard_refund_change(refund, to, also, payguard_refund_report_details(report));
+		applied->changed = true;
+	}
+	payguard_refund_schedule(refund, "query_refund");
+}
+
+void
+payguard_returned_contradict(const Refund *refund, const Report *report,
+							 const char *alert, const char *why, Applied *applied)
+{
+	payguard_notification_keep(refund->channel, refund->order_id, refund->payment_id,
+							   refund->refund_id, report, "contradicting");
+	payguard_alert_refund(alert, "critical", refund,
+						  payguard_refund_report_details(report));
+	applied->contradicts = why;
+}

@@ -1,0 +1,169 @@
+/*
+ * reversal.c
+ *		record_reversal(): money that a channel gave back on its own.
+ */
+#include "postgres.h"
+
+#include "fmgr.h"
+#include "utils/uuid.h"
+
+#include "rules/decide.h"
+#include "rules/machine.h"
+#include "base/argument.h"
+#include "base/text.h"
+#include "base/value.h"
+#include "store/open.h"
+#include "store/rows.h"
+#include "records/assert.h"
+#include "records/call.h"
+#include "records/notification.h"
+#include "records/order.h"
+#include "records/payment.h"
+#include "records/refund.h"
+#include "records/report.h"
+#include "records/result.h"
+#include "money/refunding.h"
+#include "evidence/returned.h"
+#include "evidence/reversal.h"
+
+PG_FUNCTION_INFO_V1(payguard_record_reversal);
+
+/*
+ * record_reversal(channel, reversal_id, channel_txn_id, kind, amount, currency)
+ *	→ payguard_refund_result
+ *
+ * kind: refund, chargeback or bank_return. Errors: 22004, 22023 for malformed arguments only.
+ * A reversal of a transaction that is not known to have brought money is stored, alerted and
+ * returned as "recorded"; it is applied when the money is known.
+ */
+Datum
+payguard_record_reversal(PG_FUNCTION_ARGS)
+{
+	text *channel = payguard_arg_id(ARG(0), "channel");
+	text *reversal_id = payguard_arg_id(ARG(1), "reversal_id");
+	text *txn_id = payguard_arg_id(ARG(2), "channel_txn_id");
+	text *kind = payguard_arg_id(ARG(3), "kind");
+	Report report = {
+		.status = CHANNEL_SUCCEEDED,
+		.txn_id = reversal_id,
+		.amount = payguard_arg_amount(ARG(4), "amount"),
+		.currency = payguard_arg_currency(ARG(5), "currency"),
+		.reversal_kind = kind,
+		.reversal_of = txn_id,
+		.channel_time = NO_TIME,
+	};
+	Payment payment;
+	Order order = {0};
+	Refund refund = {.completed_at = NO_TIME};
+	Applied applied;
+
+	if (!payguard_text_is(kind, "refund") && !payguard_text_is(kind, "chargeback") &&
+		!payguard_text_is(kind, "bank_return"))
+		payguard_arg_bad("kind", "It is not known.",
+						 "Use refund, chargeback or bank_return.");
+	payguard_evidence_begin("record_reversal()");
+	if (payguard_refund_find_reversed(channel, txn_id, &payment))
+		payguard_payment_lock(payment.payment_id, &order, &payment);
+	/* once more: while we waited, it may have become a second name of another, or another order's */
+	if (order.order_id && payguard_refund_find_reversed(channel, txn_id, &payment) &&
+		payguard_text_equal(payment.order_id, order.order_id))
+	{
+		payguard_refund_reverse(&order, &payment, &report, &refund, &applied);
+		payguard_call_end();
+		return payguard_refund_result(fcinfo, &refund,
+									  !applied.changed && !applied.contradicts,
+									  applied.contradicts);
+	}
+	refund.amount = report.amount;
+	refund.currency = report.currency;
+	payguard_notification_keep(channel, NULL, NULL, NULL, &report, "unmatched");
+	payguard_call_end();
+	return payguard_refund_result(
+		fcinfo, &refund, false,
+		"No money of the transaction is known; the reversal is kept until "
+		"it is.");
+}
+
+/*
+ * payguard_refund_find_reversed finds the payment that a reversal of a channel's transaction
+ * takes back; false: none is known to have brought money. A second name of a charge leads to
+ * the charge.
+ */
+bool
+payguard_refund_find_reversed(text *channel, text *txn_id, Payment *payment)
+{
+	Payment like = {.channel = channel, .channel_txn_id = txn_id};
+	pg_uuid_t *same_as;
+
+	if (!payguard_store_find(&payguard_payments, PAYMENT_BY_CHANNEL_TXN, &like, payment))
+		return false;
+	while ((same_as = payguard_evidence_same_charge(payment)) != NULL)
+		payguard_payment_must_exist(same_as, payment);
+	return payment->status == PAYMENT_SUCCEEDED || payment->status == PAYMENT_SURPLUS;
+}
+
+typedef struct Insertion
+{
+	Order *order;
+	const Payment *payment;
+	Refund *refund;
+} Insertion;
+
+static void
+run_insert_refund(void *argument)
+{
+	Insertion *i = argument;
+
+	payguard_refund_insert(i->order, i->payment, i->refund);
+}
+
+/*
+ * payguard_refund_reverse records what a channel gave back on its own: the report's transaction
+ * is the reversal's id. The caller holds the order's lock.
+ */
+void
+payguard_refund_reverse(Order *order, const Payment *payment, const Report *report,
+						Refund *refund, Applied *applied)
+{
+	Refund like = {.channel = payment->channel, .channel_refund_id = report->txn_id};
+
+	Assert(payguard_order_is_locked(order->order_id));
+	Assert(payguard_text_equal(payment->order_id, order->order_id));
+	Assert(report->reversal_kind != NULL && report->txn_id != NULL);
+	*applied = (Applied){0};
+	if (payguard_store_find(&payguard_refunds, REFUND_BY_CHANNEL_REFUND, &like, refund))
+	{
+		if (memcmp(refund->payment_id, payment->payment_id, UUID_LEN) != 0)
+			payguard_returned_contradict(
+				refund, report, "refund_mismatch",
+				"The channel's refund belongs to another payment.", applied);
+		else
+		{
+			payguard_refund_must_be_there(refund->refund_id, refund);
+			payguard_refund_report(order, report, refund, applied);
+		}
+		return;
+	}
+	*refund = (Refund){
+		.amount = report->amount,
+		.currency = report->currency,
+		.status = REFUND_SUCCEEDED,
+		.origin = payguard_text("channel"),
+		.reversal_kind = report->reversal_kind,
+		.channel_refund_id = report->txn_id,
+	};
+	if (!payguard_store_try(run_insert_refund, &(Insertion){order, payment, refund}))
+	{
+		/* taken in this very moment, for another payment */
+		payguard_store_refresh();
+		payguard_refund_reverse(order, payment, report, refund, applied);
+		return;
+	}
+	applied->changed = true;
+	if (!payguard_text_is(report->reversal_kind, "refund"))
+		payguard_alert_refund(payguard_str(report->reversal_kind), "critical", refund,
+							  payguard_refund_report_details(report));
+	if (!payguard_text_equal(report->currency, payment->received_currency))
+		payguard_alert_refund("refund_mismatch", "critical", refund,
+							  payguard_refund_report_details(report));
+}

@@ -1,0 +1,55 @@
+/*
+ * access.c
+ *		What a role's accesses have gained since they were granted.
+ */
+#include "postgres.h"
+
+#include "commands/extension.h"
+#include "executor/spi.h"
+#include "fmgr.h"
+
+static uint64 grant_anew(void);
+
+PG_FUNCTION_INFO_V1(payguard_renew_access);
+
+/*
+ * renew_access() → bigint: grants each role what its accesses consist of now; returns how many
+ * accesses that were. An update's script calls it, and whoever has restored the dump of an older
+ * version. Errors: 42501.
+ *
+ * What a script grants counts as part of the extension, and pg_dump leaves it out, together with
+ * all that the same object had been granted before. So these grants are made as if no script ran.
+ */
+Datum
+payguard_renew_access(PG_FUNCTION_ARGS)
+{
+	bool in_script = creating_extension;
+	uint64 granted = 0;
+
+	creating_extension = false;
+	PG_TRY();
+	{
+		granted = grant_anew();
+	}
+	PG_FINALLY();
+	{
+		creating_extension = in_script;
+	}
+	PG_END_TRY();
+	PG_RETURN_INT64((int64) granted);
+}
+
+static uint64
+grant_anew(void)
+{
+	uint64 granted;
+
+	SPI_connect();
+	if (SPI_execute(
+			"SELECT payguard.apply_access(role, access) FROM payguard.role_access()",
+			false, 0) != SPI_OK_SELECT)
+		elog(ERROR, "payguard: cannot grant anew");
+	granted = SPI_processed;
+	SPI_finish();
+	return granted;
+}

@@ -1,0 +1,94 @@
+/*
+ * payable.c
+ *		Whether an order may be paid now.
+ */
+#include "postgres.h"
+
+#include "utils/builtins.h"
+
+#include "rules/machine.h"
+#include "base/refusal.h"
+#include "base/text.h"
+#include "base/value.h"
+#include "records/order.h"
+#include "records/payment.h"
+#include "money/payable.h"
+
+static bool refuse_unpayable(const Order *order, TimestampTz now, bool brief,
+							 Refusal *refusal);
+
+/*
+ * payguard_judge_payable refuses an order that no new payment may be made for: PY101, PY102
+ * or PY103.
+ */
+bool
+payguard_judge_payable(const Order *order, TimestampTz now, Refusal *refusal)
+{
+	return refuse_unpayable(order, now, false, refusal);
+}
+
+/*
+ * payguard_judge_payable_briefly is the same for an answer that shows no detail: the payment
+ * that is in the way is not looked up.
+ */
+bool
+payguard_judge_payable_briefly(const Order *order, TimestampTz now, Refusal *refusal)
+{
+	return refuse_unpayable(order, now, true, refusal);
+}
+
+static bool
+refuse_unpayable(const Order *order, TimestampTz now, bool brief, Refusal *refusal)
+{
+	const char *id = payguard_str(order->order_id);
+	const char *detail = "Its payment is not to be found.";
+	Payment payment;
+
+	switch (order->status)
+	{
+		case ORDER_PAID:
+		case ORDER_REFUNDED:
+			if (!brief && order->payment_id &&
+				payguard_payment_find(order->payment_id, &payment))
+				detail = psprintf(
+					"Payment \"%s\" through channel \"%s\" paid it at %s%s.",
+					payguard_uuid_str(payment.payment_id), payguard_str(payment.channel),
+					payguard_time_str(payment.completed_at),
+					order->status == ORDER_REFUNDED ? ", and it has been refunded" : "");
+			return payguard_refuse(
+				refusal, ERR_ORDER_ALREADY_PAID,
+				psprintf("order \"%s\" is already paid", id), detail,
+				"Do not pay it again. A retry of a call that may have succeeded "
+				"repeats that call's idempotency key.");
+		case ORDER_CANCELLED:
+		case ORDER_EXPIRED:
+			return payguard_refuse(
+				refusal, ERR_ORDER_CLOSED, psprintf("order \"%s\" is closed", id),
+				psprintf("It is %s since %s.",
+						 payguard_machine_name(&payguard_order_machine, order->status),
+						 payguard_time_str(order->updated_at)),
+				"Create a new order.");
+		case ORDER_PAYING:
+			if (!brief && payguard_payment_that_counts(order->order_id, &payment))
+				detail = psprintf(
+					"Payment \"%s\" through channel \"%s\" is %s since %s.",
+					payguard_uuid_str(payment.payment_id), payguard_str(payment.channel),
+					payguard_machine_name(&payguard_payment_machine, payment.status),
+					payguard_time_str(payment.created_at));
+			return payguard_refuse(
+				refusal, ERR_PAYMENT_IN_PROGRESS,
+				psprintf("a payment of order \"%s\" is in progress", id), detail,
+				"Wait for its outcome, or close it with payguard.close_payment().");
+		case ORDER_UNPAID:
+			if (!payguard_order_is_past_deadline(order, now))
+				return true;
+			return payguard_refuse(
+				refusal, ERR_ORDER_CLOSED, psprintf("order \"%s\" is closed", id),
+				psprintf("It expired at %s.", payguard_time_str(order->expires_at)),
+				"Create a new order.");
+		case ORDER_NONE:
+		case N_ORDER_STATUS:
+			break;
+	}
+	elog(ERROR, "payguard: %d is no status of an order", (int) order->status);
+}

@@ -1,0 +1,19 @@
+/*
+ * surplus.h
+ *		Money that is too much.
+ */
+#ifndef PAYGUARD_MONEY_SURPLUS_H
+#define PAYGUARD_MONEY_SURPLUS_H
+
+#include "rules/machine.h"
+#include "records/order.h"
+#include "records/payment.h"
+
+extern void payguard_refund_surplus(Order *order, const Payment *payment,
+									RefundStatus status);
+extern void payguard_refund_correct_received(Order *order, const Payment *payment);
+extern bool payguard_refund_waive_unbegun(const Payment *payment, const text *note);
+extern void payguard_refund_rest(Order *order, const Payment *payment, text *key,
+								 text *reason);
+
+#endif

@@ -1,0 +1,11 @@
+/*
+ * actor.h
+ *		Who acts.
+ */
+#ifndef PAYGUARD_RECORDS_ACTOR_H
+#define PAYGUARD_RECORDS_ACTOR_H
+
+extern char *payguard_actor_setting;
+extern text *payguard_actor(void);
+
+#endif

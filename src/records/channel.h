@@ -1,0 +1,58 @@
+/*
+ * channel.h
+ *		Channels on record: where money moves.
+ */
+#ifndef PAYGUARD_RECORDS_CHANNEL_H
+#define PAYGUARD_RECORDS_CHANNEL_H
+
+#include "datatype/timestamp.h"
+
+#include "store/table.h"
+
+#define INTERNAL_CHANNEL "internal"
+
+/* Where money moves. */
+typedef struct Channel
+{
+	RowHeader header;
+	text *name;
+	bool internal;
+	text *driver;
+	Interval *first_query_after;
+	Interval *max_query_interval;
+	Interval *alert_after;
+	Interval *not_found_is_final_after;
+	text *late_success;
+	bool idempotent_charge;
+	TimestampTz created_at;
+	TimestampTz updated_at;
+} Channel;
+
+#define CHANNEL_COLUMNS(X)                                                               \
+	X(CHANNEL_F_NAME, Channel, name, FIELD_TEXT)                                         \
+	X(CHANNEL_F_INTERNAL, Channel, internal, FIELD_BOOL)                                 \
+	X(CHANNEL_F_DRIVER, Channel, driver, FIELD_TEXT)                                     \
+	X(CHANNEL_F_FIRST_QUERY_AFTER, Channel, first_query_after, FIELD_INTERVAL)           \
+	X(CHANNEL_F_MAX_QUERY_INTERVAL, Channel, max_query_interval, FIELD_INTERVAL)         \
+	X(CHANNEL_F_ALERT_AFTER, Channel, alert_after, FIELD_INTERVAL)                       \
+	X(CHANNEL_F_NOT_FOUND_IS_FINAL_AFTER, Channel, not_found_is_final_after,             \
+	  FIELD_INTERVAL)                                                                    \
+	X(CHANNEL_F_LATE_SUCCESS, Channel, late_success, FIELD_TEXT)                         \
+	X(CHANNEL_F_IDEMPOTENT_CHARGE, Channel, idempotent_charge, FIELD_BOOL)               \
+	X(CHANNEL_F_CREATED_AT, Channel, created_at, FIELD_TIME)                             \
+	X(CHANNEL_F_UPDATED_AT, Channel, updated_at, FIELD_TIME)
+
+enum
+{
+	CHANNEL_COLUMNS(COLUMN_NUMBER) N_CHANNEL_FIELDS
+};
+
+enum
+{
+	CHANNEL_BY_NAME
+};
+
+extern bool payguard_channel_find(const text *name, Channel *channel);
+extern const Table payguard_channels;
+
+#endif

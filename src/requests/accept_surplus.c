@@ -1,0 +1,205 @@
+/*
+ * accept_surplus.c
+ *		accept_surplus() and dismiss_surplus(): what an operator decides of money that is too much.
+ */
+#include "postgres.h"
+
+#include "fmgr.h"
+#include "utils/fmgrprotos.h"
+#include "utils/timestamp.h"
+#include "utils/uuid.h"
+
+#include "rules/decide.h"
+#include "rules/machine.h"
+#include "base/argument.h"
+#include "base/json.h"
+#include "base/refusal.h"
+#include "base/text.h"
+#include "base/value.h"
+#include "store/table.h"
+#include "records/alert.h"
+#include "records/call.h"
+#include "records/order.h"
+#include "records/payment.h"
+#include "records/report.h"
+#include "records/result.h"
+#include "money/payable.h"
+#include "money/policy.h"
+#include "money/surplus.h"
+#include "evidence/apply.h"
+#include "evidence/received.h"
+
+static void lock_for_operator(const pg_uuid_t *payment_id, Order *order,
+							  Payment *payment);
+static void resolve_surplus(const pg_uuid_t *payment_id, text *note);
+
+PG_FUNCTION_INFO_V1(payguard_accept_surplus);
+
+/*
+ * accept_surplus(payment_id, note) → payment_result
+ *
+ * Surplus money pays its order after all. Errors: 22004, 22023; PY402; PY105 where it is not
+ * surplus, its amount is not verified, or its refund has begun; PY101, PY103; PY501, PY502.
+ */
+Datum
+payguard_accept_surplus(PG_FUNCTION_ARGS)
+{
+	pg_uuid_t *payment_id = payguard_arg_uuid(ARG(0), "payment_id");
+	text *note = payguard_arg_note(ARG(1), "note");
+	Order order;
+	Payment payment;
+	Refusal refusal;
+	Applied applied = {.changed = true};
+
+	payguard_request_begin("accept_surplus()");
+	lock_for_operator(payment_id, &order, &payment);
+	if ((order.status == ORDER_PAID || order.status == ORDER_REFUNDED ||
+		 order.status == ORDER_PAYING) &&
+		!payguard_judge_payable(&order, GetCurrentTimestamp(), &refusal))
+		payguard_raise(&refusal);
+	if (!payment.amount_verified)
+		payguard_refuse(&refusal, ERR_ILLEGAL_TRANSITION,
+						psprintf("the amount of payment \"%s\" is not verified",
+								 payguard_uuid_str(payment_id)),
+						"The channel has reported the money and not its amount.",
+						"Wait for the channel's answer, or name the amount with "
+						"payguard.settle_payment().");
+	else if (!payguard_text_equal(payment.received_currency, order.currency))
+		payguard_refuse(
+			&refusal, ERR_CURRENCY_MISMATCH,
+			psprintf("order \"%s\" is in another currency", payguard_str(order.order_id)),
+			psprintf("The order asks for %s, the payment is in %s.",
+					 payguard_money(order.amount, order.currency),
+					 payguard_str(payment.received_currency)),
+			"Refund the payment.");
+	else if (payment.received_amount != order.amount)
+		payguard_refuse(
+			&refusal, ERR_AMOUNT_MISMATCH,
+			psprintf("order \"%s\" asks for another amount",
+					 payguard_str(order.order_id)),
+			psprintf("The order asks for %s, the payment brought %s.",
+					 payguard_money(order.amount, order.currency),
+					 payguard_money(payment.received_amount, payment.received_currency)),
+			"Refund the payment, or change the order first.");
+	else if (!payguard_policy_judge(&order, order.version, true, NULL, &refusal))
+		;
+	else if (!payguard_refund_waive_unbegun(&payment, note))
+		payguard_refuse(&refusal, ERR_ILLEGAL_TRANSITION,
+						psprintf("the refund of payment \"%s\" has begun",
+								 payguard_uuid_str(payment_id)),
+						"Its money may be on its way back.",
+						"Wait for the refund's outcome.");
+	else
+	{
+		payguard_payment_change(&order, &payment, PAYMENT_SUCCEEDED, 0,
+								payguard_json("note", 't', note, NULL));
+		payguard_received_become(&order, &payment, ORDER_PAID);
+		resolve_surplus(payment_id, note);
+		payguard_call_end();
+		return payguard_result_of_evidence(fcinfo, &order, &payment, &applied);
+	}
+	payguard_raise(&refusal);
+}
+
+PG_FUNCTION_INFO_V1(payguard_dismiss_surplus);
+
+/*
+ * dismiss_surplus(payment_id, same_as, note) → payment_result
+ *
+ * Surplus money was a second name of the charge same_as: it was never received twice. Errors:
+ * 22004, 22023; PY402; PY105 where it is not surplus or its refund has begun.
+ */
+Datum
+payguard_dismiss_surplus(PG_FUNCTION_ARGS)
+{
+	pg_uuid_t *payment_id = payguard_arg_uuid(ARG(0), "payment_id");
+	pg_uuid_t *same_as = payguard_arg_uuid(ARG(1), "same_as");
+	text *note = payguard_arg_note(ARG(2), "note");
+	Order order;
+	Payment payment;
+	Payment same;
+	Refusal refusal;
+	Applied applied = {.changed = true};
+	Applied filled_in = {0};
+	Report named = {
+		.status = CHANNEL_SUCCEEDED, .amount = NO_AMOUNT, .channel_time = NO_TIME};
+
+	payguard_request_begin("dismiss_surplus()");
+	payguard_payment_must_exist(same_as, &same);
+	lock_for_operator(payment_id, &order, &payment);
+	/* it may have been dismissed itself, as a second name of this one */
+	if (memcmp(payment_id, same_as, UUID_LEN) == 0 ||
+		!payguard_payment_reread(same_as, &same) ||
+		!payguard_text_equal(same.order_id, payment.order_id) ||
+		!payguard_text_equal(same.channel, payment.channel) ||
+		(same.status != PAYMENT_SUCCEEDED && same.status != PAYMENT_SURPLUS))
+		payguard_arg_bad(
+			"same_as",
+			"It is no other payment of this order and channel that brought "
+			"money.",
+			"Give the payment_id of the charge that this is a second name of.");
+	if (!payguard_refund_waive_unbegun(&payment, note))
+	{
+		payguard_refuse(&refusal, ERR_ILLEGAL_TRANSITION,
+						psprintf("the refund of payment \"%s\" has begun",
+								 payguard_uuid_str(payment_id)),
+						"Its money may be on its way back.",
+						"Wait for the refund's outcome.");
+		payguard_raise(&refusal);
+	}
+	if (payment.amount_verified)
+	{
+		named.amount = payment.received_amount;
+		named.currency = payment.received_currency;
+	}
+	payment.received_amount = 0;
+	payment.failure_code = payguard_text("same_charge");
+	payment.details = payguard_json("second_charge_of", 'u', same_as, NULL);
+	payguard_payment_change(
+		&order, &payment, PAYMENT_FAILED,
+		FIELD(PAYMENT_F_RECEIVED_AMOUNT) | FIELD(PAYMENT_F_FAILURE_CODE) |
+			FIELD(PAYMENT_F_DETAILS),
+		payguard_json("same_as", 'u', same_as, "note", 't', note, NULL));
+	payguard_refund_correct_received(&order, &payment);
+	/* what the channel named under one name holds for the other */
+	if (!same.amount_verified)
+		payguard_evidence_fill_in(&order, &same, &named, &filled_in);
+	Assert(filled_in.now_known == NULL);
+	resolve_surplus(payment_id, note);
+	payguard_call_end();
+	return payguard_result_of_evidence(fcinfo, &order, &payment, &applied);
+}
+
+/*
+ * lock_for_operator locks the order of a surplus payment. Errors: PY402, PY105.
+ */
+static void
+lock_for_operator(const pg_uuid_t *payment_id, Order *order, Payment *payment)
+{
+	Refusal refusal;
+
+	payguard_payment_must_exist(payment_id, payment);
+	payguard_payment_lock(payment_id, order, payment);
+	if (payment->status == PAYMENT_SURPLUS)
+		return;
+	payguard_refuse(
+		&refusal, ERR_ILLEGAL_TRANSITION,
+		psprintf("payment \"%s\" is not surplus", payguard_uuid_str(payment_id)),
+		psprintf("It is %s.",
+				 payguard_machine_name(&payguard_payment_machine, payment->status)),
+		"Only surplus money can be accepted or dismissed.");
+	payguard_raise(&refusal);
+}
+
+/*
+ * resolve_surplus closes the alerts of surplus money that an operator has decided about.
+ */
+static void
+resolve_surplus(const pg_uuid_t *payment_id, text *note)
+{
+	text *cause = payguard_text(payguard_uuid_str(payment_id));
+
+	payguard_alert_resolve("surplus_payment", cause, note);
+	payguard_alert_resolve("second_charge", cause, note);
+	payguard_alert_resolve("amount_mismatch", cause, note);
+}

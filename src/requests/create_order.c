@@ -1,0 +1,244 @@
+/*
+ * create_order.c
+ *		Orders: made, changed, cancelled, and what the customer's page says of them.
+ *
+ * Locking: a request is first answered from a snapshot, without a lock; only one that may
+ * write takes the order's row lock (FOR NO KEY UPDATE) and is judged again. One call locks one
+ * order.
+ */
+#include "postgres.h"
+
+#include "catalog/pg_type.h"
+#include "fmgr.h"
+#include "lib/stringinfo.h"
+#include "utils/timestamp.h"
+
+#include "rules/machine.h"
+#include "base/argument.h"
+#include "base/json.h"
+#include "base/refusal.h"
+#include "base/text.h"
+#include "base/value.h"
+#include "store/durable.h"
+#include "store/open.h"
+#include "store/plan.h"
+#include "store/table.h"
+#include "store/write.h"
+#include "records/about.h"
+#include "records/actor.h"
+#include "records/approval.h"
+#include "records/assert.h"
+#include "records/call.h"
+#include "records/event.h"
+#include "records/order.h"
+#include "money/payable.h"
+#include "money/policy.h"
+#include "requests/create_order.h"
+
+static bool judge_creation(const Order *asked, const Order *existing, Refusal *refusal);
+static bool judge_update(const Order *order, int64 expected_version, Refusal *refusal);
+
+PG_FUNCTION_INFO_V1(payguard_create_order);
+
+/*
+ * create_order(order_id, amount, currency, customer_id := NULL, expires_at := NULL) → orders
+ *
+ * amount: minor units of currency. The same call again returns the order as it is now.
+ * Errors: 22004, 22023; PY304 where the id has been used for another order.
+ */
+Datum
+payguard_create_order(PG_FUNCTION_ARGS)
+{
+	Order asked = {
+		.order_id = payguard_arg_id(ARG(0), "order_id"),
+		.amount = payguard_arg_amount(ARG(1), "amount"),
+		.currency = payguard_arg_currency(ARG(2), "currency"),
+		.customer_id = payguard_arg_id_or_null(ARG(3), "customer_id"),
+		.expires_at = payguard_arg_deadline_or_null(ARG(4), "expires_at"),
+		.status = ORDER_UNPAID,
+		.version = 1,
+	};
+	Order existing;
+	Refusal refusal;
+
+	payguard_request_begin("create_order()");
+	if (!payguard_order_find(asked.order_id, &existing))
+	{
+		payguard_order_check_deadline(asked.expires_at);
+		asked.created_at = asked.updated_at = GetCurrentTimestamp();
+		if (payguard_store_insert_new(&payguard_orders, ORDER_BY_ID, &asked))
+		{
+			payguard_order_set_deadline(&asked);
+			payguard_event_write("order.created", (About){.order_id = asked.order_id},
+								 NULL, "unpaid", asked.version,
+								 payguard_json("amount", 'i', asked.amount, "currency",
+											   't', asked.currency, "customer_id", 't',
+											   asked.customer_id, "expires_at", 'd',
+											   asked.expires_at, NULL));
+			payguard_approval_renew(&asked);
+			payguard_call_end();
+			return payguard_row_result(fcinfo, &payguard_orders, &asked);
+		}
+		payguard_store_refresh();
+		if (!payguard_order_find(asked.order_id, &existing))
+			payguard_store_suppressed(&payguard_orders);
+	}
+	if (!judge_creation(&asked, &existing, &refusal))
+		payguard_order_refuse(&existing, &refusal);
+	payguard_store_make_durable(&existing);
+	payguard_call_end();
+	return payguard_row_result(fcinfo, &payguard_orders, &existing);
+}
+
+/*
+ * judge_creation compares with what the order was created with, which its first event tells:
+ * the order itself may have been changed since. Values are not shown: the order may be another
+ * customer's.
+ */
+static const RowQuery creation = {
+	"order_id " OP("=") " $1 AND kind " OP("=") " 'order.created'",
+	{TEXTOID, InvalidOid}};
+
+static bool
+judge_creation(const Order *asked, const Order *existing, Refusal *refusal)
+{
+	Datum id = PointerGetDatum(existing->order_id);
+	Event *created;
+	StringInfoData fields;
+
+	initStringInfo(&fields);
+	if ((payguard_store_list(&payguard_events, &creation, &id, (void **) &created) == 0 &&
+		 (payguard_store_is_empty(payguard_events.archive) ||
+		  payguard_store_list(payguard_events.archive, &creation, &id,
+							  (void **) &created) == 0)) ||
+		created->details == NULL)
+		ereport(ERROR, (errcode(ERRCODE_DATA_CORRUPTED),
+						errmsg("order \"%s\" has no first event",
+							   payguard_str(existing->order_id)),
+						errhint("Run payguard.verify().")));
+	if (payguard_json_int(created->details, "amount") != asked->amount)
+		appendStringInfoString(&fields, ", amount");
+	if (!payguard_text_equal(payguard_json_text(created->details, "currency"),
+							 asked->currency))
+		appendStringInfoString(&fields, ", currency");
+	if (!payguard_text_equal(payguard_json_text(created->details, "customer_id"),
+							 asked->customer_id))
+		appendStringInfoString(&fields, ", customer_id");
+	if (fields.len == 0)
+		return true;
+	return payguard_refuse(
+		refusal, ERR_ORDER_ID_REUSED,
+		psprintf("order id \"%s\" is already used", payguard_str(asked->order_id)),
+		psprintf("The order was created with another value of: %s.", fields.data + 2),
+		"Use a new order id, from payguard.new_order_id() for example.");
+}
+
+PG_FUNCTION_INFO_V1(payguard_update_order);
+
+/*
+ * update_order(order_id, expected_version, amount, currency, expires_at) → orders
+ *
+ * NULL leaves a value as it is; a call that changes nothing writes nothing.
+ * Errors: 22004, 22023; PY401; PY101, PY102, PY103 where the order is not unpaid; PY201.
+ */
+Datum
+payguard_update_order(PG_FUNCTION_ARGS)
+{
+	text *order_id = payguard_arg_id(ARG(0), "order_id");
+	int64 expected_version = payguard_arg_version(ARG(1), "expected_version");
+	int64 amount = payguard_arg_amount_or_null(ARG(2), "amount");
+	text *currency = payguard_arg_currency_or_null(ARG(3), "currency");
+	TimestampTz expires_at = payguard_arg_deadline_or_null(ARG(4), "expires_at");
+	FieldSet changed = 0;
+	Order order;
+	Refusal refusal;
+
+	payguard_order_check_deadline(expires_at);
+	payguard_request_begin("update_order()");
+	if (!payguard_order_find(order_id, &order))
+	{
+		payguard_refuse_not_found(order_id, &refusal);
+		payguard_raise(&refusal);
+	}
+	if (!judge_update(&order, expected_version, &refusal))
+		payguard_order_refuse(&order, &refusal);
+	if (!payguard_order_lock(order_id, &order))
+		elog(ERROR, "payguard: order \"%s\" has vanished", payguard_str(order_id));
+	payguard_store_refresh();
+	if (!judge_update(&order, expected_version, &refusal))
+		payguard_order_refuse(&order, &refusal);
+
+	if (amount != NO_AMOUNT && amount != order.amount)
+	{
+		order.amount = amount;
+		changed |= FIELD(ORDER_F_AMOUNT);
+	}
+	if (currency != NULL && !payguard_text_equal(currency, order.currency))
+	{
+		order.currency = currency;
+		changed |= FIELD(ORDER_F_CURRENCY);
+	}
+	if (expires_at != NO_TIME && expires_at != order.expires_at)
+	{
+		order.expires_at = expires_at;
+		changed |= FIELD(ORDER_F_EXPIRES_AT);
+	}
+	if (changed & FIELD(ORDER_F_EXPIRES_AT))
+		payguard_order_set_deadline(&order);
+	if (changed != 0)
+	{
+		payguard_order_change(
+			&order, ORDER_UNPAID, changed, "order.updated", NULL,
+			payguard_json(
+				"amount", 'i', changed & FIELD(ORDER_F_AMOUNT) ? amount : NO_AMOUNT,
+				"currency", 't', changed & FIELD(ORDER_F_CURRENCY) ? currency : NULL,
+				"expires_at", 'd',
+				changed & FIELD(ORDER_F_EXPIRES_AT) ? expires_at : NO_TIME, NULL));
+		payguard_approval_renew(&order);
+	}
+	payguard_call_end();
+	return payguard_row_result(fcinfo, &payguard_orders, &order);
+}
+
+static bool
+judge_update(const Order *order, int64 expected_version, Refusal *refusal)
+{
+	return payguard_judge_payable(order, GetCurrentTimestamp(), refusal) &&
+		   payguard_judge_version(order, expected_version, refusal);
+}
+
+/*
+ * payguard_approval_renew follows the creation or a change of an unpaid order: what was decided
+ * holds on where amount and currency are the same and it was not rejected.
+ */
+void
+payguard_approval_renew(const Order *order)
+{
+	Approval asked = {
+		.subject = payguard_text("order"),
+		.order_id = order->order_id,
+		.amount = order->amount,
+		.currency = order->currency,
+	};
+	Approval known;
+	Asked by_policy;
+
+	Assert(payguard_order_is_locked(order->order_id) && order->status == ORDER_UNPAID);
+	if (payguard_approval_of_order(order->order_id, true, &known))
+	{
+		if (known.amount == order->amount &&
+			payguard_text_equal(known.currency, order->currency) &&
+			!payguard_text_is(known.status, "rejected"))
+			return;
+		payguard_approval_end(order->order_id, NULL, NO_ID);
+	}
+	if (!payguard_policy_asks(order->currency, order->amount, &by_policy) ||
+		!by_policy.approve_payment)
+		return;
+	asked.requested_by = payguard_actor();
+	payguard_approval_ask(&asked);
+	payguard_alert_order("approval_required", "warning", order,
+						 payguard_json("amount", 'i', order->amount, "currency", 't',
+									   order->currency, "requested_by", 't',
+									   asked.requested_by, NULL));
+}

@@ -1,0 +1,229 @@
+/*
+ * order_status.c
+ *		order_status(): where an order stands, and what to tell the customer.
+ */
+#include "postgres.h"
+
+#include "access/htup_details.h"
+#include "catalog/pg_type.h"
+#include "fmgr.h"
+#include "funcapi.h"
+#include "utils/builtins.h"
+#include "utils/timestamp.h"
+#include "utils/uuid.h"
+
+#include "rules/machine.h"
+#include "base/argument.h"
+#include "base/refusal.h"
+#include "base/text.h"
+#include "store/open.h"
+#include "store/plan.h"
+#include "records/alert.h"
+#include "records/call.h"
+#include "records/order.h"
+#include "records/payment.h"
+#include "records/refund.h"
+#include "money/policy.h"
+
+/* The columns of payguard.order_status_result. */
+#define N_STATUS_COLUMNS 12
+
+static bool needs_support(const Order *order);
+static bool is_returned(const Order *order);
+static void describe_status(const Order *order, const Payment *live, bool held,
+							bool support, bool returned, Datum *values, bool *nulls);
+
+PG_FUNCTION_INFO_V1(payguard_order_status);
+
+/*
+ * order_status(order_id) → order_status_result: what the customer's page may say and offer.
+ * Reads with the caller's snapshot, also on a standby. Errors: 22004, 22023; PY401.
+ */
+Datum
+payguard_order_status(PG_FUNCTION_ARGS)
+{
+	text *order_id = payguard_arg_id(ARG(0), "order_id");
+	Datum values[N_STATUS_COLUMNS] = {0};
+	bool nulls[N_STATUS_COLUMNS] = {false};
+	Order order;
+	Payment live;
+	bool is_live;
+	bool held;
+	bool support;
+	bool returned;
+	Refusal refusal;
+
+	payguard_store_begin(STORE_READ);
+	if (!payguard_order_find(order_id, &order))
+	{
+		payguard_refuse_not_found(order_id, &refusal);
+		payguard_raise(&refusal);
+	}
+	is_live =
+		order.status == ORDER_PAYING && payguard_payment_that_counts(order_id, &live);
+	held = order.status == ORDER_UNPAID && payguard_policy_holds(&order, false);
+	support = needs_support(&order);
+	returned = is_returned(&order);
+	payguard_store_end(STORE_READ);
+
+	describe_status(&order, is_live ? &live : NULL, held, support, returned, values,
+					nulls);
+	return HeapTupleGetDatum(
+		heap_form_tuple(payguard_result_desc(fcinfo), values, nulls));
+}
+
+static const RowQuery critical_alerts = {
+	"order_id " OP("=") " $1 AND resolved_at IS NULL "
+						"AND severity " OP("=") " 'critical'",
+	{TEXTOID, InvalidOid}};
+
+/*
+ * needs_support tells whether a person has to look at the order before its customer can know
+ * more. Of a paid order that is so only where he may miss money.
+ */
+static bool
+needs_support(const Order *order)
+{
+	Datum id = PointerGetDatum(order->order_id);
+	Alert *alerts;
+	int n =
+		payguard_store_list(&payguard_alerts, &critical_alerts, &id, (void **) &alerts);
+
+	for (int i = 0; i < n; i++)
+		if ((order->status != ORDER_PAID && order->status != ORDER_REFUNDED) ||
+			payguard_text_is(alerts[i].kind, "second_charge") ||
+			payguard_text_is(alerts[i].kind, "amount_mismatch") ||
+			payguard_text_is(alerts[i].kind, "refund_failed"))
+			return true;
+	return false;
+}
+
+static const RowQuery open_surplus_refunds = {
+	"payment_id " OP(
+		"=") " ANY (ARRAY("
+			 "SELECT p.payment_id FROM payguard.payments p "
+			 "WHERE p.order_id " OP(
+				 "=") " $1 "
+					  "AND p.status " OP(
+						  "=") " 'surplus')) "
+							   "AND status " OP(
+								   "=") " ANY "
+										"('{pending,unknown}'::pg_catalog.text[])",
+	{TEXTOID, InvalidOid}};
+
+/*
+ * is_returned tells whether money that the order did not need is on its way back.
+ */
+static bool
+is_returned(const Order *order)
+{
+	Datum id = PointerGetDatum(order->order_id);
+	Refund *refunds;
+
+	return payguard_store_list(&payguard_refunds, &open_surplus_refunds, &id,
+							   (void **) &refunds) > 0;
+}
+
+typedef struct Advice
+{
+	const char *code; /* stable: pages switch on it */
+	const char *message;
+	bool can_pay;
+	bool can_cancel;
+} Advice;
+
+static Advice
+advise(const Order *order, const Payment *live, bool held)
+{
+	switch (order->status)
+	{
+		case ORDER_UNPAID:
+			if (payguard_order_is_past_deadline(order, GetCurrentTimestamp()))
+				return (Advice){"closed", "The time to pay this order is over.", false,
+								true};
+			if (held)
+				return (Advice){"wait",
+								"This order is being checked before it can be paid.",
+								false, true};
+			return (Advice){"pay", "This order is waiting for payment.", true, true};
+		case ORDER_PAYING:
+			if (order->closing_as == ORDER_NONE && live &&
+				live->status == PAYMENT_PENDING)
+				return (Advice){"resume",
+								"A payment has been started. Please complete it.", false,
+								true};
+			return (Advice){
+				"wait",
+				"We are waiting for the answer to a payment. Please do not pay "
+				"again.",
+				false, order->closing_as == ORDER_NONE};
+		case ORDER_PAID:
+			return (Advice){"paid", "This order is paid.", false, false};
+		case ORDER_REFUNDED:
+			return (Advice){"refunded", "This order was paid and has been refunded.",
+							false, false};
+		case ORDER_CANCELLED:
+			return (Advice){"closed", "This order is cancelled.", false, false};
+		case ORDER_EXPIRED:
+			return (Advice){"closed", "The time to pay this order is over.", false,
+							false};
+		case ORDER_NONE:
+		case N_ORDER_STATUS:
+			break;
+	}
+	elog(ERROR, "payguard: %d is no status of an order", (int) order->status);
+}
+
+/*
+ * describe_status fills in the columns of order_status_result.
+ */
+static void
+describe_status(const Order *order, const Payment *live, bool held, bool support,
+				bool returned, Datum *values, bool *nulls)
+{
+	Advice advice = advise(order, live, held);
+	bool wait = strcmp(advice.code, "wait") == 0;
+	bool resume = strcmp(advice.code, "resume") == 0;
+	int i = 0;
+
+	if (returned && (order->status == ORDER_PAID || order->status == ORDER_REFUNDED))
+		advice.message =
+			psprintf("%s A second payment is being returned.", advice.message);
+	else if (returned)
+		advice.message =
+			psprintf("%s Money that was paid for it is being returned.", advice.message);
+	if (support)
+	{
+		advice.code = "contact_support";
+		advice.can_pay = false; /* money may have come already */
+		advice.message = psprintf(
+			"%s Something about its payment has to be looked at. Please contact us.",
+			advice.message);
+	}
+
+	values[i++] = PointerGetDatum(order->order_id);
+	values[i++] = CStringGetTextDatum(
+		payguard_machine_name(&payguard_order_machine, order->status));
+	values[i++] = CStringGetTextDatum(advice.code);
+	values[i++] = CStringGetTextDatum(advice.message);
+	values[i++] = BoolGetDatum(advice.can_pay);
+	values[i++] = BoolGetDatum(advice.can_cancel);
+	nulls[i] = !wait;
+	if (wait)
+	{
+		Interval *interval = palloc0(sizeof(Interval));
+
+		interval->time = 5 * USECS_PER_SEC;
+		values[i] = IntervalPGetDatum(interval);
+	}
+	i++;
+	nulls[i] = !resume;
+	if (resume)
+		values[i] = UUIDPGetDatum(live->payment_id);
+	i++;
+	values[i++] = Int64GetDatum(order->amount);
+	values[i++] = PointerGetDatum(order->currency);
+	values[i++] = Int64GetDatum(order->refunded_amount);
+	values[i++] = Int64GetDatum(order->version);
+	Assert(i == N_STATUS_COLUMNS);
+}

@@ -1,0 +1,277 @@
+/*
+ * refund_order.c
+ *		refund_order(), refund_payment(), retry_refund(), waive_refund().
+ */
+#include "postgres.h"
+
+#include "fmgr.h"
+#include "utils/uuid.h"
+
+#include "rules/machine.h"
+#include "base/argument.h"
+#include "base/json.h"
+#include "base/refusal.h"
+#include "base/text.h"
+#include "base/value.h"
+#include "store/open.h"
+#include "store/table.h"
+#include "records/alert.h"
+#include "records/approval.h"
+#include "records/balance.h"
+#include "records/call.h"
+#include "records/order.h"
+#include "records/payment.h"
+#include "records/refund.h"
+#include "records/result.h"
+#include "money/refunding.h"
+
+static void read_refund_call(FunctionCallInfo fcinfo, RefundCall *call);
+static Datum request_refund(FunctionCallInfo fcinfo, const RefundCall *call, Order *order,
+							Payment *payment);
+static void check_ceiling(const RefundBalance *balance, const Payment *payment,
+						  int64 amount);
+static void check_second_person(const Payment *payment, const Refund *refund);
+
+PG_FUNCTION_INFO_V1(payguard_refund_order);
+
+/*
+ * refund_order(order_id, idempotency_key, amount := NULL, reason, details) → payguard_refund_result
+ *
+ * amount: minor units; NULL: the rest. Errors: 22004, 22023; PY301; PY401; PY402 where no
+ * payment paid the order; PY504.
+ */
+Datum
+payguard_refund_order(PG_FUNCTION_ARGS)
+{
+	text *order_id = payguard_arg_id(ARG(0), "order_id");
+	RefundCall call;
+	Order order;
+	Payment payment;
+	Refund refund;
+	bool paid;
+	Refusal refusal;
+
+	read_refund_call(fcinfo, &call);
+	payguard_request_begin("refund_order()");
+	paid = payguard_order_find(order_id, &order) && order.payment_id &&
+		   payguard_payment_find(order.payment_id, &payment);
+	if (payguard_refund_replay(&call, paid ? &payment : NULL, order_id, &refund))
+	{
+		payguard_call_end();
+		return payguard_refund_result(fcinfo, &refund, true, NULL);
+	}
+	if (!payguard_order_lock(order_id, &order))
+	{
+		payguard_refuse_not_found(order_id, &refusal);
+		payguard_raise(&refusal);
+	}
+	payguard_store_refresh();
+	if (order.payment_id == NULL || !payguard_payment_reread(order.payment_id, &payment))
+	{
+		payguard_refuse(
+			&refusal, ERR_PAYMENT_NOT_FOUND,
+			psprintf("order \"%s\" has not been paid", payguard_str(order_id)),
+			psprintf("It is %s.",
+					 payguard_machine_name(&payguard_order_machine, order.status)),
+			"There is nothing to refund. Surplus money of an order is refunded "
+			"with payguard.refund_payment().");
+		payguard_raise(&refusal);
+	}
+	return request_refund(fcinfo, &call, &order, &payment);
+}
+
+PG_FUNCTION_INFO_V1(payguard_refund_payment);
+
+/*
+ * refund_payment(payment_id, idempotency_key, amount := NULL, reason, details)
+ *	→ payguard_refund_result
+ *
+ * Errors: 22004, 22023; PY301; PY402; PY504.
+ */
+Datum
+payguard_refund_payment(PG_FUNCTION_ARGS)
+{
+	pg_uuid_t *payment_id = payguard_arg_uuid(ARG(0), "payment_id");
+	RefundCall call;
+	Order order;
+	Payment payment;
+	Refund refund;
+
+	read_refund_call(fcinfo, &call);
+	payguard_request_begin("refund_payment()");
+	payguard_payment_must_exist(payment_id, &payment);
+	if (payguard_refund_replay(&call, &payment, NULL, &refund))
+	{
+		payguard_call_end();
+		return payguard_refund_result(fcinfo, &refund, true, NULL);
+	}
+	payguard_payment_lock(payment_id, &order, &payment);
+	return request_refund(fcinfo, &call, &order, &payment);
+}
+
+static void
+read_refund_call(FunctionCallInfo fcinfo, RefundCall *call)
+{
+	call->key = payguard_arg_id(ARG(1), "idempotency_key");
+	call->amount = payguard_arg_amount_or_null(ARG(2), "amount");
+	call->reason = payguard_arg_note(ARG(3), "reason");
+	call->details = payguard_arg_json_or_null(ARG(4), "details");
+	if (call->amount == 0)
+		payguard_arg_bad("amount", "It is 0.", "Refund 1 or more, or leave it out.");
+}
+
+/*
+ * request_refund opens a refund of a payment whose order is locked.
+ */
+static Datum
+request_refund(FunctionCallInfo fcinfo, const RefundCall *call, Order *order,
+			   Payment *payment)
+{
+	RefundBalance balance;
+	Refund refund;
+
+	if (payguard_refund_replay(call, payment, NULL, &refund))
+	{
+		payguard_call_end();
+		return payguard_refund_result(fcinfo, &refund, true, NULL);
+	}
+	payguard_balance_lock(payment, &balance);
+	refund = (Refund){
+		.idempotency_key = call->key,
+		.amount = call->amount != NO_AMOUNT
+					  ? call->amount
+					  : balance.received - balance.refunding - balance.refunded,
+		.status = REFUND_PENDING,
+		.origin = payguard_text("request"),
+		.reason = call->reason,
+		.details = call->details,
+	};
+	check_ceiling(&balance, payment, refund.amount);
+	payguard_refund_insert(order, payment, &refund);
+	payguard_call_end();
+	return payguard_refund_result(fcinfo, &refund, false, NULL);
+}
+
+/*
+ * check_ceiling raises PY504 where more would go back than is left.
+ */
+static void
+check_ceiling(const RefundBalance *balance, const Payment *payment, int64 amount)
+{
+	int64 rest = balance->received - balance->refunding - balance->refunded;
+	Refusal refusal;
+
+	if (amount > 0 && amount <= rest)
+		return;
+	payguard_refuse(&refusal, ERR_REFUND_EXCEEDS_PAYMENT,
+					psprintf("payment \"%s\" has not that much left to refund",
+							 payguard_uuid_str(payment->payment_id)),
+					psprintf("Received " INT64_FORMAT ", refunded " INT64_FORMAT
+							 ", being refunded " INT64_FORMAT ", asked for " INT64_FORMAT
+							 ".",
+							 balance->received, balance->refunded, balance->refunding,
+							 Max(amount, 0)),
+					"Refund the rest at most.");
+	payguard_raise(&refusal);
+}
+
+PG_FUNCTION_INFO_V1(payguard_retry_refund);
+
+/*
+ * retry_refund(refund_id, note) → payguard_refund_result
+ *
+ * failed → pending. Errors: 22004, 22023; PY403; PY105; PY504 where other refunds have taken
+ * its place; PY602.
+ */
+Datum
+payguard_retry_refund(PG_FUNCTION_ARGS)
+{
+	pg_uuid_t *refund_id = payguard_arg_uuid(ARG(0), "refund_id");
+	text *note = payguard_arg_note(ARG(1), "note");
+	Order order;
+	Payment payment;
+	Refund refund;
+	RefundBalance balance;
+
+	payguard_request_begin("retry_refund()");
+	payguard_refund_must_exist(refund_id, &refund);
+	payguard_refund_lock(refund_id, &order, &payment, &refund);
+	if (refund.status != REFUND_FAILED)
+		payguard_refund_refuse_move(&refund, "retried",
+									"Only a failed refund can be retried.");
+	if (payguard_text_is(refund.origin, "channel"))
+		payguard_refund_refuse_move(
+			&refund, "retried",
+			"The channel made it on its own. Refund the payment with "
+			"payguard.refund_payment() where the money is owed.");
+	payguard_balance_lock(&payment, &balance);
+	check_ceiling(&balance, &payment, refund.amount);
+	check_second_person(&payment, &refund);
+	balance.refunding += refund.amount;
+	payguard_balance_store(&payment, &balance);
+	refund.completed_at = NO_TIME;
+	refund.failure_code = NULL;
+	refund.failure_message = NULL;
+	payguard_refund_change(&refund, REFUND_PENDING,
+						   FIELD(REFUND_F_COMPLETED_AT) | FIELD(REFUND_F_FAILURE_CODE) |
+							   FIELD(REFUND_F_FAILURE_MESSAGE),
+						   payguard_json("note", 't', note, NULL));
+	payguard_refund_schedule(&refund, "refund");
+	payguard_alert_resolve("refund_failed", payguard_text(payguard_uuid_str(refund_id)),
+						   note);
+	payguard_call_end();
+	return payguard_refund_result(fcinfo, &refund, false, NULL);
+}
+
+/*
+ * check_second_person: a refund that nobody approved, since the policy came later, is made again by
+ * somebody else than who asked for it. Errors: PY602.
+ */
+static void
+check_second_person(const Payment *payment, const Refund *refund)
+{
+	Approval approval;
+
+	if (!payguard_refund_needs_approval(payment, refund) ||
+		(payguard_approval_of_refund(refund->refund_id, &approval) &&
+		 payguard_text_is(approval.status, "approved")))
+		return;
+	payguard_refund_check_not_asker(
+		refund, "A policy asks for a second person, and nobody has approved it.",
+		"Have somebody else retry it.");
+}
+
+PG_FUNCTION_INFO_V1(payguard_waive_refund);
+
+/*
+ * waive_refund(refund_id, note) → payguard_refund_result
+ *
+ * An operator decides that the money stays. A waived refund is returned. Errors: 22004, 22023;
+ * PY403; PY105 where a worker has begun it, or it was made.
+ */
+Datum
+payguard_waive_refund(PG_FUNCTION_ARGS)
+{
+	pg_uuid_t *refund_id = payguard_arg_uuid(ARG(0), "refund_id");
+	text *note = payguard_arg_note(ARG(1), "note");
+	Order order;
+	Payment payment;
+	Refund refund;
+
+	payguard_request_begin("waive_refund()");
+	payguard_refund_must_exist(refund_id, &refund);
+	payguard_refund_lock(refund_id, &order, &payment, &refund);
+	if (refund.status == REFUND_WAIVED)
+	{
+		payguard_call_end();
+		return payguard_refund_result(fcinfo, &refund, true, NULL);
+	}
+	if (refund.status != REFUND_FAILED && payguard_refund_has_begun(&refund))
+		payguard_refund_refuse_move(
+			&refund, "waived",
+			"Wait for its outcome; only a refund that has not begun, or has "
+			"failed, can be waived.");
+	payguard_refund_waive(&payment, &refund, note);
+	payguard_call_end();
+	return payguard_refund_result(fcinfo, &refund, false, NULL);
+}
