@@ -71,8 +71,8 @@ set_up_memory(void)
 	if (next_shmem_startup_hook)
 		next_shmem_startup_hook();
 	slots_lock = &GetNamedLWLockTranche("payguard counters")->lock;
-	slots = ShmemInitStruct(
-		"payguard counters", MAX_DATABASES * sizeof(DatabaseCounters), &found);
+	slots = ShmemInitStruct("payguard counters", MAX_DATABASES * sizeof(DatabaseCounters),
+							&found);
 	if (found)
 		return;
 	for (int i = 0; i < MAX_DATABASES; i++)
@@ -130,8 +130,7 @@ look_for_mine(void)
 	{
 		LWLockAcquire(slots_lock, LW_EXCLUSIVE);
 		mine = find_slot(MyDatabaseId);
-		if (mine == NULL &&
-			(mine = find_slot(available)) != NULL)
+		if (mine == NULL && (mine = find_slot(available)) != NULL)
 		{
 			payguard_counters_clear(mine);
 			pg_write_barrier();

@@ -13,8 +13,8 @@
 /* What is counted of one database. */
 typedef struct DatabaseCounters
 {
-	pg_atomic_uint32 database;		  /* its oid; 0: the slot is free */
-	pg_atomic_uint64 since;			  /* TimestampTz */
+	pg_atomic_uint32 database; /* its oid; 0: the slot is free */
+	pg_atomic_uint64 since;	   /* TimestampTz */
 	pg_atomic_uint64 count[MAX_COUNTERS];
 } DatabaseCounters;
 

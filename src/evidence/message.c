@@ -131,6 +131,9 @@ typedef struct Match
 static bool match_waiting(Order *order, Payment *payment);
 static bytea *bytes_of(const text *body);
 static Datum record_notification(FunctionCallInfo fcinfo, bytea *body);
+static Datum duplicate(FunctionCallInfo fcinfo, const Notification *notification);
+static bool deliver_again(Notification *known, const Notification *again,
+						  Applied *applied);
 static FieldSet learn(Notification *known, const Notification *again);
 static void match_one(EachItem *item);
 static bool try_again(Notification *notification, bool wait, Applied *applied);
@@ -300,26 +303,11 @@ record_notification(FunctionCallInfo fcinfo, bytea *body)
 	if (payguard_store_find(&payguard_notifications, NOTIFICATION_BY_EVENT, &notification,
 							&known))
 	{
-		FieldSet learned = 0;
-
-		if (payguard_text_is(known.result, "unmatched"))
-		{
-			learned = learn(&known, &notification);
-			matched = try_again(&known, true, &applied);
-			if (!matched && learned != 0)
-				payguard_store_update(&payguard_notifications, learned, &known);
-		}
-		else
-			matched = false;
-		if (matched)
-		{
-			payguard_call_end();
-			return notification_result(fcinfo, &known, NULL, false, applied.contradicts);
-		}
-		payguard_store_make_durable(&known);
+		matched = deliver_again(&known, &notification, &applied);
 		payguard_call_end();
-		return notification_result(fcinfo, &known, "duplicate", true,
-								   "This message was received before.");
+		return matched
+				   ? notification_result(fcinfo, &known, NULL, false, applied.contradicts)
+				   : duplicate(fcinfo, &known);
 	}
 
 	matched = find_match(&notification, &match);
@@ -339,8 +327,7 @@ record_notification(FunctionCallInfo fcinfo, bytea *body)
 								   &notification))
 	{
 		payguard_call_end();
-		return notification_result(fcinfo, &notification, "duplicate", true,
-								   "This message was received before.");
+		return duplicate(fcinfo, &notification);
 	}
 	if (matched)
 	{
@@ -354,6 +341,33 @@ record_notification(FunctionCallInfo fcinfo, bytea *body)
 	return notification_result(fcinfo, &notification, NULL,
 							   matched && !applied.changed && !applied.contradicts,
 							   applied.contradicts);
+}
+
+static Datum
+duplicate(FunctionCallInfo fcinfo, const Notification *notification)
+{
+	return notification_result(fcinfo, notification, "duplicate", true,
+							   "This message was received before.");
+}
+
+/*
+ * deliver_again tries to apply a message that is known and waits, with what it tells now; false: it is
+ * still what it was.
+ */
+static bool
+deliver_again(Notification *known, const Notification *again, Applied *applied)
+{
+	if (payguard_text_is(known->result, "unmatched"))
+	{
+		FieldSet learned = learn(known, again);
+
+		if (try_again(known, true, applied))
+			return true;
+		if (learned != 0)
+			payguard_store_update(&payguard_notifications, learned, known);
+	}
+	payguard_store_make_durable(known);
+	return false;
 }
 
 /*

@@ -16,12 +16,10 @@
 #include "postgres.h"
 
 #include "access/table.h"
-#include "access/tableam.h"
 #include "access/xact.h"
 #include "catalog/dependency.h"
 #include "catalog/namespace.h"
 #include "catalog/objectaddress.h"
-#include "catalog/partition.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_inherits.h"
 #include "catalog/pg_trigger.h"
@@ -34,7 +32,6 @@
 #include "nodes/pg_list.h"
 #include "parser/parse_func.h"
 #include "parser/parse_type.h"
-#include "storage/lmgr.h"
 #include "utils/builtins.h"
 #include "utils/json.h"
 #include "utils/jsonb.h"
@@ -49,7 +46,7 @@
 #include "guard/command.h"
 #include "guard/follow.h"
 #include "guard/guard_table.h"
-#include "guard/once.h"
+#include "guard/losing.h"
 #include "guard/own.h"
 #include "guard/problem.h"
 #include "guard/settings.h"
@@ -81,8 +78,6 @@ static void check_create_trigger(const CreateTrigStmt *statement);
 static void check_made(const CreateTrigStmt *statement);
 static void check_detach(const AlterTableStmt *statement);
 static void check_alter(const AlterTableStmt *statement);
-static bool stays_guarded_above(Oid relation, const List *dropped);
-static bool may_all_go(Oid relation, const char *settings);
 static List *touched_relations(const Command *command, Snapshot then);
 static void judge(Touched *touched, const Command *command, Snapshot then);
 static void check_lost(const GuardTrigger *was, const Command *command);
@@ -101,9 +96,6 @@ static void tell_renamed(const char *schema, const char *table, const GuardTrigg
 						 const char *from, const char *to);
 static void tell_schema_renamed(const RenameStmt *statement);
 static void check_label(const AlterEnumStmt *statement);
-static void refuse_broken(const GuardTrigger *guard, const char *problem)
-	pg_attribute_noreturn();
-static void refuse(const char *detail) pg_attribute_noreturn();
 
 /*
  * payguard_guard_ddl_start refuses what could not be judged at its end.
@@ -207,7 +199,8 @@ check_detach(const AlterTableStmt *statement)
 		if (command->subtype == AT_DetachPartition &&
 			((PartitionCmd *) command->def)->concurrent && OidIsValid(relation) &&
 			payguard_guard_is_guarded(relation))
-			refuse("A partition of a guarded table is not detached concurrently.");
+			payguard_guard_refuse(
+				"A partition of a guarded table is not detached concurrently.");
 	}
 }
 
@@ -244,120 +237,12 @@ check_alter(const AlterTableStmt *statement)
 						NameStr(
 							TupleDescAttr(desc, guard->columns.columns[i] - 1)->attname),
 						command->name) == 0)
-					refuse(psprintf("USING would write new values into "
-									"column \"%s\" of the guarded table "
-									"\"%s\".",
-									command->name, trigger->table));
+					payguard_guard_refuse(psprintf("USING would write new values into "
+												   "column \"%s\" of the guarded table "
+												   "\"%s\".",
+												   command->name, trigger->table));
 		}
 	}
-}
-
-/*
- * payguard_guard_refuse_drop raises PY902 where the command is about to drop a guarded table
- * that has rows, but for a partition with rows that may all be deleted. dropped: the guarded
- * tables that go. It waits for those who are writing to the table, unless the command will
- * fail anyway because its user may not drop it.
- */
-void
-payguard_guard_refuse_drop(Oid relation, const List *dropped)
-{
-	char *name = get_rel_name(relation);
-	GuardTrigger *guard;
-
-	if (name == NULL || (!payguard_owns_relation(relation, GetUserId()) &&
-						 !payguard_owns_schema(get_rel_namespace(relation), GetUserId())))
-		return;
-	/* as DROP TABLE does: whoever reads the partitioned table locks it first */
-	if (get_rel_relispartition(relation))
-		LockRelationOid(get_partition_parent(relation, true), AccessExclusiveLock);
-	LockRelationOid(relation, AccessExclusiveLock);
-	guard = payguard_guard_trigger_of(relation, false);
-	if (guard &&
-		!may_all_go(relation,
-					stays_guarded_above(relation, dropped) ? guard->settings : NULL))
-		refuse(psprintf("The guarded table \"%s\" has rows.", name));
-	payguard_command_drops(relation);
-}
-
-/*
- * stays_guarded_above tells whether a relation is a partition of a guarded table that is not
- * dropped itself.
- */
-static bool
-stays_guarded_above(Oid relation, const List *dropped)
-{
-	ListCell *cell;
-
-	if (!get_rel_relispartition(relation))
-		return false;
-	foreach (cell, get_partition_ancestors(relation))
-		if (payguard_guard_is_guarded(lfirst_oid(cell)) &&
-			!list_member_oid(dropped, lfirst_oid(cell)))
-			return true;
-	return false;
-}
-
-/*
- * payguard_guard_refuse_drop_index raises PY902 where a guard's once is held by this index alone.
- * The caller holds a lock that keeps the table's indexes as they are.
- */
-void
-payguard_guard_refuse_drop_index(Oid relation, Oid index)
-{
-	GuardTrigger *trigger = payguard_guard_trigger_of(relation, false);
-	TupleDesc desc = trigger ? payguard_guard_desc(relation, NULL) : NULL;
-	const char *problem;
-	Guard *guard = desc ? payguard_guard_parse(trigger->settings, desc, &problem) : NULL;
-
-	if (guard && guard->once.n > 0 && !OidIsValid(trigger->parent) &&
-		payguard_once_is_held(relation, desc, guard, NULL, InvalidOid) &&
-		!payguard_once_is_held(relation, desc, guard, NULL, index))
-		refuse_broken(trigger, GUARD_LACKS_INDEX);
-}
-
-/*
- * may_all_go tells whether no row of a relation's own, as of now, is held by a guard: there is
- * none, or each may be deleted. The caller holds a lock that keeps writers away. settings: the
- * guard's; NULL: any row is held.
- */
-static bool
-may_all_go(Oid oid, const char *settings)
-{
-	Relation relation;
-	TableScanDesc scan;
-	Snapshot snapshot;
-	TupleTableSlot *row;
-	Guard *guard = NULL;
-	const char *problem;
-	bool may = true;
-
-	if (get_rel_relkind(oid) != RELKIND_RELATION)
-		return true;
-	relation = table_open(oid, AccessShareLock);
-	if (settings)
-		guard = payguard_guard_parse(settings, RelationGetDescr(relation), &problem);
-	snapshot = RegisterSnapshot(GetLatestSnapshot());
-	row = table_slot_create(relation, NULL);
-	scan = payguard_table_beginscan(relation, snapshot);
-	while (may && table_scan_getnextslot(scan, ForwardScanDirection, row))
-	{
-		bool isnull;
-		int state = -1;
-
-		CHECK_FOR_INTERRUPTS();
-		if (guard)
-		{
-			Datum status = slot_getattr(row, guard->status, &isnull);
-
-			state = payguard_guard_state(guard, status, isnull);
-		}
-		may = state >= 0 && guard->states[state].deletable;
-	}
-	table_endscan(scan);
-	ExecDropSingleTupleTableSlot(row);
-	UnregisterSnapshot(snapshot);
-	table_close(relation, NoLock);
-	return may;
 }
 
 /*
@@ -445,7 +330,8 @@ judge(Touched *touched, const Command *command, Snapshot then)
 		return;
 	touched->put_on = settled && settled->guarded;
 	if (touched->put_on && touched->is == NIL)
-		refuse("A table would lose the guard that was put on it meanwhile.");
+		payguard_guard_refuse(
+			"A table would lose the guard that was put on it meanwhile.");
 	foreach (cell, touched->was)
 	{
 		const GuardTrigger *was = lfirst(cell);
@@ -476,11 +362,13 @@ check_lost(const GuardTrigger *was, const Command *command)
 	if (get_rel_name(was->relation) == NULL)
 	{
 		if (!list_member_oid(command->dropped, was->relation))
-			refuse(psprintf("The guarded table \"%s\" would be dropped.", was->table));
+			payguard_guard_refuse(
+				psprintf("The guarded table \"%s\" would be dropped.", was->table));
 	}
 	/* a partition that was detached: its rows would leave the guard */
-	else if (!OidIsValid(was->parent) || !may_all_go(was->relation, was->settings))
-		refuse(psprintf("Table \"%s\" would lose its guard.", was->table));
+	else if (!OidIsValid(was->parent) ||
+			 !payguard_guard_may_all_go(was->relation, was->settings))
+		payguard_guard_refuse(psprintf("Table \"%s\" would lose its guard.", was->table));
 }
 
 static Kept *
@@ -506,12 +394,13 @@ check_kept(const GuardTrigger *was, const GuardTrigger *is, Snapshot then)
 				 then_column->attnum, is->relation);
 		column = (Form_pg_attribute) GETSTRUCT(tuple);
 		if (column->attisdropped)
-			refuse(psprintf("The guard on \"%s\" needs column \"%s\".", is->table,
-							NameStr(then_column->attname)));
+			payguard_guard_refuse(psprintf("The guard on \"%s\" needs column \"%s\".",
+										   is->table, NameStr(then_column->attname)));
 		if (!keeps_values(then_column, column->atttypid, column->atttypmod))
-			refuse(psprintf("The guard on \"%s\" does not let column \"%s\" "
-							"change its type like this.",
-							is->table, NameStr(then_column->attname)));
+			payguard_guard_refuse(
+				psprintf("The guard on \"%s\" does not let column \"%s\" "
+						 "change its type like this.",
+						 is->table, NameStr(then_column->attname)));
 		if (strcmp(NameStr(column->attname), NameStr(then_column->attname)) != 0)
 		{
 			kept->from = lappend(kept->from, pstrdup(NameStr(then_column->attname)));
@@ -524,7 +413,8 @@ check_kept(const GuardTrigger *was, const GuardTrigger *is, Snapshot then)
 		/* a command inside of this one may have renamed, and been followed */
 		if (kept->from == NIL ||
 			strcmp(rename_in(was->settings, kept->from, kept->to), is->settings) != 0)
-			refuse(psprintf("Table \"%s\" would have another guard.", was->table));
+			payguard_guard_refuse(
+				psprintf("Table \"%s\" would have another guard.", was->table));
 		kept->from = kept->to = NIL;
 	}
 	return kept;
@@ -578,12 +468,14 @@ static void
 check_added(const GuardTrigger *is)
 {
 	if (get_rel_relkind(is->relation) == RELKIND_FOREIGN_TABLE)
-		refuse(psprintf("\"%s\" is a foreign table, which others may write to elsewhere.",
-						is->table));
-	if (!may_all_go(is->relation, NULL))
-		refuse(psprintf("The rows of \"%s\" would get into a guarded table "
-						"unseen.",
-						is->table));
+		payguard_guard_refuse(
+			psprintf("\"%s\" is a foreign table, which others may write to elsewhere.",
+					 is->table));
+	if (!payguard_guard_may_all_go(is->relation, NULL))
+		payguard_guard_refuse(
+			psprintf("The rows of \"%s\" would get into a guarded table "
+					 "unseen.",
+					 is->table));
 }
 
 /*
@@ -715,7 +607,7 @@ check_problems(const Touched *touched, Snapshot then)
 			known = list_concat(known, payguard_guard_find_problems(lfirst(was), then));
 		foreach (problem, problems)
 			if (!payguard_list_has(known, lfirst(problem)))
-				refuse_broken(lfirst(cell), lfirst(problem));
+				payguard_guard_refuse_broken(lfirst(cell), lfirst(problem));
 	}
 }
 
@@ -808,21 +700,7 @@ check_label(const AlterEnumStmt *statement)
 		for (int i = 0; i < desc->natts; i++)
 			if (!TupleDescAttr(desc, i)->attisdropped &&
 				getBaseType(TupleDescAttr(desc, i)->atttypid) == type)
-				refuse_broken(guard,
-							  psprintf("has a guard that does not fit it: %s", problem));
+				payguard_guard_refuse_broken(
+					guard, psprintf("has a guard that does not fit it: %s", problem));
 	}
-}
-
-static void
-refuse_broken(const GuardTrigger *guard, const char *problem)
-{
-	payguard_refuse_broken(psprintf(
-		"table %s %s", quote_qualified_identifier(guard->schema, guard->table), problem));
-}
-
-static void
-refuse(const char *detail)
-{
-	payguard_refuse_ddl(detail, "The table's owner can take the guard off first: "
-								"SELECT payguard.unguard_table(...).");
 }

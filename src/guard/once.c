@@ -56,6 +56,8 @@ static bool is_once_condition(TupleDesc desc, List *condition, const Guard *guar
 static void try_states(void *argument);
 static bool runs_foreign_code(Node *node, void *context);
 static bool is_foreign_function(Oid function, void *context);
+static void check_coverable(Relation relation, List *tables, const List *once);
+static char *attach_statement(Oid part, const char *name, Oid top, const char *index);
 static char *once_columns(Relation relation, const Guard *guard);
 static char *once_condition(Relation relation, const Guard *guard);
 
@@ -234,7 +236,44 @@ payguard_once_statements(List *tables, const Guard *guard, Jsonb *settings,
 	ListCell *cell;
 	int number = 0;
 
-	if (!partitioned && list_length(tables) > 1)
+	check_coverable(relation, tables, once);
+	if (!partitioned || !concurrently)
+		statements = list_make1(psprintf(
+			"CREATE UNIQUE INDEX %s%s ON %s (%s) WHERE %s",
+			concurrently ? "CONCURRENTLY " : "", quote_identifier(index),
+			payguard_guard_qualified(RelationGetRelid(relation)), columns, condition));
+	else
+		foreach (cell, tables)
+		{
+			Oid part = lfirst_oid(cell);
+			bool leaf = get_rel_relkind(part) == RELKIND_RELATION;
+			char *name = number == 0
+							 ? index
+							 : makeObjectName(get_rel_name(part), "payguard", "once");
+
+			statements = lappend(
+				statements, psprintf("CREATE UNIQUE INDEX %s%s ON %s%s (%s) WHERE %s",
+									 leaf ? "CONCURRENTLY " : "", quote_identifier(name),
+									 leaf ? "" : "ONLY ", payguard_guard_qualified(part),
+									 columns, condition));
+			if (number++ > 0)
+				attach =
+					lappend(attach, attach_statement(part, name,
+													 RelationGetRelid(relation), index));
+		}
+	relation_close(relation, NoLock);
+	return list_concat(statements, attach);
+}
+
+/*
+ * check_coverable raises 0A000 where no unique index covers all the rows of a table.
+ */
+static void
+check_coverable(Relation relation, List *tables, const List *once)
+{
+	ListCell *cell;
+
+	if (relation->rd_rel->relkind != RELKIND_PARTITIONED_TABLE && list_length(tables) > 1)
 		ereport(
 			ERROR,
 			(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
@@ -261,43 +300,24 @@ payguard_once_statements(List *tables, const Guard *guard, Jsonb *settings,
 						 errhint("Name it in once too, or leave out once.")));
 		relation_close(part, NoLock);
 	}
-	if (!partitioned || !concurrently)
-		statements = list_make1(psprintf(
-			"CREATE UNIQUE INDEX %s%s ON %s (%s) WHERE %s",
-			concurrently ? "CONCURRENTLY " : "", quote_identifier(index),
-			payguard_guard_qualified(RelationGetRelid(relation)), columns, condition));
-	else
-		foreach (cell, tables)
-		{
-			Oid part = lfirst_oid(cell);
-			bool leaf = get_rel_relkind(part) == RELKIND_RELATION;
-			char *name = number == 0
-							 ? index
-							 : makeObjectName(get_rel_name(part), "payguard", "once");
+}
 
-			statements = lappend(
-				statements, psprintf("CREATE UNIQUE INDEX %s%s ON %s%s (%s) WHERE %s",
-									 leaf ? "CONCURRENTLY " : "", quote_identifier(name),
-									 leaf ? "" : "ONLY ", payguard_guard_qualified(part),
-									 columns, condition));
-			if (number++ > 0)
-				attach = lappend(
-					attach,
-					psprintf("ALTER INDEX %s ATTACH PARTITION %s",
-							 quote_qualified_identifier(
-								 get_namespace_name(get_rel_namespace(
-									 get_partition_parent(part, false))),
-								 get_partition_parent(part, false) ==
-										 RelationGetRelid(relation)
-									 ? index
-									 : makeObjectName(get_rel_name(get_partition_parent(
-														  part, false)),
-													  "payguard", "once")),
-							 quote_qualified_identifier(
-								 get_namespace_name(get_rel_namespace(part)), name)));
-		}
-	relation_close(relation, NoLock);
-	return list_concat(statements, attach);
+/*
+ * attach_statement attaches the index of a partition to the one of its parent. top, index: the table that is
+ * guarded, and its index.
+ */
+static char *
+attach_statement(Oid part, const char *name, Oid top, const char *index)
+{
+	Oid parent = get_partition_parent(part, false);
+
+	return psprintf(
+		"ALTER INDEX %s ATTACH PARTITION %s",
+		quote_qualified_identifier(
+			get_namespace_name(get_rel_namespace(parent)),
+			parent == top ? index
+						  : makeObjectName(get_rel_name(parent), "payguard", "once")),
+		quote_qualified_identifier(get_namespace_name(get_rel_namespace(part)), name));
 }
 
 static char *

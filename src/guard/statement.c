@@ -20,7 +20,7 @@
 #include "base/compat.h"
 #include "base/text.h"
 #include "guard/drop.h"
-#include "guard/follow.h"
+#include "guard/losing.h"
 #include "guard/own.h"
 #include "guard/owner.h"
 #include "guard/statement.h"
@@ -28,11 +28,23 @@
 
 #define NOT_HERE "Only payguard's objects are in schema \"payguard\"."
 
-static void check_alter_table(const AlterTableStmt *statement);
+static void check_alter_schema(Node *statement);
+static void check_alter_depends(Node *statement);
+static void check_alter_owner(Node *statement);
+static void check_alter_sequence(Node *statement);
+static void check_alter_function(Node *statement);
+static void check_alter_extension(Node *statement);
+static void check_create_function(Node *statement);
+static void check_define(Node *statement);
+static void check_create_table(Node *statement);
+static void check_create_view(Node *statement);
+static void check_create_table_as(Node *statement);
+static bool is_name_of_ours(List *qualified);
+static void check_alter_table(Node *node);
 static bool alter_is_harmless(AlterTableType subtype);
-static void check_rename(const RenameStmt *statement);
-static void check_drop(const DropStmt *statement);
-static void check_drop_owned(const DropOwnedStmt *statement);
+static void check_rename(Node *node);
+static void check_drop(Node *node);
+static void check_drop_owned(Node *node);
 static void refuse_drop_of(List *objects);
 static bool has_orders(void);
 static bool sees_orders(void);
@@ -40,115 +52,149 @@ static bool has_rows(const char *table);
 static void check_drop_concurrently(const RangeVar *range);
 static bool holds_anything(Form_pg_index index);
 
+/* What is judged by its statement alone. */
+static const struct
+{
+	NodeTag tag;
+	void (*check)(Node *statement);
+} checks[] = {
+	{T_AlterTableStmt, check_alter_table},
+	{T_RenameStmt, check_rename},
+	{T_AlterObjectSchemaStmt, check_alter_schema},
+	{T_AlterObjectDependsStmt, check_alter_depends},
+	{T_AlterOwnerStmt, check_alter_owner},
+	{T_AlterSeqStmt, check_alter_sequence},
+	{T_CreateFunctionStmt, check_create_function},
+	{T_DefineStmt, check_define},
+	{T_CreateStmt, check_create_table},
+	{T_CreateForeignTableStmt, check_create_table},
+	{T_ViewStmt, check_create_view},
+	{T_CreateTableAsStmt, check_create_table_as},
+	{T_AlterFunctionStmt, check_alter_function},
+	{T_AlterExtensionContentsStmt, check_alter_extension},
+	{T_DropStmt, check_drop},
+	{T_DropOwnedStmt, check_drop_owned},
+};
+
 /*
  * payguard_check_statement refuses what must not even begin.
  */
 void
 payguard_check_statement(Node *statement)
 {
-	switch (nodeTag(statement))
-	{
-		case T_AlterTableStmt:
-			check_alter_table((AlterTableStmt *) statement);
-			break;
-		case T_RenameStmt:
-			check_rename((RenameStmt *) statement);
-			break;
-		case T_AlterObjectSchemaStmt:
-		{
-			AlterObjectSchemaStmt *alter = (AlterObjectSchemaStmt *) statement;
-
-			if (payguard_own_is_range(alter->relation) ||
-				payguard_own_is_object(alter->object, alter->objectType))
-				payguard_own_refuse("Objects of payguard stay in its schema.");
-			if (alter->newschema && strcmp(alter->newschema, PAYGUARD_SCHEMA) == 0)
-				payguard_own_refuse(NOT_HERE);
-			break;
-		}
-		case T_AlterObjectDependsStmt:
-		{
-			AlterObjectDependsStmt *alter = (AlterObjectDependsStmt *) statement;
-
-			if (!alter->remove &&
-				(payguard_own_is_range(alter->relation) ||
-				 payguard_own_is_object(alter->object, alter->objectType)))
-				payguard_own_refuse(
-					"Objects of payguard do not go with another extension.");
-			break;
-		}
-		case T_AlterOwnerStmt:
-		{
-			AlterOwnerStmt *alter = (AlterOwnerStmt *) statement;
-
-			if (alter->objectType == OBJECT_SCHEMA
-					? strcmp(strVal(alter->object), PAYGUARD_SCHEMA) == 0
-					: payguard_own_is_range(alter->relation) ||
-						  payguard_own_is_object(alter->object, alter->objectType))
-				payguard_own_refuse("Objects of payguard keep their owner.");
-			break;
-		}
-		case T_AlterSeqStmt:
-			if (payguard_own_is_range(((AlterSeqStmt *) statement)->sequence))
-				payguard_own_refuse("The ids of events must ascend.");
-			break;
-		case T_CreateFunctionStmt:
-		{
-			char *name;
-
-			if (QualifiedNameGetCreationNamespace(
-					((CreateFunctionStmt *) statement)->funcname, &name) ==
-				get_namespace_oid(PAYGUARD_SCHEMA, true))
-				payguard_own_refuse(
-					"Functions in schema \"payguard\" belong to payguard.");
-			break;
-		}
-		case T_DefineStmt:
-		{
-			char *name;
-
-			if (QualifiedNameGetCreationNamespace(((DefineStmt *) statement)->defnames,
-												  &name) ==
-				get_namespace_oid(PAYGUARD_SCHEMA, true))
-				payguard_own_refuse(NOT_HERE);
-			break;
-		}
-		case T_CreateStmt:
-		case T_CreateForeignTableStmt:
-			if (payguard_own_is_made_here(((CreateStmt *) statement)->relation))
-				payguard_own_refuse(NOT_HERE);
-			break;
-		case T_ViewStmt:
-			if (payguard_own_is_made_here(((ViewStmt *) statement)->view))
-				payguard_own_refuse(NOT_HERE);
-			break;
-		case T_CreateTableAsStmt:
-			if (payguard_own_is_made_here(((CreateTableAsStmt *) statement)->into->rel))
-				payguard_own_refuse(NOT_HERE);
-			break;
-		case T_AlterFunctionStmt:
-			if (payguard_own_is_object((Node *) ((AlterFunctionStmt *) statement)->func,
-									   ((AlterFunctionStmt *) statement)->objtype))
-				payguard_own_refuse("payguard's functions must not be altered.");
-			break;
-		case T_AlterExtensionContentsStmt:
-			if (strcmp(((AlterExtensionContentsStmt *) statement)->extname, "payguard") ==
-				0)
-				payguard_own_refuse("Objects must not leave or join the extension.");
-			break;
-		case T_DropStmt:
-			check_drop((DropStmt *) statement);
-			break;
-		case T_DropOwnedStmt:
-			check_drop_owned((DropOwnedStmt *) statement);
-			break;
-		default:
-			break;
-	}
+	for (int i = 0; i < (int) lengthof(checks); i++)
+		if (nodeTag(statement) == checks[i].tag)
+			checks[i].check(statement);
 }
 
 static void
-check_alter_table(const AlterTableStmt *statement)
+check_alter_schema(Node *statement)
 {
+	AlterObjectSchemaStmt *alter = (AlterObjectSchemaStmt *) statement;
+
+	if (payguard_own_is_range(alter->relation) ||
+		payguard_own_is_object(alter->object, alter->objectType))
+		payguard_own_refuse("Objects of payguard stay in its schema.");
+	if (alter->newschema && strcmp(alter->newschema, PAYGUARD_SCHEMA) == 0)
+		payguard_own_refuse(NOT_HERE);
+}
+
+static void
+check_alter_depends(Node *statement)
+{
+	AlterObjectDependsStmt *alter = (AlterObjectDependsStmt *) statement;
+
+	if (!alter->remove && (payguard_own_is_range(alter->relation) ||
+						   payguard_own_is_object(alter->object, alter->objectType)))
+		payguard_own_refuse("Objects of payguard do not go with another extension.");
+}
+
+static void
+check_alter_owner(Node *statement)
+{
+	AlterOwnerStmt *alter = (AlterOwnerStmt *) statement;
+
+	if (alter->objectType == OBJECT_SCHEMA
+			? strcmp(strVal(alter->object), PAYGUARD_SCHEMA) == 0
+			: payguard_own_is_range(alter->relation) ||
+				  payguard_own_is_object(alter->object, alter->objectType))
+		payguard_own_refuse("Objects of payguard keep their owner.");
+}
+
+static void
+check_alter_sequence(Node *statement)
+{
+	if (payguard_own_is_range(((AlterSeqStmt *) statement)->sequence))
+		payguard_own_refuse("The ids of events must ascend.");
+}
+
+static void
+check_alter_function(Node *statement)
+{
+	AlterFunctionStmt *alter = (AlterFunctionStmt *) statement;
+
+	if (payguard_own_is_object((Node *) alter->func, alter->objtype))
+		payguard_own_refuse("payguard's functions must not be altered.");
+}
+
+static void
+check_alter_extension(Node *statement)
+{
+	if (strcmp(((AlterExtensionContentsStmt *) statement)->extname, "payguard") == 0)
+		payguard_own_refuse("Objects must not leave or join the extension.");
+}
+
+static void
+check_create_function(Node *statement)
+{
+	if (is_name_of_ours(((CreateFunctionStmt *) statement)->funcname))
+		payguard_own_refuse("Functions in schema \"payguard\" belong to payguard.");
+}
+
+static void
+check_define(Node *statement)
+{
+	if (is_name_of_ours(((DefineStmt *) statement)->defnames))
+		payguard_own_refuse(NOT_HERE);
+}
+
+/*
+ * is_name_of_ours tells whether an object that is made by this name would lie in our schema.
+ */
+static bool
+is_name_of_ours(List *qualified)
+{
+	char *name;
+
+	return QualifiedNameGetCreationNamespace(qualified, &name) ==
+		   get_namespace_oid(PAYGUARD_SCHEMA, true);
+}
+
+static void
+check_create_table(Node *statement)
+{
+	if (payguard_own_is_made_here(((CreateStmt *) statement)->relation))
+		payguard_own_refuse(NOT_HERE);
+}
+
+static void
+check_create_view(Node *statement)
+{
+	if (payguard_own_is_made_here(((ViewStmt *) statement)->view))
+		payguard_own_refuse(NOT_HERE);
+}
+
+static void
+check_create_table_as(Node *statement)
+{
+	if (payguard_own_is_made_here(((CreateTableAsStmt *) statement)->into->rel))
+		payguard_own_refuse(NOT_HERE);
+}
+
+static void
+check_alter_table(Node *node)
+{
+	const AlterTableStmt *statement = (const AlterTableStmt *) node;
 	ListCell *cell;
 
 	if (!payguard_own_is_range(statement->relation))
@@ -200,8 +246,9 @@ alter_is_harmless(AlterTableType subtype)
 }
 
 static void
-check_rename(const RenameStmt *statement)
+check_rename(Node *node)
 {
+	const RenameStmt *statement = (const RenameStmt *) node;
 	if (statement->renameType == OBJECT_SCHEMA)
 	{
 		if (strcmp(statement->subname, PAYGUARD_SCHEMA) == 0)
@@ -216,8 +263,9 @@ check_rename(const RenameStmt *statement)
 }
 
 static void
-check_drop(const DropStmt *statement)
+check_drop(Node *node)
 {
+	const DropStmt *statement = (const DropStmt *) node;
 	ListCell *cell;
 
 	if (statement->removeType == OBJECT_INDEX && statement->concurrent)
@@ -228,8 +276,9 @@ check_drop(const DropStmt *statement)
 }
 
 static void
-check_drop_owned(const DropOwnedStmt *statement)
+check_drop_owned(Node *node)
 {
+	const DropOwnedStmt *statement = (const DropOwnedStmt *) node;
 	refuse_drop_of(payguard_drop_owned(statement));
 }
 

@@ -84,6 +84,7 @@ static void refuse(const char *message, const char *detail, const char *hint)
 static void read_line(const Alert *alert, Line *line);
 static pg_uuid_t *json_uuid(Jsonb *object, const char *key);
 static void check_action(const Line *line, const char *action);
+static void lock_target(const Line *line, Target *target, Order *order);
 static bool find_target(const Line *line, Target *target);
 static bool find_refund(const Line *line, Target *target);
 static bool has_second_person(const Alert *alert, const Line *line, text *note);
@@ -126,24 +127,8 @@ payguard_resolve_finding(PG_FUNCTION_ARGS)
 	read_line(&alert, &line);
 	if (!waive)
 	{
-		text *order_id;
-
 		check_action(&line, action);
-		if (!find_target(&line, &target) ||
-			!payguard_order_lock(order_id = target.order_id, &order))
-			elog(ERROR, "payguard: the order of a finding has vanished");
-		payguard_store_refresh();
-		if (!find_target(&line, &target) ||
-			!payguard_text_equal(order_id, target.order_id))
-			ereport(ERROR, (errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
-							errmsg("what the finding is about has changed meanwhile"),
-							errdetail("Nothing has been written."),
-							errhint("Repeat the call.")));
-		/* locked where an older snapshot may not show what it is now */
-		if (target.has_refund)
-			payguard_refund_must_be_there(target.refund.refund_id, &target.refund);
-		else if (target.has_payment)
-			payguard_payment_must_be_there(target.payment.payment_id, &target.payment);
+		lock_target(&line, &target, &order);
 	}
 	must_be_finding(alert_id, true, &alert);
 	if (waive || refund)
@@ -177,6 +162,31 @@ payguard_resolve_finding(PG_FUNCTION_ARGS)
 						  waive	   ? "The difference stays as it is."
 						  : refund ? "The line has been applied, and the money goes back."
 								   : "The line has been applied.");
+}
+
+/*
+ * lock_target finds what a line is about, and locks its order. Errors: 40001 where it has changed while the
+ * order was waited for.
+ */
+static void
+lock_target(const Line *line, Target *target, Order *order)
+{
+	text *order_id;
+
+	if (!find_target(line, target) ||
+		!payguard_order_lock(order_id = target->order_id, order))
+		elog(ERROR, "payguard: the order of a finding has vanished");
+	payguard_store_refresh();
+	if (!find_target(line, target) || !payguard_text_equal(order_id, target->order_id))
+		ereport(ERROR,
+				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+				 errmsg("what the finding is about has changed meanwhile"),
+				 errdetail("Nothing has been written."), errhint("Repeat the call.")));
+	/* locked where an older snapshot may not show what it is now */
+	if (target->has_refund)
+		payguard_refund_must_be_there(target->refund.refund_id, &target->refund);
+	else if (target->has_payment)
+		payguard_payment_must_be_there(target->payment.payment_id, &target->payment);
 }
 
 PG_FUNCTION_INFO_V1(payguard_close_findings);

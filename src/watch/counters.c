@@ -33,8 +33,7 @@ payguard_read_counters(PG_FUNCTION_ARGS)
 			CStringGetTextDatum(c == REPLAYS ? "replays" : "refusals"),
 			c == REPLAYS ? (Datum) 0 : CStringGetTextDatum(payguard_error_name(c)),
 			Int64GetDatum((int64) pg_atomic_read_u64(&mine->count[c])),
-			TimestampTzGetDatum(
-				(TimestampTz) pg_atomic_read_u64(&mine->since)),
+			TimestampTzGetDatum((TimestampTz) pg_atomic_read_u64(&mine->since)),
 		};
 		bool nulls[4] = {false, c == REPLAYS, false, false};
 

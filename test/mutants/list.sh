@@ -11,11 +11,11 @@ mutant no_unique_index src/sql/30_payment.sql "regress verify" \
 mutant no_row_lock src/store/rows.c stress 's/LockTupleNoKeyExclusive/LockTupleKeyShare/' short
 mutant no_second_version src/store/rows.c stress 's/flags \|= TUPLE_LOCK_FLAG_FIND_LAST_VERSION/flags |= 0/'
 mutant no_conflict src/store/write.c stress 's/^(\t\} while \()conflict\)/\1false)/'
-mutant one_arbiter src/store/write.c "isolation reindex_create" \
+mutant one_arbiter src/store/writing.c "isolation reindex_create" \
   's/^\t\tif \(!info->ii_ReadyForInserts \|\| !info->ii_Unique\)$/\t\tif (!index->rd_index->indisvalid || !info->ii_ReadyForInserts || !info->ii_Unique)/'
-mutant any_collation src/store/write.c "regress user_objects" 's/^\t\t\t!are_alike\(index, .*$/\t\t\tfalse ||/'
-mutant any_condition src/store/write.c "regress user_objects" 's/^\t\t\t!equal\(info->ii_Predicate, .*$/\t\t\tfalse)/'
-mutant users_index_last src/store/write.c "isolation create_race" 's/nunique > table->nkeys \|\|/false ||/'
+mutant any_collation src/store/writing.c "regress user_objects" 's/^\t\t\t!are_alike\(index, .*$/\t\t\tfalse ||/'
+mutant any_condition src/store/writing.c "regress user_objects" 's/^\t\t\t!equal\(info->ii_Predicate, .*$/\t\t\tfalse)/'
+mutant users_index_last src/store/writing.c "isolation create_race" 's/nunique > table->nkeys \|\|/false ||/'
 mutant empty_unseen src/store/open.c "isolation policy_serializable" 's/^\t\tPredicateLockRelation\(.*/\t\t(void) 0;/'
 mutant invalid_index src/store/rows.c "regress queue_head" 's/ \|\| !index->rd_index->indisvalid \|\|/ ||/'
 # one of the two would do: whoever takes another's announcement makes that one fail
@@ -23,7 +23,7 @@ mutant any_command src/store/plan.c "regress user_objects" \
   's/^\t\t\t\tGetActiveSnapshot\(\)->curcid == announced\.command;/\t\t\t\ttrue;/; s/^\t\tannounced\.relation = NULL;$/\t\t;/'
 mutant plan_of_caller src/store/plan.c "regress store" 's/^\treturn source->is_valid \&\& source->gplan .*$/\treturn source != NULL ||/'
 mutant plan_freed src/store/plan.c "regress store" '/^get_plan\(/,/^}/s/^\tif \(entry->plan == NULL\)$/\tif (entry->plan \&\& SPI_freeplan(entry->plan) == 0)\n\t\tentry->plan = NULL;\n&/'
-mutant indexes_unlocked src/store/write.c "regress store" '/^close_indexes\(/,/^}/s/NoLock/RowExclusiveLock/'
+mutant indexes_unlocked src/store/writing.c "regress store" '/^close_indexes\(/,/^}/s/NoLock/RowExclusiveLock/'
 mutant field_meddled src/store/write.c "regress user_objects" 's/^\t\t\tchanged_by_trigger\(table/\t\t\tif (false) changed_by_trigger(table/'
 mutant any_request src/requests/pay_judge.c "regress keys" 's/^\tif \(differences\.len == 0\)$/\tif (true)/'
 mutant revoked_key_pays src/requests/pay_judge.c "regress keys" 's/^\tif \(payguard_text_is\(payment->failure_code, "revoked"\) \&\&$/\tif (false \&\&/'
@@ -117,8 +117,8 @@ mutant unread_message src/evidence/message.c "isolation message_refund" '/^try_a
 mutant stale_message src/evidence/message.c "isolation message_refund" \
   '/^still_matches\(/,/^}/{s/!find_match\(notification, match\) \|\|/match == NULL ||/; s/^\t\tpayguard_refund_must_be_there.*$/\t\t;/}'
 mutant unlearned src/evidence/message.c "isolation message_learns" '/^match_waiting\(/,/^}/s/payguard_store_lock\(/payguard_store_find(/'
-mutant stale_line src/requests/resolve_finding.c "isolation finding_changes" 's/^\t\t\tpayguard_refund_must_be_there\(.*$/\t\t\t;/'
-mutant unread_line src/requests/resolve_finding.c "isolation finding_changes" '/^payguard_resolve_finding\(/,/^}/s/^\t\tpayguard_store_refresh\(\);$/\t\t;/'
+mutant stale_line src/requests/resolve_finding.c "isolation finding_changes" 's/^\t\tpayguard_refund_must_be_there\(.*$/\t\t;/'
+mutant unread_line src/requests/resolve_finding.c "isolation finding_changes" '/^lock_target\(/,/^}/s/^\tpayguard_store_refresh\(\);$/\t;/'
 mutant stale_record src/evidence/apply.c "isolation finding_changes" 's/^\t\t\tpayguard_payment_must_be_there\(payment->payment_id, payment\);$//'
 mutant stale_second src/evidence/apply.c "isolation finding_changes" 's/^\t\tpayguard_payment_must_be_there\(other\.payment_id, \&other\);$//'
 mutant stale_first src/evidence/apply.c "isolation finding_changes" '/^apply_to_dismissed\(/,/^}/s/payguard_payment_must_be_there/payguard_payment_must_exist/'
@@ -156,9 +156,9 @@ mutant own_untouched src/guard/protect.c "regress protection" 's/^\t\tif \(paygu
 mutant using_at_the_start src/guard/follow.c "isolation guard_exchange" '/^payguard_guard_ddl_end\(/,/^}/s/^\t\tcheck_alter\(.*$/\t\t;/'
 mutant detach_at_the_end src/guard/follow.c "isolation guard_detach" '/^payguard_guard_ddl_end\(/,/^}/s/^\t\tcheck_alter\(.*$/\t\tcheck_detach((AlterTableStmt *) statement);/'
 mutant labels_unchecked src/guard/follow.c "regress guard_ddl" 's/^\t\tcheck_label\(.*$/\t\t;/'
-mutant partition_gone src/guard/follow.c "regress guard_partitions" 's/^\t\tmay = state >= 0 \&\& guard->states\[state\]\.deletable;$/\t\tmay = guard != NULL;/'
-mutant partitioned_gone src/guard/follow.c "regress guard_partitions" 's/^\t\t\t!list_member_oid\(dropped, lfirst_oid\(cell\)\)\)$/\t\t\ttrue)/'
-mutant partition_locked_first src/guard/follow.c "isolation drop_partition" 's/^\t\tLockRelationOid\(get_partition_parent.*$/\t\t;/'
+mutant partition_gone src/guard/losing.c "regress guard_partitions" 's/^\t\tmay = state >= 0 \&\& guard->states\[state\]\.deletable;$/\t\tmay = guard != NULL;/'
+mutant partitioned_gone src/guard/losing.c "regress guard_partitions" 's/^\t\t\t!list_member_oid\(dropped, lfirst_oid\(cell\)\)\)$/\t\t\ttrue)/'
+mutant partition_locked_first src/guard/losing.c "isolation drop_partition" 's/^\t\tLockRelationOid\(get_partition_parent.*$/\t\t;/'
 mutant twins_unlocked src/guard/statement.c "isolation drop_index_twins" 's/^\tLockRelationOid\(table, ShareUpdateExclusiveLock\);$//'
 mutant locked_first src/guard/statement.c "isolation drop_race" 's/^\tif \(!found\)$/\tif (true)/'
 mutant schema_unseen src/guard/follow.c "regress guard_ddl" 's/^\tif \(IsA\(statement, CreateSchemaStmt\)\)$/\tif (false)/'
