@@ -12,7 +12,7 @@ WRAPPER=
 
 PGMAJOR=${PGMAJOR:-15}
 BUILD_PACKAGES="gcc make postgresql-$PGMAJOR postgresql-server-dev-$PGMAJOR postgresql-client-$PGMAJOR"
-TEST_PACKAGES="$BUILD_PACKAGES clang libfaketime libipc-run-perl perl pgbouncer procps python3 python3-psycopg2 spin ${FUZZ_PACKAGES-sqlsmith}
+TEST_PACKAGES="$BUILD_PACKAGES clang clang-format libfaketime libipc-run-perl perl pgbouncer procps python3 python3-psycopg2 spin ${FUZZ_PACKAGES-sqlsmith}
   ${PGTAP_PACKAGE-postgresql-$PGMAJOR-pgtap} ${PLPROXY_PACKAGE-postgresql-$PGMAJOR-plproxy} libtap-parser-sourcehandler-pgtap-perl
   ${WATCH_PACKAGES-postgresql-$PGMAJOR-cron postgresql-$PGMAJOR-wal2json prometheus prometheus-sql-exporter}"
 
