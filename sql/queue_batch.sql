@@ -3,7 +3,7 @@
 -- are picked by a hash of their number, so that each run is the same.
 --
 -- Three channels play the same game. On "alone", a trigger of a user's has each answer dealt with
--- alone (batch.c gives way to it); on "single" each is a call of its own; on "many" a round's
+-- alone (answer_batch.c gives way to it); on "single" each is a call of its own; on "many" a round's
 -- answers are one batch.
 SET client_min_messages = warning;
 \getenv rounds PAYGUARD_BATCH_SEEDS

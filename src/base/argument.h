@@ -17,7 +17,6 @@
 #define MAX_NOTE_LENGTH 4000 /* bytes of a reason or a note */
 #define MAX_ELEMENTS 100000	 /* of an array, and of what a call finds for itself */
 
-/* argument.c */
 #define ARG(n) PG_GETARG_DATUM(n), PG_ARGISNULL(n)
 
 extern void payguard_arg_missing(const char *name) pg_attribute_noreturn();

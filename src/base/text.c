@@ -1,6 +1,6 @@
 /*
  * text.c
- *		Small helpers for texts, messages and jsonb.
+ *		Texts and messages.
  */
 #include "postgres.h"
 

@@ -1,7 +1,6 @@
 /*
  * apply.c
- *		What channels report: report_payment(), record_payment(), settle_payment(), and the
- *		operators' accept_surplus() and dismiss_surplus().
+ *		A report is applied to its payment: what a channel says, or an operator for the channel.
  *
  * Evidence is never refused. What follows from it is decided by decide.c; this file reads the
  * facts, and writes what was decided.

@@ -7,7 +7,7 @@
 
 #include "base/compat.h"
 
-/* protect.c */
+/* Who acted before the owner did. */
 typedef struct Identity
 {
 	Oid user;

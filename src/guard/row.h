@@ -1,10 +1,7 @@
 /*
  * row.h
- *		What guard.c (the trigger), guard_table.c (putting it on), guard_trigger.c and once.c
- * (finding it) and guard_ddl.c (keeping it on) share.
- *
- * A guard is a row trigger on an application's table, whose one argument is a JSON object
- * with its settings: they travel with the table through pg_dump.
+ *		A guard is a row trigger on an application's table, whose one argument is a JSON object
+ *		with its settings: they travel with the table through pg_dump.
  */
 #ifndef PAYGUARD_GUARD_ROW_H
 #define PAYGUARD_GUARD_ROW_H

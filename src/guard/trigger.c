@@ -1,7 +1,6 @@
 /*
  * trigger.c
- *		The guards, as the catalogs have them: their triggers, the tables below theirs, and
- * what is wrong with them.
+ *		The guards, as the catalogs have them: their triggers, and the tables that have them.
  *
  * Each question can be asked about now (no snapshot) or about the moment that a snapshot shows:
  * see command.c. Nothing here locks a guarded table: guards are found by their dependency on the

@@ -1,6 +1,6 @@
 /*
  * refunding.c
- *		Money that goes back: requests, what channels report of them, and the ceiling.
+ *		Money that goes back: a refund is made, counted and held back.
  *
  * Locking: the order's row lock first, then the payment's row in refund_balances, which every
  * refund of the payment locks. The ceiling (refunding + refunded <= received) is that row's

@@ -5,7 +5,7 @@
  * Most answers are one of two: "still pending" to a query, which changes nothing but the time
  * of the next query; and the end of a live payment whose worker holds its only task. Both are
  * known from rows that are read together for all answers, and end in rows that are written
- * together. Whatever is not certain from these rows is left to queue.c, one by one.
+ * together. Whatever is not certain from these rows is left to answer.c, one by one.
  *
  * Locking: the orders of all answers, in the order of their ids. Under an order's lock its leases,
  * tasks and payments do not change.

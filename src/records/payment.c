@@ -1,7 +1,8 @@
 /*
  * payment.c
- *		Attempts through channels: how they change, and how they are closed. They are started in
- *		payment.c, where every request to pay is judged.
+ *		Payments on record: found, read anew, changed. An attempt through a channel is one of them.
+ *
+ * payguard_payment_change() is the one place where a payment changes.
  *
  * Locking: the order's row lock covers its payments.
  */

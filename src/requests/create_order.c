@@ -1,6 +1,6 @@
 /*
  * create_order.c
- *		Orders: made, changed, cancelled, and what the customer's page says of them.
+ *		create_order() and update_order().
  *
  * Locking: a request is first answered from a snapshot, without a lock; only one that may
  * write takes the order's row lock (FOR NO KEY UPDATE) and is judged again. One call locks one

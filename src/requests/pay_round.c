@@ -1,6 +1,7 @@
 /*
  * pay_round.c
- *		Paying: pay_order(), try_pay_order(), pay_orders(), revoke_key().
+ *		Paying: what pay_order(), try_pay_order(), pay_orders(), start_payment() and
+ *		request_payment() do.
  *
  * All of them are one algorithm over a batch, of one call for pay_order():
  *

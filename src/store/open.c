@@ -171,7 +171,7 @@ place_of(const char *name)
 {
 	static struct
 	{
-		const char *name; /* a constant of tables.c: compared by its address */
+		const char *name; /* a constant of a Table: compared by its address */
 		Oid oid;
 	} places[64];
 	int i = 0;
@@ -281,7 +281,7 @@ payguard_store_has_user_triggers(const Table *table)
 }
 
 /*
- * payguard_is_own_trigger recognizes the trigger that refuses direct writes (protect.c). Its name is
+ * payguard_is_own_trigger recognizes the trigger that refuses direct writes (guard/own.c). Its name is
  * enough, since a table has one trigger of a name.
  */
 bool

@@ -2,7 +2,7 @@
  * plan.c
  *		Questions about many rows, and statements on many rows: by SPI, with saved plans.
  *
- * Our tables refuse every UPDATE and DELETE (protect.c) but the statement that this file is running: it
+ * Our tables refuse every UPDATE and DELETE (guard/own.c) but the statement that this file is running: it
  * is named in `announced`, with the command that it is. A statement that a user's trigger runs inside of
  * ours is another command, and is refused.
  */
@@ -37,7 +37,7 @@ typedef struct PlanEntry
 	int generation; /* of the plan that was made with our settings */
 } PlanEntry;
 
-/* A statement that protect.c lets through. */
+/* A statement that guard/own.c lets through. */
 typedef struct Announcement
 {
 	const char *relation; /* NULL: none */
@@ -295,7 +295,7 @@ plan_as_for_full_tables(void)
 }
 
 /*
- * run executes a plan, announced to protect.c where it updates or deletes. The announcement before it,
+ * run executes a plan, announced to guard/own.c where it updates or deletes. The announcement before it,
  * of a statement inside of which this one runs, holds again afterwards.
  */
 static void

@@ -10,7 +10,7 @@ First all of these tests run on the source as it is, built so that the lines whi
 tests that run the edited statement can notice it, and those that run most of its file come first. A test that
 fails there is left out. Each test that kills is then tried on the source as it is once more, built as the mutants are.
 
-TESTS="refunds refund_refund" are all that run. PAYGUARD_JOBS (2) run side by side, each with a copy of the server. PAYGUARD_FILES="src/refund.c" draws from these files
+TESTS="refunds refund_refund" are all that run. PAYGUARD_JOBS (2) run side by side, each with a copy of the server. PAYGUARD_FILES="src/records/refund.c" draws from these files
 alone. PAYGUARD_LINES is a file that keeps which lines the tests run, for another seed on the same tree. The mutants are the same for a seed and a tree; which test kills one first is not.
 
 Run by test/run torture-random, which installs payguard into a private copy of the server.
