@@ -32,6 +32,26 @@ payguard_time_str(TimestampTz time)
 }
 
 /*
+ * payguard_uuid_compare orders uuids by their bytes, as their index does.
+ */
+int
+payguard_uuid_compare(const pg_uuid_t *a, const pg_uuid_t *b)
+{
+	return memcmp(a, b, UUID_LEN);
+}
+
+/*
+ * payguard_uuid_equal tells whether two uuids are the same; NULL equals NULL.
+ */
+bool
+payguard_uuid_equal(const pg_uuid_t *a, const pg_uuid_t *b)
+{
+	if (a == NULL || b == NULL)
+		return a == b;
+	return payguard_uuid_compare(a, b) == 0;
+}
+
+/*
  * payguard_uuid_str writes a uuid for messages.
  */
 const char *

@@ -509,7 +509,7 @@ is_dismissed_as(const Payment *other, const Payment *payment)
 {
 	pg_uuid_t *same_as = payguard_evidence_same_charge(other);
 
-	return same_as && memcmp(same_as, payment->payment_id, UUID_LEN) == 0;
+	return payguard_uuid_equal(same_as, payment->payment_id);
 }
 
 /*

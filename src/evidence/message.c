@@ -159,7 +159,7 @@ payguard_notification_match(Order *order, Payment *payment, const Applied *appli
 
 	if (applied->now_known == NULL)
 		return;
-	if (memcmp(applied->now_known, payment->payment_id, UUID_LEN) != 0)
+	if (!payguard_uuid_equal(applied->now_known, payment->payment_id))
 	{
 		payguard_store_refresh(); /* to see what this call has written */
 		payguard_payment_must_be_there(applied->now_known, &other);
@@ -217,7 +217,7 @@ match_waiting(Order *order, Payment *payment)
 		if (applied.contradicts)
 			payguard_notification_set_result(&waiting[i], &applied);
 		Assert(applied.now_known == NULL ||
-			   memcmp(applied.now_known, payment->payment_id, UUID_LEN) == 0);
+			   payguard_uuid_equal(applied.now_known, payment->payment_id));
 		if (applied.now_known)
 			return true;
 	}

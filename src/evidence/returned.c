@@ -64,7 +64,7 @@ uncount_returned(Order *order, const Payment *payment, const Refund *refund,
 	for (int i = 0; i < n; i++)
 	{
 		if (refunds[i].status != REFUND_SUCCEEDED ||
-			memcmp(refunds[i].refund_id, refund->refund_id, UUID_LEN) == 0)
+			payguard_uuid_equal(refunds[i].refund_id, refund->refund_id))
 			continue;
 		total = payguard_balance_add(total, refunds[i].returned_amount);
 		if (payguard_refund_counts_for_order(order, payment, &refunds[i]))
@@ -171,7 +171,7 @@ is_another_refund(const Refund *refund, const Report *report, Applied *applied)
 	if (report->txn_id == NULL ||
 		!payguard_store_find(&payguard_refunds, REFUND_BY_CHANNEL_REFUND, &like,
 							 &other) ||
-		memcmp(other.refund_id, refund->refund_id, UUID_LEN) == 0)
+		payguard_uuid_equal(other.refund_id, refund->refund_id))
 		return false;
 	payguard_returned_contradict(refund, report, "refund_mismatch",
 								 "The channel's refund belongs to another refund.",

@@ -133,7 +133,7 @@ payguard_refund_reverse(Order *order, const Payment *payment, const Report *repo
 	*applied = (Applied){0};
 	if (payguard_store_find(&payguard_refunds, REFUND_BY_CHANNEL_REFUND, &like, refund))
 	{
-		if (memcmp(refund->payment_id, payment->payment_id, UUID_LEN) != 0)
+		if (!payguard_uuid_equal(refund->payment_id, payment->payment_id))
 			payguard_returned_contradict(
 				refund, report, "refund_mismatch",
 				"The channel's refund belongs to another payment.", applied);

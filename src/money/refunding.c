@@ -87,7 +87,7 @@ payguard_refund_replay(const RefundCall *call, const Payment *payment,
 		return false;
 	if (order_id && !payguard_text_equal(order_id, refund->order_id))
 		difference = "order_id";
-	else if (payment && memcmp(payment->payment_id, refund->payment_id, UUID_LEN) != 0)
+	else if (payment && !payguard_uuid_equal(payment->payment_id, refund->payment_id))
 		difference = "payment_id";
 	else if (call->amount != NO_AMOUNT && call->amount != refund->amount)
 		difference = psprintf("amount (" INT64_FORMAT ", not " INT64_FORMAT ")",
@@ -275,8 +275,7 @@ bool
 payguard_refund_counts_for_order(const Order *order, const Payment *payment,
 								 const Refund *refund)
 {
-	return order->payment_id &&
-		   memcmp(order->payment_id, payment->payment_id, UUID_LEN) == 0 &&
+	return payguard_uuid_equal(order->payment_id, payment->payment_id) &&
 		   (refund->reversal_kind == NULL ||
 			payguard_text_is(refund->reversal_kind, "refund"));
 }

@@ -11,6 +11,7 @@
 #include "rules/machine.h"
 #include "base/json.h"
 #include "base/text.h"
+#include "base/value.h"
 #include "store/open.h"
 #include "store/plan.h"
 #include "store/rows.h"
@@ -86,8 +87,7 @@ payguard_refund_correct_received(Order *order, const Payment *payment)
 		too_much = !correct_unbegun(payment) && too_much;
 		payguard_refund_surplus(order, payment, REFUND_AWAITING_APPROVAL);
 	}
-	else if (order->payment_id &&
-			 memcmp(order->payment_id, payment->payment_id, UUID_LEN) == 0)
+	else if (payguard_uuid_equal(order->payment_id, payment->payment_id))
 		correct_order_status(order, payment);
 	if (too_much)
 		payguard_refund_hold_unbegun(payment);

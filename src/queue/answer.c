@@ -204,7 +204,7 @@ answer_one(Answer *answer)
 	lease = (Lease){.order_id = task.order_id};
 	held = payguard_lease_holds(answer, &lease);
 	repeated = finished.task_id != NO_ID && finished.lease_token &&
-			   memcmp(finished.lease_token, answer->token, UUID_LEN) == 0;
+			   payguard_uuid_equal(finished.lease_token, answer->token);
 
 	if (task.refund_id)
 		answer_refund(answer, &task, &order, &applied);

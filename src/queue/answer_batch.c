@@ -110,9 +110,6 @@ static void give_up(Batch *batch);
 static int choose(Batch *batch, Course course, Case **chosen);
 static int case_by_order(const void *a, const void *b);
 static int case_by_txn(const void *a, const void *b);
-static int order_by_id(const void *a, const void *b);
-static int lease_by_order(const void *a, const void *b);
-static int payment_by_id(const void *a, const void *b);
 static int task_by_id(const void *a, const void *b);
 static int task_by_payment(const void *a, const void *b);
 
@@ -130,7 +127,7 @@ payguard_batch_answer(Answer *answers, int n, bool *answered)
 
 	read_cases(&batch, answers, n);
 	lock_orders(&batch, &orders, &norders);
-	Assert(payguard_is_sorted(orders, norders, sizeof(Order), order_by_id));
+	Assert(payguard_is_sorted(orders, norders, sizeof(Order), payguard_order_compare));
 	payguard_store_refresh();
 	if (has_user_triggers())
 		return;
@@ -140,7 +137,7 @@ payguard_batch_answer(Answer *answers, int n, bool *answered)
 	for (int i = 0; i < batch.n; i++)
 		batch.cases[i].order =
 			bsearch(&(Order){.order_id = batch.cases[i].answer->order_id}, orders,
-					norders, sizeof(Order), order_by_id);
+					norders, sizeof(Order), payguard_order_compare);
 	read_leases(&batch);
 	read_payments(&batch);
 	read_tasks(&batch);
@@ -264,12 +261,13 @@ read_leases(Batch *batch)
 		ids[i] = PointerGetDatum(batch->cases[i].answer->order_id);
 	n = payguard_store_list_by_key(&payguard_leases, LEASE_OF_ORDER, 1, ROW_READ, ids,
 								   batch->n, (void **) &leases);
-	Assert(payguard_is_sorted(leases, n, sizeof(Lease), lease_by_order));
+	Assert(payguard_is_sorted(leases, n, sizeof(Lease), payguard_lease_compare));
 	for (int i = 0; i < batch->n; i++)
 	{
 		Lease like = {.order_id = batch->cases[i].answer->order_id};
 
-		batch->cases[i].lease = bsearch(&like, leases, n, sizeof(Lease), lease_by_order);
+		batch->cases[i].lease =
+			bsearch(&like, leases, n, sizeof(Lease), payguard_lease_compare);
 	}
 }
 
@@ -287,7 +285,7 @@ read_payments(Batch *batch)
 		ids[i] = UUIDPGetDatum(batch->cases[i].task->payment_id);
 	n = payguard_store_list_by_key(&payguard_payments, PAYMENT_BY_ID, 1, ROW_READ, ids,
 								   batch->n, (void **) &payments);
-	Assert(payguard_is_sorted(payments, n, sizeof(Payment), payment_by_id));
+	Assert(payguard_is_sorted(payments, n, sizeof(Payment), payguard_payment_compare));
 	for (int i = 0; i < batch->n; i++)
 	{
 		Case *item = &batch->cases[i];
@@ -295,7 +293,8 @@ read_payments(Batch *batch)
 		ListCell *cell;
 
 		CHECK_FOR_INTERRUPTS();
-		item->payment = bsearch(&like, payments, n, sizeof(Payment), payment_by_id);
+		item->payment =
+			bsearch(&like, payments, n, sizeof(Payment), payguard_payment_compare);
 		if (item->payment == NULL)
 			continue;
 		foreach (cell, batch->channels)
@@ -469,7 +468,7 @@ set_course(Case *item, TimestampTz now)
 	bool same_txn;
 	bool held = item->order && item->lease && item->task && item->payment &&
 				item->lease->task_id == answer->task_id &&
-				memcmp(item->lease->lease_token, answer->token, UUID_LEN) == 0 &&
+				payguard_uuid_equal(item->lease->lease_token, answer->token) &&
 				item->lease->leased_until > now && item->task->dead_at == NO_TIME;
 
 	item->course = COURSE_OTHER;
@@ -637,27 +636,6 @@ case_by_txn(const void *a, const void *b)
 }
 
 static int
-order_by_id(const void *a, const void *b)
-{
-	return payguard_text_compare(((const Order *) a)->order_id,
-								 ((const Order *) b)->order_id);
-}
-
-static int
-lease_by_order(const void *a, const void *b)
-{
-	return payguard_text_compare(((const Lease *) a)->order_id,
-								 ((const Lease *) b)->order_id);
-}
-
-static int
-payment_by_id(const void *a, const void *b)
-{
-	return memcmp(((const Payment *) a)->payment_id, ((const Payment *) b)->payment_id,
-				  UUID_LEN);
-}
-
-static int
 task_by_id(const void *a, const void *b)
 {
 	int64 left = ((const Task *) a)->task_id;
@@ -669,6 +647,6 @@ task_by_id(const void *a, const void *b)
 static int
 task_by_payment(const void *a, const void *b)
 {
-	return memcmp(((const Task *) a)->payment_id, ((const Task *) b)->payment_id,
-				  UUID_LEN);
+	return payguard_uuid_compare(((const Task *) a)->payment_id,
+								 ((const Task *) b)->payment_id);
 }

@@ -110,9 +110,6 @@ static void find_payments(Due *due, int n);
 static bool is_late(const Task *task, const Payment *payment, TimestampTz now);
 static int take(const Claim *claim, Due *due, int n);
 static void put_task(ReturnSetInfo *rsinfo, const Due *due);
-static int lease_by_order(const void *a, const void *b);
-static int order_by_id(const void *a, const void *b);
-static int payment_by_id(const void *a, const void *b);
 static Position *look_from(const char *filter, TimestampTz now, bool *again);
 static char *filter_of(FunctionCallInfo fcinfo);
 static void check_filters(FunctionCallInfo fcinfo);
@@ -268,25 +265,26 @@ take_free(Task *tasks, int ntasks, int max, Due *due, int *seen)
 		ids[i] = PointerGetDatum(tasks[i].order_id);
 	nleases = payguard_store_list_by_key(&payguard_leases, LEASE_OF_ORDER, 1, ROW_READ,
 										 ids, ntasks, (void **) &leases);
-	Assert(payguard_is_sorted(leases, nleases, sizeof(Lease), lease_by_order));
+	Assert(payguard_is_sorted(leases, nleases, sizeof(Lease), payguard_lease_compare));
 	for (*seen = 0; *seen < ntasks && nunleased < max; (*seen)++)
 	{
 		Lease like = {.order_id = tasks[*seen].order_id};
 
-		if (nleases > 0 &&
-			bsearch(&like, leases, nleases, sizeof(Lease), lease_by_order) != NULL)
+		if (nleases > 0 && bsearch(&like, leases, nleases, sizeof(Lease),
+								   payguard_lease_compare) != NULL)
 			continue;
 		ids[nunleased] = PointerGetDatum(tasks[*seen].order_id);
 		unleased[nunleased++] = &tasks[*seen];
 	}
 	norders = payguard_store_list_by_key(&payguard_orders, ORDER_BY_ID, 1, ROW_LOCK_FREE,
 										 ids, nunleased, (void **) &orders);
-	Assert(payguard_is_sorted(orders, norders, sizeof(Order), order_by_id));
+	Assert(payguard_is_sorted(orders, norders, sizeof(Order), payguard_order_compare));
 	for (int i = 0; i < nunleased; i++)
 	{
 		Order like = {.order_id = unleased[i]->order_id};
 
-		if (bsearch(&like, orders, norders, sizeof(Order), order_by_id) != NULL)
+		if (bsearch(&like, orders, norders, sizeof(Order), payguard_order_compare) !=
+			NULL)
 			due[n++] = (Due){.task = unleased[i]};
 	}
 	return n;
@@ -323,13 +321,14 @@ find_payments(Due *due, int n)
 		ids[i] = UUIDPGetDatum(due[i].task->payment_id);
 	npayments = payguard_store_list_by_key(&payguard_payments, PAYMENT_BY_ID, 1, ROW_READ,
 										   ids, n, (void **) &payments);
-	Assert(payguard_is_sorted(payments, npayments, sizeof(Payment), payment_by_id));
+	Assert(payguard_is_sorted(payments, npayments, sizeof(Payment),
+							  payguard_payment_compare));
 	for (int i = 0; i < n; i++)
 	{
 		Payment like = {.payment_id = due[i].task->payment_id};
 
-		due[i].payment =
-			bsearch(&like, payments, npayments, sizeof(Payment), payment_by_id);
+		due[i].payment = bsearch(&like, payments, npayments, sizeof(Payment),
+								 payguard_payment_compare);
 	}
 }
 
@@ -441,27 +440,6 @@ due_by_time(const void *a, const void *b)
 	return left->task_id < right->task_id ? -1 : left->task_id > right->task_id;
 }
 #endif
-
-static int
-lease_by_order(const void *a, const void *b)
-{
-	return payguard_text_compare(((const Lease *) a)->order_id,
-								 ((const Lease *) b)->order_id);
-}
-
-static int
-order_by_id(const void *a, const void *b)
-{
-	return payguard_text_compare(((const Order *) a)->order_id,
-								 ((const Order *) b)->order_id);
-}
-
-static int
-payment_by_id(const void *a, const void *b)
-{
-	return memcmp(((const Payment *) a)->payment_id, ((const Payment *) b)->payment_id,
-				  UUID_LEN);
-}
 
 /*
  * look_from tells behind which task a claim begins: where this backend's last one for the same

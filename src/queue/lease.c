@@ -277,7 +277,7 @@ payguard_lease_holds(const Answer *answer, Lease *lease)
 {
 	return payguard_store_lock(&payguard_leases, LEASE_OF_ORDER, lease, lease) &&
 		   lease->task_id == answer->task_id &&
-		   memcmp(lease->lease_token, answer->token, UUID_LEN) == 0 &&
+		   payguard_uuid_equal(lease->lease_token, answer->token) &&
 		   lease->leased_until > GetCurrentTimestamp();
 }
 

@@ -59,6 +59,16 @@ static bool bring_back(const text *order_id);
 static void end_approval(const Order *order);
 
 /*
+ * payguard_order_compare orders orders by their ids, for bsearch().
+ */
+int
+payguard_order_compare(const void *a, const void *b)
+{
+	return payguard_text_compare(((const Order *) a)->order_id,
+								 ((const Order *) b)->order_id);
+}
+
+/*
  * payguard_order_find reads an order without a lock; false: there is none.
  */
 bool

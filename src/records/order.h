@@ -80,6 +80,7 @@ enum
 	DEADLINE_BY_ORDER
 };
 
+extern int payguard_order_compare(const void *a, const void *b);
 extern bool payguard_order_find(const text *order_id, Order *order);
 extern bool payguard_order_lock(const text *order_id, Order *order);
 extern bool payguard_order_lock_found(Order *order);

@@ -49,6 +49,16 @@ const Table payguard_payments = ARCHIVED_TABLE("payments", Payment, payment_fiel
 											   payment_keys, payguard_archived_payments);
 
 /*
+ * payguard_payment_compare orders payments by their ids, for bsearch().
+ */
+int
+payguard_payment_compare(const void *a, const void *b)
+{
+	return payguard_uuid_compare(((const Payment *) a)->payment_id,
+								 ((const Payment *) b)->payment_id);
+}
+
+/*
  * payguard_payment_about names a payment for an event, an alert or a task.
  */
 About

@@ -56,6 +56,16 @@ static Task task_like(const char *kind, About about, text *channel);
 static int key_of(const Task *task);
 
 /*
+ * payguard_lease_compare orders leases by their orders' ids, for bsearch().
+ */
+int
+payguard_lease_compare(const void *a, const void *b)
+{
+	return payguard_text_compare(((const Lease *) a)->order_id,
+								 ((const Lease *) b)->order_id);
+}
+
+/*
  * payguard_task_schedule makes the task of a payment or refund due at run_at, whether it
  * is there already or not. A task that a worker holds keeps its lease.
  */

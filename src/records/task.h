@@ -128,6 +128,7 @@ extern const Table payguard_tasks;
 extern const Table payguard_leases;
 extern const Table payguard_finished_tasks;
 extern bool payguard_notify_tasks;
+extern int payguard_lease_compare(const void *a, const void *b);
 extern void payguard_task_schedule(const char *kind, About about, text *channel,
 								   TimestampTz run_at);
 extern void payguard_task_repeat(const char *kind, About about, text *channel);

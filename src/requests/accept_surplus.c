@@ -128,7 +128,7 @@ payguard_dismiss_surplus(PG_FUNCTION_ARGS)
 	payguard_payment_must_exist(same_as, &same);
 	lock_for_operator(payment_id, &order, &payment);
 	/* it may have been dismissed itself, as a second name of this one */
-	if (memcmp(payment_id, same_as, UUID_LEN) == 0 ||
+	if (payguard_uuid_equal(payment_id, same_as) ||
 		!payguard_payment_reread(same_as, &same) ||
 		!payguard_text_equal(same.order_id, payment.order_id) ||
 		!payguard_text_equal(same.channel, payment.channel) ||

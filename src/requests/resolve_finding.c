@@ -411,7 +411,7 @@ find_refund(const Line *line, Target *target)
 	}
 	if (target->has_refund && line->txn_id &&
 		payguard_refund_find_reversed(line->channel, line->txn_id, &of_line) &&
-		memcmp(of_line.payment_id, target->refund.payment_id, UUID_LEN) != 0)
+		!payguard_uuid_equal(of_line.payment_id, target->refund.payment_id))
 		refuse("the statement's line cannot be applied",
 			   psprintf("It gives back money of payment \"%s\", and refund \"%s\" is of "
 						"another one.",

@@ -159,7 +159,7 @@ payguard_field_compare(const Field *field, Datum a, Datum b)
 		case FIELD_TEXT:
 			return payguard_text_compare(DatumGetTextPP(a), DatumGetTextPP(b));
 		case FIELD_UUID:
-			return memcmp(DatumGetUUIDP(a), DatumGetUUIDP(b), UUID_LEN);
+			return payguard_uuid_compare(DatumGetUUIDP(a), DatumGetUUIDP(b));
 		case FIELD_AMOUNT:
 		case FIELD_ID:
 			return (DatumGetInt64(a) > DatumGetInt64(b)) -

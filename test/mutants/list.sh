@@ -89,7 +89,7 @@ mutant self_approval src/records/approval.c "regress approvals" 's/^\tif \(paygu
 mutant waived_corrected src/money/surplus.c "regress surplus" 's/^\t\t!payguard_refund_is_reserved\(refund->status\) \|\|$//'
 
 # the queue
-mutant any_token src/queue/lease.c "regress queue" 's/^\t\t   memcmp\(lease->lease_token, answer->token, UUID_LEN\) == 0 \&\&$//'
+mutant any_token src/queue/lease.c "regress queue" 's/^\t\t   payguard_uuid_equal\(lease->lease_token, answer->token\) \&\&$//'
 mutant expired_lease_holds src/queue/lease.c "isolation task_lease" 's/^\t\t   lease->leased_until > GetCurrentTimestamp\(\);$/\t\t   lease->leased_until != 0;/'
 mutant charged_again src/queue/lease.c "regress queue" 's/^\tif \(payguard_text_is\(task->kind, "charge"\)\)$/\tif (false)/'
 mutant ack_forgotten src/records/task.c "regress queue" 's/^\tif \(task->tries > 0\)$/\tif (false)/'
