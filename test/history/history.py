@@ -9,7 +9,6 @@ can be explained by one call after the other. See README.md.
 import json
 import multiprocessing
 import os
-import random
 import sys
 import time
 from concurrent.futures import ProcessPoolExecutor
@@ -26,6 +25,7 @@ from illegal import check_the_checker  # noqa: E402
 from model import SALE_MOVES, SALE_PAID, World  # noqa: E402
 from play import SQL, play  # noqa: E402
 from statement import check_statement  # noqa: E402
+from tap import Tap, choose_seed  # noqa: E402
 
 # what a level's calls must have had, however they were drawn
 REACHED = set(SQL) - {"pay pay", "pay start", "pay request", "decide_refund", "decide_order"} | {
@@ -44,21 +44,6 @@ SALES = """
         immutable_columns => '{id}', once => '{order_id}', allow_delete => '{void}',
         order_id_column => 'order_id', paid_states => %s);
 """
-
-
-class Tap:
-    def __init__(self):
-        self.count = self.failed = 0
-
-    def ok(self, good, name, notes=()):
-        self.count += 1
-        self.failed += not good
-        print(("ok" if good else "not ok"), self.count, "-", name)
-        if not good:
-            for note in notes:
-                for line in str(note).splitlines():
-                    print("#  ", line)
-        sys.stdout.flush()
 
 
 def read_tables(connection):
@@ -232,11 +217,10 @@ def check_reached(tap, level, counts):
 
 
 def main():
-    seed = int(os.environ.get("PAYGUARD_SEED") or random.SystemRandom().randrange(10**9))
+    seed = choose_seed()
     calls = int(os.environ.get("PAYGUARD_CALLS") or ROUND)
     clients = int(os.environ.get("PAYGUARD_CLIENTS") or 16)
     tap = Tap()
-    print(f"# PAYGUARD_SEED={seed}")
     check_the_checker(tap)
     with Cluster() as server:
         while calls > 0:
@@ -249,8 +233,7 @@ def main():
                     check_reached(tap, level, counts)
             calls -= ROUND
             seed += 1
-    print(f"1..{tap.count}")
-    return 1 if tap.failed else 0
+    return tap.done()
 
 
 if __name__ == "__main__":

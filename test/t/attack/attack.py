@@ -6,7 +6,6 @@ while it works; temporary tables with the names of ours; SQL in names; our setti
 Whatever is planted raises "caught": none of it may ever run.
 """
 import os
-import random
 import sys
 
 import psycopg2
@@ -16,6 +15,7 @@ sys.dont_write_bytecode = True
 sys.path[:0] = [os.path.join(HERE, "..", "..", d) for d in ("lib", "history")]
 from cluster import Cluster  # noqa: E402
 from play import play  # noqa: E402
+from tap import Tap, choose_seed  # noqa: E402
 
 # functions and operators over these types are planted
 TYPES = "{text,int4,int8,bool,uuid,timestamptz,interval,jsonb,bytea,name,oid,numeric,text[],xid8,xid}"
@@ -68,18 +68,6 @@ RESET ROLE;
 PATH = "SET search_path = hostile, pg_temp, pg_catalog"
 NAMES = ["'; DROP TABLE payguard.orders; --", '"', "$1", "%s %n", "\\", "a'b\"c", "{1,2}", "(a,b)",
          "NULL", "日本語", "\u202eevil", "' OR ''='"]
-
-
-class Tap:
-    count = failed = 0
-
-    def ok(self, good, name, notes=()):
-        self.count += 1
-        self.failed += not good
-        print(("ok" if good else "not ok"), self.count, "-", name)
-        for note in [] if good else list(notes)[:10]:
-            print("#  ", note)
-        sys.stdout.flush()
 
 
 # casts of types of his own, which note who runs them
@@ -187,8 +175,7 @@ def refused(cursor, sql, code):
 
 def main():
     tap = Tap()
-    seed = int(os.environ.get("PAYGUARD_SEED") or random.SystemRandom().randrange(10**9))
-    print(f"# PAYGUARD_SEED={seed}")
+    seed = choose_seed()
     with Cluster() as server:
 
         def connect(level=None):
@@ -276,8 +263,7 @@ def main():
         cursor.execute("SET payguard.actor = 'the boss'")
         good, notes = refused(cursor, "SELECT payguard.create_order('actor', 1, 'EUR')", "42501")
         tap.ok(good, "who is no delegate acts for nobody else", notes)
-    print(f"1..{tap.count}")
-    return 1 if tap.failed else 0
+    return tap.done()
 
 
 if __name__ == "__main__":

@@ -8,7 +8,6 @@ timing (a statement is given one second, and what failed is chosen less often fr
 """
 import collections
 import os
-import random
 import re
 import shutil
 import subprocess
@@ -22,6 +21,7 @@ SRC = os.environ.get("PAYGUARD_SRC") or os.path.join(HERE, "..", "..", "..")
 sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.join(HERE, "..", "..", "lib"))
 from cluster import Cluster  # noqa: E402
+from tap import Tap, choose_seed, skip  # noqa: E402
 
 SETTINGS = ("track_functions = all", "log_line_prefix = '%e %u '", "log_error_verbosity = verbose")
 # delegate, since a front end speaks for its customers
@@ -239,30 +239,17 @@ def checks(server, seed, seconds):
 
 def main():
     if not shutil.which("sqlsmith"):
-        print("1..0 # SKIP sqlsmith is not installed")
-        return 0
-    seed = int(os.environ.get("PAYGUARD_SEED") or random.SystemRandom().randrange(10**9))
+        skip("sqlsmith is not installed")
+    seed = choose_seed()
     seconds = int(os.environ.get("PAYGUARD_SECONDS") or 10)
-    print(f"# PAYGUARD_SEED={seed}")
-    number = failed = 0
-
-    def ok(good, name, notes):
-        nonlocal number, failed
-        number += 1
-        failed += not good
-        print(f"{'ok' if good else 'not ok'} {number} - {name}")
-        for note in [] if good else notes[:20]:
-            print("#  ", note)
-        sys.stdout.flush()
-
+    tap = Tap()
     with Cluster(*SETTINGS) as server:
         try:
             for name, good, notes in checks(server, seed, seconds):
-                ok(good, name, notes)
+                tap.ok(good, name, notes)
         except psycopg2.Error as error:
-            ok(False, "the server is there at the end", [error] + read_log(server.log)[0])
-    print(f"1..{number}")
-    return 1 if failed else 0
+            tap.ok(False, "the server is there at the end", [error] + read_log(server.log)[0])
+    return tap.done()
 
 
 if __name__ == "__main__":

@@ -25,24 +25,12 @@ sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.join(HERE, "..", "..", "lib"))
 from cluster import Cluster  # noqa: E402
 from load import Load, check, check_pages  # noqa: E402
+from tap import Tap, choose_seed, skip  # noqa: E402
 
 NAMESPACE = ["unshare", "--user", "--map-current-user", "--mount", "--keep-caps"]
 DISK_FULL = "53100"
 # what a client may be told when the server has panicked
 GONE = ("57P01", "57P02", "57P03", None)
-
-
-class Tap:
-    def __init__(self):
-        self.count = self.failed = 0
-
-    def ok(self, good, name, notes=()):
-        self.count += 1
-        self.failed += not good
-        print(("ok" if good else "not ok"), self.count, "-", name)
-        for note in [] if good else list(notes)[:10]:
-            print("#  ", note)
-        sys.stdout.flush()
 
 
 class Disk:
@@ -75,7 +63,7 @@ class Worker(threading.Thread):
 
     def __init__(self, server, stop):
         super().__init__(daemon=True)
-        self.cursor = connect(server).cursor()
+        self.cursor = server.connect().cursor()
         self.stop, self.done, self.refused, self.wrong = stop, 0, 0, []
 
     def run(self):
@@ -102,17 +90,11 @@ class Worker(threading.Thread):
                 self.wrong.append(f"{duty}: {problem}")
 
 
-def connect(server):
-    connection = psycopg2.connect(server.dsn)
-    connection.autocommit = True
-    return connection
-
-
 def cycle(tap, server, disk, name, seed):
     """Fills the disk under load, and looks at what is left."""
     rnd = random.Random(seed)
     stop = threading.Event()
-    load = Load(lambda: connect(server), seed, name, clients=4, survives=(DISK_FULL,)).start()
+    load = Load(server.connect, seed, name, clients=4, survives=(DISK_FULL,)).start()
     worker = Worker(server, stop)
     worker.start()
     time.sleep(rnd.uniform(0.3, 0.6))
@@ -125,7 +107,7 @@ def cycle(tap, server, disk, name, seed):
     if alive:
         # a checkpoint has to write as well
         try:
-            connect(server).cursor().execute("CHECKPOINT")
+            server.connect().cursor().execute("CHECKPOINT")
         except psycopg2.Error:
             pass
     disk.empty()
@@ -140,7 +122,7 @@ def cycle(tap, server, disk, name, seed):
         except RuntimeError:
             pass        # it was on its way down
     server.start()
-    connection = connect(server)
+    connection = server.connect()
     notes = load.notes
     wrong, again = check(connection, notes)
     wrong += hangs + worker.wrong + check_pages(connection)
@@ -165,7 +147,7 @@ def fill_disk(tap, which, seed, cycles):
         server.initdb += ["-X", os.path.join(server.folder, "wal")]
     try:
         with server:
-            cursor = connect(server).cursor()
+            cursor = server.connect().cursor()
             cursor.execute("CREATE EXTENSION payguard")
             cursor.execute("CREATE EXTENSION amcheck")
             cursor.execute("SELECT payguard.register_channel('card', first_query_after := '0 s')")
@@ -196,18 +178,15 @@ def may_mount():
 def main():
     if "PAYGUARD_NAMESPACE" not in os.environ:
         if not may_mount():
-            print("1..0 # SKIP needs root, or a system where users may make namespaces, to mount a small disk")
-            return 0
+            skip("needs root, or a system where users may make namespaces, to mount a small disk")
         os.environ["PAYGUARD_NAMESPACE"] = "1"
         os.execvp(NAMESPACE[0], [*NAMESPACE, sys.executable, os.path.abspath(__file__)])
-    seed = int(os.environ.get("PAYGUARD_SEED") or random.SystemRandom().randrange(10**9))
+    seed = choose_seed()
     cycles = int(os.environ.get("PAYGUARD_CYCLES") or 2)
     tap = Tap()
-    print(f"# PAYGUARD_SEED={seed}")
     for which in ("pg_wal", "data"):
         fill_disk(tap, which, seed, cycles)
-    print(f"1..{tap.count}")
-    return 1 if tap.failed else 0
+    return tap.done()
 
 
 if __name__ == "__main__":

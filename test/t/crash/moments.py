@@ -21,31 +21,13 @@ sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.join(HERE, "..", "..", "lib"))
 from cluster import Cluster  # noqa: E402
 from load import Load, check, check_pages  # noqa: E402
+from tap import Tap, choose_seed  # noqa: E402
 
 # what is killed, and while somebody else does what: 35 cycles have each pair once
 VICTIMS = ["postmaster", "everybody", "backend", "walwriter", "checkpointer"]
 MOMENTS = ["COMMIT", "PREPARE", "COMMIT PREPARED", "VACUUM", "maintain()", "CREATE EXTENSION", "ALTER EXTENSION"]
 ROUND = 7           # cycles on one server: after each of them all that is there is looked at
 OLD = "1.0.0"       # the version that ALTER EXTENSION begins with
-
-
-class Tap:
-    def __init__(self):
-        self.count = self.failed = 0
-
-    def ok(self, good, name, notes=()):
-        self.count += 1
-        self.failed += not good
-        print(("ok" if good else "not ok"), self.count, "-", name)
-        for note in [] if good else list(notes)[:10]:
-            print("#  ", note)
-        sys.stdout.flush()
-
-
-def connect(server, database="postgres"):
-    connection = psycopg2.connect(server.dsn.replace("dbname=postgres", f"dbname={database}"))
-    connection.autocommit = True
-    return connection
 
 
 class Doer(threading.Thread):
@@ -59,8 +41,8 @@ class Doer(threading.Thread):
         self.database = "postgres"
         if moment.endswith("EXTENSION"):
             self.database = f"fresh{cycle}"
-            connect(server).cursor().execute(f"CREATE DATABASE {self.database}")
-        self.connection = connect(server, self.database)
+            server.connect().cursor().execute(f"CREATE DATABASE {self.database}")
+        self.connection = server.connect(self.database)
         self.pid = self.connection.get_backend_pid()
         self.cursor = self.connection.cursor()
         # a commit waits that long (in us) before it flushes, and VACUUM (in ms) after a few pages
@@ -239,7 +221,7 @@ def wait_until_up(server):
     deadline = time.time() + 60
     while True:
         try:
-            return connect(server)
+            return server.connect()
         except psycopg2.OperationalError:
             if time.time() > deadline:
                 raise
@@ -248,7 +230,7 @@ def wait_until_up(server):
 
 def check_extension(server, doer):
     """The extension of a database of its own: there in full or not at all, and an update loses nothing."""
-    connection = connect(server, doer.database)
+    connection = server.connect(doer.database)
     cursor = connection.cursor()
     cursor.execute("SELECT (SELECT extversion FROM pg_extension WHERE extname = 'payguard'),"
                    " to_regnamespace('payguard') IS NOT NULL")
@@ -272,7 +254,7 @@ def check_extension(server, doer):
     cursor.execute("SELECT * FROM payguard.verify()")
     wrong += cursor.fetchall() + check_pages(connection)
     connection.close()
-    connect(server).cursor().execute(f"DROP DATABASE {doer.database}")
+    server.connect().cursor().execute(f"DROP DATABASE {doer.database}")
     return wrong
 
 
@@ -283,16 +265,16 @@ def play_round(tap, rnd, seed, cycles):
     # without fsync a commit would not wait before it flushes
     with Cluster("fsync = on", "max_prepared_transactions = 1000", "wal_writer_delay = 1s",
                  "autovacuum_naptime = 1s") as server:
-        cursor = connect(server).cursor()
+        cursor = server.connect().cursor()
         cursor.execute("CREATE EXTENSION payguard")
         cursor.execute("SELECT payguard.register_channel('card')")
         for cycle in cycles:
             moment, victim = MOMENTS[cycle % len(MOMENTS)], VICTIMS[cycle % len(VICTIMS)]
-            load = Load(lambda: connect(server), seed + cycle, f"c{cycle}").start()
+            load = Load(server.connect, seed + cycle, f"c{cycle}").start()
             doer = Doer(server, moment, cycle, load.notes)
             doer.start()
             time.sleep(rnd.uniform(0.15, 0.6))
-            witness = connect(server)
+            witness = server.connect()
             wrong, in_time = kill(server, victim, doer, rnd)
             met += in_time
             if not wait_until_down(witness):
@@ -314,17 +296,15 @@ def play_round(tap, rnd, seed, cycles):
 
 
 def main():
-    seed = int(os.environ.get("PAYGUARD_SEED") or random.SystemRandom().randrange(10**9))
+    seed = choose_seed()
     cycles = int(os.environ.get("PAYGUARD_CYCLES") or 10)
     rnd = random.Random(seed)
     tap = Tap()
-    print(f"# PAYGUARD_SEED={seed}")
     done = [play_round(tap, rnd, seed, range(first, min(first + ROUND, cycles))) for first in range(0, cycles, ROUND)]
     told, repeated, met = map(sum, zip(*done))
     tap.ok(repeated, f"{cycles} cycles: {told} answers kept, {repeated} calls without an answer repeated")
     tap.ok(met > cycles / 2, f"{met} kills met their statement, the others came when it was just over")
-    print(f"1..{tap.count}")
-    return 1 if tap.failed else 0
+    return tap.done()
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ sys.dont_write_bytecode = True
 import psycopg2
 
 import cluster
+from tap import Tap
 
 SETUP = """
     CREATE EXTENSION payguard SCHEMA pg_catalog;
@@ -407,16 +408,10 @@ def checks(server):
 
 
 def main():
-    number, sound = 0, True
+    tap = Tap()
     with cluster.Cluster() as server:
-        for name, good, note in checks(server):
-            number += 1
-            sound &= bool(good)
-            print(f"{'ok' if good else 'not ok'} {number} - {name}", flush=True)
-            if not good:
-                print("#   " + str(note).replace("\n", "\n#   "), flush=True)
-    print(f"1..{number}", flush=True)
-    sys.exit(0 if sound else 1)
+        tap.each(checks(server))
+    sys.exit(tap.done())
 
 
 main()

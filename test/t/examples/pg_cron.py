@@ -4,7 +4,6 @@
 import os
 import subprocess
 import sys
-import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(HERE, "..", "..", "lib"))
@@ -13,6 +12,7 @@ sys.dont_write_bytecode = True
 import psycopg2
 
 import cluster
+from tap import Tap, skip, wait_for
 
 
 def checks(server):
@@ -32,11 +32,8 @@ def checks(server):
     cursor.execute("SELECT payguard.create_order('a', 1, 'EUR', expires_at => clock_timestamp() + interval '1 s')")
     # the nightly ones at once, to see that they work
     cursor.execute("UPDATE cron.job SET schedule = '* * * * *'")
-    deadline = time.monotonic() + 150
-    while time.monotonic() < deadline and (
-            rows("SELECT status FROM payguard.orders") != [("expired",)]
-            or len(rows("SELECT DISTINCT jobid FROM cron.job_run_details WHERE status = 'succeeded'")) < 3):
-        time.sleep(0.5)
+    wait_for(lambda: rows("SELECT status FROM payguard.orders") == [("expired",)]
+             and len(rows("SELECT DISTINCT jobid FROM cron.job_run_details WHERE status = 'succeeded'")) >= 3, 150, 0.5)
     yield "an order expired by itself", rows("SELECT status FROM payguard.orders") == [("expired",)]
     yield "by the role of the example", rows(
         "SELECT actor FROM payguard.events WHERE kind = 'order.expired'") == [("payguard_maintenance",)]
@@ -65,17 +62,12 @@ def checks(server):
 def main():
     share = subprocess.run(["pg_config", "--sharedir"], stdout=subprocess.PIPE, text=True, check=True).stdout.strip()
     if not os.path.exists(os.path.join(share, "extension", "pg_cron.control")):
-        print("1..0 # SKIP pg_cron is not installed")
-        return
-    number, sound = 0, True
+        skip("pg_cron is not installed")
+    tap = Tap()
     with cluster.Cluster("shared_preload_libraries = 'pg_cron, payguard'",
                          "cron.database_name = 'postgres'", "cron.use_background_workers = on") as server:
-        for name, passed in checks(server):
-            number += 1
-            sound &= bool(passed)
-            print(f"{'ok' if passed else 'not ok'} {number} - {name}", flush=True)
-    print(f"1..{number}", flush=True)
-    sys.exit(0 if sound else 1)
+        tap.each(checks(server))
+    sys.exit(tap.done())
 
 
 main()

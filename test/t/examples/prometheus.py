@@ -9,7 +9,6 @@ import shutil
 import socket
 import subprocess
 import sys
-import time
 import urllib.parse
 import urllib.request
 
@@ -23,6 +22,7 @@ import psycopg2
 import books
 import cluster
 import simulate
+from tap import Tap, skip, wait_for
 
 
 def free_port():
@@ -98,12 +98,7 @@ class Monitoring:
 
 
 def within(seconds, condition):
-    deadline = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.3)
-    return True
+    return wait_for(condition, seconds, 0.3)
 
 
 def recount(cursor):
@@ -205,23 +200,18 @@ def checks(server, monitoring):
 
 def main():
     if not shutil.which("prometheus-sql-exporter") or not shutil.which("promtool"):
-        print("1..0 # SKIP Prometheus and its exporter are not installed")
-        return
-    number, sound = 0, True
+        skip("Prometheus and its exporter are not installed")
+    tap = Tap()
     with cluster.Cluster() as server:
         monitoring = Monitoring(server)
         try:
-            for name, passed in checks(server, monitoring):
-                number += 1
-                sound &= bool(passed)
-                print(f"{'ok' if passed else 'not ok'} {number} - {name}", flush=True)
+            tap.each(checks(server, monitoring))
         finally:
             monitoring.stop()
-            if not sound and os.path.isdir(monitoring.folder):
+            if tap.failed and os.path.isdir(monitoring.folder):
                 monitoring.logs()
             shutil.rmtree(monitoring.folder, ignore_errors=True)
-    print(f"1..{number}", flush=True)
-    sys.exit(0 if sound else 1)
+    sys.exit(tap.done())
 
 
 main()

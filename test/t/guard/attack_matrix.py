@@ -16,6 +16,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."
 sys.dont_write_bytecode = True
 
 import cluster  # noqa: E402
+from tap import Tap  # noqa: E402
 
 ROLES = ("public", "checkout", "operator", "owner", "superuser")
 COLUMNS = "order_id, amount, currency, status, version, refunded_amount, created_at, updated_at"
@@ -207,8 +208,7 @@ class Matrix:
 
     def __init__(self, server):
         self.server = server
-        self.tests = 0
-        self.failed = 0
+        self.tap = Tap()
         self.admin = None  # of the database that is attacked
         self.admins = {}
         self.marks = {}
@@ -401,14 +401,6 @@ class Matrix:
             self.clean(template)
         return code, changed, found
 
-    def check(self, ok, name, detail=""):
-        self.tests += 1
-        if not ok:
-            self.failed += 1
-        print(f"{'ok' if ok else 'not ok'} {self.tests} - {name}")
-        if not ok and detail:
-            print("# " + detail.replace("\n", "\n# "))
-
     def run(self, name, statements):
         line = [f"{name:46}"]
         for twin, table in (("twin_own.orders", "payguard.orders"), ("twin_shop.orders", "shop.orders")):
@@ -426,7 +418,7 @@ class Matrix:
                 if word == "GOT THROUGH":
                     problem += f" as {role} it gets through;"
                 line.append(f"{word:9}")
-            self.check(not problem, f"{name}, {table}", problem)
+            self.tap.ok(not problem, f"{name}, {table}", problem)
         return " ".join(line)
 
 
@@ -439,14 +431,13 @@ def main():
         matrix = Matrix(server)
         table = [matrix.run(name, statements) for name, *statements in ATTACKS
                  if chosen is None or name in chosen]
-        matrix.check(chosen is not None or len(table) >= 60, f"{len(table)} ways")
+        matrix.tap.ok(chosen is not None or len(table) >= 60, f"{len(table)} ways")
         head = " ".join(f"{r:9}" for r in ROLES)
         print(f"# {'':46} {'own tables':59} guarded table")
         print(f"# {'way':46} {'twin':9} {head} {'twin':9} {head}")
         for row in table:
             print("# " + row)
-        print(f"1..{matrix.tests}")
-        return 1 if matrix.failed else 0
+        return matrix.tap.done()
 
 
 sys.exit(main())

@@ -21,21 +21,10 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.join(HERE, "..", "..", "lib"))
 from cluster import Cluster  # noqa: E402
+from tap import Tap, choose_seed  # noqa: E402
 
 OUT_OF_MEMORY = "53200"
 LOST = "lost"
-
-
-class Tap:
-    count = failed = 0
-
-    def ok(self, good, name, notes=()):
-        self.count += 1
-        self.failed += not good
-        print(("ok" if good else "not ok"), self.count, "-", name)
-        for note in [] if good else list(notes)[:10]:
-            print("#  ", note)
-        sys.stdout.flush()
 
 
 class Malloc:
@@ -60,12 +49,6 @@ class Malloc:
         self.map[0:4] = struct.pack("i", 0)
         _, left, _, failed = struct.unpack("iiii", self.map[0:16])
         return failed, left
-
-
-def connect(server):
-    connection = psycopg2.connect(server.dsn)
-    connection.autocommit = True
-    return connection
 
 
 def calls(n):
@@ -123,7 +106,7 @@ class Test:
 
     def __init__(self, server, malloc):
         self.server, self.malloc = server, malloc
-        self.watcher = connect(server).cursor()
+        self.watcher = server.connect().cursor()
         self.wrong, self.failures, self.answered, self.lost = [], 0, 0, 0
         self.open()
 
@@ -132,9 +115,9 @@ class Test:
         deadline = time.time() + 60
         while True:
             try:
-                self.cursor = connect(self.server).cursor()
+                self.cursor = self.server.connect().cursor()
                 if self.watcher.connection.closed:
-                    self.watcher = connect(self.server).cursor()
+                    self.watcher = self.server.connect().cursor()
                 break
             except psycopg2.OperationalError:
                 # it has crashed, which the log will tell
@@ -219,18 +202,17 @@ class Test:
 
 
 def main():
-    seed = int(os.environ.get("PAYGUARD_SEED") or random.SystemRandom().randrange(10**9))
+    seed = choose_seed()
     most = int(os.environ.get("PAYGUARD_FAILURES") or 12)
     rnd = random.Random(seed)
     tap = Tap()
-    print(f"# PAYGUARD_SEED={seed}")
     # PL/pgSQL does not get over a failure while it is loaded
     server = Cluster("jit = off", "autovacuum = off", "log_line_prefix = '%e %p '",
                      "shared_preload_libraries = 'payguard, plpgsql'")
     malloc = Malloc(server.folder)
     server.environment = malloc.environment
     with server:
-        cursor = connect(server).cursor()
+        cursor = server.connect().cursor()
         cursor.execute("CREATE EXTENSION payguard")
         cursor.execute("SELECT payguard.register_channel('card', first_query_after := '0 s')")
         cursor.execute("CREATE TABLE shop (id bigint PRIMARY KEY, status text NOT NULL, version bigint NOT NULL)")
@@ -253,8 +235,7 @@ def main():
             bad = [line.strip() for line in log if "PANIC" in line or "terminated by signal" in line
                    or line.startswith("XX000") or "FATAL" in line and not line.startswith(OUT_OF_MEMORY)]
         tap.ok(not bad, "no crash, no panic, no internal error", bad)
-    print(f"1..{tap.count}")
-    return 1 if tap.failed else 0
+    return tap.done()
 
 
 if __name__ == "__main__":

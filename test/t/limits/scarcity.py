@@ -19,6 +19,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.join(HERE, "..", "..", "lib"))
 from cluster import Cluster  # noqa: E402
+from tap import Tap, choose_seed  # noqa: E402
 
 MAX = 2**63 - 1
 TEXTS = ["", "a", "x" * 255, "x" * 256, "x" * 5000, "a\tb", "\u0085", "é" * 127, "é" * 128, "NULL", "'", '"',
@@ -43,24 +44,6 @@ VALUES = {
 ALLOWED = ("PY", "22", "40001", "42501", "55P03", "0A000", "25001", "2D000", "3F000", "42704", "42P01")
 # and what a function says that it answers
 PROMISED = {("payguard.erase_customer", "55000")}
-
-
-class Tap:
-    count = failed = 0
-
-    def ok(self, good, name, notes=()):
-        self.count += 1
-        self.failed += not good
-        print(("ok" if good else "not ok"), self.count, "-", name)
-        for note in [] if good else list(notes)[:10]:
-            print("#  ", note)
-        sys.stdout.flush()
-
-
-def connect(server):
-    connection = psycopg2.connect(server.dsn)
-    connection.autocommit = True
-    return connection
 
 
 def functions(cursor):
@@ -94,7 +77,7 @@ def value(rnd, kind, ids):
 
 def random_calls(tap, server, seed, calls):
     rnd = random.Random(seed)
-    connection = connect(server)
+    connection = server.connect()
     cursor = connection.cursor()
     callable_ones = functions(cursor)
     wrong, counts, ids = [], {}, []
@@ -133,7 +116,7 @@ def random_calls(tap, server, seed, calls):
 
 
 def sound(tap, server, after):
-    cursor = connect(server).cursor()
+    cursor = server.connect().cursor()
     cursor.execute("SELECT * FROM payguard.verify() LIMIT 5")
     violations = cursor.fetchall()
     tap.ok(not violations, f"verify() finds nothing after {after}", violations)
@@ -263,7 +246,7 @@ def called(sql):
 def cut_short(tap, server):
     """statement_timeout from 1 to 50 ms across every function that writes, while others hold the orders' locks
     now and then."""
-    cursor = connect(server).cursor()
+    cursor = server.connect().cursor()
     cursor.execute("SELECT DISTINCT p.proname FROM payguard.access_functions() f"
                    " JOIN pg_proc p ON p.oid = f.function::regprocedure")
     missing = {name for name, in cursor} - NOT_IN_THE_TOUR - set().union(*map(called, tour(0)))
@@ -272,7 +255,7 @@ def cut_short(tap, server):
     stop = threading.Event()
 
     def disturb():
-        other = connect(server).cursor()
+        other = server.connect().cursor()
         while not stop.is_set():
             other.execute("BEGIN; SELECT count(*) FROM (SELECT 1 FROM payguard.orders WHERE order_id LIKE 'tour-%'"
                           " AND order_id !~ '(lost|done|many)$'"       # a claim would leave them out
@@ -369,7 +352,7 @@ def enough(stormers):
 
 def storm(tap, server, seed):
     """Deadlocks one after another, and backends ended at random: a transaction is there, or nothing of it."""
-    cursor = connect(server).cursor()
+    cursor = server.connect().cursor()
     cursor.execute("SELECT count(payguard.create_order('storm-' || i, 100, 'EUR')) FROM generate_series(0, 4) i")
     stop = threading.Event()
     rnd = random.Random(seed)
@@ -401,7 +384,7 @@ def storm(tap, server, seed):
 
 def at_the_end(tap, server):
     """The version and the sequences at their maximum: a clear error, and nothing written."""
-    cursor = connect(server).cursor()
+    cursor = server.connect().cursor()
     order = "last"
     cursor.execute("INSERT INTO payguard.orders (order_id, amount, currency, status, version, refunded_amount,"
                    " created_at, updated_at) VALUES (%s, 1, 'EUR', 'unpaid', %s, 0, now(), now())",
@@ -457,7 +440,7 @@ def at_the_end(tap, server):
 
 def little_memory(tap, server):
     """A backend that may not grow: out of memory is an error like any other."""
-    cursor = connect(server).cursor()
+    cursor = server.connect().cursor()
     pid = cursor.connection.get_backend_pid()
     cursor.execute("SELECT payguard.order_status('order-1')")
     with open(f"/proc/{pid}/statm", encoding="ascii") as file:
@@ -474,7 +457,7 @@ def little_memory(tap, server):
                 if error.pgcode not in ("53200", "54000"):
                     wrong.append(f"{error.pgcode}: {error}".strip())
                 if cursor.connection.closed:
-                    cursor = connect(server).cursor()
+                    cursor = server.connect().cursor()
                     pid = cursor.connection.get_backend_pid()
     os.system(f"prlimit --pid {pid} --as=unlimited:")
     tap.ok(failed and not wrong, f"out of memory {failed} times: an error, and the session goes on", wrong)
@@ -484,12 +467,11 @@ def little_memory(tap, server):
 
 
 def main():
-    seed = int(os.environ.get("PAYGUARD_SEED") or random.SystemRandom().randrange(10**9))
+    seed = choose_seed()
     calls = int(os.environ.get("PAYGUARD_CALLS") or 6000)
     tap = Tap()
-    print(f"# PAYGUARD_SEED={seed}")
     with Cluster() as server:
-        cursor = connect(server).cursor()
+        cursor = server.connect().cursor()
         cursor.execute("CREATE EXTENSION payguard")
         cursor.execute("SELECT payguard.register_channel('card', first_query_after := '0 s')")
         cursor.execute("SELECT count(payguard.create_order('order-' || i, 100, 'EUR')) FROM generate_series(1, 9) i")
@@ -502,8 +484,7 @@ def main():
         little_memory(tap, server)
         sound(tap, server, "too little memory")
         at_the_end(tap, server)
-    print(f"1..{tap.count}")
-    return 1 if tap.failed else 0
+    return tap.done()
 
 
 if __name__ == "__main__":

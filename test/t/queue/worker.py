@@ -4,7 +4,6 @@
 # make torture-worker.
 
 import os
-import random
 import shutil
 import signal
 import subprocess
@@ -16,6 +15,7 @@ sys.dont_write_bytecode = True
 
 import cluster
 import workers
+from tap import Tap, choose_seed
 
 POOLER = """
 [databases]
@@ -112,19 +112,11 @@ def killed(seed):
 
 
 def main():
-    seed = int(os.environ.get("PAYGUARD_SEED") or random.randrange(1_000_000))
-    print(f"# PAYGUARD_SEED={seed}", flush=True)
-    number = 0
-    sound = True
+    seed = choose_seed()
+    tap = Tap()
     for part, checks in (("pooled", through_pooler(seed)), ("killed", killed(seed))):
-        for name, passed, seen in checks:
-            number += 1
-            sound &= passed
-            print(f"{'ok' if passed else 'not ok'} {number} - {part}: {name}", flush=True)
-            if not passed:
-                print(f"# {seen}", flush=True)
-    print(f"1..{number}", flush=True)
-    sys.exit(0 if sound else 1)
+        tap.each((f"{part}: {name}", passed, seen) for name, passed, seen in checks)
+    sys.exit(tap.done())
 
 
 main()

@@ -26,6 +26,7 @@ sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.join(HERE, "..", "..", "lib"))
 from cluster import Cluster, log_path  # noqa: E402
 from load import Load, check  # noqa: E402
+from tap import Tap, choose_seed, wait_for  # noqa: E402
 
 SETTINGS = """
 max_prepared_transactions = 1000
@@ -81,12 +82,9 @@ class Server:
         return other
 
     def wait_for_standby(self, state):
-        deadline = time.time() + 60
-        while self.query("SELECT count(*) FROM pg_stat_replication WHERE state = 'streaming'"
-                         f" AND sync_state = '{state}'") != (1,):
-            if time.time() > deadline:
-                raise RuntimeError(f"the standby does not become {state}")
-            time.sleep(0.05)
+        if not wait_for(lambda: self.query("SELECT count(*) FROM pg_stat_replication WHERE state = 'streaming'"
+                                           f" AND sync_state = '{state}'") == (1,), 60, 0.05):
+            raise RuntimeError(f"the standby does not become {state}")
 
     def promote(self):
         self.cluster.run("pg_ctl", "-D", self.data, "-w", "promote")
@@ -185,20 +183,10 @@ def fail_over(primary, seed, name, synchronous, lags=True):
 
 
 def main():
-    seed = int(os.environ.get("PAYGUARD_SEED") or random.SystemRandom().randrange(10**9))
+    seed = choose_seed()
     cycles = int(os.environ.get("PAYGUARD_CYCLES") or 3)
-    print(f"# PAYGUARD_SEED={seed}")
-    count = failed = told = repeated = unsafe = 0
-
-    def ok(good, name, notes=()):
-        nonlocal count, failed
-        count += 1
-        failed += not good
-        print(("ok" if good else "not ok"), count, "-", name)
-        for note in [] if good else list(notes)[:10]:
-            print("#  ", note)
-        sys.stdout.flush()
-
+    told = repeated = unsafe = 0
+    tap = Tap()
     with Cluster() as cluster:
         cluster.run("pg_ctl", "-D", cluster.data, "-m", "fast", "-w", "stop")
         primary = Server(cluster, 0)
@@ -217,22 +205,20 @@ def main():
                 unsafe += lost
                 told += len(notes.paid) + len(notes.refunded) + len(notes.open)
                 repeated += again
-                ok(not wrong and notes.paid, "a synchronous standby takes over: nothing that was told is lost",
-                   wrong)
-            ok(unsafe, f"the standby lagged: {unsafe} payments are lost of those who did not wait for it")
-            ok(repeated, f"{repeated} calls that were not answered were repeated")
+                tap.ok(not wrong and notes.paid, "a synchronous standby takes over: nothing that was told is lost", wrong)
+            tap.ok(unsafe, f"the standby lagged: {unsafe} payments are lost of those who did not wait for it")
+            tap.ok(repeated, f"{repeated} calls that were not answered were repeated")
             primary, wrong, _, notes, _ = fail_over(primary, seed + cycles, "a", False)
             lost = [line for line in wrong if line.startswith("lost")]
-            ok(lost and all(line.startswith(("lost", "a-")) for line in wrong),
-               "an asynchronous one that lags loses answers, and nothing worse",
-               [line for line in wrong if not line.startswith("lost")])
+            tap.ok(lost and all(line.startswith(("lost", "a-")) for line in wrong),
+                   "an asynchronous one that lags loses answers, and nothing worse",
+                   [line for line in wrong if not line.startswith("lost")])
             print(f"# {cycle} cycles: {told} answers kept, {repeated} calls without an answer repeated; "
                   f"the asynchronous standby lost {len(lost)} of "
                   f"{len(notes.paid) + len(notes.refunded) + len(notes.open)}")
         finally:
             primary.stop()
-    print(f"1..{count}")
-    return 1 if failed else 0
+    return tap.done()
 
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ RELEASED = os.path.join(SRC, "test", "released")
 sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.join(HERE, "..", "..", "lib"))
 from cluster import Cluster  # noqa: E402
+from tap import Tap  # noqa: E402
 
 NEWEST = "1.1.0"
 BEFORE = ["1.0.0"]   # each has a difference to the version behind it
@@ -30,17 +31,8 @@ LEFT_OUT = {"install": "what the newest version's scripts make", "queue_batch": 
 # runs them too.
 LONG = {"channel_examples", "evidence_arguments", "evidence_order", "evidence_table"}
 
-count = failed = 0
-
-
-def ok(good, name, notes=()):
-    global count, failed
-    count += 1
-    failed += not good
-    print("ok" if good else "not ok", count, "-", name)
-    for note in [] if good else list(notes)[:200]:
-        print("#  ", note)
-    sys.stdout.flush()
+tap = Tap()
+ok = tap.ok
 
 
 def read(*path):
@@ -136,8 +128,7 @@ def main():
             log = read(server.log)
             bad = [line for line in log.splitlines() if re.search("PANIC|TRAP|was terminated by signal", line)]
             ok(not bad, "no backend has crashed", bad)
-    print(f"1..{count}")
-    return 1 if failed else 0
+    return tap.done()
 
 
 if __name__ == "__main__":

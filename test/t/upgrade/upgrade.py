@@ -8,7 +8,6 @@ the update script by themselves.
 """
 import difflib
 import os
-import random
 import subprocess
 import sys
 import tempfile
@@ -22,6 +21,7 @@ sys.path[:0] = [os.path.join(HERE, "..", "..", d) for d in ("lib", "history")]
 from cluster import Cluster  # noqa: E402
 from history import check, read_tables  # noqa: E402
 from play import play  # noqa: E402
+from tap import Tap, choose_seed  # noqa: E402
 
 RELEASED = ("1.0.0", "1.1.0")
 CALLS = 2000        # half of them before the update, half after it
@@ -34,18 +34,8 @@ SHORT = ("approvals", "consumers", "guard", "keys", "notifications", "pay_once",
          "refunds", "settlement", "verify")
 ACCESSES = ("checkout", "cashier", "channel", "operator", "consumer", "auditor", "owner", "delegate")
 
-count = failed = 0
-
-
-def ok(good, name, notes=()):
-    global count, failed
-    count += 1
-    failed += not good
-    print("ok" if good else "not ok", count, "-", name)
-    for note in [] if good else list(notes)[:60]:
-        for line in str(note).splitlines():
-            print("#  ", line)
-    sys.stdout.flush()
+tap = Tap()
+ok = tap.ok
 
 
 class Database:
@@ -259,8 +249,7 @@ def new_behaviour(server, version):
 
 
 def main():
-    seed = int(os.environ.get("PAYGUARD_SEED") or random.SystemRandom().randrange(10**9))
-    print(f"# PAYGUARD_SEED={seed}")
+    seed = choose_seed()
     with Cluster("shared_preload_libraries = ''") as server:
         fresh = Database(server, "fresh")
         for access in ACCESSES:
@@ -280,8 +269,7 @@ def main():
             dumps(server, version, catalog, quiet_update(server, version, catalog))
         for version in RELEASED if os.environ.get("PAYGUARD_LONG") else RELEASED[:1]:
             new_behaviour(server, version)
-    print(f"1..{count}")
-    return 1 if failed else 0
+    return tap.done()
 
 
 if __name__ == "__main__":

@@ -11,15 +11,8 @@ import sys
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "lib"))
 sys.dont_write_bytecode = True
 
-import psycopg2
-
 import cluster
-
-
-def connect(server):
-    connection = psycopg2.connect(server.dsn)
-    connection.autocommit = True
-    return connection.cursor()
+from tap import Tap, skip
 
 
 class PgOutput:
@@ -89,13 +82,13 @@ PAYMENT = ["insert payguard.events", "insert payguard.payments", "update payguar
 
 
 def checks(server):
-    cursor, older, younger = connect(server), connect(server), connect(server)
+    cursor, older, younger = server.connect().cursor(), server.connect().cursor(), server.connect().cursor()
     reader = PgOutput()
     cursor.execute("SELECT FROM pg_settings WHERE name = 'output_plugin_libraries'")
     if cursor.fetchall():  # newer minor releases ask for it
         cursor.execute("ALTER SYSTEM SET output_plugin_libraries = 'pgoutput', 'wal2json'")
         cursor.execute("SELECT pg_reload_conf()")
-        cursor = connect(server)
+        cursor = server.connect().cursor()
     cursor.execute("CREATE EXTENSION payguard SCHEMA pg_catalog")
     cursor.execute("SELECT payguard.create_order('o-' || n, 500, 'EUR') FROM generate_series(1, 3) n")
     cursor.execute("CREATE PUBLICATION money FOR TABLE payguard.orders, payguard.payments, payguard.events")
@@ -146,16 +139,11 @@ def checks(server):
 def main():
     if not os.path.exists(os.path.join(subprocess.run(
             ["pg_config", "--pkglibdir"], stdout=subprocess.PIPE, text=True, check=True).stdout.strip(), "wal2json.so")):
-        print("1..0 # SKIP wal2json is not installed")
-        return
-    number, sound = 0, True
+        skip("wal2json is not installed")
+    tap = Tap()
     with cluster.Cluster("wal_level = logical") as server:
-        for name, passed in checks(server):
-            number += 1
-            sound &= bool(passed)
-            print(f"{'ok' if passed else 'not ok'} {number} - {name}", flush=True)
-    print(f"1..{number}", flush=True)
-    sys.exit(0 if sound else 1)
+        tap.each(checks(server))
+    sys.exit(tap.done())
 
 
 main()

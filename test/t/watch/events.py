@@ -21,8 +21,9 @@ sys.dont_write_bytecode = True
 import psycopg2
 
 import cluster
+from tap import Tap, choose_seed
 
-SEED = int(os.environ.get("PAYGUARD_SEED") or random.randrange(1_000_000))
+SEED = choose_seed()
 SECONDS = float(os.environ.get("PAYGUARD_SECONDS") or 6)
 WRITERS = 16
 ORDERS = 40  # few, so that writers meet
@@ -320,16 +321,9 @@ def half_of_one(server, reader):
 
 
 def main():
-    print(f"# PAYGUARD_SEED={SEED}", flush=True)
-    number, sound = 0, True
-    for name, good, note in checks():
-        number += 1
-        sound &= bool(good)
-        print(f"{'ok' if good else 'not ok'} {number} - {name}", flush=True)
-        if not good:
-            print(f"#   {note}", flush=True)
-    print(f"1..{number}", flush=True)
-    sys.exit(0 if sound else 1)
+    tap = Tap()
+    tap.each(checks())
+    sys.exit(tap.done())
 
 
 main()

@@ -20,6 +20,7 @@ import actors
 import books
 import cluster
 import simulate
+from tap import Tap, choose_seed
 
 COLUMNS = ("channel", "kind", "channel_status", "channel_txn_id", "channel_refund_id",
            "payment_id", "order_id", "refund_id", "amount", "currency", "channel_time")
@@ -327,21 +328,17 @@ def settle_refunds(statement, boss):
 
 
 def main():
-    seed = int(os.environ.get("PAYGUARD_SEED") or random.randrange(1_000_000))
+    seed = choose_seed()
     orders = int(os.environ.get("PAYGUARD_ORDERS") or 400)
-    print(f"# PAYGUARD_SEED={seed}", flush=True)
     checks = {}
     with cluster.Cluster() as server:
         simulation = simulate.Simulation(server.dsn, seed, orders, faults=0.3, clients=4)
         checks["the simulation is sound"] = [] if simulation.run() else [
             f"{name}: {line}" for name, lines in simulation.deviations.items() for line in lines]
         check_statement(checks, server, simulation, random.Random(seed))
-    for number, (name, problems) in enumerate(checks.items(), 1):
-        print(f"{'not ok' if problems else 'ok'} {number} - {name}")
-        for problem in problems[:20]:
-            print(f"# {problem}")
-    print(f"1..{len(checks)}", flush=True)
-    sys.exit(1 if any(checks.values()) else 0)
+    tap = Tap()
+    tap.each((name, not problems, problems) for name, problems in checks.items())
+    sys.exit(tap.done())
 
 
 def check_statement(checks, server, simulation, chance):
