@@ -7,6 +7,9 @@ spaces and have values are rows of its result (a first line of column names is o
 README ids are shortened: '01a2...' is the last payment, '5f0c...' the last task's lease. Statements
 with parameters are prepared.
 doc/operations.md is run by a test of its own, with a case for each runbook.
+
+What a document says of the source stands: a file of src or a folder's file by its name, a function as
+folder/file.c:function, and in doc/locks.md the specs and mutants that hold what it says.
 """
 import glob
 import os
@@ -21,6 +24,7 @@ from tap import Tap  # noqa: E402
 
 SRC = os.environ.get("PAYGUARD_SRC") or os.path.join(os.path.dirname(__file__), "..", "..", "..")
 ELSEWHERE = ("doc/operations.md",)
+OF_POSTGRESQL = ("execReplication.c", "nodeLockRows.c", "xact.c")     # what comments of src refer to
 
 tap = Tap()
 ok = tap.ok
@@ -87,8 +91,69 @@ def run(environment, name, text):
     ok(len(output) == len(document), "%s: %d steps ran" % (name, len(document)))
 
 
+def sources():
+    """Each C file of src, by its folder and name and by its name alone: the functions in it."""
+    found = {}
+    for path in glob.glob("src/**/*.[ch]", recursive=True):
+        with open(path, encoding="utf-8") as file:
+            functions = set(re.findall(r"(?m)^(\w+)\(", file.read()))
+        found[os.path.relpath(path, "src")] = found[os.path.basename(path)] = functions
+    return found
+
+
+def gone(text, known, elsewhere=()):
+    """The files and functions of src that a text names, and that are not there."""
+    for name, function in re.findall(r"(?<![\w./])(?:src/)?((?:[a-z]+/)?[a-z]\w*\.[ch])\b(?::(\w+))?", text):
+        if name not in known:
+            if name not in elsewhere:
+                yield name
+        elif function and function not in known[name]:
+            yield f"{name}:{function}"
+
+
+def names_of_source():
+    """Documents and comments name files and functions that are there."""
+    known = sources()
+    names = glob.glob("*.md") + [n for f in ("doc", "test", "examples") for n in glob.glob(f + "/**/*.md", recursive=True)]
+    missing = set()
+    for name in names:
+        with open(name, encoding="utf-8") as file:
+            missing |= {"%s: %s" % (name, lost) for lost in gone(file.read(), known)}
+    ok(not missing, "%d documents name files and functions of src that are there" % len(names), *sorted(missing))
+    missing = set()
+    for name in glob.glob("src/**/*.[ch]", recursive=True):
+        with open(name, encoding="utf-8") as file:
+            comments = "\n".join(re.findall(r"/\*.*?\*/", file.read(), re.S))
+        missing |= {"%s: %s" % (name, lost) for lost in gone(comments, known, OF_POSTGRESQL)}
+    ok(not missing, "comments of src name files that are there", *sorted(missing))
+    lost = ["evidence.c", "records/queue.c", "requests/pay_round.c:lock_somebody", "store/pay_round.c"]
+    ok(list(gone("`%s`, `src/base/id.c` and `id.c`" % "`, `".join(lost), known)) == lost, "a name that is gone is found")
+
+
+def names_of_locks():
+    """The page about locks names specs and mutants that are there, each mutant with a spec that kills it."""
+    with open("doc/locks.md", encoding="utf-8") as file:
+        rows = [re.split(r" *\| *", line)[1:-1] for line in file.read().splitlines() if re.match(r"\| .*\|$", line)]
+    with open("test/mutants/list.sh", encoding="utf-8") as file:
+        killers = dict(re.findall(r'(?m)^mutant (\w+) \S+ "isolation (\w+)"', file.read()))
+    wrong, held, specs, mutants = [], 0, None, None
+    for row in rows:
+        if "spec" in row:
+            specs, mutants = row.index("spec"), row.index("mutant")
+        elif "how" in row:
+            specs = None
+        elif specs is not None:
+            named = re.findall(r"`(\w+)`", row[specs])
+            held += len(named)
+            wrong += [spec for spec in named if not os.path.exists("test/specs/%s.spec" % spec)]
+            wrong += [mutant for mutant in re.findall(r"`(\w+)`", row[mutants]) if killers.get(mutant) not in named]
+    ok(not wrong and held > 20, "doc/locks.md names specs, and mutants that these kill: %d" % held, *wrong)
+
+
 def main():
     os.chdir(SRC)
+    names_of_source()
+    names_of_locks()
     names = ["README.md"] + sorted(glob.glob("doc/**/*.md", recursive=True) + glob.glob("examples/*/README.md"))
     with Cluster() as server:
         environment = dict(os.environ, PGHOST=server.folder, PGPORT="5432", PGUSER="postgres", PGDATABASE="postgres")
