@@ -300,7 +300,7 @@ NAMES = {"kind", "alert", "decision.alert", "decision->alert", "payguard_str(rep
 def kinds():
     """→ the kinds of alerts that the sources name, and what they name that kinds() does not know."""
     found, strange = {"chargeback", "bank_return"}, []  # of a reversal
-    for path in glob.glob(os.path.join(TREE, "src", "*.c")):
+    for path in glob.glob(os.path.join(TREE, "src", "*", "*.c")):
         with open(path, encoding="utf-8") as file:
             text = file.read()
         for kind in re.findall(r"payguard_alert_(?:open|payment|refund|task|order)\(\s*([^,]+?),", text):
