@@ -349,8 +349,7 @@ follow(Order *order, Payment *payment, const Channel *channel, const Report *rep
 	   const Decision *decision, const Known *known, Applied *applied)
 {
 	bool moves = decision->payment != payment->status;
-	bool was_open = payguard_payment_is_live(payment->status) ||
-					payment->status == PAYMENT_SUPERSEDED;
+	bool was_open = payguard_payment_is_open(payment->status);
 	FieldSet also = was_open ? payguard_received_note_txn(payment, report) : 0;
 
 	if (decision->supersede)
@@ -523,8 +522,7 @@ is_recorded_before(const Payment *other, const Payment *payment, const Report *r
 	return report->status == CHANNEL_SUCCEEDED && other->idempotency_key == NULL &&
 		   other->details == NULL &&
 		   payguard_text_equal(other->order_id, payment->order_id) &&
-		   (payguard_payment_is_live(payment->status) ||
-			payment->status == PAYMENT_SUPERSEDED) &&
+		   payguard_payment_is_open(payment->status) &&
 		   (report->amount == NO_AMOUNT || report->amount == other->received_amount);
 }
 

@@ -365,8 +365,7 @@ keep_asking(const Task *task)
 				"query_refund", about, refund.channel,
 				payguard_time_plus(GetCurrentTimestamp(), channel.first_query_after));
 	}
-	else if ((payguard_payment_is_live(payment.status) ||
-			  payment.status == PAYMENT_SUPERSEDED) &&
+	else if (payguard_payment_is_open(payment.status) &&
 			 !payguard_task_find("charge", about, &due) &&
 			 !payguard_task_find("close", about, &due) &&
 			 !payguard_task_find("query", about, &due))
@@ -385,8 +384,7 @@ goes_on(const Task *task)
 	if (!payguard_text_is(task->kind, "close"))
 		return false;
 	payguard_payment_must_exist(task->payment_id, &payment);
-	return payguard_payment_is_live(payment.status) ||
-		   payment.status == PAYMENT_SUPERSEDED;
+	return payguard_payment_is_open(payment.status);
 }
 
 /*

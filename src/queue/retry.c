@@ -209,8 +209,7 @@ payguard_query_payment(PG_FUNCTION_ARGS)
 	payguard_request_begin("query_payment()");
 	payguard_payment_must_exist(payment_id, &payment);
 	payguard_payment_lock(payment_id, &order, &payment);
-	ask = payguard_payment_is_live(payment.status) ||
-		  payment.status == PAYMENT_SUPERSEDED ||
+	ask = payguard_payment_is_open(payment.status) ||
 		  (payment.status == PAYMENT_SUCCEEDED && !payment.amount_verified);
 	if (ask)
 		payguard_task_schedule("query", payguard_payment_about(&payment), payment.channel,

@@ -94,8 +94,7 @@ payguard_payment_change(const Order *order, Payment *payment, PaymentStatus to,
 	Assert(payguard_text_equal(payment->order_id, order->order_id));
 	Assert((also & (FIELD(PAYMENT_F_PAYMENT_ID) | FIELD(PAYMENT_F_ORDER_ID) |
 					FIELD(PAYMENT_F_IDEMPOTENCY_KEY) | FIELD(PAYMENT_F_STATUS))) == 0);
-	Assert(payguard_payment_is_live(to) || to == PAYMENT_SUPERSEDED ||
-		   payment->completed_at != NO_TIME);
+	Assert(payguard_payment_is_open(to) || payment->completed_at != NO_TIME);
 	Assert((to != PAYMENT_SUCCEEDED && to != PAYMENT_SURPLUS) ||
 		   (payment->received_amount >= 0 && payment->received_currency != NULL));
 	if (to != from)

@@ -46,8 +46,7 @@ static void expire_one(EachItem *item);
 void
 payguard_payment_close(Order *order, Payment *payment)
 {
-	Assert(payguard_payment_is_live(payment->status) ||
-		   payment->status == PAYMENT_SUPERSEDED);
+	Assert(payguard_payment_is_open(payment->status));
 	if (payguard_payment_withdraw_charge(payment))
 	{
 		Report not_sent = {
@@ -109,8 +108,7 @@ payguard_close_payment(PG_FUNCTION_ARGS)
 static bool
 judge_close(const Payment *payment, Refusal *refusal)
 {
-	if (payguard_payment_is_live(payment->status) ||
-		payment->status == PAYMENT_SUPERSEDED)
+	if (payguard_payment_is_open(payment->status))
 		return true;
 	return payguard_refuse(
 		refusal, ERR_ILLEGAL_TRANSITION,

@@ -169,6 +169,16 @@ payguard_payment_is_live(PaymentStatus status)
 	elog(ERROR, "payguard: %d is no status of a payment", (int) status);
 }
 
+/*
+ * payguard_payment_is_open tells whether a payment waits for its channel: it is live, or another one
+ * paid the order and it is being closed.
+ */
+bool
+payguard_payment_is_open(PaymentStatus status)
+{
+	return payguard_payment_is_live(status) || status == PAYMENT_SUPERSEDED;
+}
+
 PG_FUNCTION_INFO_V1(payguard_state_transitions);
 
 /*

@@ -59,5 +59,6 @@ extern int payguard_machine_move(const Machine *machine, int from, int to);
 extern const char *payguard_machine_name(const Machine *machine, int status);
 extern int payguard_machine_status(const Machine *machine, const char *name, int length);
 extern bool payguard_payment_is_live(PaymentStatus status);
+extern bool payguard_payment_is_open(PaymentStatus status);
 
 #endif
