@@ -80,6 +80,16 @@ payguard_order_find(const text *order_id, Order *order)
 }
 
 /*
+ * payguard_order_must_exist reads an order without a lock. Errors: PY401.
+ */
+void
+payguard_order_must_exist(const text *order_id, Order *order)
+{
+	if (!payguard_order_find(order_id, order))
+		payguard_order_raise_not_found(order_id);
+}
+
+/*
  * payguard_order_lock locks an order's row and reads its newest version. An archived order comes
  * back for that.
  */
@@ -256,6 +266,18 @@ payguard_refuse_not_found(const text *order_id, Refusal *refusal)
 		refusal, ERR_ORDER_NOT_FOUND,
 		psprintf("order \"%s\" does not exist", payguard_str(order_id)),
 		"Nothing has been written.", "Create it with payguard.create_order().");
+}
+
+/*
+ * payguard_order_raise_not_found raises PY401.
+ */
+void
+payguard_order_raise_not_found(const text *order_id)
+{
+	Refusal refusal;
+
+	payguard_refuse_not_found(order_id, &refusal);
+	payguard_raise(&refusal);
 }
 
 /*

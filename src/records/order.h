@@ -82,6 +82,7 @@ enum
 
 extern int payguard_order_compare(const void *a, const void *b);
 extern bool payguard_order_find(const text *order_id, Order *order);
+extern void payguard_order_must_exist(const text *order_id, Order *order);
 extern bool payguard_order_lock(const text *order_id, Order *order);
 extern bool payguard_order_lock_found(Order *order);
 extern bool payguard_order_lock_free(const text *order_id, Order *order);
@@ -93,6 +94,7 @@ extern void payguard_alert_order(const char *kind, const char *severity,
 								 const Order *order, Jsonb *details);
 extern bool payguard_order_is_past_deadline(const Order *order, TimestampTz now);
 extern bool payguard_refuse_not_found(const text *order_id, Refusal *refusal);
+extern void payguard_order_raise_not_found(const text *order_id) pg_attribute_noreturn();
 extern bool payguard_judge_version(const Order *order, int64 expected, Refusal *refusal);
 extern void payguard_order_check_deadline(TimestampTz expires_at);
 extern void payguard_order_set_deadline(const Order *order);

@@ -93,11 +93,7 @@ decide_order(FunctionCallInfo fcinfo, bool approve, const char *function)
 	Refusal refusal;
 
 	payguard_request_begin(function);
-	if (!payguard_order_find(order_id, &seen))
-	{
-		payguard_refuse_not_found(order_id, &refusal);
-		payguard_raise(&refusal);
-	}
+	payguard_order_must_exist(order_id, &seen);
 	judge_order(&seen, expected_version);
 	if (!payguard_order_lock(order_id, &order))
 		elog(ERROR, "payguard: order \"%s\" has vanished", payguard_str(order_id));

@@ -139,11 +139,7 @@ payguard_cancel_order(PG_FUNCTION_ARGS)
 	Refusal refusal;
 
 	payguard_request_begin("cancel_order()");
-	if (!payguard_order_find(order_id, &order))
-	{
-		payguard_refuse_not_found(order_id, &refusal);
-		payguard_raise(&refusal);
-	}
+	payguard_order_must_exist(order_id, &order);
 	if (!judge_cancel(&order, expected_version, &refusal))
 		payguard_order_refuse(&order, &refusal);
 	if (!is_closing(&order))

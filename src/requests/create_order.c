@@ -155,11 +155,7 @@ payguard_update_order(PG_FUNCTION_ARGS)
 
 	payguard_order_check_deadline(expires_at);
 	payguard_request_begin("update_order()");
-	if (!payguard_order_find(order_id, &order))
-	{
-		payguard_refuse_not_found(order_id, &refusal);
-		payguard_raise(&refusal);
-	}
+	payguard_order_must_exist(order_id, &order);
 	if (!judge_update(&order, expected_version, &refusal))
 		payguard_order_refuse(&order, &refusal);
 	if (!payguard_order_lock(order_id, &order))

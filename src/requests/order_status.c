@@ -51,14 +51,9 @@ payguard_order_status(PG_FUNCTION_ARGS)
 	bool held;
 	bool support;
 	bool returned;
-	Refusal refusal;
 
 	payguard_store_begin(STORE_READ);
-	if (!payguard_order_find(order_id, &order))
-	{
-		payguard_refuse_not_found(order_id, &refusal);
-		payguard_raise(&refusal);
-	}
+	payguard_order_must_exist(order_id, &order);
 	is_live =
 		order.status == ORDER_PAYING && payguard_payment_that_counts(order_id, &live);
 	held = order.status == ORDER_UNPAID && payguard_policy_holds(&order, false);

@@ -287,10 +287,7 @@ payguard_revoke_key(PG_FUNCTION_ARGS)
 	payguard_pay_find_key(&call);
 	call.entry->found = payguard_order_find(call.order_id, &call.entry->order);
 	if (!call.key_known && !call.entry->found)
-	{
-		payguard_refuse_not_found(call.order_id, &call.refusal);
-		payguard_raise(&call.refusal);
-	}
+		payguard_order_raise_not_found(call.order_id);
 	if (!call.key_known)
 	{
 		call.entry->found = payguard_order_lock_found(&call.entry->order);

@@ -61,10 +61,7 @@ payguard_refund_order(PG_FUNCTION_ARGS)
 		return payguard_refund_result(fcinfo, &refund, true, NULL);
 	}
 	if (!payguard_order_lock(order_id, &order))
-	{
-		payguard_refuse_not_found(order_id, &refusal);
-		payguard_raise(&refusal);
-	}
+		payguard_order_raise_not_found(order_id);
 	payguard_store_refresh();
 	if (order.payment_id == NULL || !payguard_payment_reread(order.payment_id, &payment))
 	{
