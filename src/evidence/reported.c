@@ -42,19 +42,12 @@ Datum
 payguard_report_payment(PG_FUNCTION_ARGS)
 {
 	pg_uuid_t *payment_id = payguard_arg_uuid(ARG(0), "payment_id");
-	Report report = {
-		.status = payguard_arg_channel_status(ARG(1), "channel_status"),
-		.txn_id = payguard_arg_id_or_null(ARG(2), "channel_txn_id"),
-		.amount = payguard_arg_amount_or_null(ARG(3), "amount"),
-		.currency = payguard_arg_currency_or_null(ARG(4), "currency"),
-		.code = payguard_arg_id_or_null(ARG(5), "code"),
-		.message = payguard_arg_note_or_null(ARG(6), "message"),
-		.channel_time = payguard_arg_time_or_null(ARG(7), "channel_time"),
-	};
+	Report report = payguard_report_read(&fcinfo->args[1], "channel_txn_id");
 	Order order;
 	Payment payment;
 	Applied applied = {0};
 
+	report.channel_time = payguard_arg_time_or_null(ARG(7), "channel_time");
 	payguard_evidence_begin("report_payment()");
 	if (!payguard_payment_find(payment_id, &payment))
 	{

@@ -90,15 +90,7 @@ Datum
 payguard_report_refund(PG_FUNCTION_ARGS)
 {
 	pg_uuid_t *refund_id = payguard_arg_uuid(ARG(0), "refund_id");
-	Report report = {
-		.status = payguard_arg_channel_status(ARG(1), "channel_status"),
-		.txn_id = payguard_arg_id_or_null(ARG(2), "channel_refund_id"),
-		.amount = payguard_arg_amount_or_null(ARG(3), "amount"),
-		.currency = payguard_arg_currency_or_null(ARG(4), "currency"),
-		.code = payguard_arg_id_or_null(ARG(5), "code"),
-		.message = payguard_arg_note_or_null(ARG(6), "message"),
-		.channel_time = NO_TIME,
-	};
+	Report report = payguard_report_read(&fcinfo->args[1], "channel_refund_id");
 	Refund like = {.refund_id = refund_id};
 	Refund refund;
 	Payment payment;

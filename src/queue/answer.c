@@ -40,7 +40,9 @@
 #include "queue/lease.h"
 #include "queue/retry.h"
 
-static void read_answer(Datum *values, bool *nulls, Answer *answer);
+#define N_ANSWER_ARGS 8 /* of complete_task(), and columns of task_answer */
+
+static void read_answer(const NullableDatum *args, Answer *answer);
 static void answer_all(Answer *answers, int n, ReturnSetInfo *rsinfo);
 static bool find_order(const Task *task, const FinishedTask *finished, Order *order);
 static void answer_one(Answer *answer);
@@ -67,16 +69,9 @@ PG_FUNCTION_INFO_V1(payguard_complete_task);
 Datum
 payguard_complete_task(PG_FUNCTION_ARGS)
 {
-	Datum values[8];
-	bool nulls[8];
 	Answer answer;
 
-	for (int i = 0; i < 8; i++)
-	{
-		nulls[i] = PG_ARGISNULL(i);
-		values[i] = PG_GETARG_DATUM(i);
-	}
-	read_answer(values, nulls, &answer);
+	read_answer(fcinfo->args, &answer);
 	payguard_evidence_begin("complete_task()");
 	answer_all(&answer, 1, NULL);
 	payguard_call_end();
@@ -104,12 +99,15 @@ payguard_complete_tasks(PG_FUNCTION_ARGS)
 	answers = palloc0(sizeof(Answer) * Max(n, 1));
 	for (int i = 0; i < n; i++)
 	{
-		Datum values[8];
-		bool nulls[8];
+		Datum values[N_ANSWER_ARGS];
+		bool nulls[N_ANSWER_ARGS];
+		NullableDatum args[N_ANSWER_ARGS];
 
 		CHECK_FOR_INTERRUPTS();
-		payguard_arg_row(elements[i], lengthof(values), values, nulls);
-		read_answer(values, nulls, &answers[i]);
+		payguard_arg_row(elements[i], N_ANSWER_ARGS, values, nulls);
+		for (int j = 0; j < N_ANSWER_ARGS; j++)
+			args[j] = (NullableDatum){.value = values[j], .isnull = nulls[j]};
+		read_answer(args, &answers[i]);
 	}
 	InitMaterializedSRF(fcinfo, 0);
 	payguard_evidence_begin("complete_tasks()");
@@ -118,23 +116,19 @@ payguard_complete_tasks(PG_FUNCTION_ARGS)
 	return (Datum) 0;
 }
 
+/*
+ * read_answer reads an answer from the arguments of complete_task().
+ */
 static void
-read_answer(Datum *values, bool *nulls, Answer *answer)
+read_answer(const NullableDatum *args, Answer *answer)
 {
-	if (nulls[0])
+	if (args[0].isnull)
 		payguard_arg_missing("task_id");
 	*answer = (Answer){
-		.task_id = DatumGetInt64(values[0]),
-		.token = payguard_arg_uuid(values[1], nulls[1], "lease_token"),
-		.report = {
-			.status = payguard_arg_channel_status(values[2], nulls[2], "channel_status"),
-			.txn_id = payguard_arg_id_or_null(values[3], nulls[3], "channel_txn_id"),
-			.amount = payguard_arg_amount_or_null(values[4], nulls[4], "amount"),
-			.currency = payguard_arg_currency_or_null(values[5], nulls[5], "currency"),
-			.code = payguard_arg_id_or_null(values[6], nulls[6], "code"),
-			.message = payguard_arg_note_or_null(values[7], nulls[7], "message"),
-			.channel_time = NO_TIME,
-		}};
+		.task_id = DatumGetInt64(args[0].value),
+		.token = payguard_arg_uuid(args[1].value, args[1].isnull, "lease_token"),
+	};
+	answer->report = payguard_report_read(&args[2], "channel_txn_id");
 }
 
 /*

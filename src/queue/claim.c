@@ -562,13 +562,8 @@ drop_one(EachItem *item)
 	Lease lease = {.order_id = late->order_id};
 	Task task;
 	Payment payment;
-	Report not_sent = {
-		.status = CHANNEL_FAILED,
-		.code = payguard_text("not_sent"),
-		.message = payguard_text("The attempt had expired before a worker took it."),
-		.amount = NO_AMOUNT,
-		.channel_time = NO_TIME,
-	};
+	Report not_sent = payguard_report_not_sent(
+		payguard_text("The attempt had expired before a worker took it."));
 	Applied applied;
 
 	payguard_store_refresh();

@@ -222,8 +222,7 @@ lose(Order *order, const Task *task)
 	Refund refund_like = {.refund_id = task->refund_id};
 	Payment payment;
 	Refund refund;
-	Report unknown = {
-		.status = CHANNEL_UNKNOWN, .amount = NO_AMOUNT, .channel_time = NO_TIME};
+	Report unknown = payguard_report_of(CHANNEL_UNKNOWN);
 	Applied applied;
 
 	Assert(payguard_order_is_locked(order->order_id));

@@ -93,13 +93,7 @@ give_up_charge(Order *order, const Task *task)
 {
 	Payment payment;
 	Applied applied;
-	Report not_sent = {
-		.status = CHANNEL_FAILED,
-		.code = payguard_text("not_sent"),
-		.message = task->last_error,
-		.amount = NO_AMOUNT,
-		.channel_time = NO_TIME,
-	};
+	Report not_sent = payguard_report_not_sent(task->last_error);
 
 	payguard_payment_must_be_there(task->payment_id, &payment);
 	if (payguard_task_may_charge(order, &payment) &&

@@ -6,6 +6,7 @@
 #define PAYGUARD_RECORDS_REPORT_H
 
 #include "datatype/timestamp.h"
+#include "fmgr.h"
 #include "utils/jsonb.h"
 #include "utils/uuid.h"
 
@@ -39,6 +40,9 @@ typedef struct Applied
 
 extern ChannelStatus payguard_arg_channel_status(Datum value, bool isnull,
 												 const char *name);
+extern Report payguard_report_of(ChannelStatus status);
+extern Report payguard_report_not_sent(text *why);
+extern Report payguard_report_read(const NullableDatum *args, const char *txn_name);
 extern Jsonb *payguard_report_details(const Report *report);
 
 #endif

@@ -121,8 +121,7 @@ payguard_dismiss_surplus(PG_FUNCTION_ARGS)
 	Refusal refusal;
 	Applied applied = {.changed = true};
 	Applied filled_in = {0};
-	Report named = {
-		.status = CHANNEL_SUCCEEDED, .amount = NO_AMOUNT, .channel_time = NO_TIME};
+	Report named = payguard_report_of(CHANNEL_SUCCEEDED);
 
 	payguard_request_begin("dismiss_surplus()");
 	payguard_payment_must_exist(same_as, &same);

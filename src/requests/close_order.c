@@ -49,12 +49,7 @@ payguard_payment_close(Order *order, Payment *payment)
 	Assert(payguard_payment_is_open(payment->status));
 	if (payguard_payment_withdraw_charge(payment))
 	{
-		Report not_sent = {
-			.status = CHANNEL_FAILED,
-			.code = payguard_text("not_sent"),
-			.amount = NO_AMOUNT,
-			.channel_time = NO_TIME,
-		};
+		Report not_sent = payguard_report_not_sent(NULL);
 		Applied applied;
 
 		payguard_evidence_apply(order, payment, &not_sent, &applied);
