@@ -31,6 +31,8 @@
 
 static void lock_for_operator(const pg_uuid_t *payment_id, Order *order,
 							  Payment *payment);
+static bool judge_accept(const Order *order, const Payment *payment, Refusal *refusal);
+static void waive_unbegun(const Payment *payment, text *note);
 static void resolve_surplus(const pg_uuid_t *payment_id, text *note);
 
 PG_FUNCTION_INFO_V1(payguard_accept_surplus);
@@ -53,52 +55,52 @@ payguard_accept_surplus(PG_FUNCTION_ARGS)
 
 	payguard_request_begin("accept_surplus()");
 	lock_for_operator(payment_id, &order, &payment);
-	if ((order.status == ORDER_PAID || order.status == ORDER_REFUNDED ||
-		 order.status == ORDER_PAYING) &&
-		!payguard_judge_payable(&order, GetCurrentTimestamp(), &refusal))
+	if (!judge_accept(&order, &payment, &refusal))
 		payguard_raise(&refusal);
-	if (!payment.amount_verified)
-		payguard_refuse(&refusal, ERR_ILLEGAL_TRANSITION,
-						psprintf("the amount of payment \"%s\" is not verified",
-								 payguard_uuid_str(payment_id)),
-						"The channel has reported the money and not its amount.",
-						"Wait for the channel's answer, or name the amount with "
-						"payguard.settle_payment().");
-	else if (!payguard_text_equal(payment.received_currency, order.currency))
-		payguard_refuse(
-			&refusal, ERR_CURRENCY_MISMATCH,
-			psprintf("order \"%s\" is in another currency", payguard_str(order.order_id)),
-			psprintf("The order asks for %s, the payment is in %s.",
-					 payguard_money(order.amount, order.currency),
-					 payguard_str(payment.received_currency)),
-			"Refund the payment.");
-	else if (payment.received_amount != order.amount)
-		payguard_refuse(
-			&refusal, ERR_AMOUNT_MISMATCH,
-			psprintf("order \"%s\" asks for another amount",
-					 payguard_str(order.order_id)),
-			psprintf("The order asks for %s, the payment brought %s.",
-					 payguard_money(order.amount, order.currency),
-					 payguard_money(payment.received_amount, payment.received_currency)),
-			"Refund the payment, or change the order first.");
-	else if (!payguard_policy_judge(&order, order.version, true, NULL, &refusal))
-		;
-	else if (!payguard_refund_waive_unbegun(&payment, note))
-		payguard_refuse(&refusal, ERR_ILLEGAL_TRANSITION,
-						psprintf("the refund of payment \"%s\" has begun",
-								 payguard_uuid_str(payment_id)),
-						"Its money may be on its way back.",
-						"Wait for the refund's outcome.");
-	else
-	{
-		payguard_payment_change(&order, &payment, PAYMENT_SUCCEEDED, 0,
-								payguard_json("note", 't', note, NULL));
-		payguard_received_become(&order, &payment, ORDER_PAID);
-		resolve_surplus(payment_id, note);
-		payguard_call_end();
-		return payguard_result_of_evidence(fcinfo, &order, &payment, &applied);
-	}
-	payguard_raise(&refusal);
+	waive_unbegun(&payment, note);
+	payguard_payment_change(&order, &payment, PAYMENT_SUCCEEDED, 0,
+							payguard_json("note", 't', note, NULL));
+	payguard_received_become(&order, &payment, ORDER_PAID);
+	resolve_surplus(payment_id, note);
+	payguard_call_end();
+	return payguard_result_of_evidence(fcinfo, &order, &payment, &applied);
+}
+
+/*
+ * judge_accept tells whether surplus money may pay its order; why not says the refusal.
+ */
+static bool
+judge_accept(const Order *order, const Payment *payment, Refusal *refusal)
+{
+	if ((order->status == ORDER_PAID || order->status == ORDER_REFUNDED ||
+		 order->status == ORDER_PAYING) &&
+		!payguard_judge_payable(order, GetCurrentTimestamp(), refusal))
+		return false;
+	if (!payment->amount_verified)
+		return payguard_refuse(refusal, ERR_ILLEGAL_TRANSITION,
+							   psprintf("the amount of payment \"%s\" is not verified",
+										payguard_uuid_str(payment->payment_id)),
+							   "The channel has reported the money and not its amount.",
+							   "Wait for the channel's answer, or name the amount with "
+							   "payguard.settle_payment().");
+	if (!payguard_text_equal(payment->received_currency, order->currency))
+		return payguard_refuse(refusal, ERR_CURRENCY_MISMATCH,
+							   psprintf("order \"%s\" is in another currency",
+										payguard_str(order->order_id)),
+							   psprintf("The order asks for %s, the payment is in %s.",
+										payguard_money(order->amount, order->currency),
+										payguard_str(payment->received_currency)),
+							   "Refund the payment.");
+	if (payment->received_amount != order->amount)
+		return payguard_refuse(refusal, ERR_AMOUNT_MISMATCH,
+							   psprintf("order \"%s\" asks for another amount",
+										payguard_str(order->order_id)),
+							   psprintf("The order asks for %s, the payment brought %s.",
+										payguard_money(order->amount, order->currency),
+										payguard_money(payment->received_amount,
+													   payment->received_currency)),
+							   "Refund the payment, or change the order first.");
+	return payguard_policy_judge(order, order->version, true, NULL, refusal);
 }
 
 PG_FUNCTION_INFO_V1(payguard_dismiss_surplus);
@@ -118,7 +120,6 @@ payguard_dismiss_surplus(PG_FUNCTION_ARGS)
 	Order order;
 	Payment payment;
 	Payment same;
-	Refusal refusal;
 	Applied applied = {.changed = true};
 	Applied filled_in = {0};
 	Report named = payguard_report_of(CHANNEL_SUCCEEDED);
@@ -137,15 +138,7 @@ payguard_dismiss_surplus(PG_FUNCTION_ARGS)
 			"It is no other payment of this order and channel that brought "
 			"money.",
 			"Give the payment_id of the charge that this is a second name of.");
-	if (!payguard_refund_waive_unbegun(&payment, note))
-	{
-		payguard_refuse(&refusal, ERR_ILLEGAL_TRANSITION,
-						psprintf("the refund of payment \"%s\" has begun",
-								 payguard_uuid_str(payment_id)),
-						"Its money may be on its way back.",
-						"Wait for the refund's outcome.");
-		payguard_raise(&refusal);
-	}
+	waive_unbegun(&payment, note);
 	if (payment.amount_verified)
 	{
 		named.amount = payment.received_amount;
@@ -187,6 +180,24 @@ lock_for_operator(const pg_uuid_t *payment_id, Order *order, Payment *payment)
 		psprintf("It is %s.",
 				 payguard_machine_name(&payguard_payment_machine, payment->status)),
 		"Only surplus money can be accepted or dismissed.");
+	payguard_raise(&refusal);
+}
+
+/*
+ * waive_unbegun waives the refund that was to give surplus money back. Errors: PY105 where it has begun.
+ */
+static void
+waive_unbegun(const Payment *payment, text *note)
+{
+	Refusal refusal;
+
+	if (payguard_refund_waive_unbegun(payment, note))
+		return;
+	payguard_refuse(&refusal, ERR_ILLEGAL_TRANSITION,
+					psprintf("the refund of payment \"%s\" has begun",
+							 payguard_uuid_str(payment->payment_id)),
+					"Its money may be on its way back.",
+					"Wait for the refund's outcome.");
 	payguard_raise(&refusal);
 }
 
