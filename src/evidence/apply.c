@@ -112,7 +112,7 @@ payguard_evidence_answer(Order *order, Payment *payment, const Report *reported,
 		   (payguard_payment_is_live(payment->status) &&
 			payguard_text_equal(known->channel->name, payment->channel)));
 	*applied = (Applied){0};
-	if (payguard_evidence_same_charge(payment) != NULL)
+	if (payguard_payment_same_charge(payment) != NULL)
 	{
 		apply_to_dismissed(order, payment, &report, applied);
 		return;
@@ -506,7 +506,7 @@ is_other_name_of(const Payment *other, const Payment *payment)
 static bool
 is_dismissed_as(const Payment *other, const Payment *payment)
 {
-	pg_uuid_t *same_as = payguard_evidence_same_charge(other);
+	pg_uuid_t *same_as = payguard_payment_same_charge(other);
 
 	return payguard_uuid_equal(same_as, payment->payment_id);
 }
@@ -567,7 +567,7 @@ apply_to_dismissed(Order *order, const Payment *payment, const Report *report,
 	if (report->status != CHANNEL_SUCCEEDED || report->txn_id == NULL ||
 		payguard_text_equal(report->txn_id, payment->channel_txn_id))
 		return;
-	payguard_payment_must_be_there(payguard_evidence_same_charge(payment), &same);
+	payguard_payment_must_be_there(payguard_payment_same_charge(payment), &same);
 	payguard_evidence_apply(order, &same, report, applied);
 }
 

@@ -70,7 +70,7 @@ payguard_received_supersede_other(Order *order)
 }
 
 /*
- * become changes the order for its payment's sake.
+ * payguard_received_become changes the order for its payment's sake.
  */
 void
 payguard_received_become(Order *order, const Payment *payment, OrderStatus to)

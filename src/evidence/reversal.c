@@ -97,7 +97,7 @@ payguard_refund_find_reversed(text *channel, text *txn_id, Payment *payment)
 
 	if (!payguard_store_find(&payguard_payments, PAYMENT_BY_CHANNEL_TXN, &like, payment))
 		return false;
-	while ((same_as = payguard_evidence_same_charge(payment)) != NULL)
+	while ((same_as = payguard_payment_same_charge(payment)) != NULL)
 		payguard_payment_must_exist(same_as, payment);
 	return payment->status == PAYMENT_SUCCEEDED || payment->status == PAYMENT_SURPLUS;
 }

@@ -14,17 +14,17 @@
 #include "records/payment.h"
 #include "money/payable.h"
 
-static bool refuse_unpayable(const Order *order, TimestampTz now, bool brief,
-							 Refusal *refusal);
+static bool judge_payable(const Order *order, TimestampTz now, bool brief,
+						  Refusal *refusal);
 
 /*
- * payguard_judge_payable refuses an order that no new payment may be made for: PY101, PY102
- * or PY103.
+ * payguard_judge_payable tells whether a new payment may be made for an order; PY101, PY102 or PY103
+ * says why not.
  */
 bool
 payguard_judge_payable(const Order *order, TimestampTz now, Refusal *refusal)
 {
-	return refuse_unpayable(order, now, false, refusal);
+	return judge_payable(order, now, false, refusal);
 }
 
 /*
@@ -34,11 +34,11 @@ payguard_judge_payable(const Order *order, TimestampTz now, Refusal *refusal)
 bool
 payguard_judge_payable_briefly(const Order *order, TimestampTz now, Refusal *refusal)
 {
-	return refuse_unpayable(order, now, true, refusal);
+	return judge_payable(order, now, true, refusal);
 }
 
 static bool
-refuse_unpayable(const Order *order, TimestampTz now, bool brief, Refusal *refusal)
+judge_payable(const Order *order, TimestampTz now, bool brief, Refusal *refusal)
 {
 	const char *id = payguard_str(order->order_id);
 	const char *detail = "Its payment is not to be found.";

@@ -176,7 +176,7 @@ payguard_refund_insert(Order *order, const Payment *payment, Refund *refund)
 	if (refund->status == REFUND_PENDING)
 		payguard_refund_schedule(refund, "refund");
 	if (refund->status == REFUND_AWAITING_APPROVAL)
-		payguard_approval_ask_refund(refund, by_policy);
+		payguard_refund_ask_approval(refund, by_policy);
 }
 
 /*
@@ -301,7 +301,7 @@ payguard_refund_change_order(Order *order, const Payment *payment, int64 refunde
 }
 
 /*
- * schedule makes a task of a refund due now: "refund" to make it, "query_refund" to ask.
+ * payguard_refund_schedule makes a task of a refund due now: "refund" to make it, "query_refund" to ask.
  */
 void
 payguard_refund_schedule(const Refund *refund, const char *kind)
@@ -325,7 +325,7 @@ payguard_refund_end_tasks(const Refund *refund)
 }
 
 /*
- * waive ends a refund whose money stays.
+ * payguard_refund_waive ends a refund whose money stays.
  */
 void
 payguard_refund_waive(const Payment *payment, Refund *refund, text *note)

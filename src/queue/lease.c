@@ -269,7 +269,7 @@ payguard_lease_find_subject(int64 task_id, Task *task, FinishedTask *finished)
 }
 
 /*
- * holds tells whether a worker still holds the task that it answers, and reads its lease.
+ * payguard_lease_holds tells whether a worker still holds the task that it answers, and reads its lease.
  */
 bool
 payguard_lease_holds(const Answer *answer, Lease *lease)

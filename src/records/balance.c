@@ -88,7 +88,7 @@ fit_received(const Payment *payment, RefundBalance *balance)
 }
 
 /*
- * add adds amounts. Evidence is never refused, so absurd ones stop at the largest number.
+ * payguard_balance_add adds amounts. Evidence is never refused, so absurd ones stop at the largest number.
  */
 int64
 payguard_balance_add(int64 a, int64 b)

@@ -210,11 +210,11 @@ payguard_channel_of(const Payment *payment, Channel *channel)
 }
 
 /*
- * payguard_evidence_same_charge returns the payment that a dismissed one is a second name of;
+ * payguard_payment_same_charge returns the payment that a dismissed one is a second name of;
  * NULL: it was not dismissed.
  */
 pg_uuid_t *
-payguard_evidence_same_charge(const Payment *payment)
+payguard_payment_same_charge(const Payment *payment)
 {
 	text *same_as;
 

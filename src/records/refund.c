@@ -117,15 +117,15 @@ follow_approval(const Refund *refund, RefundStatus from, bool other_amount)
 		(waits ? other_amount || !waited : payguard_text_is(approval.status, "open")))
 		payguard_approval_end(NULL, refund->refund_id, NO_ID);
 	if (waits && (other_amount || !waited))
-		payguard_approval_ask_refund(refund, true);
+		payguard_refund_ask_approval(refund, true);
 }
 
 /*
- * payguard_approval_ask_refund opens the approval of a refund that awaits it. alert: nothing else
+ * payguard_refund_ask_approval opens the approval of a refund that awaits it. alert: nothing else
  * tells an operator of it.
  */
 void
-payguard_approval_ask_refund(const Refund *refund, bool alert)
+payguard_refund_ask_approval(const Refund *refund, bool alert)
 {
 	Approval asked = {
 		.subject = payguard_text("refund"),

@@ -84,7 +84,7 @@ extern void payguard_alert_refund(const char *kind, const char *severity,
 								  const Refund *refund, Jsonb *details);
 extern void payguard_refund_change(Refund *refund, RefundStatus to, FieldSet also,
 								   Jsonb *details);
-extern void payguard_approval_ask_refund(const Refund *refund, bool alert);
+extern void payguard_refund_ask_approval(const Refund *refund, bool alert);
 extern bool payguard_refund_is_reserved(RefundStatus status);
 extern void payguard_refund_check_not_asker(const Refund *refund, const char *detail,
 											const char *hint);

@@ -40,7 +40,7 @@ payguard_pay_find_key(PayCall *call)
 }
 
 /*
- * judge makes a call's verdict. Of a batch what it says is kept alone: nobody sees more of a refusal.
+ * payguard_pay_judge makes a call's verdict. Of a batch what it says is kept alone: nobody sees more of a refusal.
  */
 void
 payguard_pay_judge(PayCall *call)
