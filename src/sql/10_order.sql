@@ -24,6 +24,14 @@ COMMENT ON COLUMN payguard.orders.closing_as IS 'What the order becomes when its
 COMMENT ON COLUMN payguard.orders.version IS 'Starts at 1 and grows by 1 with each change';
 COMMENT ON COLUMN payguard.orders.payment_id IS 'The payment that paid the order';
 
+-- Deadlines: due orders are found here, so that expiring costs what is due, and paying nothing.
+CREATE TABLE payguard.deadlines (
+  order_id   text COLLATE "C" PRIMARY KEY,
+  expires_at timestamptz NOT NULL
+);
+CREATE INDEX deadlines_expires_at ON payguard.deadlines (expires_at);
+COMMENT ON TABLE payguard.deadlines IS 'When orders expire; a row goes when its time has come';
+
 CREATE TYPE payguard.order_status_result AS (
   order_id          text,
   status            text,
@@ -88,6 +96,12 @@ AS 'MODULE_PATHNAME', 'payguard_cancel_order'
 LANGUAGE C VOLATILE SECURITY DEFINER;
 COMMENT ON FUNCTION payguard.cancel_order(text, bigint, text) IS
   'Cancels an order that is not paid; a cancelled one is returned. Errors: PY101, PY102, PY201, PY401';
+
+CREATE FUNCTION payguard.expire_orders("max" integer DEFAULT 1000) RETURNS integer
+AS 'MODULE_PATHNAME', 'payguard_expire_orders'
+LANGUAGE C VOLATILE SECURITY DEFINER;
+COMMENT ON FUNCTION payguard.expire_orders(integer) IS
+  'Expires orders whose deadline has passed; returns how many deadlines it dealt with';
 
 CREATE FUNCTION payguard.order_status(order_id text) RETURNS payguard.order_status_result
 AS 'MODULE_PATHNAME', 'payguard_order_status'

@@ -97,6 +97,30 @@ LANGUAGE C VOLATILE SECURITY DEFINER;
 COMMENT ON FUNCTION payguard.pay_orders(payguard.pay_request[]) IS
   'Pays a batch in one transaction; answers each element, in the order asked, as try_pay_order() would';
 
+CREATE FUNCTION payguard.start_payment(order_id text, idempotency_key text, channel text,
+  amount bigint DEFAULT NULL, currency text DEFAULT NULL, expected_version bigint DEFAULT NULL,
+  expires_at timestamptz DEFAULT NULL, details jsonb DEFAULT NULL)
+RETURNS payguard.payment_result
+AS 'MODULE_PATHNAME', 'payguard_start_payment'
+LANGUAGE C VOLATILE SECURITY DEFINER;
+COMMENT ON FUNCTION payguard.start_payment(text, text, text, bigint, text, bigint, timestamptz, jsonb) IS
+  'Opens an attempt through a channel, which the caller calls next, with payment_id as its idempotency key. Errors: those of pay_order()';
+
+CREATE FUNCTION payguard.request_payment(order_id text, idempotency_key text, channel text,
+  amount bigint DEFAULT NULL, currency text DEFAULT NULL, expected_version bigint DEFAULT NULL,
+  expires_at timestamptz DEFAULT NULL, details jsonb DEFAULT NULL)
+RETURNS payguard.payment_result
+AS 'MODULE_PATHNAME', 'payguard_request_payment'
+LANGUAGE C VOLATILE SECURITY DEFINER;
+COMMENT ON FUNCTION payguard.request_payment(text, text, text, bigint, text, bigint, timestamptz, jsonb) IS
+  'start_payment(), and a charge task: a worker will call the channel';
+
+CREATE FUNCTION payguard.close_payment(payment_id uuid) RETURNS payguard.payment_result
+AS 'MODULE_PATHNAME', 'payguard_close_payment'
+LANGUAGE C VOLATILE SECURITY DEFINER;
+COMMENT ON FUNCTION payguard.close_payment(uuid) IS
+  'Has an open attempt closed at its channel, so that another may start. Errors: PY105, PY402';
+
 CREATE FUNCTION payguard.revoke_key(order_id text, idempotency_key text)
 RETURNS payguard.payment_result
 AS 'MODULE_PATHNAME', 'payguard_revoke_key'

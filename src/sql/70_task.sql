@@ -89,15 +89,6 @@ CREATE TYPE payguard.task_answer AS (
 );
 COMMENT ON TYPE payguard.task_answer IS 'One element of complete_tasks(): the arguments of complete_task()';
 
-CREATE FUNCTION payguard.request_payment(order_id text, idempotency_key text, channel text,
-  amount bigint DEFAULT NULL, currency text DEFAULT NULL, expected_version bigint DEFAULT NULL,
-  expires_at timestamptz DEFAULT NULL, details jsonb DEFAULT NULL)
-RETURNS payguard.payment_result
-AS 'MODULE_PATHNAME', 'payguard_request_payment'
-LANGUAGE C VOLATILE SECURITY DEFINER;
-COMMENT ON FUNCTION payguard.request_payment(text, text, text, bigint, text, bigint, timestamptz, jsonb) IS
-  'start_payment(), and a charge task: a worker will call the channel';
-
 CREATE FUNCTION payguard.claim_tasks(worker text, max_tasks integer DEFAULT 10,
   lease interval DEFAULT '30 s', kinds text[] DEFAULT NULL, channels text[] DEFAULT NULL)
 RETURNS SETOF payguard.task
@@ -149,44 +140,3 @@ CREATE FUNCTION payguard.query_payment(payment_id uuid) RETURNS payguard.payment
 AS 'MODULE_PATHNAME', 'payguard_query_payment'
 LANGUAGE C VOLATILE SECURITY DEFINER;
 COMMENT ON FUNCTION payguard.query_payment(uuid) IS 'Has the channel asked about an open payment, now. Errors: PY402';
-
--- Alerts: what a person must look at.
-CREATE SEQUENCE payguard.alerts_alert_id_seq CACHE 1;
-CREATE TABLE payguard.alerts (
-  alert_id          bigint PRIMARY KEY DEFAULT nextval('payguard.alerts_alert_id_seq'),
-  kind              text COLLATE "C" NOT NULL,
-  severity          text COLLATE "C" NOT NULL,
-  cause             text COLLATE "C" NOT NULL,
-  order_id          text COLLATE "C",
-  payment_id        uuid,
-  refund_id         uuid,
-  task_id           bigint,
-  details           jsonb,
-  opened_at         timestamptz NOT NULL,
-  acknowledged_at   timestamptz,
-  acknowledged_by   text COLLATE "C",
-  acknowledged_note text,
-  resolved_at       timestamptz,
-  resolved_by       text COLLATE "C",
-  note              text,
-  notified_at       timestamptz
-);
-ALTER SEQUENCE payguard.alerts_alert_id_seq OWNED BY payguard.alerts.alert_id;
-COMMENT ON TABLE payguard.alerts IS 'What a person must look at; one open alert per kind and cause';
-COMMENT ON COLUMN payguard.alerts.severity IS 'info, warning or critical';
-COMMENT ON COLUMN payguard.alerts.note IS 'Why it was resolved';
-CREATE UNIQUE INDEX alerts_open ON payguard.alerts (kind, cause) WHERE resolved_at IS NULL;
-CREATE INDEX alerts_order_id ON payguard.alerts (order_id);
-CREATE INDEX alerts_to_notify ON payguard.alerts (alert_id) WHERE notified_at IS NULL;
-
-CREATE FUNCTION payguard.acknowledge_alert(alert_id bigint, note text) RETURNS payguard.alerts
-AS 'MODULE_PATHNAME', 'payguard_acknowledge_alert'
-LANGUAGE C VOLATILE SECURITY DEFINER;
-COMMENT ON FUNCTION payguard.acknowledge_alert(bigint, text) IS
-  'A person looks into an alert, which stays open';
-
-CREATE FUNCTION payguard.resolve_alert(alert_id bigint, note text) RETURNS payguard.alerts
-AS 'MODULE_PATHNAME', 'payguard_resolve_alert'
-LANGUAGE C VOLATILE SECURITY DEFINER;
-COMMENT ON FUNCTION payguard.resolve_alert(bigint, text) IS
-  'A person has dealt with an alert. What maintain() alerts of is raised again as long as it holds';
