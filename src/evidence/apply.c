@@ -247,8 +247,7 @@ has_open_amount(const Payment *payment)
 	Payment *open;
 	int n;
 
-	if (payment->idempotency_key == NULL ||
-		(payment->status != PAYMENT_SUCCEEDED && payment->status != PAYMENT_SURPLUS))
+	if (payment->idempotency_key == NULL || !payguard_payment_brought_money(payment))
 		return false;
 	if (!payment->amount_verified)
 		return true;

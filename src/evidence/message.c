@@ -200,7 +200,7 @@ match_waiting(Order *order, Payment *payment)
 			waiting[i].refund_id ||
 			(waiting[i].order_id &&
 			 !payguard_text_equal(waiting[i].order_id, order->order_id)) ||
-			(waiting[i].reversal_kind && !payguard_notification_brought_money(payment)))
+			(waiting[i].reversal_kind && !payguard_payment_brought_money(payment)))
 			continue;
 		waiting[i].payment_id = payment->payment_id;
 		waiting[i].order_id = order->order_id;

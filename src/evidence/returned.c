@@ -52,15 +52,13 @@ static void
 uncount_returned(Order *order, const Payment *payment, const Refund *refund,
 				 RefundBalance *balance)
 {
-	Datum id = UUIDPGetDatum(payment->payment_id);
 	int64 total = 0;
 	int64 of_order = 0;
 	Refund *refunds;
 	int n;
 
 	payguard_store_refresh(); /* to see what this call has written */
-	n = payguard_store_list(&payguard_refunds, &payguard_refunds_of_payment, &id,
-							(void **) &refunds);
+	n = payguard_refund_list_of(payment, &refunds);
 	for (int i = 0; i < n; i++)
 	{
 		if (refunds[i].status != REFUND_SUCCEEDED ||

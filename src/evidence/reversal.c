@@ -99,7 +99,7 @@ payguard_refund_find_reversed(text *channel, text *txn_id, Payment *payment)
 		return false;
 	while ((same_as = payguard_payment_same_charge(payment)) != NULL)
 		payguard_payment_must_exist(same_as, payment);
-	return payment->status == PAYMENT_SUCCEEDED || payment->status == PAYMENT_SURPLUS;
+	return payguard_payment_brought_money(payment);
 }
 
 typedef struct Insertion

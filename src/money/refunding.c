@@ -247,13 +247,11 @@ payguard_refund_count_returned(Order *order, const Payment *payment, const Refun
 void
 payguard_refund_hold_unbegun(const Payment *payment)
 {
-	Datum id = UUIDPGetDatum(payment->payment_id);
 	Refund *refunds;
 	int n;
 
 	payguard_store_refresh(); /* to see what this call has written */
-	n = payguard_store_list(&payguard_refunds, &payguard_refunds_of_payment, &id,
-							(void **) &refunds);
+	n = payguard_refund_list_of(payment, &refunds);
 	for (int i = 0; i < n; i++)
 	{
 		/* one that waits may have been approved since an older snapshot */
@@ -344,15 +342,4 @@ payguard_refund_waive(const Payment *payment, Refund *refund, text *note)
 	payguard_refund_end_tasks(refund);
 	payguard_alert_resolve("refund_failed",
 						   payguard_text(payguard_uuid_str(refund->refund_id)), note);
-}
-
-Jsonb *
-payguard_refund_report_details(const Report *report)
-{
-	return payguard_json("channel_status", 's',
-						 payguard_channel_status_name(report->status),
-						 "channel_refund_id", 't', report->txn_id, "amount", 'i',
-						 report->amount, "currency", 't', report->currency, "code", 't',
-						 report->code, "message", 't', report->message, "note", 't',
-						 report->note, "reversal_kind", 't', report->reversal_kind, NULL);
 }

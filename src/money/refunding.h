@@ -39,6 +39,5 @@ extern void payguard_refund_change_order(Order *order, const Payment *payment,
 extern void payguard_refund_schedule(const Refund *refund, const char *kind);
 extern void payguard_refund_end_tasks(const Refund *refund);
 extern void payguard_refund_waive(const Payment *payment, Refund *refund, text *note);
-extern Jsonb *payguard_refund_report_details(const Report *report);
 
 #endif

@@ -35,7 +35,6 @@ void
 payguard_refund_surplus(Order *order, const Payment *payment, RefundStatus status)
 {
 	RefundBalance balance;
-	Datum id = UUIDPGetDatum(payment->payment_id);
 	Refund *others;
 	int64 rest = payment->received_amount;
 	int n;
@@ -44,8 +43,7 @@ payguard_refund_surplus(Order *order, const Payment *payment, RefundStatus statu
 	Assert(status == REFUND_AWAITING_APPROVAL || status == REFUND_PENDING);
 	payguard_balance_lock(payment, &balance);
 	payguard_store_refresh(); /* to see what this call has written */
-	n = payguard_store_list(&payguard_refunds, &payguard_refunds_of_payment, &id,
-							(void **) &others);
+	n = payguard_refund_list_of(payment, &others);
 	for (int i = 0; i < n && rest > 0; i++)
 		rest -= others[i].status == REFUND_SUCCEEDED ? others[i].returned_amount
 													 : others[i].amount;
@@ -100,11 +98,9 @@ payguard_refund_correct_received(Order *order, const Payment *payment)
 static bool
 correct_unbegun(const Payment *payment)
 {
-	Datum id = UUIDPGetDatum(payment->payment_id);
 	RefundBalance balance;
 	Refund *refunds;
-	int n = payguard_store_list(&payguard_refunds, &payguard_refunds_of_payment, &id,
-								(void **) &refunds);
+	int n = payguard_refund_list_of(payment, &refunds);
 	Refund *refund = n == 1 ? &refunds[0] : NULL;
 	RefundStatus to;
 	Approval approval;
@@ -159,11 +155,9 @@ correct_order_status(Order *order, const Payment *payment)
 bool
 payguard_refund_waive_unbegun(const Payment *payment, const text *note)
 {
-	Datum id = UUIDPGetDatum(payment->payment_id);
 	RefundBalance balance;
 	Refund *refunds;
-	int n = payguard_store_list(&payguard_refunds, &payguard_refunds_of_payment, &id,
-								(void **) &refunds);
+	int n = payguard_refund_list_of(payment, &refunds);
 
 	for (int i = 0; i < n; i++)
 		if (refunds[i].status != REFUND_WAIVED && payguard_refund_has_begun(&refunds[i]))

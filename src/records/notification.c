@@ -69,12 +69,6 @@ payguard_notification_keep(const text *channel, const text *order_id,
 		payguard_notification_alert_unmatched(&notification);
 }
 
-bool
-payguard_notification_brought_money(const Payment *payment)
-{
-	return payment->status == PAYMENT_SUCCEEDED || payment->status == PAYMENT_SURPLUS;
-}
-
 /*
  * payguard_notification_set_result notes what was done with a message that is kept.
  */

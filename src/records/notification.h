@@ -70,7 +70,6 @@ extern void payguard_notification_keep(const text *channel, const text *order_id
 									   const pg_uuid_t *payment_id,
 									   const pg_uuid_t *refund_id, const Report *report,
 									   const char *result);
-extern bool payguard_notification_brought_money(const Payment *payment);
 extern void payguard_notification_set_result(Notification *notification,
 											 const Applied *applied);
 extern void payguard_notification_resolve_unmatched(const Notification *notification);

@@ -59,6 +59,15 @@ payguard_payment_compare(const void *a, const void *b)
 }
 
 /*
+ * payguard_payment_brought_money tells whether the channel has said that it took the money.
+ */
+bool
+payguard_payment_brought_money(const Payment *payment)
+{
+	return payment->status == PAYMENT_SUCCEEDED || payment->status == PAYMENT_SURPLUS;
+}
+
+/*
  * payguard_payment_about names a payment for an event, an alert or a task.
  */
 About

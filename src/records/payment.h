@@ -77,6 +77,7 @@ enum
 	PAYMENT_THAT_COUNTS /* the order's live or successful one */
 };
 
+extern bool payguard_payment_brought_money(const Payment *payment);
 extern int payguard_payment_compare(const void *a, const void *b);
 extern About payguard_payment_about(const Payment *payment);
 extern void payguard_alert_payment(const char *kind, const char *severity,

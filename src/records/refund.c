@@ -30,8 +30,7 @@
 #include "records/payment.h"
 #include "records/refund.h"
 
-const RowQuery payguard_refunds_of_payment = {"payment_id " OP("=") " $1",
-											  {UUIDOID, InvalidOid}};
+static const RowQuery of_payment = {"payment_id " OP("=") " $1", {UUIDOID, InvalidOid}};
 
 static const Field refund_fields[] = {REFUND_COLUMNS(COLUMN_FIELD)};
 
@@ -210,6 +209,17 @@ payguard_refund_must_be_there(const pg_uuid_t *refund_id, Refund *refund)
 {
 	if (!payguard_refund_reread(refund_id, refund))
 		elog(ERROR, "payguard: refund \"%s\" has vanished", payguard_uuid_str(refund_id));
+}
+
+/*
+ * payguard_refund_list_of lists the refunds of a payment, as the call's snapshot shows them.
+ */
+int
+payguard_refund_list_of(const Payment *payment, Refund **refunds)
+{
+	Datum id = UUIDPGetDatum(payment->payment_id);
+
+	return payguard_store_list(&payguard_refunds, &of_payment, &id, (void **) refunds);
 }
 
 /*

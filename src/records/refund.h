@@ -78,7 +78,6 @@ enum
 	REFUND_BY_CHANNEL_REFUND
 };
 
-extern const RowQuery payguard_refunds_of_payment;
 extern About payguard_refund_about(const Refund *refund);
 extern void payguard_alert_refund(const char *kind, const char *severity,
 								  const Refund *refund, Jsonb *details);
@@ -92,6 +91,7 @@ extern void payguard_refund_must_exist(const pg_uuid_t *refund_id, Refund *refun
 extern void payguard_refund_lock(const pg_uuid_t *refund_id, Order *order,
 								 Payment *payment, Refund *refund);
 extern void payguard_refund_must_be_there(const pg_uuid_t *refund_id, Refund *refund);
+extern int payguard_refund_list_of(const Payment *payment, Refund **refunds);
 extern bool payguard_refund_reread(const pg_uuid_t *refund_id, Refund *refund);
 extern void payguard_refund_refuse_move(const Refund *refund, const char *what,
 										const char *hint) pg_attribute_noreturn();

@@ -85,3 +85,17 @@ payguard_report_details(const Report *report)
 		't', report->currency, "code", 't', report->code, "message", 't', report->message,
 		"channel_time", 'd', report->channel_time, "note", 't', report->note, NULL);
 }
+
+/*
+ * payguard_refund_report_details tells in an event what a report of a refund said.
+ */
+Jsonb *
+payguard_refund_report_details(const Report *report)
+{
+	return payguard_json("channel_status", 's',
+						 payguard_channel_status_name(report->status),
+						 "channel_refund_id", 't', report->txn_id, "amount", 'i',
+						 report->amount, "currency", 't', report->currency, "code", 't',
+						 report->code, "message", 't', report->message, "note", 't',
+						 report->note, "reversal_kind", 't', report->reversal_kind, NULL);
+}

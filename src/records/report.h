@@ -44,5 +44,6 @@ extern Report payguard_report_of(ChannelStatus status);
 extern Report payguard_report_not_sent(text *why);
 extern Report payguard_report_read(const NullableDatum *args, const char *txn_name);
 extern Jsonb *payguard_report_details(const Report *report);
+extern Jsonb *payguard_refund_report_details(const Report *report);
 
 #endif

@@ -132,7 +132,7 @@ payguard_dismiss_surplus(PG_FUNCTION_ARGS)
 		!payguard_payment_reread(same_as, &same) ||
 		!payguard_text_equal(same.order_id, payment.order_id) ||
 		!payguard_text_equal(same.channel, payment.channel) ||
-		(same.status != PAYMENT_SUCCEEDED && same.status != PAYMENT_SURPLUS))
+		!payguard_payment_brought_money(&same))
 		payguard_arg_bad(
 			"same_as",
 			"It is no other payment of this order and channel that brought "

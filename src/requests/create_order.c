@@ -35,6 +35,10 @@
 #include "money/policy.h"
 #include "requests/create_order.h"
 
+static const RowQuery creation = {
+	"order_id " OP("=") " $1 AND kind " OP("=") " 'order.created'",
+	{TEXTOID, InvalidOid}};
+
 static bool judge_creation(const Order *asked, const Order *existing, Refusal *refusal);
 static bool judge_update(const Order *order, int64 expected_version, Refusal *refusal);
 
@@ -95,10 +99,6 @@ payguard_create_order(PG_FUNCTION_ARGS)
  * the order itself may have been changed since. Values are not shown: the order may be another
  * customer's.
  */
-static const RowQuery creation = {
-	"order_id " OP("=") " $1 AND kind " OP("=") " 'order.created'",
-	{TEXTOID, InvalidOid}};
-
 static bool
 judge_creation(const Order *asked, const Order *existing, Refusal *refusal)
 {

@@ -27,6 +27,7 @@
 #include "requests/pay_judge.h"
 #include "requests/pay_round.h"
 
+static Datum pay_one(FunctionCallInfo fcinfo, const char *function, PayCall *call);
 static Datum open_attempt(FunctionCallInfo fcinfo, const char *kind,
 						  const char *function);
 static void read_pay_arguments(FunctionCallInfo fcinfo, PayCall *call);
@@ -49,16 +50,9 @@ Datum
 payguard_pay_order(PG_FUNCTION_ARGS)
 {
 	PayCall call = {.kind = "pay"};
-	PaymentResult result;
 
 	read_pay_arguments(fcinfo, &call);
-	payguard_request_begin("pay_order()");
-	payguard_pay(&call, 1);
-	if (call.verdict == VERDICT_REFUSE)
-		payguard_raise(&call.refusal);
-	payguard_call_end();
-	set_result(&call, &result);
-	return payguard_result_datum(&result, payguard_result_desc(fcinfo));
+	return pay_one(fcinfo, "pay_order()", &call);
 }
 
 PG_FUNCTION_INFO_V1(payguard_start_payment);
@@ -105,15 +99,8 @@ open_attempt(FunctionCallInfo fcinfo, const char *kind, const char *function)
 		.expires_at = payguard_arg_deadline_or_null(ARG(6), "expires_at"),
 		.details = payguard_arg_json_or_null(ARG(7), "details"),
 	};
-	PaymentResult result;
 
-	payguard_request_begin(function);
-	payguard_pay(&call, 1);
-	if (call.verdict == VERDICT_REFUSE)
-		payguard_raise(&call.refusal);
-	payguard_call_end();
-	set_result(&call, &result);
-	return payguard_result_datum(&result, payguard_result_desc(fcinfo));
+	return pay_one(fcinfo, function, &call);
 }
 
 PG_FUNCTION_INFO_V1(payguard_try_pay_order);
@@ -128,13 +115,25 @@ Datum
 payguard_try_pay_order(PG_FUNCTION_ARGS)
 {
 	PayCall call = {.kind = "pay", .brief = true};
-	PaymentResult result;
 
 	read_pay_arguments(fcinfo, &call);
-	payguard_request_begin("try_pay_order()");
-	payguard_pay(&call, 1);
+	return pay_one(fcinfo, "try_pay_order()", &call);
+}
+
+/*
+ * pay_one makes one call, and raises its refusal unless the call asks for it as an outcome.
+ */
+static Datum
+pay_one(FunctionCallInfo fcinfo, const char *function, PayCall *call)
+{
+	PaymentResult result;
+
+	payguard_request_begin(function);
+	payguard_pay(call, 1);
+	if (call->verdict == VERDICT_REFUSE && !call->brief)
+		payguard_raise(&call->refusal);
 	payguard_call_end();
-	set_result(&call, &result);
+	set_result(call, &result);
 	return payguard_result_datum(&result, payguard_result_desc(fcinfo));
 }
 
