@@ -43,10 +43,10 @@
 	"The channel's transaction belongs to a payment of another order."
 
 /* Spelled so that the index of the payments that do not count is used. */
-static const RowQuery unverified_surplus = {
-	"order_id " OP("=") " $1 AND status " OP("=") " 'surplus' "
-												  "AND NOT amount_verified",
-	{TEXTOID, InvalidOid}};
+static const RowQuery unverified_surplus = {"order_id " OP_EQ " $1"
+											" AND status " OP_EQ
+											" 'surplus' AND NOT amount_verified",
+											{TEXTOID, InvalidOid}};
 
 static Decision decide_or_hold(const Order *order, const Report *report, Facts *facts);
 static RefundStatus refund_status(const Decision *decision, const Report *report);

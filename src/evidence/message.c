@@ -49,72 +49,34 @@
 #define N_NOTIFICATION_RESULT_COLUMNS 7
 
 static const RowQuery unmatched_of_txn = {
-	"channel " OP("=") " $1 AND channel_txn_id " OP(
-		"=") " $2 "
-			 "AND result " OP("=") " 'unmatched' ORDER BY received_at",
+	"channel " OP_EQ " $1 AND channel_txn_id " OP_EQ " $2 "
+	"AND result " OP_EQ " 'unmatched' ORDER BY received_at",
 	{TEXTOID, TEXTOID, InvalidOid}};
 
 /* Those that would match by now, so that what never will does not hold up the others. */
-#define MATCHABLE(orders, payments, refunds)                                                                              \
-	{                                                                                                                     \
-		"result " OP(                                                                                                     \
-			"=") " 'unmatched' AND ("                                                                                     \
-				 "EXISTS (SELECT FROM payguard." refunds " r"                                                             \
-				 " WHERE r.refund_id " OP(                                                                                \
-					 "=") " notifications.refund_id) "                                                                    \
-						  "OR refund_id IS NULL AND EXISTS (SELECT FROM "                                                 \
-						  "payguard." payments " p"                                                                       \
-						  " WHERE p.payment_id " OP(                                                                      \
-							  "=") " notifications.payment_id) "                                                          \
-								   "OR refund_id IS NULL AND payment_id IS NULL AND "                                     \
-								   "order_id IS NULL"                                                                     \
-								   " AND EXISTS (SELECT FROM payguard." payments " p"                                     \
-								   " WHERE p.channel " OP(                                                                \
-									   "=") " notifications.channel"                                                      \
-											" AND p.channel_txn_id " OP(                                                  \
-												"=") " notifications.channel_txn_id"                                      \
-													 " AND (p.status " OP(                                                \
-														 "=") " ANY "                                                     \
-															  "('{succeeded,surplus}')"                                   \
-															  " OR p.failure_code " OP(                                   \
-																  "=") " 'same_charge'"                                   \
-																	   " OR "                                             \
-																	   "notifications."                                   \
-																	   "reversal_kind "                                   \
-																	   "IS NULL)) "                                       \
-																	   "OR refund_id "                                    \
-																	   "IS NULL AND "                                     \
-																	   "payment_id IS "                                   \
-																	   "NULL"                                             \
-																	   " AND EXISTS "                                     \
-																	   "(SELECT FROM "                                    \
-																	   "payguard"                                         \
-																	   "." orders " o"                                    \
-																	   " WHERE "                                          \
-																	   "o.order_id " OP(                                  \
-																		   "=") " notif"                                  \
-																				"icatio"                                  \
-																				"ns."                                     \
-																				"order_"                                  \
-																				"id)"                                     \
-																				" AND "                                   \
-																				"EXISTS"                                  \
-																				" ("                                      \
-																				"SELECT"                                  \
-																				" FROM "                                  \
-																				"paygua"                                  \
-																				"rd."                                     \
-																				"channe"                                  \
-																				"ls c"                                    \
-																				" WHERE"                                  \
-																				" c."                                     \
-																				"name"                                    \
-																				" " OP(                                   \
-																					"=") " notifications.channel)) "      \
-																						 "ORDER BY received_at LIMIT $1", \
-		{                                                                                                                 \
-			INT8OID, InvalidOid                                                                                           \
-		}                                                                                                                 \
+#define MATCHABLE(orders, payments, refunds)                                             \
+	{                                                                                    \
+		"result " OP_EQ " 'unmatched' AND ("                                             \
+		"EXISTS (SELECT FROM payguard." refunds " r"                                     \
+		" WHERE r.refund_id " OP_EQ " notifications.refund_id) "                         \
+		"OR refund_id IS NULL AND EXISTS (SELECT FROM payguard." payments " p"           \
+		" WHERE p.payment_id " OP_EQ " notifications.payment_id) "                       \
+		"OR refund_id IS NULL AND payment_id IS NULL AND order_id IS NULL"               \
+		" AND EXISTS (SELECT FROM payguard." payments " p"                               \
+		" WHERE p.channel " OP_EQ " notifications.channel"                               \
+		" AND p.channel_txn_id " OP_EQ " notifications.channel_txn_id"                   \
+		" AND (p.status " OP_EQ " ANY ('{succeeded,surplus}')"                           \
+		" OR p.failure_code " OP_EQ " 'same_charge'"                                     \
+		" OR notifications.reversal_kind IS NULL)) "                                     \
+		"OR refund_id IS NULL AND payment_id IS NULL"                                    \
+		" AND EXISTS (SELECT FROM payguard." orders " o"                                 \
+		" WHERE o.order_id " OP_EQ " notifications.order_id)"                            \
+		" AND EXISTS (SELECT FROM payguard.channels c"                                   \
+		" WHERE c.name " OP_EQ " notifications.channel)) "                               \
+		"ORDER BY received_at LIMIT $1",                                                 \
+		{                                                                                \
+			INT8OID, InvalidOid                                                          \
+		}                                                                                \
 	}
 static const RowQuery matchable = MATCHABLE("orders", "payments", "refunds");
 static const RowQuery matchable_with_archive =

@@ -350,7 +350,7 @@ once_condition(Relation relation, const Guard *guard)
 	/* a domain has no operators of its own */
 	if (get_typtype(status->atttypid) == TYPTYPE_DOMAIN)
 		column = psprintf("CAST(%s AS %s)", column, type);
-	appendStringInfo(&condition, "%s " OP("=") " ANY (ARRAY[", column);
+	appendStringInfo(&condition, "%s " OP_EQ " ANY (ARRAY[", column);
 	for (int i = 0; i < guard->nstates; i++)
 		if (guard->states[i].success)
 		{

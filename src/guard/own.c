@@ -100,7 +100,7 @@ payguard_own_names_function(const char *index)
 	identity = payguard_as_owner();
 	SPI_connect();
 	if (SPI_execute_with_args("SELECT FROM payguard.own_indexes() i "
-							  "WHERE i.name " OP("=") " $1",
+							  "WHERE i.name " OP_EQ " $1",
 							  1, types, values, NULL, true, 1) != SPI_OK_SELECT)
 		elog(ERROR, "payguard: cannot read own_indexes()");
 	found = SPI_processed > 0;

@@ -185,28 +185,13 @@ static List *
 broken_objects(Snapshot at)
 {
 	static const char *const older =
-		"SELECT pg_catalog.concat(g.guard, ' ', g.problem) FROM payguard.broken_guards() "
-		"g "
-		"WHERE NOT EXISTS (SELECT FROM pg_catalog.pg_class c JOIN pg_catalog.pg_index i "
-		"ON i.indexrelid " OP("=") " c.oid WHERE c.relnamespace " OP(
-			"=") " 'payguard'::pg_catalog.regnamespace AND g.guard " OP("=") " pg_"
-																			 "catalog."
-																			 "concat('"
-																			 "index ', "
-																			 "c.relname) "
-																			 "AND "
-																			 "i."
-																			 "indisvalid "
-																			 "AND "
-																			 "i."
-																			 "indisready "
-																			 "AND "
-																			 "i."
-																			 "indislive "
-																			 "AND "
-																			 "i."
-																			 "indisunique"
-																			 ")";
+		"SELECT pg_catalog.concat(g.guard, ' ', g.problem)"
+		" FROM payguard.broken_guards() g WHERE NOT EXISTS ("
+		" SELECT FROM pg_catalog.pg_class c JOIN pg_catalog.pg_index i"
+		" ON i.indexrelid " OP_EQ " c.oid"
+		" WHERE c.relnamespace " OP_EQ " 'payguard'::pg_catalog.regnamespace"
+		" AND g.guard " OP_EQ " pg_catalog.concat('index ', c.relname)"
+		" AND i.indisvalid AND i.indisready AND i.indislive AND i.indisunique)";
 	MemoryContext caller = CurrentMemoryContext;
 	Identity identity = payguard_as_owner();
 	const char *sql = "SELECT pg_catalog.concat(guard, ' ', problem) "

@@ -36,27 +36,18 @@ const char *const payguard_on_duplicate_names[N_ON_DUPLICATE] = {
 };
 
 static const RowQuery policies_in_force = {
-	"currency " OP("=") " $1 AND min_amount " OP("<=") " $2",
-	{TEXTOID, INT8OID, InvalidOid}};
+	"currency " OP_EQ " $1 AND min_amount " OP_LE " $2", {TEXTOID, INT8OID, InvalidOid}};
 
 /* What was given back is no reason to suspect a new order. */
 static const RowQuery orders_alike = {
-	"customer_id " OP("=") " $1 AND currency " OP(
-		"=") " $2 "
-			 "AND amount " OP("=") " $3 AND order_id " OP(
-				 "<>") " $4 "
-					   "AND status " OP(
-						   "=") " ANY ('{paying,paid}'::pg_catalog.text[]) "
-								"AND EXISTS (SELECT FROM payguard.payments p"
-								" WHERE p.order_id " OP(
-									"=") " orders.order_id"
-										 " AND p.status " OP(
-											 "<>") " ALL ("
-												   "'{failed,superseded,surplus}'::pg_"
-												   "catalog.text[])"
-												   " AND coalesce(p.completed_at, "
-												   "p.created_at) " OP(
-													   ">=") " $5) LIMIT 1",
+	"customer_id " OP_EQ " $1 AND currency " OP_EQ " $2 "
+	"AND amount " OP_EQ " $3 AND order_id " OP_NE " $4 "
+	"AND status " OP_EQ " ANY ('{paying,paid}'::pg_catalog.text[]) "
+	"AND EXISTS (SELECT FROM payguard.payments p"
+	" WHERE p.order_id " OP_EQ " orders.order_id"
+	" AND p.status " OP_NE " ALL ("
+	"'{failed,superseded,surplus}'::pg_catalog.text[])"
+	" AND coalesce(p.completed_at, p.created_at) " OP_GE " $5) LIMIT 1",
 	{TEXTOID, TEXTOID, INT8OID, TEXTOID, TIMESTAMPTZOID, InvalidOid}};
 
 static const Field policy_fields[] = {POLICY_COLUMNS(COLUMN_FIELD)};

@@ -78,10 +78,9 @@ typedef struct Batch
 /* OFFSET 0 keeps each look-up one by the whole key, whatever the planner thinks of the table. */
 static const Statement waiting_txns = {
 	"SELECT a.txn FROM ROWS FROM (pg_catalog.unnest($2)) a (txn)"
-	" WHERE EXISTS (SELECT FROM ONLY payguard.notifications m WHERE m.channel " OP(
-		"=") " $1"
-			 " AND m.channel_txn_id " OP("=") " a.txn AND m.result " OP(
-				 "=") " 'unmatched' OFFSET 0)",
+	" WHERE EXISTS (SELECT FROM ONLY payguard.notifications m"
+	" WHERE m.channel " OP_EQ " $1"
+	" AND m.channel_txn_id " OP_EQ " a.txn AND m.result " OP_EQ " 'unmatched' OFFSET 0)",
 	{TEXTOID, TEXTARRAYOID, InvalidOid},
 	NULL,
 	CMD_UNKNOWN};

@@ -87,17 +87,13 @@ typedef struct Due
 	bool taken;
 } Due;
 
-static const RowQuery due_tasks = {
-	"ROW(run_at, task_id) " OP(
-		">") " ROW($1, $2)"
-			 " AND run_at " OP("<=") " $3 AND dead_at IS NULL"
-									 " AND ($5 IS NULL OR kind " OP(
-										 "=") " ANY ($5)) AND ($6 IS NULL "
-											  "OR channel " OP("=") " ANY ($6))"
-																	" ORDER BY run_at, "
-																	"task_id LIMIT $4",
-	{TIMESTAMPTZOID, INT8OID, TIMESTAMPTZOID, INT8OID, TEXTARRAYOID, TEXTARRAYOID,
-	 InvalidOid}};
+static const RowQuery due_tasks = {"ROW(run_at, task_id) " OP_GT " ROW($1, $2)"
+								   " AND run_at " OP_LE " $3 AND dead_at IS NULL"
+								   " AND ($5 IS NULL OR kind " OP_EQ " ANY ($5))"
+								   " AND ($6 IS NULL OR channel " OP_EQ " ANY ($6))"
+								   " ORDER BY run_at, task_id LIMIT $4",
+								   {TIMESTAMPTZOID, INT8OID, TIMESTAMPTZOID, INT8OID,
+									TEXTARRAYOID, TEXTARRAYOID, InvalidOid}};
 #ifdef USE_ASSERT_CHECKING
 static int due_by_time(const void *a, const void *b);
 #endif

@@ -47,30 +47,26 @@ static struct
 } leases_seen = {DT_NOBEGIN, DT_NOBEGIN};
 
 static const RowQuery expired_leases = {
-	"leased_until " OP(">") " $1 AND leased_until " OP(
-		"<=") " $2"
-			  " ORDER BY leased_until LIMIT $3",
+	"leased_until " OP_GT " $1 AND leased_until " OP_LE " $2"
+	" ORDER BY leased_until LIMIT $3",
 	{TIMESTAMPTZOID, TIMESTAMPTZOID, INT8OID, InvalidOid}};
 
 /* Held for longer than a lease can last: the clock was ahead when they were taken. */
-static const RowQuery leases_of_future = {
-	"leased_until " OP(">") " $1 ORDER BY leased_until DESC LIMIT $2",
-	{TIMESTAMPTZOID, INT8OID, InvalidOid}};
+static const RowQuery leases_of_future = {"leased_until " OP_GT
+										  " $1 ORDER BY leased_until DESC LIMIT $2",
+										  {TIMESTAMPTZOID, INT8OID, InvalidOid}};
 
 /*
  * The same of tasks. $1: as far as a delay can reach; beyond it, a channel's intervals and the
  * quarter that payguard_task_back_off() adds.
  */
 static const RowQuery tasks_of_future = {
-	"run_at " OP(
-		">") " $1 AND dead_at IS NULL"
-			 " AND (run_at " OP("-") " $1) " OP(">") " (1.25::pg_catalog.float8 " OP(
-				 "*") " (SELECT pg_catalog.max(GREATEST(c.first_query_after, "
-					  "c.max_query_interval))"
-					  " FROM ONLY payguard.channels c))"
-					  " AND NOT EXISTS (SELECT FROM ONLY payguard.leases l WHERE "
-					  "l.order_id " OP(
-						  "=") " tasks.order_id) ORDER BY run_at DESC LIMIT $2",
+	"run_at " OP_GT " $1 AND dead_at IS NULL"
+	" AND (run_at " OP_MINUS " $1) " OP_GT " (1.25::pg_catalog.float8 " OP_TIMES
+	" (SELECT pg_catalog.max(GREATEST(c.first_query_after, c.max_query_interval))"
+	" FROM ONLY payguard.channels c))"
+	" AND NOT EXISTS (SELECT FROM ONLY payguard.leases l WHERE l.order_id " OP_EQ
+	" tasks.order_id) ORDER BY run_at DESC LIMIT $2",
 	{TIMESTAMPTZOID, INT8OID, InvalidOid}};
 
 static int end_leases(Lease *leases, int n);

@@ -321,9 +321,9 @@ payguard_order_set_deadline(const Order *order)
 	payguard_store_update(&payguard_deadlines, FIELD(DEADLINE_F_EXPIRES_AT), &deadline);
 }
 
-const RowQuery payguard_due_deadlines = {
-	"expires_at " OP("<=") " $1 ORDER BY expires_at LIMIT $2",
-	{TIMESTAMPTZOID, INT8OID, InvalidOid}};
+const RowQuery payguard_due_deadlines = {"expires_at " OP_LE
+										 " $1 ORDER BY expires_at LIMIT $2",
+										 {TIMESTAMPTZOID, INT8OID, InvalidOid}};
 
 /*
  * payguard_order_refuse raises a refusal that rests on what was read of an order.

@@ -30,7 +30,7 @@
 #include "records/payment.h"
 #include "records/refund.h"
 
-static const RowQuery of_payment = {"payment_id " OP("=") " $1", {UUIDOID, InvalidOid}};
+static const RowQuery of_payment = {"payment_id " OP_EQ " $1", {UUIDOID, InvalidOid}};
 
 static const Field refund_fields[] = {REFUND_COLUMNS(COLUMN_FIELD)};
 

@@ -17,20 +17,20 @@
 			{TEXTOID, InvalidOid}, "archived_" table, CMD_DELETE                         \
 	}
 #define ARCHIVED_PAYMENTS                                                                \
-	"t.payment_id " OP(                                                                  \
-		"=") " ANY (ARRAY(SELECT p.payment_id FROM payguard.archived_payments p"         \
-			 " WHERE p.order_id " OP("=") " $1))"
+	"t.payment_id " OP_EQ                                                                \
+	" ANY (ARRAY(SELECT p.payment_id FROM payguard.archived_payments p"                  \
+	" WHERE p.order_id " OP_EQ " $1))"
 static const Statement restoring[] = {
-	RESTORE("orders", "t.order_id " OP("=") " $1", ""),
+	RESTORE("orders", "t.order_id " OP_EQ " $1", ""),
 	RESTORE("refunds", ARCHIVED_PAYMENTS, ""),
 	RESTORE("refund_balances", ARCHIVED_PAYMENTS, ""),
-	RESTORE("payments", "t.order_id " OP("=") " $1", ""),
+	RESTORE("payments", "t.order_id " OP_EQ " $1", ""),
 	/* a reader is in the middle of its window, perhaps: what it was not given does not come up there */
-	RESTORE("events",
-			"t.order_id " OP("=") " $1 AND t.kind " OP("<>") " 'order.archived'", ""),
+	RESTORE("events", "t.order_id " OP_EQ " $1 AND t.kind " OP_NE " 'order.archived'",
+			""),
 	/* the same message, where it has come again: no evidence is refused for that */
-	RESTORE("notifications", "t.order_id " OP("=") " $1", " ON CONFLICT DO NOTHING"),
-	RESTORE("approvals", "t.order_id " OP("=") " $1", ""),
+	RESTORE("notifications", "t.order_id " OP_EQ " $1", " ON CONFLICT DO NOTHING"),
+	RESTORE("approvals", "t.order_id " OP_EQ " $1", ""),
 };
 
 /*

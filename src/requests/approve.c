@@ -36,10 +36,8 @@
 #include "money/refunding.h"
 
 static const RowQuery last_change_by_a_person = {
-	"order_id " OP("=") " $1 AND kind " OP(
-		"=") " ANY "
-			 "('{order.created,order.updated}'::pg_catalog.text[]) ORDER BY event_id "
-			 "DESC LIMIT 1",
+	"order_id " OP_EQ " $1 AND kind " OP_EQ " ANY "
+	"('{order.created,order.updated}'::pg_catalog.text[]) ORDER BY event_id DESC LIMIT 1",
 	{TEXTOID, InvalidOid}};
 
 static Datum decide_order(FunctionCallInfo fcinfo, bool approve, const char *function);

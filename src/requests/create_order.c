@@ -36,8 +36,7 @@
 #include "requests/create_order.h"
 
 static const RowQuery creation = {
-	"order_id " OP("=") " $1 AND kind " OP("=") " 'order.created'",
-	{TEXTOID, InvalidOid}};
+	"order_id " OP_EQ " $1 AND kind " OP_EQ " 'order.created'", {TEXTOID, InvalidOid}};
 
 static bool judge_creation(const Order *asked, const Order *existing, Refusal *refusal);
 static bool judge_update(const Order *order, int64 expected_version, Refusal *refusal);

@@ -67,10 +67,9 @@ payguard_order_status(PG_FUNCTION_ARGS)
 		heap_form_tuple(payguard_result_desc(fcinfo), values, nulls));
 }
 
-static const RowQuery critical_alerts = {
-	"order_id " OP("=") " $1 AND resolved_at IS NULL "
-						"AND severity " OP("=") " 'critical'",
-	{TEXTOID, InvalidOid}};
+static const RowQuery critical_alerts = {"order_id " OP_EQ " $1 AND resolved_at IS NULL "
+										 "AND severity " OP_EQ " 'critical'",
+										 {TEXTOID, InvalidOid}};
 
 /*
  * needs_support tells whether a person has to look at the order before its customer can know
@@ -94,16 +93,12 @@ needs_support(const Order *order)
 }
 
 static const RowQuery open_surplus_refunds = {
-	"payment_id " OP(
-		"=") " ANY (ARRAY("
-			 "SELECT p.payment_id FROM payguard.payments p "
-			 "WHERE p.order_id " OP(
-				 "=") " $1 "
-					  "AND p.status " OP(
-						  "=") " 'surplus')) "
-							   "AND status " OP(
-								   "=") " ANY "
-										"('{pending,unknown}'::pg_catalog.text[])",
+	"payment_id " OP_EQ " ANY (ARRAY("
+	"SELECT p.payment_id FROM payguard.payments p "
+	"WHERE p.order_id " OP_EQ " $1 "
+	"AND p.status " OP_EQ " 'surplus')) "
+	"AND status " OP_EQ " ANY "
+	"('{pending,unknown}'::pg_catalog.text[])",
 	{TEXTOID, InvalidOid}};
 
 /*

@@ -11,8 +11,16 @@
 
 #include "store/table.h"
 
-/* An operator of PostgreSQL's own, for a statement or a condition, whatever the search_path is. */
-#define OP(o) "OPERATOR(pg_catalog." o ")"
+/* PostgreSQL's own operators, for a statement or a condition, whatever the search_path is. */
+#define OP_EQ "OPERATOR(pg_catalog.=)"
+#define OP_NE "OPERATOR(pg_catalog.<>)"
+#define OP_LT "OPERATOR(pg_catalog.<)"
+#define OP_LE "OPERATOR(pg_catalog.<=)"
+#define OP_GT "OPERATOR(pg_catalog.>)"
+#define OP_GE "OPERATOR(pg_catalog.>=)"
+#define OP_PLUS "OPERATOR(pg_catalog.+)"
+#define OP_MINUS "OPERATOR(pg_catalog.-)"
+#define OP_TIMES "OPERATOR(pg_catalog.*)"
 
 /* A query for several rows; a constant, whose address names the saved plan. */
 #define MAX_QUERY_PARAMETERS 6

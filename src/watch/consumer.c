@@ -88,16 +88,15 @@ static const Statement add_consumer = {
 
 static const Statement lock_consumer = {
 	"SELECT window_id, low_event, high_event, last_event, late_xids, open_xids,"
-	" system_identifier " OP("=") " $2 FROM payguard.consumers"
-								  " WHERE consumer " OP("=") " $1 FOR UPDATE",
+	" system_identifier " OP_EQ " $2 FROM payguard.consumers"
+	" WHERE consumer " OP_EQ " $1 FOR UPDATE",
 	{TEXTOID, INT8OID, InvalidOid},
 	NULL,
 	CMD_UNKNOWN};
 
 static const Statement last_visible_event = {
-	"SELECT e.event_id FROM payguard.events e WHERE e.xid " OP(
-		"<>") " $1"
-			  " ORDER BY e.event_id DESC LIMIT 1",
+	"SELECT e.event_id FROM payguard.events e WHERE e.xid " OP_NE " $1"
+	" ORDER BY e.event_id DESC LIMIT 1",
 	{XID8OID, InvalidOid},
 	NULL,
 	CMD_UNKNOWN};
@@ -107,111 +106,41 @@ static const Statement last_visible_event = {
  * read, $4 our own xid. What is open is what our snapshot, which is younger, does not show as
  * ended. Our own transaction is open too, where it has written events.
  */
-static const Statement open_window =
-	{
-		"WITH c AS (SELECT * FROM payguard.consumers WHERE consumer " OP(
-			"=") " $1),"
-				 " s (snapshot) AS (SELECT pg_catalog.pg_current_snapshot()),"
-				 " o (xid) AS ("
-				 "  SELECT x FROM s, pg_catalog.pg_snapshot_xip(s.snapshot) x WHERE "
-				 "x " OP("<") " $3"
-							  "  UNION SELECT g::pg_catalog.text::pg_catalog.xid8 FROM "
-							  "s, pg_catalog.generate_series("
-							  "   "
-							  "pg_catalog.pg_snapshot_xmax(s.snapshot)::pg_catalog.text::"
-							  "pg_catalog.int8,"
-							  "   $3::pg_catalog.text::pg_catalog.int8 " OP(
-								  "-") " 1) g"
-									   "   WHERE g::pg_catalog.text::pg_catalog.xid8 " OP(
-										   "<>") " $4"
-												 "  UNION SELECT $4 FROM c WHERE $4 " OP(
-													 "=") " ANY (c.open_xids) OR EXISTS ("
-														  "   SELECT FROM "
-														  "payguard.events e"
-														  "   WHERE e.event_id " OP(">") " c.high_event AND e.xid " OP(
-															  "=") " $4)),"
-																   " was (xid, floor) AS "
-																   "(SELECT w.xid, "
-																   "w.floor FROM c,"
-																   "  ROWS FROM "
-																   "(pg_catalog.unnest(c."
-																   "open_xids), "
-																   "pg_catalog.unnest(c."
-																   "open_floors)) w "
-																   "(xid, floor)),"
-																   " late (xids, floor) "
-																   "AS ("
-																   "  SELECT "
-																   "COALESCE(pg_catalog."
-																   "array_agg(was.xid), "
-																   "'{}'), "
-																   "pg_catalog.min(was."
-																   "floor)"
-																   "  FROM was WHERE NOT "
-																   "EXISTS (SELECT FROM "
-																   "o WHERE o.xid " OP(
-																	   "=") " was.xid)),"
-																			" still "
-																			"(xids, "
-																			"floors) AS ("
-																			"  SELECT "
-																			"COALESCE(pg_"
-																			"catalog."
-																			"array_agg(o."
-																			"xid), '{}'),"
-																			"   "
-																			"COALESCE(pg_"
-																			"catalog."
-																			"array_agg("
-																			"COALESCE("
-																			"was.floor, "
-																			"c.high_"
-																			"event)), "
-																			"'{}')"
-																			"  FROM c "
-																			"CROSS JOIN "
-																			"o LEFT JOIN "
-																			"was ON "
-																			"was.xid " OP(
-																				"=") " o."
-																					 "xid"
-																					 ")"
-																					 " UP"
-																					 "DAT"
-																					 "E "
-																					 "ONL"
-																					 "Y "
-																					 "pay"
-																					 "gua"
-																					 "rd."
-																					 "con"
-																					 "sum"
-																					 "ers"
-																					 " u "
-																					 "SET"
-																					 " wi"
-																					 "ndo"
-																					 "w_"
-																					 "id "
-																					 "= "
-																					 "u."
-																					 "win"
-																					 "dow"
-																					 "_id"
-																					 " " OP(
-																						 "+") " 1,"
-																							  "  low_event = u.high_event, high_event = GREATEST(u.high_event, $2),"
-																							  "  last_event = LEAST(u.high_event, late.floor), late_xids = late.xids,"
-																							  "  open_xids = still.xids, open_floors = still.floors,"
-																							  "  opened_at = pg_catalog.clock_timestamp()"
-																							  " FROM late, still WHERE u.consumer " OP(
-																								  "=") " $1"
-																									   "  AND ($2 " OP(
-																										   ">") " u.high_event OR late.floor IS NOT NULL)"
-																												" RETURNING u.window_id, u.low_event, u.high_event, u.last_event, u.late_xids, u.open_xids",
-		{TEXTOID, INT8OID, XID8OID, XID8OID, InvalidOid},
-		"consumers",
-		CMD_UPDATE};
+static const Statement open_window = {
+	"WITH c AS (SELECT * FROM payguard.consumers WHERE consumer " OP_EQ " $1),"
+	" s (snapshot) AS (SELECT pg_catalog.pg_current_snapshot()),"
+	" o (xid) AS ("
+	"  SELECT x FROM s, pg_catalog.pg_snapshot_xip(s.snapshot) x WHERE x " OP_LT " $3"
+	"  UNION SELECT g::pg_catalog.text::pg_catalog.xid8"
+	"   FROM s, pg_catalog.generate_series("
+	"   pg_catalog.pg_snapshot_xmax(s.snapshot)::pg_catalog.text::pg_catalog.int8,"
+	"   $3::pg_catalog.text::pg_catalog.int8 " OP_MINUS " 1) g"
+	"   WHERE g::pg_catalog.text::pg_catalog.xid8 " OP_NE " $4"
+	"  UNION SELECT $4 FROM c WHERE $4 " OP_EQ " ANY (c.open_xids) OR EXISTS ("
+	"   SELECT FROM payguard.events e"
+	"   WHERE e.event_id " OP_GT " c.high_event AND e.xid " OP_EQ " $4)),"
+	" was (xid, floor) AS (SELECT w.xid, w.floor FROM c,"
+	"  ROWS FROM (pg_catalog.unnest(c.open_xids), pg_catalog.unnest(c.open_floors))"
+	"   w (xid, floor)),"
+	" late (xids, floor) AS ("
+	"  SELECT COALESCE(pg_catalog.array_agg(was.xid), '{}'), pg_catalog.min(was.floor)"
+	"  FROM was WHERE NOT EXISTS (SELECT FROM o WHERE o.xid " OP_EQ " was.xid)),"
+	" still (xids, floors) AS ("
+	"  SELECT COALESCE(pg_catalog.array_agg(o.xid), '{}'),"
+	"   COALESCE(pg_catalog.array_agg(COALESCE(was.floor, c.high_event)), '{}')"
+	"  FROM c CROSS JOIN o LEFT JOIN was ON was.xid " OP_EQ " o.xid)"
+	" UPDATE ONLY payguard.consumers u SET window_id = u.window_id " OP_PLUS " 1,"
+	"  low_event = u.high_event, high_event = GREATEST(u.high_event, $2),"
+	"  last_event = LEAST(u.high_event, late.floor), late_xids = late.xids,"
+	"  open_xids = still.xids, open_floors = still.floors,"
+	"  opened_at = pg_catalog.clock_timestamp()"
+	" FROM late, still WHERE u.consumer " OP_EQ " $1"
+	"  AND ($2 " OP_GT " u.high_event OR late.floor IS NOT NULL)"
+	" RETURNING u.window_id, u.low_event, u.high_event, u.last_event, u.late_xids, "
+	"u.open_xids",
+	{TEXTOID, INT8OID, XID8OID, XID8OID, InvalidOid},
+	"consumers",
+	CMD_UPDATE};
 
 /*
  * $1 consumer, $2 system identifier. The window's number is none that the former cluster may have
@@ -219,15 +148,13 @@ static const Statement open_window =
  */
 static const Statement leave_cluster = {
 	"UPDATE ONLY payguard.consumers c SET system_identifier = $2,"
-	" window_id = c.window_id " OP(
-		"+") " " FAR_ON ", low_event = c.high_event,"
-			 " last_event = LEAST(c.high_event, ("
-			 "  SELECT pg_catalog.min(f) FROM pg_catalog.unnest(c.open_floors) f)),"
-			 " late_xids = c.open_xids, open_xids = '{}', open_floors = '{}',"
-			 " opened_at = pg_catalog.clock_timestamp() WHERE c.consumer " OP(
-				 "=") " $1"
-					  " RETURNING c.window_id, c.low_event, c.high_event, c.last_event, "
-					  "c.late_xids, c.open_xids",
+	" window_id = c.window_id " OP_PLUS " " FAR_ON ", low_event = c.high_event,"
+	" last_event = LEAST(c.high_event, ("
+	"  SELECT pg_catalog.min(f) FROM pg_catalog.unnest(c.open_floors) f)),"
+	" late_xids = c.open_xids, open_xids = '{}', open_floors = '{}',"
+	" opened_at = pg_catalog.clock_timestamp() WHERE c.consumer " OP_EQ " $1"
+	" RETURNING c.window_id, c.low_event, c.high_event, c.last_event, c.late_xids, "
+	"c.open_xids",
 	{TEXTOID, INT8OID, InvalidOid},
 	"consumers",
 	CMD_UPDATE};
@@ -235,9 +162,8 @@ static const Statement leave_cluster = {
 /* $1 window_id, $2 behind which event, $3 up to which, $4 of these transactions, $5 how many */
 static const Statement late_events = {
 	"SELECT $1, " EVENT_COLUMNS " FROM payguard.events e"
-	" WHERE e.event_id " OP(">") " $2 AND e.event_id " OP(
-		"<=") " $3"
-			  " AND e.xid " OP("=") " ANY ($4) ORDER BY e.event_id LIMIT $5",
+	" WHERE e.event_id " OP_GT " $2 AND e.event_id " OP_LE " $3"
+	" AND e.xid " OP_EQ " ANY ($4) ORDER BY e.event_id LIMIT $5",
 	{INT8OID, INT8OID, INT8OID, XID8ARRAYOID, INT8OID, InvalidOid},
 	NULL,
 	CMD_UNKNOWN};
@@ -245,22 +171,21 @@ static const Statement late_events = {
 /* $4: not of these transactions */
 static const Statement events_between = {
 	"SELECT $1, " EVENT_COLUMNS " FROM payguard.events e"
-	" WHERE e.event_id " OP(">") " $2 AND e.event_id " OP(
-		"<=") " $3"
-			  " AND e.xid " OP("<>") " ALL ($4) ORDER BY e.event_id LIMIT $5",
+	" WHERE e.event_id " OP_GT " $2 AND e.event_id " OP_LE " $3"
+	" AND e.xid " OP_NE " ALL ($4) ORDER BY e.event_id LIMIT $5",
 	{INT8OID, INT8OID, INT8OID, XID8ARRAYOID, INT8OID, InvalidOid},
 	NULL,
 	CMD_UNKNOWN};
 
 static const Statement move_consumer = {
 	"UPDATE ONLY payguard.consumers SET last_event = $2,"
-	" committed_at = pg_catalog.clock_timestamp() WHERE consumer " OP("=") " $1",
+	" committed_at = pg_catalog.clock_timestamp() WHERE consumer " OP_EQ " $1",
 	{TEXTOID, INT8OID, InvalidOid},
 	"consumers",
 	CMD_UPDATE};
 
 static const Statement delete_consumer = {
-	"DELETE FROM ONLY payguard.consumers WHERE consumer " OP("=") " $1 RETURNING 1",
+	"DELETE FROM ONLY payguard.consumers WHERE consumer " OP_EQ " $1 RETURNING 1",
 	{TEXTOID, InvalidOid},
 	"consumers",
 	CMD_DELETE};

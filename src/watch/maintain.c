@@ -71,9 +71,8 @@
 static const Statement raise_payment = RAISE(
 	"payment_open_too_long", ", order_id, payment_id",
 	"p.payment_id::text, CASE p.status WHEN 'pending' THEN 'warning' ELSE 'critical' END,"
-	" jsonb_build_object('channel', p.channel, 'status', p.status, 'since', "
-	"p.created_at),"
-	" p.order_id, p.payment_id",
+	" jsonb_build_object('channel', p.channel, 'status', p.status,"
+	" 'since', p.created_at), p.order_id, p.payment_id",
 	"(SELECT DISTINCT t.payment_id FROM payguard.tasks t"
 	"  WHERE t.refund_id IS NULL AND " IS_OLD(
 		"t.payment_id") ") t"
@@ -100,9 +99,8 @@ static const Statement escalate_payment = {
 static const Statement raise_refund =
 	RAISE("refund_not_made", ", order_id, payment_id, refund_id",
 		  "r.refund_id::text, 'warning',"
-		  " jsonb_build_object('channel', r.channel, 'status', r.status, 'since', "
-		  "r.created_at),"
-		  " r.order_id, r.payment_id, r.refund_id",
+		  " jsonb_build_object('channel', r.channel, 'status', r.status,"
+		  " 'since', r.created_at), r.order_id, r.payment_id, r.refund_id",
 		  "(SELECT DISTINCT t.refund_id FROM payguard.tasks t"
 		  "  WHERE t.refund_id IS NOT NULL AND " IS_OLD(
 			  "t.refund_id") ") t"
@@ -230,9 +228,9 @@ static const Statement notify_alerts = {
 	"WITH new AS MATERIALIZED (SELECT a.alert_id, a.kind, a.severity, a.resolved_at"
 	" FROM payguard.alerts a WHERE a.notified_at IS NULL ORDER BY a.alert_id LIMIT $1"
 	" FOR UPDATE OF a SKIP LOCKED),"
-	" told AS MATERIALIZED (SELECT alert_id, pg_notify('payguard_alerts', "
-	"jsonb_build_object("
-	"  'alert_id', alert_id, 'kind', kind, 'severity', severity)::text)"
+	" told AS MATERIALIZED (SELECT alert_id,"
+	"  pg_notify('payguard_alerts', jsonb_build_object("
+	"   'alert_id', alert_id, 'kind', kind, 'severity', severity)::text)"
 	"  FROM new WHERE resolved_at IS NULL)"
 	" UPDATE ONLY payguard.alerts SET notified_at = clock_timestamp()"
 	" WHERE alert_id = ANY (ARRAY(SELECT alert_id FROM new))"
@@ -270,8 +268,8 @@ static const Statement add_totals = {
 	"  UNION ALL SELECT 'orders', '', '', e.to_status, e.at FROM e"
 	"   WHERE e.version IS NOT NULL AND e.from_status IS DISTINCT FROM e.to_status"
 	"  UNION ALL SELECT 'payments', p.channel, p.currency,"
-	"    CASE e.kind WHEN 'order.paying' THEN 'started' WHEN 'order.paid' THEN "
-	"'succeeded'"
+	"    CASE e.kind WHEN 'order.paying' THEN 'started'"
+	"     WHEN 'order.paid' THEN 'succeeded'"
 	"    ELSE e.to_status END, e.at"
 	"   FROM e JOIN payguard.payments p ON p.payment_id = e.payment_id"
 	"   WHERE e.refund_id IS NULL AND (e.kind = 'order.paying'"
@@ -282,21 +280,20 @@ static const Statement add_totals = {
 	"   FROM e JOIN payguard.refunds r ON r.refund_id = e.refund_id"
 	"   WHERE e.kind LIKE 'refund.%' AND e.from_status IS DISTINCT FROM e.to_status)"
 	" INSERT INTO payguard.totals AS t (bucket, subject, channel, currency, status, n)"
-	" SELECT b.bucket, n.subject, n.channel, n.currency, n.status, count(*) FROM entered "
-	"n"
+	" SELECT b.bucket, n.subject, n.channel, n.currency, n.status, count(*)"
+	" FROM entered n"
 	" CROSS JOIN LATERAL (VALUES ('-infinity'), (payguard.bucket_of(n.at))) b (bucket)"
 	" GROUP BY 1, 2, 3, 4, 5"
-	" ON CONFLICT (bucket, subject, channel, currency, status) DO UPDATE SET n = t.n + "
-	"excluded.n",
+	" ON CONFLICT (bucket, subject, channel, currency, status)"
+	" DO UPDATE SET n = t.n + excluded.n",
 	{INT8ARRAYOID, InvalidOid},
 	"totals",
 	CMD_UPDATE};
 
 static const Statement sample = {
 	"INSERT INTO payguard.counter_samples (sampled_at, counter, reason, value, since)"
-	" SELECT payguard.bucket_of(clock_timestamp()), c.counter, COALESCE(c.reason, ''), "
-	"c.value,"
-	" c.since FROM payguard.read_counters() c"
+	" SELECT payguard.bucket_of(clock_timestamp()), c.counter, COALESCE(c.reason, ''),"
+	" c.value, c.since FROM payguard.read_counters() c"
 	" ON CONFLICT DO NOTHING RETURNING 1",
 	{INT8OID, InvalidOid},
 	NULL,
@@ -308,16 +305,15 @@ static const Statement forget_samples = {
 	" WHERE s.sampled_at < clock_timestamp() - interval '35 days'"
 	" ORDER BY 1, 2, 3 LIMIT $1 FOR UPDATE SKIP LOCKED)"
 	" DELETE FROM ONLY payguard.counter_samples s USING old"
-	" WHERE (s.sampled_at, s.counter, s.reason) = (old.sampled_at, old.counter, "
-	"old.reason)"
-	" RETURNING 1",
+	" WHERE (s.sampled_at, s.counter, s.reason)"
+	" = (old.sampled_at, old.counter, old.reason) RETURNING 1",
 	{INT8OID, InvalidOid},
 	"counter_samples",
 	CMD_DELETE};
 
 static const Statement forget_totals = {
-	"WITH old AS MATERIALIZED (SELECT t.bucket, t.subject, t.channel, t.currency, "
-	"t.status"
+	"WITH old AS MATERIALIZED ("
+	" SELECT t.bucket, t.subject, t.channel, t.currency, t.status"
 	" FROM payguard.totals t WHERE t.bucket > '-infinity'"
 	" AND t.bucket < clock_timestamp() - interval '35 days'"
 	" ORDER BY 1, 2, 3, 4, 5 LIMIT $1 FOR UPDATE SKIP LOCKED)"

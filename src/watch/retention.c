@@ -62,31 +62,27 @@
 	" SELECT p.payment_id, p.status FROM payguard.payments p WHERE p.order_id " order    \
 	" AND p.status IN ('failed', 'superseded', 'surplus')) p"
 
+#define PAYMENTS_OF_O PAYMENTS_OF("= o.order_id")
+
 /* Nothing about the order o is open: no money moves, nobody has to ask or to decide. */
 #define IS_SETTLED                                                                       \
 	"o.status IN ('paid', 'refunded', 'cancelled', 'expired')"                           \
-	" AND NOT EXISTS (SELECT FROM " PAYMENTS_OF(                                         \
-		"= o.order_id") " WHERE p.status NOT IN ('failed', 'succeeded', 'surplus')"      \
-						"  OR EXISTS (SELECT FROM payguard.tasks t WHERE t.payment_id "  \
-						"= p.payment_id"                                                 \
-						"   AND t.refund_id IS NULL OFFSET 0)"                           \
-						"  OR EXISTS (SELECT FROM payguard.refunds r WHERE "             \
-						"r.payment_id = p.payment_id"                                    \
-						"   AND (r.status NOT IN ('succeeded', 'waived') OR EXISTS "     \
-						"(SELECT FROM payguard.tasks t"                                  \
-						"    WHERE t.refund_id = r.refund_id OFFSET 0)) OFFSET 0) "      \
-						"OFFSET 0)"                                                      \
-						" AND NOT EXISTS (SELECT FROM payguard.leases l WHERE "          \
-						"l.order_id = o.order_id OFFSET 0)"                              \
-						" AND NOT EXISTS (SELECT FROM payguard.approvals a WHERE "       \
-						"a.order_id = o.order_id"                                        \
-						"  AND a.status = 'open' OFFSET 0)"                              \
-						" AND NOT EXISTS (SELECT FROM payguard.alerts a WHERE "          \
-						"a.order_id = o.order_id"                                        \
-						"  AND a.resolved_at IS NULL OFFSET 0)"                          \
-						" AND NOT EXISTS (SELECT FROM payguard.notifications n WHERE "   \
-						"n.order_id = o.order_id"                                        \
-						"  AND n.result = 'unmatched' OFFSET 0)"
+	" AND NOT EXISTS (SELECT FROM " PAYMENTS_OF_O                                        \
+	"  WHERE p.status NOT IN ('failed', 'succeeded', 'surplus')"                         \
+	"  OR EXISTS (SELECT FROM payguard.tasks t"                                          \
+	"   WHERE t.payment_id = p.payment_id AND t.refund_id IS NULL OFFSET 0)"             \
+	"  OR EXISTS (SELECT FROM payguard.refunds r WHERE r.payment_id = p.payment_id"      \
+	"   AND (r.status NOT IN ('succeeded', 'waived')"                                    \
+	"    OR EXISTS (SELECT FROM payguard.tasks t"                                        \
+	"     WHERE t.refund_id = r.refund_id OFFSET 0)) OFFSET 0) OFFSET 0)"                \
+	" AND NOT EXISTS (SELECT FROM payguard.leases l"                                     \
+	"  WHERE l.order_id = o.order_id OFFSET 0)"                                          \
+	" AND NOT EXISTS (SELECT FROM payguard.approvals a"                                  \
+	"  WHERE a.order_id = o.order_id AND a.status = 'open' OFFSET 0)"                    \
+	" AND NOT EXISTS (SELECT FROM payguard.alerts a"                                     \
+	"  WHERE a.order_id = o.order_id AND a.resolved_at IS NULL OFFSET 0)"                \
+	" AND NOT EXISTS (SELECT FROM payguard.notifications n"                              \
+	"  WHERE n.order_id = o.order_id AND n.result = 'unmatched' OFFSET 0)"
 
 static const Statement add_position = {
 	"INSERT INTO payguard.archive_position VALUES ('orders', 0) ON CONFLICT DO NOTHING",
