@@ -2,8 +2,9 @@
  * argument.c
  *		Arguments are checked here, before anything is read or written.
  *
- * 22004 NULL where a value is needed; 22023 empty, too long, negative, not an ISO 4217 code,
- * control characters, bytes that are no text. What does not fit a bigint is refused by its input function (22003).
+ * 22004 NULL where a value is needed; 22023 empty, too long, negative, not an ISO 4217 code, control
+ * characters, bytes that are no text. What does not fit a bigint is refused by its input function
+ * (22003).
  */
 #include "postgres.h"
 

@@ -170,6 +170,9 @@ find_slot(Oid of_database)
 	return NULL;
 }
 
+/*
+ * payguard_counters_clear sets a database's counters to 0, counted from now.
+ */
 void
 payguard_counters_clear(DatabaseCounters *slot)
 {

@@ -1,6 +1,6 @@
 /*
  * text.c
- *		Texts and messages.
+ *		Texts: made of C strings, compared by their bytes, written for messages.
  */
 #include "postgres.h"
 

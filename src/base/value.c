@@ -1,6 +1,6 @@
 /*
  * value.c
- *		Times and ids as C values.
+ *		Times and uuids as C values: added, compared, written for messages.
  */
 #include "postgres.h"
 

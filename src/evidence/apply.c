@@ -199,8 +199,9 @@ run_follow(void *argument)
 }
 
 /*
- * follow_once is follow() or payguard_evidence_fill_in() for a report whose transaction may be taken by a payment of
- * another order in this very moment: then it is a contradiction, like one that came a moment later.
+ * follow_once is follow() or payguard_evidence_fill_in() for a report whose transaction may be taken by a
+ * payment of another order in this very moment: then it is a contradiction, like one that came a moment
+ * later.
  */
 static void
 follow_once(Order *order, Payment *payment, const Channel *channel, const Report *report,
@@ -584,9 +585,9 @@ contradict(const Payment *payment, const Report *report, const char *alert,
 }
 
 /*
- * payguard_evidence_fill_in adds what was missing of money that is here: a transaction id, a time, an amount.
- * Another amount than was taken for granted is corrected; another than was reported before is
- * a contradiction.
+ * payguard_evidence_fill_in adds what was missing of money that is here: a transaction id, a time, an
+ * amount. Another amount than was taken for granted is corrected; another than was reported before is a
+ * contradiction.
  */
 void
 payguard_evidence_fill_in(Order *order, Payment *payment, const Report *report,

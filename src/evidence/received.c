@@ -1,6 +1,10 @@
 /*
  * received.c
- *		Money that came: what a report of it changes, once it is decided.
+ *		Money that came: what a report of it changes, once apply.c has decided it.
+ *
+ * The functions write and judge nothing. The first money wins: the order's live attempt makes room for it.
+ *
+ * Locking: the caller holds the order's row lock.
  */
 #include "postgres.h"
 
@@ -26,8 +30,8 @@
 #include "evidence/received.h"
 
 /*
- * payguard_received_close_again has the channel asked again to close an attempt; a request that waits already is
- * not put off.
+ * payguard_received_close_again has the channel asked again to close an attempt; a request that waits
+ * already is not put off.
  */
 void
 payguard_received_close_again(const Payment *payment, const Channel *channel)

@@ -1,6 +1,11 @@
 /*
  * reported.c
  *		report_payment() and record_payment(): what a channel says of a payment.
+ *
+ * The first is about an attempt of ours, the second about money that came without one. A report about a
+ * payment or an order that is not known is kept as a message, and applied when it is.
+ *
+ * Locking: the order's row lock. In READ COMMITTED a report that changes nothing is answered without it.
  */
 #include "postgres.h"
 

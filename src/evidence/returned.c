@@ -1,6 +1,11 @@
 /*
  * returned.c
- *		Money that went back: what a report of a refund changes.
+ *		report_refund(): money that went back, or did not.
+ *
+ * A report that contradicts what is known is kept and alerted, and changes nothing. What went back beyond
+ * what came is counted as excess.
+ *
+ * Locking: the order's row lock, then the payment's row in refund_balances.
  */
 #include "postgres.h"
 
@@ -45,8 +50,8 @@ static void note_not_returned(Order *order, const Payment *payment, Refund *refu
 static void note_open(Refund *refund, const Report *report, Applied *applied);
 
 /*
- * uncount_returned takes back what payguard_refund_count_returned counted, excess first. What is left is added up
- * anew: from a sum that has stopped at the largest number nothing can be subtracted.
+ * uncount_returned takes back what payguard_refund_count_returned counted, excess first. What is left is
+ * added up anew: from a sum that has stopped at the largest number nothing can be subtracted.
  */
 static void
 uncount_returned(Order *order, const Payment *payment, const Refund *refund,
@@ -415,6 +420,10 @@ note_open(Refund *refund, const Report *report, Applied *applied)
 	payguard_refund_schedule(refund, "query_refund");
 }
 
+/*
+ * payguard_returned_contradict keeps a report that contradicts what is known of a refund, and alerts it.
+ * why: what the caller is told.
+ */
 void
 payguard_returned_contradict(const Refund *refund, const Report *report,
 							 const char *alert, const char *why, Applied *applied)

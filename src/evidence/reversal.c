@@ -1,6 +1,11 @@
 /*
  * reversal.c
  *		record_reversal(): money that a channel gave back on its own.
+ *
+ * It becomes a refund that nobody asked for, and has succeeded. Where no money of its transaction is known
+ * it is kept as a message until it is.
+ *
+ * Locking: the row lock of the order whose payment it takes back.
  */
 #include "postgres.h"
 

@@ -1,6 +1,6 @@
 /*
  * access.c
- *		What a role's accesses have gained since they were granted.
+ *		renew_access(): roles get what the accesses that were granted to them have gained since.
  */
 #include "postgres.h"
 

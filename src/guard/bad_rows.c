@@ -129,8 +129,8 @@ payguard_bad_rows_check(List *tables, const char *settings, bool once)
 }
 
 /*
- * payguard_bad_rows_problem says what is wrong with the rows of a relation that is locked; NULL: nothing, or it
- * has no guard.
+ * payguard_bad_rows_problem says what is wrong with the rows of a relation that is locked; NULL: nothing,
+ * or it has no guard.
  */
 char *
 payguard_bad_rows_problem(Relation relation)

@@ -1,6 +1,8 @@
 /*
  * losing.c
- *		What a guard does not let go: a table, a partition or an index that a command is about to drop.
+ *		What a guard does not let go: a table or partition with rows, or the index that holds its `once`.
+ *
+ * Locking: what is about to go is locked as DROP locks it, and its rows are looked at behind that lock.
  */
 #include "postgres.h"
 
@@ -92,8 +94,8 @@ payguard_guard_refuse_drop_index(Oid relation, Oid index)
 }
 
 /*
- * payguard_guard_may_all_go tells whether no row of a relation's own, as of now, is held by a guard: there is
- * none, or each may be deleted. The caller holds a lock that keeps writers away. settings: the
+ * payguard_guard_may_all_go tells whether no row of a relation's own, as of now, is held by a guard:
+ * there is none, or each may be deleted. The caller holds a lock that keeps writers away. settings: the
  * guard's; NULL: any row is held.
  */
 bool
@@ -136,6 +138,10 @@ payguard_guard_may_all_go(Oid oid, const char *settings)
 	return may;
 }
 
+/*
+ * payguard_guard_refuse_broken raises PY902 for what a command would break about a guard. problem: the
+ * rest of the sentence that begins with the table.
+ */
 void
 payguard_guard_refuse_broken(const GuardTrigger *guard, const char *problem)
 {
@@ -143,6 +149,10 @@ payguard_guard_refuse_broken(const GuardTrigger *guard, const char *problem)
 		"table %s %s", quote_qualified_identifier(guard->schema, guard->table), problem));
 }
 
+/*
+ * payguard_guard_refuse raises PY902 for what a guard does not let go; its owner may take it off. detail:
+ * a sentence.
+ */
 void
 payguard_guard_refuse(const char *detail)
 {

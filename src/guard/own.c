@@ -1,6 +1,9 @@
 /*
  * own.c
- *		What is payguard's own, and what is refused to whoever would change it.
+ *		What is payguard's own: what lies in its schema. Whoever would change it is refused with PY902.
+ *
+ * deny_direct_write() refuses UPDATE, DELETE and TRUNCATE on our tables but the statement that the store has
+ * announced.
  */
 #include "postgres.h"
 
@@ -120,6 +123,9 @@ payguard_own_has_function(const char *name)
 		ObjectIdGetDatum(get_namespace_oid(PAYGUARD_SCHEMA, true)));
 }
 
+/*
+ * payguard_own_is_relation tells whether a relation lies in payguard's schema.
+ */
 bool
 payguard_own_is_relation(Oid relation)
 {
@@ -127,6 +133,9 @@ payguard_own_is_relation(Oid relation)
 		   get_rel_namespace(relation) == get_namespace_oid(PAYGUARD_SCHEMA, true);
 }
 
+/*
+ * payguard_own_is_range is payguard_own_is_relation for a relation that a statement names. It is not locked.
+ */
 bool
 payguard_own_is_range(const RangeVar *range)
 {
@@ -184,6 +193,10 @@ payguard_own_is_object(Node *object, ObjectType type)
 	}
 }
 
+/*
+ * payguard_own_refuse raises PY902 for what is payguard's own; only a superuser has a way out. detail: a
+ * sentence.
+ */
 void
 payguard_own_refuse(const char *detail)
 {

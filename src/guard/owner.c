@@ -1,6 +1,6 @@
 /*
  * owner.c
- *		Work done as the owner of a table, and the table's owner told that it is gone.
+ *		Work done as the owner of payguard's schema, whoever called; and the error for a table that is gone.
  */
 #include "postgres.h"
 
@@ -13,6 +13,9 @@
 #include "base/text.h"
 #include "guard/owner.h"
 
+/*
+ * payguard_guard_missing raises 42P01: a table that was named by its oid is gone.
+ */
 void
 payguard_guard_missing(Oid table)
 {
@@ -42,6 +45,9 @@ payguard_as_owner(void)
 	return identity;
 }
 
+/*
+ * payguard_as_before becomes again who payguard_as_owner() found.
+ */
 void
 payguard_as_before(Identity identity)
 {

@@ -1,6 +1,9 @@
 /*
  * problem.c
- *		What is wrong with the guards of a table.
+ *		What is wrong with the guards of a table: a trigger that does not fire always, settings that do not fit its
+ *		columns, an index that is gone, a rule, a child that is guarded otherwise.
+ *
+ * Nothing is locked, and no row is read: rows are looked at in bad_rows.c.
  */
 #include "postgres.h"
 

@@ -105,6 +105,9 @@ payguard_guard_value(TupleDesc desc, AttrNumber column, Datum value, bool isnull
 	return OidOutputFunctionCall(output, value);
 }
 
+/*
+ * payguard_guard_status_of writes a row's status for messages, quoted.
+ */
 const char *
 payguard_guard_status_of(const Guard *guard, TupleTableSlot *row)
 {

@@ -1,6 +1,8 @@
 /*
  * statement.c
- *		DDL on payguard's own objects, judged by the statement.
+ *		DDL on payguard's own objects, judged by the statement before it begins.
+ *
+ * What only its end can show is judged there, by what it has touched: protect.c.
  */
 #include "postgres.h"
 

@@ -65,6 +65,9 @@ payguard_guard_triggers(bool truncate)
 	return payguard_guard_triggers_at(truncate, NULL);
 }
 
+/*
+ * payguard_guard_triggers_at is payguard_guard_triggers as of a snapshot; NULL: as of now.
+ */
 List *
 payguard_guard_triggers_at(bool truncate, Snapshot at)
 {
@@ -304,6 +307,9 @@ payguard_catalog_scan_begin(Oid catalog, Oid index, AttrNumber column, Oid oid,
 	return scan;
 }
 
+/*
+ * payguard_catalog_scan_end ends what payguard_catalog_scan_begin() began.
+ */
 void
 payguard_catalog_scan_end(CatalogScan *scan)
 {
@@ -311,6 +317,9 @@ payguard_catalog_scan_end(CatalogScan *scan)
 	table_close(scan->catalog, AccessShareLock);
 }
 
+/*
+ * payguard_guard_qualified writes a relation's name with its schema, quoted for a statement.
+ */
 char *
 payguard_guard_qualified(Oid relation)
 {

@@ -1,6 +1,8 @@
 /*
  * payable.c
- *		Whether an order may be paid now.
+ *		Whether an order may be paid now: its state, its deadline, and the payment in its way.
+ *
+ * Every request to pay asks here, before and after the order is locked.
  */
 #include "postgres.h"
 

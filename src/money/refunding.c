@@ -42,8 +42,8 @@
 #include "money/refunding.h"
 
 /*
- * payguard_refund_has_begun tells whether money may be on its way back: a worker has claimed the refund, or it
- * has an outcome.
+ * payguard_refund_has_begun tells whether money may be on its way back: a worker has claimed the refund,
+ * or it has an outcome.
  */
 bool
 payguard_refund_has_begun(const Refund *refund)
@@ -215,8 +215,8 @@ payguard_refund_policy_asks(const Refund *refund, int64 going_back)
 }
 
 /*
- * payguard_refund_count_returned counts money that is back: up to the rest as refunded, beyond it as excess. Then
- * it has gone back in another way, and refunds that nobody has begun wait for a person.
+ * payguard_refund_count_returned counts money that is back: up to the rest as refunded, beyond it as
+ * excess. Then it has gone back in another way, and refunds that nobody has begun wait for a person.
  */
 void
 payguard_refund_count_returned(Order *order, const Payment *payment, const Refund *refund,
@@ -242,7 +242,8 @@ payguard_refund_count_returned(Order *order, const Payment *payment, const Refun
 }
 
 /*
- * payguard_refund_hold_unbegun makes the refunds of a payment that nobody has begun wait for a second person.
+ * payguard_refund_hold_unbegun makes the refunds of a payment that nobody has begun wait for a second
+ * person.
  */
 void
 payguard_refund_hold_unbegun(const Payment *payment)
@@ -278,6 +279,10 @@ payguard_refund_counts_for_order(const Order *order, const Payment *payment,
 			payguard_text_is(refund->reversal_kind, "refund"));
 }
 
+/*
+ * payguard_refund_change_order changes the order for what has gone back of the payment that paid it: paid
+ * or refunded. refunded: the sum, which is less than before where money came back once more.
+ */
 void
 payguard_refund_change_order(Order *order, const Payment *payment, int64 refunded)
 {
@@ -313,6 +318,9 @@ payguard_refund_schedule(const Refund *refund, const char *kind)
 	payguard_task_schedule(kind, payguard_refund_about(refund), refund->channel, run_at);
 }
 
+/*
+ * payguard_refund_end_tasks takes away what workers had to do about a refund.
+ */
 void
 payguard_refund_end_tasks(const Refund *refund)
 {

@@ -1,6 +1,6 @@
 /*
  * refunding.h
- *		A refund asked for, approved, sent, counted.
+ *		Refunds: made, counted, held back.
  */
 #ifndef PAYGUARD_MONEY_REFUNDING_H
 #define PAYGUARD_MONEY_REFUNDING_H

@@ -1,6 +1,10 @@
 /*
  * surplus.c
- *		Money that is too much: given back, or what is given back corrected.
+ *		Money that is too much: its refund is opened, corrected or waived.
+ *
+ * A refund that a worker may have begun is never changed: its money may be on its way back.
+ *
+ * Locking: the order's row lock first, then the payment's row in refund_balances.
  */
 #include "postgres.h"
 

@@ -1,6 +1,11 @@
 /*
  * answer.c
  *		complete_task() and complete_tasks(): what a worker answers.
+ *
+ * The answer is evidence, and counts whoever holds the task. Only who holds it ends it. What can be dealt with
+ * together goes through answer_batch.c first; the rest is answered here, one by one.
+ *
+ * Locking: the orders of all answers, in the order of their ids.
  */
 #include "postgres.h"
 

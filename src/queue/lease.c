@@ -78,7 +78,7 @@ static void lose(Order *order, const Task *task);
 PG_FUNCTION_INFO_V1(payguard_expire_leases);
 
 /*
- * payguard_lease_expire(max) → int: does what a claim does first, for when no worker comes: takes away
+ * expire_leases(max) → int: does what a claim does first, for when no worker comes: takes away
  * leases whose time is over, and returns how many. With them goes what waits for a time that only
  * a wrong clock can have meant. Errors: 22004, 22023.
  */
@@ -333,6 +333,9 @@ payguard_lease_lock_order(FunctionCallInfo fcinfo, const char *function, Order *
 	payguard_raise(&refusal);
 }
 
+/*
+ * payguard_task_must_exist reads a task. Errors: PY404.
+ */
 void
 payguard_task_must_exist(int64 task_id, Task *task)
 {

@@ -1,6 +1,11 @@
 /*
  * retry.c
- *		Tasks that are done again, and those that are given up.
+ *		retry_task(), requeue_task() and query_payment(): tasks that are done again, and those that are given up.
+ *
+ * A worker retries what certainly did not reach the channel. A charge that is out of tries fails as not_sent;
+ * other tasks, but queries, wait for a person.
+ *
+ * Locking: the order's row lock.
  */
 #include "postgres.h"
 

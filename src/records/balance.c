@@ -1,6 +1,11 @@
 /*
  * balance.c
- *		What a payment's refunds add up to.
+ *		Refund balances on record: what a payment's refunds add up to.
+ *
+ * A payment gets its row with its first refund. What was received may be corrected later; received never
+ * falls below what is on its way back or has gone back, and what went back beyond it is excess.
+ *
+ * Locking: behind the order's row lock; every refund of the payment locks the row.
  */
 #include "postgres.h"
 
@@ -24,8 +29,8 @@ const Table payguard_refund_balances =
 static void fit_received(const Payment *payment, RefundBalance *balance);
 
 /*
- * payguard_balance_must_not_exist raises 40001 where a payment has a balance that this transaction's snapshot does not
- * see: only another row of its key meets it.
+ * payguard_balance_must_not_exist raises 40001 where a payment has a balance that this transaction's
+ * snapshot does not see: only another row of its key meets it.
  */
 void
 payguard_balance_must_not_exist(const RefundBalance *balance)
@@ -56,6 +61,10 @@ payguard_balance_lock(const Payment *payment, RefundBalance *balance)
 	fit_received(payment, balance);
 }
 
+/*
+ * payguard_balance_store writes a balance that is locked. Where the payment brought more than was known,
+ * what had gone back in excess fits now.
+ */
 void
 payguard_balance_store(const Payment *payment, RefundBalance *balance)
 {

@@ -1,6 +1,8 @@
 /*
  * notification.c
- *		Messages on record: kept, filled, and what became of them.
+ *		Messages on record: what a channel sent, and what became of it.
+ *
+ * A report that came by a call and could not be applied is kept as a message too, made of its arguments.
  */
 #include "postgres.h"
 
@@ -83,6 +85,9 @@ payguard_notification_set_result(Notification *notification, const Applied *appl
 						  notification);
 }
 
+/*
+ * payguard_notification_resolve_unmatched closes the alert of a message that has been matched.
+ */
 void
 payguard_notification_resolve_unmatched(const Notification *notification)
 {
@@ -90,6 +95,9 @@ payguard_notification_resolve_unmatched(const Notification *notification)
 						   payguard_text("It has been matched."));
 }
 
+/*
+ * payguard_notification_alert_unmatched opens an alert: a message matches nothing that is known.
+ */
 void
 payguard_notification_alert_unmatched(const Notification *notification)
 {
@@ -117,6 +125,9 @@ fill_notification(Notification *notification, const Report *report)
 	notification->message = report->message;
 }
 
+/*
+ * payguard_notification_report makes a report of what a message said when it came.
+ */
 void
 payguard_notification_report(const Notification *notification, Report *report)
 {
@@ -135,8 +146,8 @@ payguard_notification_report(const Notification *notification, Report *report)
 }
 
 /*
- * payguard_notification_hash returns the SHA-256 of a body, in hex: the id of a message that has none. Nothing but
- * memory can be missing for it, which PostgreSQL's sha256() would call an internal error.
+ * payguard_notification_hash returns the SHA-256 of a body, in hex: the id of a message that has none.
+ * Nothing but memory can be missing for it, which PostgreSQL's sha256() would call an internal error.
  */
 text *
 payguard_notification_hash(const bytea *body)

@@ -236,6 +236,9 @@ payguard_refund_reread(const pg_uuid_t *refund_id, Refund *refund)
 			   : payguard_store_find(&payguard_refunds, REFUND_BY_ID, &like, refund);
 }
 
+/*
+ * payguard_refund_refuse_move raises PY105: a refund's state does not allow it. what: a participle.
+ */
 void
 payguard_refund_refuse_move(const Refund *refund, const char *what, const char *hint)
 {

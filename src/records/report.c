@@ -1,6 +1,7 @@
 /*
  * report.c
- *		What a channel says of a payment or a refund, read and told.
+ *		What a channel says of a payment or a refund: read from arguments, made for what we know ourselves, and
+ *		told in events.
  */
 #include "postgres.h"
 

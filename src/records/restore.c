@@ -1,6 +1,9 @@
 /*
  * restore.c
- *		Rows brought back from the archive. This file looks at no order.
+ *		Rows brought back from the archive, an order with all that belongs to it.
+ *
+ * The archived order is deleted first, so that of two restores one waits for the other. No live order is
+ * looked at: whoever locks one has looked.
  */
 #include "postgres.h"
 
@@ -48,6 +51,9 @@ payguard_restore(const text *order_id)
 	return true;
 }
 
+/*
+ * payguard_archive_move executes statements that move one order's rows, in their order.
+ */
 void
 payguard_archive_move(const Statement *statements, int n, Datum *values)
 {

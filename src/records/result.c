@@ -1,6 +1,8 @@
 /*
  * result.c
  *		What calls answer: the rows of payguard.payment_result and payguard.refund_result.
+ *
+ * An answer that is a replay is counted here, since nothing else is left of it.
  */
 #include "postgres.h"
 
@@ -25,6 +27,10 @@
 
 #define N_REFUND_RESULT_COLUMNS 9
 
+/*
+ * payguard_result_of_evidence makes the payment_result of a call that gave evidence: as the payment is
+ * now, or "recorded" where the evidence contradicts it and was only kept.
+ */
 Datum
 payguard_result_of_evidence(FunctionCallInfo fcinfo, const Order *order,
 							const Payment *payment, const Applied *applied)
@@ -42,6 +48,10 @@ payguard_result_of_evidence(FunctionCallInfo fcinfo, const Order *order,
 	return payguard_result_datum(&result, payguard_result_desc(fcinfo));
 }
 
+/*
+ * payguard_result_recorded makes the payment_result of evidence that was only kept, since its payment is
+ * not known.
+ */
 Datum
 payguard_result_recorded(FunctionCallInfo fcinfo, text *order_id, pg_uuid_t *payment_id,
 						 const char *message)

@@ -1,6 +1,11 @@
 /*
  * accept_surplus.c
  *		accept_surplus() and dismiss_surplus(): what an operator decides of money that is too much.
+ *
+ * It pays its order after all, or it was a second name of a charge that is known. Both need that its refund
+ * has not begun.
+ *
+ * Locking: the order's row lock.
  */
 #include "postgres.h"
 

@@ -2,7 +2,10 @@
  * approve.c
  *		approve_order(), reject_order(), approve_refund(), reject_refund(): the second opinion.
  *
- * Whoever asked, or has changed the order since, is no second person.
+ * Whoever asked, or has changed the order since, is no second person. What is decided is what was seen: an
+ * order that changed while its lock was waited for is judged anew.
+ *
+ * Locking: the order's row lock covers its approvals and those of its refunds.
  */
 #include "postgres.h"
 

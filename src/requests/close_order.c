@@ -1,6 +1,11 @@
 /*
  * close_order.c
  *		cancel_order(), expire_orders() and close_payment(): orders and attempts that end without money.
+ *
+ * While an attempt is open its channel may still take the money. So the order is closing, and becomes
+ * cancelled or expired when the attempt has ended.
+ *
+ * Locking: the order's row lock. expire_orders() leaves out orders that somebody else holds.
  */
 #include "postgres.h"
 

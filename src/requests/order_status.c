@@ -1,6 +1,8 @@
 /*
  * order_status.c
  *		order_status(): where an order stands, and what to tell the customer.
+ *
+ * It reads with the statement's snapshot, and locks nothing.
  */
 #include "postgres.h"
 

@@ -1,6 +1,9 @@
 /*
  * pay_judge.c
- *		What is judged of a call that pays, before and after the order is locked.
+ *		Judges a call that pays, before and after its order is locked.
+ *
+ * The checks come in their documented order: the key, the channel, the order, its state, its version, the
+ * money, the policies. A key that is known is judged by what it named first.
  */
 #include "postgres.h"
 
@@ -25,11 +28,13 @@
 #include "requests/pay_judge.h"
 
 static void apply_checks(PayCall *call);
-static bool payguard_pay_judge_known(const PayCall *call, Refusal *refusal);
-static bool payguard_pay_judge_channel(const PayCall *call, Refusal *refusal);
-static bool payguard_pay_judge_money(const PayCall *call, const Order *order,
-									 Refusal *refusal);
+static bool judge_known(const PayCall *call, Refusal *refusal);
+static bool judge_channel(const PayCall *call, Refusal *refusal);
+static bool judge_money(const PayCall *call, const Order *order, Refusal *refusal);
 
+/*
+ * payguard_pay_find_key looks up the payment that a call's key has named before.
+ */
 void
 payguard_pay_find_key(PayCall *call)
 {
@@ -40,7 +45,8 @@ payguard_pay_find_key(PayCall *call)
 }
 
 /*
- * payguard_pay_judge makes a call's verdict. Of a batch what it says is kept alone: nobody sees more of a refusal.
+ * payguard_pay_judge makes a call's verdict. Of a batch what it says is kept alone: nobody sees more of a
+ * refusal.
  */
 void
 payguard_pay_judge(PayCall *call)
@@ -74,26 +80,25 @@ apply_checks(PayCall *call)
 
 	if (call->key_known)
 	{
-		call->verdict =
-			payguard_pay_judge_known(call, refusal) ? VERDICT_REPLAY : VERDICT_REFUSE;
+		call->verdict = judge_known(call, refusal) ? VERDICT_REPLAY : VERDICT_REFUSE;
 		return;
 	}
-	good = payguard_pay_judge_channel(call, refusal) &&
+	good = judge_channel(call, refusal) &&
 		   (entry->found || payguard_refuse_not_found(call->order_id, refusal)) &&
 		   (call->brief ? payguard_judge_payable_briefly : payguard_judge_payable)(
 			   &entry->order, GetCurrentTimestamp(), refusal) &&
 		   payguard_judge_version(&entry->order, call->expected_version, refusal) &&
-		   payguard_pay_judge_money(call, &entry->order, refusal) &&
+		   judge_money(call, &entry->order, refusal) &&
 		   payguard_policy_judge(&entry->order, call->expected_version, entry->locked,
 								 &call->duplicate, refusal);
 	call->verdict = good ? VERDICT_OPEN : VERDICT_REFUSE;
 }
 
 /*
- * payguard_pay_judge_known judges a call whose key is known: a replay, PY301, PY302 or PY303.
+ * judge_known judges a call whose key is known: a replay, PY301, PY302 or PY303.
  */
 static bool
-payguard_pay_judge_known(const PayCall *call, Refusal *refusal)
+judge_known(const PayCall *call, Refusal *refusal)
 {
 	const Payment *payment = &call->payment;
 	const char *key = payguard_str(call->key);
@@ -162,8 +167,12 @@ payguard_pay_judge_key_reuse(const PayCall *call, Refusal *refusal)
 		"arguments for a retry.");
 }
 
+/*
+ * judge_channel tells whether a call may use its channel: pay_order() an internal one, an
+ * attempt any other; PY405 or PY406 says why not. Errors: 22023.
+ */
 static bool
-payguard_pay_judge_channel(const PayCall *call, Refusal *refusal)
+judge_channel(const PayCall *call, Refusal *refusal)
 {
 	const char *name = payguard_str(call->channel);
 	Channel channel;
@@ -199,8 +208,12 @@ payguard_pay_is_attempt(const PayCall *call)
 	return strcmp(call->kind, "start") == 0 || strcmp(call->kind, "request") == 0;
 }
 
+/*
+ * judge_money tells whether a call is about the order's amount and currency; PY501 or PY502
+ * says why not.
+ */
 static bool
-payguard_pay_judge_money(const PayCall *call, const Order *order, Refusal *refusal)
+judge_money(const PayCall *call, const Order *order, Refusal *refusal)
 {
 	const char *id = payguard_str(order->order_id);
 

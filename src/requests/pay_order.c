@@ -1,6 +1,9 @@
 /*
  * pay_order.c
- *		pay_order() and its kin: what a caller asks for and is answered.
+ *		pay_order(), start_payment(), request_payment(), try_pay_order(), pay_orders() and revoke_key(): their
+ *		arguments and their answers.
+ *
+ * What they do is one algorithm, in pay_round.c.
  */
 #include "postgres.h"
 

@@ -1,6 +1,10 @@
 /*
  * refund_order.c
- *		refund_order(), refund_payment(), retry_refund(), waive_refund().
+ *		refund_order(), refund_payment(), retry_refund() and waive_refund(): what a caller asks for.
+ *
+ * No more goes back than came: the rest is looked at under the balance's lock, and the table's CHECK holds it.
+ *
+ * Locking: the order's row lock first, then the payment's row in refund_balances.
  */
 #include "postgres.h"
 

@@ -1,6 +1,8 @@
 /*
  * resolve_alert.c
- *		acknowledge_alert() and resolve_alert().
+ *		acknowledge_alert() and resolve_alert(): a person looks into an alert, or has dealt with it.
+ *
+ * Locking: the alert's row, and no order.
  */
 #include "postgres.h"
 

@@ -1,6 +1,8 @@
 /*
  * set_policy.c
- *		set_policy(): what payments and refunds of an amount need.
+ *		set_policy(): what payments and refunds from an amount on need.
+ *
+ * Locking: the policy's row. Calls that have begun go on by the policies that they have read.
  */
 #include "postgres.h"
 

@@ -1,6 +1,10 @@
 /*
  * settle.c
  *		settle_payment() and settle_refund(): an operator gives his word for the channel.
+ *
+ * His word is applied as any report is. It may contradict what is known, and is kept and alerted then.
+ *
+ * Locking: the order's row lock.
  */
 #include "postgres.h"
 

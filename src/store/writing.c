@@ -225,8 +225,8 @@ payguard_writing_open_indexes(Writing *writing)
 }
 
 /*
- * close_indexes closes the indexes and keeps their locks, as that of their table, until the transaction ends:
- * the next operation will want them again.
+ * close_indexes closes the indexes and keeps their locks, as that of their table, until the transaction
+ * ends: the next operation will want them again.
  */
 static void
 close_indexes(ResultRelInfo *result)

@@ -1,6 +1,6 @@
 /*
  * counters.c
- *		read_counters() and reset_counters().
+ *		read_counters() and reset_counters(): the counters of base/count.c, as rows.
  */
 #include "postgres.h"
 

@@ -38,7 +38,7 @@ mutant any_currency src/requests/pay_judge.c "regress checks" \
   's/call->currency \&\& !payguard_text_equal\(call->currency, order->currency\)/false/'
 mutant any_channel_pays src/requests/pay_judge.c "regress checks" 's/!payguard_pay_is_attempt\(call\) \&\& !channel\.internal/false/'
 mutant policy_skipped src/requests/pay_judge.c "regress approvals" \
-  's/^\t\t   payguard_policy_judge\(\&entry->order, call->expected_version, entry->locked,$/\t\t   payguard_policy_judge(\&entry->order, call->expected_version, false,/; s/^\tgood = payguard_pay_judge_channel/\tif (call->kind[0] == 112) { call->verdict = entry->found ? VERDICT_OPEN : VERDICT_REFUSE; if (entry->found \&\& entry->order.status == ORDER_UNPAID) return; }\n\tgood = payguard_pay_judge_channel/'
+  's/^\t\t   payguard_policy_judge\(\&entry->order, call->expected_version, entry->locked,$/\t\t   payguard_policy_judge(\&entry->order, call->expected_version, false,/; s/^\tgood = judge_channel/\tif (call->kind[0] == 112) { call->verdict = entry->found ? VERDICT_OPEN : VERDICT_REFUSE; if (entry->found \&\& entry->order.status == ORDER_UNPAID) return; }\n\tgood = judge_channel/'
 mutant writes_in_read_only src/records/call.c "regress read_only" 's/^\tPreventCommandIfReadOnly\(function\);$//'
 
 # orders
