@@ -144,7 +144,7 @@ payguard_record_payment(PG_FUNCTION_ARGS)
 			"The order or the channel is not known; the report is "
 			"kept for a person to look at.");
 	}
-	payguard_order_lock(order_id, &order);
+	payguard_order_lock_known(order_id, &order);
 	payguard_store_refresh();
 	payguard_record_apply(&order, &channel, &report, &payment, &applied);
 	payguard_notification_match(&order, &payment, &applied);

@@ -287,19 +287,14 @@ scan_depend(Relation depend, Oid index, AttrNumber class_column, AttrNumber id_c
 static Oid
 guarded_table(Oid trigger)
 {
-	Relation triggers = table_open(TriggerRelationId, AccessShareLock);
-	ScanKeyData key;
-	SysScanDesc scan;
-	HeapTuple tuple;
+	CatalogScan scan = payguard_catalog_scan_begin(TriggerRelationId, TriggerOidIndexId,
+												   Anum_pg_trigger_oid, trigger, NULL);
+	HeapTuple tuple = systable_getnext(scan.scan);
 	Oid table = InvalidOid;
 
-	ScanKeyInit(&key, Anum_pg_trigger_oid, BTEqualStrategyNumber, F_OIDEQ,
-				ObjectIdGetDatum(trigger));
-	scan = systable_beginscan(triggers, TriggerOidIndexId, true, NULL, 1, &key);
-	if (HeapTupleIsValid(tuple = systable_getnext(scan)) &&
+	if (HeapTupleIsValid(tuple) &&
 		((Form_pg_trigger) GETSTRUCT(tuple))->tgfoid == payguard_guard_function(false))
 		table = ((Form_pg_trigger) GETSTRUCT(tuple))->tgrelid;
-	systable_endscan(scan);
-	table_close(triggers, AccessShareLock);
+	payguard_catalog_scan_end(&scan);
 	return table;
 }

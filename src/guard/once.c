@@ -69,20 +69,15 @@ bool
 payguard_once_is_held(Oid relation, TupleDesc desc, const Guard *guard, Snapshot at,
 					  Oid but)
 {
-	Relation indexes = table_open(IndexRelationId, AccessShareLock);
-	ScanKeyData key;
-	SysScanDesc scan;
+	CatalogScan scan = payguard_catalog_scan_begin(IndexRelationId, IndexIndrelidIndexId,
+												   Anum_pg_index_indrelid, relation, at);
 	HeapTuple tuple;
 	bool found = false;
 
-	ScanKeyInit(&key, Anum_pg_index_indrelid, BTEqualStrategyNumber, F_OIDEQ,
-				ObjectIdGetDatum(relation));
-	scan = systable_beginscan(indexes, IndexIndrelidIndexId, true, at, 1, &key);
-	while (!found && HeapTupleIsValid(tuple = systable_getnext(scan)))
+	while (!found && HeapTupleIsValid(tuple = systable_getnext(scan.scan)))
 		found = ((Form_pg_index) GETSTRUCT(tuple))->indexrelid != but &&
-				is_once_index(tuple, RelationGetDescr(indexes), desc, guard);
-	systable_endscan(scan);
-	table_close(indexes, AccessShareLock);
+				is_once_index(tuple, RelationGetDescr(scan.catalog), desc, guard);
+	payguard_catalog_scan_end(&scan);
 	return found;
 }
 

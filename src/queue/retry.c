@@ -175,7 +175,7 @@ payguard_requeue_task(PG_FUNCTION_ARGS)
 		payguard_arg_missing("task_id");
 	payguard_request_begin("requeue_task()");
 	payguard_task_must_exist(PG_GETARG_INT64(0), &task);
-	payguard_order_lock(task.order_id, &order);
+	payguard_order_lock_known(task.order_id, &order);
 	payguard_store_refresh();
 	payguard_task_must_exist(PG_GETARG_INT64(0), &task);
 	task.run_at = GetCurrentTimestamp();

@@ -102,6 +102,17 @@ payguard_order_lock(const text *order_id, Order *order)
 }
 
 /*
+ * payguard_order_lock_known is payguard_order_lock for an order that was found before: it may have gone to
+ * the archive, and nowhere else.
+ */
+void
+payguard_order_lock_known(const text *order_id, Order *order)
+{
+	if (!payguard_order_lock(order_id, order))
+		elog(ERROR, "payguard: order \"%s\" has vanished", payguard_str(order_id));
+}
+
+/*
  * payguard_order_lock_found is payguard_order_lock for an order that was read before, which may
  * spare the search.
  */

@@ -84,6 +84,7 @@ extern int payguard_order_compare(const void *a, const void *b);
 extern bool payguard_order_find(const text *order_id, Order *order);
 extern void payguard_order_must_exist(const text *order_id, Order *order);
 extern bool payguard_order_lock(const text *order_id, Order *order);
+extern void payguard_order_lock_known(const text *order_id, Order *order);
 extern bool payguard_order_lock_found(Order *order);
 extern bool payguard_order_lock_free(const text *order_id, Order *order);
 extern void payguard_order_change(Order *order, OrderStatus to, FieldSet also,

@@ -96,8 +96,7 @@ decide_order(FunctionCallInfo fcinfo, bool approve, const char *function)
 	payguard_request_begin(function);
 	payguard_order_must_exist(order_id, &seen);
 	judge_order(&seen, expected_version);
-	if (!payguard_order_lock(order_id, &order))
-		elog(ERROR, "payguard: order \"%s\" has vanished", payguard_str(order_id));
+	payguard_order_lock_known(order_id, &order);
 	payguard_store_refresh();
 	judge_order(&order, expected_version);
 	/* what was changed while we waited is not what was to be decided */

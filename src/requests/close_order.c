@@ -144,8 +144,7 @@ payguard_cancel_order(PG_FUNCTION_ARGS)
 		payguard_order_refuse(&order, &refusal);
 	if (!is_closing(&order))
 	{
-		if (!payguard_order_lock(order_id, &order))
-			elog(ERROR, "payguard: order \"%s\" has vanished", payguard_str(order_id));
+		payguard_order_lock_known(order_id, &order);
 		payguard_store_refresh();
 		if (!judge_cancel(&order, expected_version, &refusal))
 			payguard_order_refuse(&order, &refusal);

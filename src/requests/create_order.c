@@ -157,8 +157,7 @@ payguard_update_order(PG_FUNCTION_ARGS)
 	payguard_order_must_exist(order_id, &order);
 	if (!judge_update(&order, expected_version, &refusal))
 		payguard_order_refuse(&order, &refusal);
-	if (!payguard_order_lock(order_id, &order))
-		elog(ERROR, "payguard: order \"%s\" has vanished", payguard_str(order_id));
+	payguard_order_lock_known(order_id, &order);
 	payguard_store_refresh();
 	if (!judge_update(&order, expected_version, &refusal))
 		payguard_order_refuse(&order, &refusal);

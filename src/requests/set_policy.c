@@ -22,6 +22,7 @@
 #include "records/event.h"
 #include "money/policy.h"
 
+static void keep_policy(const Policy *policy, bool asks);
 static void check_policy(Policy *policy, bool has_window);
 
 PG_FUNCTION_INFO_V1(payguard_set_policy);
@@ -47,7 +48,6 @@ payguard_set_policy(PG_FUNCTION_ARGS)
 							&policy.require_version};
 	const char *const names[3] = {"approve_payment", "approve_refund", "require_version"};
 	bool asks = policy.duplicate_window != NULL;
-	Policy existing;
 
 	for (int i = 0; i < 3; i++)
 	{
@@ -59,24 +59,7 @@ payguard_set_policy(PG_FUNCTION_ARGS)
 	check_policy(&policy, policy.duplicate_window != NULL);
 
 	payguard_request_begin("set_policy()");
-	if (asks && payguard_store_insert_new(&payguard_policies, POLICY_OF_AMOUNT, &policy))
-		;
-	else if (payguard_store_lock(&payguard_policies, POLICY_OF_AMOUNT, &policy,
-								 &existing))
-	{
-		if (asks)
-			payguard_store_update(
-				&payguard_policies,
-				FIELD(POLICY_F_APPROVE_PAYMENT) | FIELD(POLICY_F_APPROVE_REFUND) |
-					FIELD(POLICY_F_REQUIRE_VERSION) | FIELD(POLICY_F_DUPLICATE_WINDOW) |
-					FIELD(POLICY_F_ON_DUPLICATE) | FIELD(POLICY_F_UPDATED_AT),
-				&policy);
-		else
-			payguard_store_delete(&payguard_policies, &existing);
-	}
-	else if (asks)
-		/* somebody has removed it while we waited */
-		payguard_store_insert(&payguard_policies, &policy);
+	keep_policy(&policy, asks);
 	payguard_event_write(
 		"policy.set", ABOUT_NOTHING, NULL, NULL, NO_ID,
 		payguard_json("currency", 't', policy.currency, "min_amount", 'i',
@@ -90,6 +73,34 @@ payguard_set_policy(PG_FUNCTION_ARGS)
 					  "on_duplicate", 't', policy.on_duplicate, NULL));
 	payguard_call_end();
 	return payguard_row_result(fcinfo, &payguard_policies, &policy);
+}
+
+/*
+ * keep_policy writes a policy, or removes the one that asks for nothing any more.
+ */
+static void
+keep_policy(const Policy *policy, bool asks)
+{
+	Policy existing;
+
+	if (asks && payguard_store_insert_new(&payguard_policies, POLICY_OF_AMOUNT, policy))
+		return;
+	if (!payguard_store_lock(&payguard_policies, POLICY_OF_AMOUNT, policy, &existing))
+	{
+		/* somebody has removed it while we waited */
+		if (asks)
+			payguard_store_insert(&payguard_policies, policy);
+		return;
+	}
+	if (asks)
+		payguard_store_update(
+			&payguard_policies,
+			FIELD(POLICY_F_APPROVE_PAYMENT) | FIELD(POLICY_F_APPROVE_REFUND) |
+				FIELD(POLICY_F_REQUIRE_VERSION) | FIELD(POLICY_F_DUPLICATE_WINDOW) |
+				FIELD(POLICY_F_ON_DUPLICATE) | FIELD(POLICY_F_UPDATED_AT),
+			policy);
+	else
+		payguard_store_delete(&payguard_policies, &existing);
 }
 
 /*

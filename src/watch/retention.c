@@ -488,9 +488,7 @@ payguard_erase_customer(PG_FUNCTION_ARGS)
 		Order order;
 
 		CHECK_FOR_INTERRUPTS();
-		if (!payguard_order_lock(DatumGetTextPP(orders[i]), &order))
-			elog(ERROR, "payguard: order \"%s\" has vanished",
-				 payguard_str(DatumGetTextPP(orders[i])));
+		payguard_order_lock_known(DatumGetTextPP(orders[i]), &order);
 	}
 	payguard_store_refresh();
 	open = list(&not_settled, values, TEXTOID);
