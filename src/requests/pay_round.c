@@ -64,6 +64,7 @@ static void change_order(PayCall *call);
 static int by_order(const void *a, const void *b);
 static int by_key(const void *a, const void *b);
 static int by_customer(const void *a, const void *b);
+static int then_as_asked(int order, const PayCall *left, const PayCall *right);
 
 /*
  * pay answers every call of a batch.
@@ -515,11 +516,9 @@ by_order(const void *a, const void *b)
 {
 	const PayCall *left = *(PayCall *const *) a;
 	const PayCall *right = *(PayCall *const *) b;
-	int order = payguard_text_compare(left->order_id, right->order_id);
 
-	if (order != 0)
-		return order;
-	return left < right ? -1 : left > right;
+	return then_as_asked(payguard_text_compare(left->order_id, right->order_id), left,
+						 right);
 }
 
 /*
@@ -530,11 +529,8 @@ by_key(const void *a, const void *b)
 {
 	const PayCall *left = *(PayCall *const *) a;
 	const PayCall *right = *(PayCall *const *) b;
-	int order = payguard_text_compare(left->key, right->key);
 
-	if (order != 0)
-		return order;
-	return left < right ? -1 : left > right;
+	return then_as_asked(payguard_text_compare(left->key, right->key), left, right);
 }
 
 /*
@@ -545,9 +541,18 @@ by_customer(const void *a, const void *b)
 {
 	const PayCall *left = *(PayCall *const *) a;
 	const PayCall *right = *(PayCall *const *) b;
-	int order = payguard_text_compare(left->entry->order.customer_id,
-									  right->entry->order.customer_id);
 
+	return then_as_asked(payguard_text_compare(left->entry->order.customer_id,
+											   right->entry->order.customer_id),
+						 left, right);
+}
+
+/*
+ * then_as_asked orders two calls that are compared as order says; equal ones stay as they were asked.
+ */
+static int
+then_as_asked(int order, const PayCall *left, const PayCall *right)
+{
 	if (order != 0)
 		return order;
 	return left < right ? -1 : left > right;
