@@ -22,12 +22,12 @@ build_server() {
   cd "$WORK" && mkdir source &&
     apt-get "${APT[@]}" update && apt-get "${APT[@]}" source --download-only "postgresql-$PGMAJOR" &&
     tar -xf "postgresql-$PGMAJOR"_*.orig.tar.* -C source --strip-components=1 && cd source &&
-    ./configure --prefix="$PREFIX" --enable-cassert --enable-debug --with-icu --without-readline &&
+    ./configure --prefix="$PREFIX" --enable-cassert --enable-debug --with-icu --with-libxml --without-readline &&
     make -s -j2 && make -s install DESTDIR="$WORK/root" && mv "$WORK/root$PREFIX" "$PREFIX"
 }
 
 if [ ! -d "$PREFIX" ]; then
-  need_packages gcc make libc6-dev pkg-config bzip2 libicu-dev zlib1g-dev
+  need_packages gcc make libc6-dev pkg-config bzip2 libicu-dev libxml2-dev zlib1g-dev
   mkdir -p "$FOLDER" 2>/dev/null && [ -w "$FOLDER" ] ||
     die "cannot write to $FOLDER; run this as root, or name another folder: PAYGUARD_ASSERT_SERVER"
   trap clean_up EXIT
