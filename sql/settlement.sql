@@ -174,6 +174,29 @@ SELECT subject, order_id, amount, status, requested_by, decided_by, note FROM pa
 -- accepted is not approved: the money waits for that
 RESET SESSION AUTHORIZATION;
 SELECT o.status, p.channel_txn_id, p.status, r.status FROM payguard.orders o JOIN payguard.payments p USING (order_id) JOIN payguard.refunds r ON r.payment_id = p.payment_id WHERE o.order_id = 'settle-reused-other' ORDER BY 2;
+-- transfers to the merchant's account: what the statements' lines add up to, and reconcile() does not compare
+SET SESSION AUTHORIZATION regress_clerk;
+INSERT INTO payguard.settlement_lines (channel, kind, channel_txn_id, channel_refund_id, amount, currency, channel_time, fee, settled_amount, settled_currency, payout_id) VALUES
+  ('statement', 'payment', 'P-1', NULL, 1000, 'EUR', '2026-02-01 12:00+00', 30, NULL, NULL, 'payout-1'),
+  ('statement', 'payment', 'P-2', NULL, 2000, 'EUR', '2026-02-02 12:00+00', NULL, NULL, NULL, 'payout-1'),
+  ('statement', 'payment', 'P-2', NULL, 2000, 'EUR', '2026-02-02 12:00+00', NULL, NULL, NULL, 'payout-1'), -- loaded twice
+  ('statement', 'payment', 'P-3', NULL, 100, 'USD', '2026-02-03 12:00+00', 5, 87, 'EUR', 'payout-1'),
+  ('statement', 'payment', 'P-4', NULL, 500, 'USD', '2026-02-03 12:00+00', 5, NULL, NULL, 'payout-1'),
+  ('statement', 'refund', 'P-1', 'PR-1', 400, 'EUR', '2026-02-04 12:00+00', -10, NULL, NULL, 'payout-2'),
+  ('statement', 'chargeback', 'P-2', 'PC-1', 2000, 'EUR', '2026-02-05 12:00+00', 1500, -3500, 'EUR', 'payout-2'),
+  ('statement', 'payment', 'P-5', NULL, 9223372036854775807, 'EUR', '2026-02-05 12:00+00', -9223372036854775807, NULL, NULL, 'payout-3'),
+  ('statement', 'payment', 'P-6', NULL, 9, 'EUR', '2026-02-05 12:00+00', 1, NULL, NULL, NULL);
+INSERT INTO payguard.settlement_lines (channel, channel_status, channel_txn_id, amount, currency, channel_time, fee, payout_id) VALUES ('statement', 'failed', 'P-7', 700, 'EUR', '2026-02-06 12:00+00', 20, 'payout-2');
+SELECT payout_id, settled_currency, lines, gross, fees, net, first_at, last_at FROM payguard.payouts WHERE channel = 'statement' ORDER BY 1, 2;
+SELECT count(*) FROM payguard.reconcile('statement', '2026-01-10', '2026-01-12') WHERE details ? 'fee' OR details ? 'payout_id';
+SELECT what, regexp_replace(pg_temp.answer('INSERT INTO payguard.settlement_lines (channel, channel_txn_id, amount, currency, channel_time, ' || what), 'Failing row contains .*', '') FROM unnest(ARRAY[
+  $$settled_amount) VALUES ('statement', 'x', 1, 'EUR', now(), 1)$$,
+  $$settled_currency) VALUES ('statement', 'x', 1, 'EUR', now(), 'EUR')$$,
+  $$settled_amount, settled_currency) VALUES ('statement', 'x', 1, 'EUR', now(), 1, 'eur')$$,
+  $$payout_id) VALUES ('statement', 'x', 1, 'EUR', now(), '')$$,
+  $$payout_id) VALUES ('statement', 'x', 1, 'EUR', now(), E'a\nb')$$,
+  $$payout_id) VALUES ('statement', 'x', 1, 'EUR', now(), repeat('x', 256))$$]) what;
+RESET SESSION AUTHORIZATION;
 SELECT * FROM payguard.verify();
 SELECT count(payguard.set_policy(currency, min_amount)) FROM payguard.policies;
 DROP OWNED BY regress_clerk, regress_boss, regress_gateway;

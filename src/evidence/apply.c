@@ -132,6 +132,7 @@ payguard_evidence_answer(Order *order, Payment *payment, const Report *reported,
 	{
 		read_facts(order, payment, &channel, &report, &facts);
 		decision = decide_or_hold(order, &report, &facts);
+		report.because = decision.because;
 		if (decision.second_charge)
 			record_second_charge(order, payment, &report, applied);
 		else if (decision.alert && strcmp(decision.alert, "contradiction") == 0)
@@ -289,9 +290,11 @@ run_supersede_and_record(void *argument)
  * payment that it made or was known by.
  */
 void
-payguard_record_apply(Order *order, const Channel *channel, const Report *report,
+payguard_record_apply(Order *order, const Channel *channel, const Report *reported,
 					  Payment *payment, Applied *applied)
 {
+	Report decided = *reported;
+	const Report *report = &decided;
 	Payment like = {.channel = channel->name, .channel_txn_id = report->txn_id};
 	Payment asked = {.amount = order->amount, .currency = order->currency};
 	Facts facts = {
@@ -321,12 +324,13 @@ payguard_record_apply(Order *order, const Channel *channel, const Report *report
 		return;
 	}
 	decision = decide_or_hold(order, report, &facts);
+	decided.because = decision.because;
 	if (decision.supersede ? !payguard_store_try(run_supersede_and_record, &r)
 						   : !payguard_received_insert(order, channel->name, report,
 													   decision.payment, NULL, payment))
 	{
 		payguard_store_refresh();
-		payguard_record_apply(order, channel, report, payment, applied);
+		payguard_record_apply(order, channel, reported, payment, applied);
 		return;
 	}
 	applied->changed = true;

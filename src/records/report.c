@@ -84,7 +84,8 @@ payguard_report_details(const Report *report)
 		"channel_status", 's', payguard_channel_status_name(report->status),
 		"channel_txn_id", 't', report->txn_id, "amount", 'i', report->amount, "currency",
 		't', report->currency, "code", 't', report->code, "message", 't', report->message,
-		"channel_time", 'd', report->channel_time, "note", 't', report->note, NULL);
+		"channel_time", 'd', report->channel_time, "note", 't', report->note, "because",
+		's', report->because, NULL);
 }
 
 /*

@@ -27,6 +27,7 @@ typedef struct Report
 	text *reversal_of;	 /* ... of this transaction; txn_id is the reversal's */
 	bool corrects;		 /* an operator believes it more than what was reported before */
 	bool give_back;		 /* an operator wants the money to go back: it pays no order */
+	const char *because; /* decided: why its money is surplus; else NULL */
 } Report;
 
 /* What became of a piece of evidence. */

@@ -36,6 +36,7 @@ static Decision decide_superseded(const Facts *facts);
 static Decision decide_late(const Facts *facts);
 static Decision decide_received(const Facts *facts);
 static Decision take_as_surplus(const Facts *facts, const char *alert);
+static const char *surplus_because(const Facts *facts, const char *alert);
 static Decision hold_as_surplus(const Facts *facts);
 static OrderStatus without_money(const Facts *facts);
 
@@ -231,6 +232,7 @@ decide_received(const Facts *facts)
 				decision.second_charge = true;
 				decision.query = true;
 				decision.alert = "second_charge";
+				decision.because = "second_charge";
 			}
 			else
 				decision.fill_in = true;
@@ -258,7 +260,20 @@ take_as_surplus(const Facts *facts, const char *alert)
 	decision.payment = PAYMENT_SURPLUS;
 	decision.refund = true;
 	decision.alert = alert;
+	decision.because = surplus_because(facts, alert);
 	return decision;
+}
+
+/*
+ * surplus_because returns why money is surplus; payment_rates() counts by these words.
+ */
+static const char *
+surplus_because(const Facts *facts, const char *alert)
+{
+	if (strcmp(alert, "amount_mismatch") == 0)
+		return "amount_mismatch";
+	return facts->order == ORDER_PAID || facts->order == ORDER_REFUNDED ? "order_paid"
+																		: "late";
 }
 
 /*
@@ -270,6 +285,7 @@ hold_as_surplus(const Facts *facts)
 	Decision decision = take_as_surplus(facts, "surplus_payment");
 
 	decision.hold = true;
+	decision.because = "held";
 	return decision;
 }
 

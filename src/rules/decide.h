@@ -55,6 +55,7 @@ typedef struct Decision
 	bool query;			   /* the channel is to be asked again */
 	bool close;			   /* the channel is to be asked again to close it */
 	const char *alert;	   /* the kind of alert, or NULL */
+	const char *because; /* of money that becomes surplus: why, in the words of events */
 } Decision;
 
 extern Decision payguard_decide(const Facts *facts);

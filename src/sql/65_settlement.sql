@@ -15,6 +15,10 @@ CREATE TABLE payguard.settlement_lines (
   channel_time      timestamptz NOT NULL,
   loaded_by         text NOT NULL DEFAULT payguard.session_role(),
   loaded_at         timestamptz NOT NULL DEFAULT now(),
+  fee               bigint,
+  settled_amount    bigint,
+  settled_currency  text COLLATE "C",
+  payout_id         text COLLATE "C",
   CONSTRAINT settlement_lines_kind CHECK (kind IN ('payment', 'refund', 'chargeback', 'bank_return')),
   CONSTRAINT settlement_lines_channel_status CHECK (channel_status IN ('succeeded', 'failed', 'closed', 'pending')),
   CONSTRAINT settlement_lines_amount CHECK (amount >= 0),
@@ -27,9 +31,12 @@ CREATE TABLE payguard.settlement_lines (
   CONSTRAINT settlement_lines_id_of_kind CHECK (CASE kind WHEN 'payment' THEN channel_txn_id ELSE channel_refund_id END IS NOT NULL)
 );
 -- Nor what is no text in this database, which current_setting() may give. Not validated: an update does
--- not fail by a line that is there.
+-- not fail by a line that is there, and reads none.
 ALTER TABLE payguard.settlement_lines ADD CONSTRAINT settlement_lines_text
-  CHECK (convert_to(concat(channel, channel_txn_id, channel_refund_id, order_id), getdatabaseencoding()) IS NOT NULL) NOT VALID;
+  CHECK (convert_to(concat(channel, channel_txn_id, channel_refund_id, order_id, payout_id), getdatabaseencoding()) IS NOT NULL) NOT VALID;
+ALTER TABLE payguard.settlement_lines ADD CONSTRAINT settlement_lines_payout
+  CHECK ((settled_amount IS NULL) = (settled_currency IS NULL) AND settled_currency ~ '^[A-Z]{3}$'
+    AND octet_length(payout_id) BETWEEN 1 AND 255 AND payout_id !~ $$[\x01-\x1f\x7f]$$) NOT VALID;
 ALTER SEQUENCE payguard.settlement_lines_line_id_seq OWNED BY payguard.settlement_lines.line_id;
 COMMENT ON TABLE payguard.settlement_lines IS 'The channels'' statements, loaded by operators; reconcile() compares';
 COMMENT ON COLUMN payguard.settlement_lines.kind IS 'payment, refund, chargeback or bank_return';
@@ -37,6 +44,27 @@ COMMENT ON COLUMN payguard.settlement_lines.channel_txn_id IS 'The payment''s tr
 COMMENT ON COLUMN payguard.settlement_lines.payment_id IS 'The merchant''s reference, where the channel repeats it; so are order_id and refund_id';
 COMMENT ON COLUMN payguard.settlement_lines.loaded_by IS 'Filled in by the database, as line_id and loaded_at are';
 COMMENT ON COLUMN payguard.settlement_lines.amount IS 'In the currency''s minor unit';
+COMMENT ON COLUMN payguard.settlement_lines.fee IS 'What the channel keeps, in the currency of settled_amount; below 0: what it gives back';
+COMMENT ON COLUMN payguard.settlement_lines.settled_amount IS 'What the line adds to its payout, after the fee; below 0: what it takes away';
+COMMENT ON COLUMN payguard.settlement_lines.settled_currency IS 'Of settled_amount and fee; NULL: the line''s own';
+COMMENT ON COLUMN payguard.settlement_lines.payout_id IS 'The channel''s transfer to the merchant''s account; the view payouts adds its lines up';
+
+CREATE VIEW payguard.payouts AS
+  SELECT l.channel, l.payout_id, l.settled_currency, count(*) AS lines, sum(l.net + l.fee) AS gross,
+         sum(l.fee) AS fees, sum(l.net) AS net, min(l.channel_time) AS first_at, max(l.channel_time) AS last_at
+  FROM (
+    -- a line that is loaded twice counts once
+    SELECT DISTINCT s.channel, s.payout_id, s.kind, s.channel_status, s.channel_txn_id, s.channel_refund_id, s.payment_id,
+           s.order_id, s.refund_id, s.amount, s.currency, s.channel_time, coalesce(s.settled_currency, s.currency) AS settled_currency,
+           coalesce(s.fee, 0)::numeric AS fee,
+           coalesce(s.settled_amount, CASE WHEN s.channel_status <> 'succeeded' THEN 0 WHEN s.kind = 'payment' THEN s.amount
+                                           ELSE -s.amount END - coalesce(s.fee, 0)::numeric) AS net
+    FROM payguard.settlement_lines s
+    WHERE s.payout_id IS NOT NULL
+  ) l
+  GROUP BY l.channel, l.payout_id, l.settled_currency;
+COMMENT ON VIEW payguard.payouts IS
+  'The channels'' transfers to the merchant''s account, as their statements'' lines add up: net is what should have arrived';
 
 -- The differences of one channel's statement, each by its cause: the same one has the same cause.
 CREATE FUNCTION payguard.settlement_differences(of_channel text, missing_from timestamptz, missing_until timestamptz)

@@ -25,7 +25,7 @@ CREATE TABLE payguard.totals (
 COMMENT ON TABLE payguard.totals IS
   'How often orders, payments and refunds entered a state: maintain() adds each event once';
 COMMENT ON COLUMN payguard.totals.bucket IS 'Five minutes, kept for 35 days; -infinity: since ever';
-COMMENT ON COLUMN payguard.totals.subject IS 'orders, payments, refunds; events, whose status is their kind. A payment that was begun has entered started';
+COMMENT ON COLUMN payguard.totals.subject IS 'orders, payments, refunds; events, whose status is their kind; surplus, whose status is why (since 1.2.0). A payment that was begun has entered started';
 
 CREATE TABLE payguard.maintenance (
   duty    text COLLATE "C" PRIMARY KEY,
@@ -158,7 +158,7 @@ CREATE FUNCTION payguard.payment_rates(period interval DEFAULT '1 hour', split_b
 RETURNS TABLE (split text, started bigint, succeeded bigint, failed bigint, duplicates bigint,
                blocked bigint, success_rate numeric, failure_rate numeric, duplicate_rate numeric,
                baseline_success_rate numeric, baseline_failure_rate numeric,
-               baseline_duplicate_rate numeric)
+               baseline_duplicate_rate numeric, mismatched bigint, late bigint, held bigint)
 LANGUAGE plpgsql STABLE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 AS $$
@@ -184,18 +184,26 @@ BEGIN
   RETURN QUERY
     WITH counted AS (
       SELECT CASE split_by WHEN 'channel' THEN t.channel WHEN 'currency' THEN t.currency ELSE 'all' END AS split,
-             t.bucket >= payguard.bucket_of(now_is - period) AS recent, t.status, t.n
+             t.bucket >= payguard.bucket_of(now_is - period) AS recent,
+             CASE t.subject WHEN 'payments' THEN t.status END AS status,
+             CASE t.subject WHEN 'surplus' THEN t.status END AS because, t.n
       FROM payguard.totals t
-      WHERE t.bucket >= payguard.bucket_of(now_is - 2 * period) AND t.subject = 'payments'
+      WHERE t.bucket >= payguard.bucket_of(now_is - 2 * period) AND t.subject IN ('payments', 'surplus')
     ), summed AS (
       SELECT c.split,
              coalesce(sum(c.n) FILTER (WHERE c.recent AND c.status = 'started'), 0) AS started,
              coalesce(sum(c.n) FILTER (WHERE c.recent AND c.status = 'succeeded'), 0) AS good,
              coalesce(sum(c.n) FILTER (WHERE c.recent AND c.status = 'failed'), 0) AS bad,
-             coalesce(sum(c.n) FILTER (WHERE c.recent AND c.status = 'surplus'), 0) AS twice,
+             -- what was counted before 1.2.0 has no reason, and counts as it did then
+             coalesce(sum(c.n) FILTER (WHERE c.recent AND c.status = 'surplus'), 0)
+             - coalesce(sum(c.n) FILTER (WHERE c.recent AND c.because NOT IN ('order_paid', 'second_charge')), 0) AS twice,
+             coalesce(sum(c.n) FILTER (WHERE c.recent AND c.because = 'amount_mismatch'), 0) AS other_amount,
+             coalesce(sum(c.n) FILTER (WHERE c.recent AND c.because = 'late'), 0) AS too_late,
+             coalesce(sum(c.n) FILTER (WHERE c.recent AND c.because = 'held'), 0) AS waiting,
              coalesce(sum(c.n) FILTER (WHERE NOT c.recent AND c.status = 'succeeded'), 0) AS good_before,
              coalesce(sum(c.n) FILTER (WHERE NOT c.recent AND c.status = 'failed'), 0) AS bad_before,
-             coalesce(sum(c.n) FILTER (WHERE NOT c.recent AND c.status = 'surplus'), 0) AS twice_before
+             coalesce(sum(c.n) FILTER (WHERE NOT c.recent AND c.status = 'surplus'), 0)
+             - coalesce(sum(c.n) FILTER (WHERE NOT c.recent AND c.because NOT IN ('order_paid', 'second_charge')), 0) AS twice_before
       FROM counted c GROUP BY c.split
     ), increments AS (
       SELECT s.sampled_at,
@@ -216,18 +224,20 @@ BEGIN
            round(s.twice / nullif(s.good + s.twice, 0), 4),
            round(s.good_before / nullif(s.good_before + s.bad_before, 0), 4),
            round(s.bad_before / nullif(s.good_before + s.bad_before, 0), 4),
-           round(s.twice_before / nullif(s.good_before + s.twice_before, 0), 4)
+           round(s.twice_before / nullif(s.good_before + s.twice_before, 0), 4),
+           s.other_amount::bigint, s.too_late::bigint, s.waiting::bigint
     FROM summed s ORDER BY s.split;
 END
 $$;
 COMMENT ON FUNCTION payguard.payment_rates(interval, text) IS
-  'Of the payments that ended in the period: how many succeeded, failed, or were surplus; beside the period before. blocked (split by all): calls that were replayed or refused because the order was paid or being paid';
+  'Of the payments that ended in the period: how many succeeded, failed, or were surplus: duplicates (the order was paid already, or was charged again), mismatched (another amount or currency), late (the order was over), held (a person decides first); beside the period before. blocked (split by all): calls that were replayed or refused because the order was paid or being paid';
 
 CREATE VIEW payguard.metrics AS
   SELECT 'payguard_' || t.subject || '_total' AS name,
          CASE t.subject
            WHEN 'events' THEN jsonb_build_object('kind', t.status)
            WHEN 'orders' THEN jsonb_build_object('status', t.status)
+           WHEN 'surplus' THEN jsonb_build_object('channel', t.channel, 'currency', t.currency, 'because', t.status)
            ELSE jsonb_build_object('channel', t.channel, 'currency', t.currency, 'status', t.status)
          END AS labels,
          t.n::double precision AS value

@@ -34,7 +34,7 @@ INSERT INTO contract VALUES
   ('acknowledge_alert(alert_id bigint, note text)', 'payguard.alerts', 'v', true),
   ('resolve_alert(alert_id bigint, note text)', 'payguard.alerts', 'v', true),
   ('reset_counters()', 'void', 'v', false),
-  ('payment_rates(period interval DEFAULT ''01:00:00''::interval, split_by text DEFAULT ''channel''::text)', 'TABLE(split text, started bigint, succeeded bigint, failed bigint, duplicates bigint, blocked bigint, success_rate numeric, failure_rate numeric, duplicate_rate numeric, baseline_success_rate numeric, baseline_failure_rate numeric, baseline_duplicate_rate numeric)', 's', true),
+  ('payment_rates(period interval DEFAULT ''01:00:00''::interval, split_by text DEFAULT ''channel''::text)', 'TABLE(split text, started bigint, succeeded bigint, failed bigint, duplicates bigint, blocked bigint, success_rate numeric, failure_rate numeric, duplicate_rate numeric, baseline_success_rate numeric, baseline_failure_rate numeric, baseline_duplicate_rate numeric, mismatched bigint, late bigint, held bigint)', 's', true),
   ('archive_orders(before timestamp with time zone, max integer DEFAULT 1000)', 'integer', 'v', true),
   ('erase_customer(customer_id text)', 'integer', 'v', true),
   ('read_events(consumer text, max integer DEFAULT 1000)', 'TABLE(window_id bigint, event_id bigint, at timestamp with time zone, order_id text, payment_id uuid, refund_id uuid, kind text, from_status text, to_status text, version bigint, actor text, details jsonb)', 'v', true),
@@ -68,7 +68,8 @@ INSERT INTO type_columns VALUES
   ('outbox', 'id bigint, aggregatetype text, aggregateid text, type text, payload jsonb, timestamp timestamp with time zone'),
   ('policies', 'currency text, min_amount bigint, approve_payment boolean, approve_refund boolean, require_version boolean, duplicate_window interval, on_duplicate text, updated_at timestamp with time zone'),
   ('approvals', 'approval_id bigint, subject text, order_id text, refund_id uuid, alert_id bigint, amount bigint, currency text, status text, requested_by text, requested_at timestamp with time zone, decided_by text, decided_at timestamp with time zone, note text'),
-  ('settlement_lines', 'line_id bigint, channel text, kind text, channel_status text, channel_txn_id text, channel_refund_id text, payment_id uuid, order_id text, refund_id uuid, amount bigint, currency text, channel_time timestamp with time zone, loaded_by text, loaded_at timestamp with time zone'),
+  ('settlement_lines', 'line_id bigint, channel text, kind text, channel_status text, channel_txn_id text, channel_refund_id text, payment_id uuid, order_id text, refund_id uuid, amount bigint, currency text, channel_time timestamp with time zone, loaded_by text, loaded_at timestamp with time zone, fee bigint, settled_amount bigint, settled_currency text, payout_id text'),
+  ('payouts', 'channel text, payout_id text, settled_currency text, lines bigint, gross numeric, fees numeric, net numeric, first_at timestamp with time zone, last_at timestamp with time zone'),
   ('finding_result', 'outcome text, alert_id bigint, finding text, order_id text, payment_id uuid, refund_id uuid, message text'),
   ('orders', 'order_id text, customer_id text, amount bigint, currency text, status text, closing_as text, version bigint, payment_id uuid, refunded_amount bigint, created_at timestamp with time zone, updated_at timestamp with time zone, expires_at timestamp with time zone');
 SELECT no_plan();

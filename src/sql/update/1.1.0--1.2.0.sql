@@ -1,3 +1,9 @@
+-- Calls go on meanwhile: whoever holds one of these tables is waited for here, and nowhere else.
+LOCK TABLE payguard.settlement_lines IN ACCESS EXCLUSIVE MODE;
+ALTER TABLE payguard.settlement_lines ADD COLUMN fee bigint, ADD COLUMN settled_amount bigint,
+  ADD COLUMN settled_currency text COLLATE "C", ADD COLUMN payout_id text COLLATE "C";
+-- The rates have more columns.
+DROP FUNCTION payguard.payment_rates(interval, text);
 --@ functions
 -- A copy of the channel internal gives way to the one that is here.
 CREATE TRIGGER payguard_keep_own BEFORE INSERT ON payguard.channels
@@ -6,10 +12,28 @@ ALTER TABLE payguard.channels ENABLE REPLICA TRIGGER payguard_keep_own;
 -- What is no text in this database is not stored.
 ALTER TABLE payguard.settlement_lines ALTER COLUMN loaded_by SET DEFAULT payguard.session_role();
 ALTER TABLE payguard.settlement_lines ADD CONSTRAINT settlement_lines_text
-  CHECK (convert_to(concat(channel, channel_txn_id, channel_refund_id, order_id), getdatabaseencoding()) IS NOT NULL) NOT VALID;
+  CHECK (convert_to(concat(channel, channel_txn_id, channel_refund_id, order_id, payout_id), getdatabaseencoding()) IS NOT NULL) NOT VALID;
+ALTER TABLE payguard.settlement_lines ADD CONSTRAINT settlement_lines_payout
+  CHECK ((settled_amount IS NULL) = (settled_currency IS NULL) AND settled_currency ~ '^[A-Z]{3}$'
+    AND octet_length(payout_id) BETWEEN 1 AND 255 AND payout_id !~ $$[\x01-\x1f\x7f]$$) NOT VALID;
+COMMENT ON COLUMN payguard.settlement_lines.fee IS 'What the channel keeps, in the currency of settled_amount; below 0: what it gives back';
+COMMENT ON COLUMN payguard.settlement_lines.settled_amount IS 'What the line adds to its payout, after the fee; below 0: what it takes away';
+COMMENT ON COLUMN payguard.settlement_lines.settled_currency IS 'Of settled_amount and fee; NULL: the line''s own';
+COMMENT ON COLUMN payguard.settlement_lines.payout_id IS 'The channel''s transfer to the merchant''s account; the view payouts adds its lines up';
+COMMENT ON COLUMN payguard.totals.subject IS 'orders, payments, refunds; events, whose status is their kind; surplus, whose status is why (since 1.2.0). A payment that was begun has entered started';
 -- What they said is not so.
 COMMENT ON COLUMN payguard.tasks.tries IS 'How often a worker has claimed it; requeue_task() begins anew, at 1';
 COMMENT ON TABLE payguard.finished_tasks IS 'Tasks that were claimed and are gone, kept for a week at least';
+-- The columns that the tables have from now on.
+DO $do$
+BEGIN
+  EXECUTE pg_catalog.format(
+    'CREATE OR REPLACE FUNCTION payguard.own_columns(OUT name text, OUT columns text) RETURNS SETOF record '
+    'LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$ VALUES %s $$',
+    (SELECT pg_catalog.string_agg(pg_catalog.format('(%L, %L)', c.name, c.columns), ', ' ORDER BY c.name)
+     FROM payguard.current_columns() c));
+END
+$do$;
 -- They see more commands.
 DROP EVENT TRIGGER payguard_ddl_start;
 DROP EVENT TRIGGER payguard_ddl_end;
