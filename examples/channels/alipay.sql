@@ -3,6 +3,11 @@
 --
 -- Expects out_trade_no = the attempt's payment_id and out_request_no = the refund_id, as 32 hex
 -- digits. Amounts are yuan with two decimals, times are Beijing's.
+--
+-- Rests on Alipay's documents, most of them in copies, which README.md names: the states of a trade
+-- (developer.aliyun.com/article/707619), telling a full refund from a time-out (developer.aliyun.com/ask/285129),
+-- alipay.trade.pay (w3cschool.cn/aliminiapp/aliminiapp-2wa52f4q.html), alipay.trade.cancel
+-- (developer.aliyun.com/article/710931), alipay.trade.close (zhifubao.apifox.cn/api-126371943).
 CREATE SCHEMA alipay;
 COMMENT ON SCHEMA alipay IS 'What Alipay says, in payguard''s words';
 
@@ -46,6 +51,18 @@ SET search_path = pg_catalog, pg_temp AS $$
 $$;
 COMMENT ON FUNCTION alipay.form(text) IS 'The fields of an application/x-www-form-urlencoded body';
 
+CREATE FUNCTION alipay.given_back(trade jsonb) RETURNS boolean
+LANGUAGE sql IMMUTABLE
+SET search_path = pg_catalog, pg_temp AS $$
+  SELECT coalesce(channel_body.field(trade, 'trade_status') = 'TRADE_CLOSED'
+    AND (channel_body.minor_units(channel_body.field(trade, 'refund_fee'), 2) > 0
+      OR channel_body.minor_units(channel_body.field(trade, 'buyer_pay_amount'), 2) > 0
+      OR channel_body.minor_units(channel_body.field(trade, 'receipt_amount'), 2) > 0
+      OR channel_body.field(trade, 'gmt_payment') IS NOT NULL
+      OR channel_body.field(trade, 'gmt_refund') IS NOT NULL), false)
+$$;
+COMMENT ON FUNCTION alipay.given_back(jsonb) IS 'The trade was paid, and all of it has been given back: it is closed, with signs of money';
+
 CREATE FUNCTION alipay.trade_status(trade jsonb) RETURNS text
 LANGUAGE sql IMMUTABLE
 SET search_path = pg_catalog, pg_temp AS $$
@@ -54,13 +71,9 @@ SET search_path = pg_catalog, pg_temp AS $$
     WHEN 'TRADE_SUCCESS' THEN 'succeeded'
     -- paid, and too old to be refunded
     WHEN 'TRADE_FINISHED' THEN 'succeeded'
-    -- unpaid and timed out, or paid and given back in full
+    -- unpaid and timed out; or paid and given back in full, which is no order that may be shipped
     WHEN 'TRADE_CLOSED' THEN
-      CASE WHEN channel_body.minor_units(channel_body.field(trade, 'refund_fee'), 2) > 0
-             OR channel_body.minor_units(channel_body.field(trade, 'buyer_pay_amount'), 2) > 0
-             OR channel_body.minor_units(channel_body.field(trade, 'receipt_amount'), 2) > 0
-             OR channel_body.field(trade, 'gmt_payment') IS NOT NULL
-             OR channel_body.field(trade, 'gmt_refund') IS NOT NULL THEN 'succeeded'
+      CASE WHEN alipay.given_back(trade) THEN 'unknown'
            -- neither clearly the one nor the other
            WHEN EXISTS (SELECT FROM unnest('{refund_fee,buyer_pay_amount,receipt_amount}'::text[]) name
                         WHERE trade ->> name <> '' AND channel_body.minor_units(channel_body.field(trade, name), 2) IS NULL)
@@ -82,8 +95,7 @@ SET search_path = pg_catalog, pg_temp AS $$
     currency := CASE WHEN coalesce(channel_body.field(trade, 'trans_currency'), 'CNY') = 'CNY' THEN 'CNY' END,
     code := CASE WHEN channel_body.field(trade, 'trade_status') IS DISTINCT FROM 'TRADE_SUCCESS' THEN
               channel_body.field(trade, 'trade_status') END,
-    message := CASE WHEN channel_body.field(trade, 'trade_status') = 'TRADE_CLOSED'
-                     AND alipay.trade_status(trade) = 'succeeded' THEN 'paid, then refunded in full' END,
+    message := CASE WHEN alipay.given_back(trade) THEN 'paid, then refunded in full' END,
     channel_time := channel_body.zoned_time(coalesce(channel_body.field(trade, 'gmt_payment'),
                       CASE WHEN channel_body.field(trade, 'trade_status') IN ('TRADE_SUCCESS', 'TRADE_FINISHED')
                            THEN channel_body.field(trade, 'send_pay_date') END), '+08:00'),
@@ -112,6 +124,41 @@ SET search_path = pg_catalog, pg_temp AS $$
        LATERAL coalesce(b -> 'alipay_trade_query_response', b -> 'error_response') r
 $$;
 COMMENT ON FUNCTION alipay.payment(text) IS 'The answer to alipay.trade.query';
+
+CREATE FUNCTION alipay.pay(body text) RETURNS channel_body.answer
+LANGUAGE sql IMMUTABLE
+SET search_path = pg_catalog, pg_temp AS $$
+  -- there is no trade_status: 10000 says paid; 10003, that the customer is typing the password
+  SELECT CASE channel_body.field(r, 'code')
+           WHEN '10000' THEN alipay.payment_of(r || '{"trade_status":"TRADE_SUCCESS"}')
+           WHEN '10003' THEN alipay.payment_of(r || '{"trade_status":"WAIT_BUYER_PAY"}')
+           ELSE channel_body.answer_of('payment', 'unknown',
+                  code := coalesce(channel_body.field(r, 'sub_code'), channel_body.field(r, 'code')),
+                  message := coalesce(channel_body.field(r, 'sub_msg'), channel_body.field(r, 'msg'))) END
+  FROM channel_body.json(body) b,
+       LATERAL coalesce(b -> 'alipay_trade_pay_response', b -> 'error_response') r
+$$;
+COMMENT ON FUNCTION alipay.pay(text) IS 'The answer to alipay.trade.pay, which charges a payment code';
+
+CREATE FUNCTION alipay.cancel(body text) RETURNS channel_body.answer
+LANGUAGE sql IMMUTABLE
+SET search_path = pg_catalog, pg_temp AS $$
+  -- it closes an unpaid trade, and gives the money of a paid one back
+  SELECT CASE WHEN channel_body.field(r, 'code') = '10000' AND channel_body.field(r, 'action') IN ('close', 'refund') THEN
+                channel_body.answer_of('payment',
+                  CASE channel_body.field(r, 'action') WHEN 'close' THEN 'closed' ELSE 'unknown' END,
+                  channel_txn_id := channel_body.field(r, 'trade_no'),
+                  code := CASE channel_body.field(r, 'action') WHEN 'refund' THEN 'CANCELLED_BY_REFUND' END,
+                  message := CASE channel_body.field(r, 'action') WHEN 'refund' THEN 'paid, then refunded in full' END,
+                  payment_id := channel_body.uuid(channel_body.field(r, 'out_trade_no')))
+              WHEN channel_body.field(r, 'code') = '10000' THEN
+                -- no trade was found that could be closed: the customer may still make one
+                channel_body.answer_of('payment', 'unknown', code := 'CANCELLED_NOTHING')
+              ELSE alipay.error_of('payment', r) END
+  FROM channel_body.json(body) b,
+       LATERAL coalesce(b -> 'alipay_trade_cancel_response', b -> 'error_response') r
+$$;
+COMMENT ON FUNCTION alipay.cancel(text) IS 'The answer to alipay.trade.cancel, for payment codes whose result is not known';
 
 CREATE FUNCTION alipay.close(body text) RETURNS channel_body.answer
 LANGUAGE sql IMMUTABLE
@@ -161,13 +208,30 @@ SET search_path = pg_catalog, pg_temp AS $$
 $$;
 COMMENT ON FUNCTION alipay.refund_query(text) IS 'The answer to alipay.trade.fastpay.refund.query';
 
+CREATE FUNCTION alipay.reversals(body text) RETURNS SETOF channel_body.reversal
+LANGUAGE sql IMMUTABLE
+SET search_path = pg_catalog, pg_temp AS $$
+  -- a refund has no number but that of who asked for it, which is unique within its trade
+  SELECT v.*
+  FROM channel_body.json(body) b,
+       LATERAL (SELECT b -> 'alipay_trade_fastpay_refund_query_response' AS r) r,
+       LATERAL channel_body.reversal_of('record_reversal',
+         channel_body.field(r, 'trade_no') || ':' || channel_body.field(r, 'out_request_no'), channel_body.field(r, 'trade_no'),
+         'refund', channel_body.minor_units(channel_body.field(r, 'refund_amount'), 2), 'CNY',
+         channel_body.zoned_time(channel_body.field(r, 'gmt_refund_pay'), '+08:00')) v
+  WHERE channel_body.field(r, 'code') = '10000' AND channel_body.field(r, 'refund_status') = 'REFUND_SUCCESS'
+    AND channel_body.uuid(channel_body.field(r, 'out_request_no')) IS NULL
+$$;
+COMMENT ON FUNCTION alipay.reversals(text) IS
+  'A refund that was made in Alipay''s console, as alipay.trade.fastpay.refund.query tells of it';
+
 CREATE FUNCTION alipay.notification(body text) RETURNS channel_body.answer
 LANGUAGE sql IMMUTABLE
 SET search_path = pg_catalog, pg_temp AS $$
   SELECT CASE WHEN channel_body.field(f, 'notify_type') = 'trade_status_sync'
                 THEN alipay.payment_of(f, channel_body.field(f, 'notify_id'))
-              ELSE channel_body.answer_of(NULL, 'unknown', code := channel_body.field(f, 'notify_type'),
-                     event_id := channel_body.field(f, 'notify_id')) END
+              ELSE channel_body.answer_of(CASE WHEN channel_body.field(f, 'notify_type') IS NULL THEN 'unclear' END, 'unknown',
+                     code := channel_body.field(f, 'notify_type'), event_id := channel_body.field(f, 'notify_id')) END
   FROM alipay.form(body) f
 $$;
 COMMENT ON FUNCTION alipay.notification(text) IS 'What an asynchronous notification says of the payment';
@@ -180,6 +244,9 @@ SET search_path = pg_catalog, pg_temp AS $$
                AND channel_body.field(f, 'gmt_refund') IS NOT NULL
                AND channel_body.minor_units(channel_body.field(f, 'refund_fee'), 2) > 0
                 THEN channel_body.answer_of('refund', 'succeeded',
+                       -- whose number is not ours was made in Alipay's console: what to ask for with the refund query
+                       channel_txn_id := CASE WHEN channel_body.uuid(channel_body.field(f, 'out_biz_no')) IS NULL
+                                              THEN channel_body.field(f, 'out_biz_no') END,
                        of_txn_id := channel_body.field(f, 'trade_no'),
                        channel_time := channel_body.zoned_time(channel_body.field(f, 'gmt_refund'), '+08:00'),
                        refund_id := channel_body.uuid(channel_body.field(f, 'out_biz_no')),

@@ -1,5 +1,5 @@
 -- What the mappings of all channels need: reading a body that may be anything, without an error.
--- Load it before stripe.sql, wechatpay.sql and alipay.sql.
+-- Load it before the file of a channel.
 --
 -- A mapping never raises: a channel's answer that it does not understand is an answer
 -- "unknown", and payguard asks again. What payguard would refuse as malformed (an id of more than
@@ -24,7 +24,7 @@ CREATE TYPE channel_body.answer AS (
 COMMENT ON TYPE channel_body.answer IS
   'What a channel said, in the words of payguard''s evidence functions';
 COMMENT ON COLUMN channel_body.answer.subject IS
-  'payment or refund; NULL: the message is about something else';
+  'payment, refund (one of ours), or unclear: about money, perhaps, and not understood, so that somebody has to look; NULL: nothing for record_notification()';
 COMMENT ON COLUMN channel_body.answer.channel_txn_id IS
   'The channel''s id of the payment, or of the refund where the subject is one';
 COMMENT ON COLUMN channel_body.answer.of_txn_id IS
@@ -33,6 +33,21 @@ COMMENT ON COLUMN channel_body.answer.amount IS
   'In the ISO 4217 minor unit; only where money moved, as is currency';
 COMMENT ON COLUMN channel_body.answer.payment_id IS
   'NULL where the subject is a refund, so that its success is never taken for the payment''s';
+
+CREATE TYPE channel_body.reversal AS (
+  call           text,
+  reversal_id    text,
+  channel_txn_id text,
+  kind           text,
+  amount         bigint,
+  currency       text,
+  channel_time   timestamptz
+);
+COMMENT ON TYPE channel_body.reversal IS
+  'Money that a channel moved without being asked by payguard, as the arguments of the function that call names';
+COMMENT ON COLUMN channel_body.reversal.call IS
+  'record_reversal: the money went back to the customer; record_reinstatement: it came back from there, and only reversal_id and channel_time are used';
+COMMENT ON COLUMN channel_body.reversal.channel_txn_id IS 'The channel''s id of the payment';
 
 CREATE FUNCTION channel_body.json(body text) RETURNS jsonb
 LANGUAGE plpgsql IMMUTABLE
@@ -78,12 +93,31 @@ SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on AS $$
 $$;
 COMMENT ON FUNCTION channel_body.uuid(text) IS 'A payment_id or refund_id of 32 hex digits, otherwise NULL';
 
+CREATE FUNCTION channel_body.refund_reference(value text) RETURNS uuid
+LANGUAGE sql IMMUTABLE
+SET search_path = pg_catalog, pg_temp AS $$
+  SELECT channel_body.uuid(substr(value, 8)) WHERE value LIKE 'refund-%'
+$$;
+COMMENT ON FUNCTION channel_body.refund_reference(text) IS
+  'The refund_id of a reference refund-<refund_id>, for channels that have one field for references of payments and refunds';
+
 CREATE FUNCTION channel_body.currency(value text) RETURNS text
 LANGUAGE sql IMMUTABLE
 SET search_path = pg_catalog, pg_temp AS $$
   SELECT CASE WHEN value ~ '^[A-Za-z]{3}$' THEN upper(value COLLATE "C") END
 $$;
 COMMENT ON FUNCTION channel_body.currency(text) IS 'An ISO 4217 code in upper case, otherwise NULL';
+
+CREATE FUNCTION channel_body.digits(currency text) RETURNS integer
+LANGUAGE sql IMMUTABLE
+SET search_path = pg_catalog, pg_temp AS $$
+  SELECT CASE WHEN currency IN ('BIF', 'CLP', 'DJF', 'GNF', 'ISK', 'JPY', 'KMF', 'KRW', 'PYG', 'RWF', 'UGX', 'UYI',
+                                'VND', 'VUV', 'XAF', 'XOF', 'XPF') THEN 0
+              WHEN currency IN ('BHD', 'IQD', 'JOD', 'KWD', 'LYD', 'OMR', 'TND') THEN 3
+              WHEN currency IN ('CLF', 'UYW') THEN 4
+              WHEN currency IS NOT NULL THEN 2 END
+$$;
+COMMENT ON FUNCTION channel_body.digits(text) IS 'Digits behind the point of a currency''s minor unit, by ISO 4217';
 
 CREATE FUNCTION channel_body.minor_units(value text, digits integer) RETURNS bigint
 LANGUAGE sql IMMUTABLE
@@ -149,3 +183,17 @@ SET search_path = pg_catalog, pg_temp AS $$
 $$;
 COMMENT ON FUNCTION channel_body.answer_of(text, text, text, text, bigint, text, text, text, timestamptz, uuid, uuid, text, boolean) IS
   'Makes an answer that payguard''s evidence functions take as it is';
+
+CREATE FUNCTION channel_body.reversal_of(call text, reversal_id text, channel_txn_id text DEFAULT NULL, kind text DEFAULT NULL,
+  amount bigint DEFAULT NULL, currency text DEFAULT NULL, channel_time timestamptz DEFAULT NULL)
+RETURNS SETOF channel_body.reversal
+LANGUAGE sql IMMUTABLE
+SET search_path = pg_catalog, pg_temp AS $$
+  -- what lacks something is no row: the mapping's message is unclear then, and is kept for somebody to look at
+  SELECT call, r, CASE call WHEN 'record_reversal' THEN t END, CASE call WHEN 'record_reversal' THEN kind END,
+         CASE call WHEN 'record_reversal' THEN amount END, CASE call WHEN 'record_reversal' THEN currency END, channel_time
+  FROM channel_body.id(reversal_id) r, channel_body.id(channel_txn_id) t
+  WHERE r IS NOT NULL AND (call = 'record_reinstatement' OR t IS NOT NULL AND amount > 0 AND currency IS NOT NULL)
+$$;
+COMMENT ON FUNCTION channel_body.reversal_of(text, text, text, text, bigint, text, timestamptz) IS
+  'The call that money moved by the channel leads to; no row where an id, the amount or the currency cannot be read';

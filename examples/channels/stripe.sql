@@ -1,7 +1,13 @@
--- Stripe: PaymentIntents and Refunds. common.sql first.
+-- Stripe: PaymentIntents, Refunds and Disputes. common.sql first.
 --
 -- Expects that the PaymentIntent was created with metadata[payment_id] = the attempt's payment_id,
 -- the Refund with metadata[refund_id], and each with that id as its Idempotency-Key.
+--
+-- Rests on Stripe's documents: The Dispute object and its events (docs.stripe.com/api/disputes/object,
+-- /api/events/types), How disputes work (docs.stripe.com/disputes/how-disputes-work), Dispute for full charge amount
+-- after a partial refund was issued (support.stripe.com), Errors (docs.stripe.com/api/errors), Idempotent requests
+-- (docs.stripe.com/api/idempotent_requests), Supported currencies (docs.stripe.com/currencies), changelog
+-- 2024-10-28.acacia (refund events). README.md says what could not be read.
 CREATE SCHEMA stripe;
 COMMENT ON SCHEMA stripe IS 'What Stripe says, in payguard''s words';
 
@@ -21,10 +27,13 @@ CREATE FUNCTION stripe.amount_to_send(amount bigint, currency text) RETURNS bigi
 LANGUAGE sql IMMUTABLE
 SET search_path = pg_catalog, pg_temp AS $$
   SELECT CASE WHEN currency IN ('ISK', 'UGX') THEN amount * 100
+              -- "Three-decimal currencies": the last digit has to be 0
+              WHEN currency IN ('BHD', 'JOD', 'KWD', 'OMR', 'TND') THEN CASE WHEN amount % 10 = 0 THEN amount END
               WHEN currency = 'MGA' THEN CASE WHEN amount % 100 = 0 THEN amount / 100 END
               ELSE amount END
 $$;
-COMMENT ON FUNCTION stripe.amount_to_send(bigint, text) IS 'payguard''s amount as Stripe wants it; NULL where that is not exact';
+COMMENT ON FUNCTION stripe.amount_to_send(bigint, text) IS
+  'payguard''s amount as Stripe wants it; NULL where that is not exact, and where Stripe would refuse it';
 
 CREATE FUNCTION stripe.intent_status(intent jsonb) RETURNS text
 LANGUAGE sql IMMUTABLE
@@ -130,24 +139,134 @@ SET search_path = pg_catalog, pg_temp AS $$
 $$;
 COMMENT ON FUNCTION stripe.refund(text) IS 'The answer to creating, retrieving or canceling a Refund';
 
+CREATE FUNCTION stripe.refused(http_status integer, body jsonb) RETURNS boolean
+LANGUAGE sql IMMUTABLE
+SET search_path = pg_catalog, pg_temp AS $$
+  -- an idempotency_error says that the key was used before: what came of that is not known
+  SELECT coalesce(http_status = 400 AND channel_body.field(body, 'error', 'type') = 'invalid_request_error'
+                  AND body #> '{error,payment_intent}' IS NULL
+                  AND coalesce(channel_body.field(body, 'error', 'code'), '') <> ALL
+                      ('{idempotency_key_in_use,lock_timeout,rate_limit,charge_already_refunded}'::text[]), false)
+$$;
+COMMENT ON FUNCTION stripe.refused(integer, jsonb) IS
+  'Stripe answered a request to create something with 400 and made nothing';
+
+CREATE FUNCTION stripe.payment_created(http_status integer, body text) RETURNS channel_body.answer
+LANGUAGE sql IMMUTABLE
+SET search_path = pg_catalog, pg_temp AS $$
+  SELECT CASE WHEN stripe.refused(http_status, b)
+                THEN channel_body.answer_of('payment', 'failed',
+                       code := coalesce(channel_body.field(b, 'error', 'code'), channel_body.field(b, 'error', 'type')),
+                       message := channel_body.field(b, 'error', 'message'))
+              ELSE stripe.payment(body) END
+  FROM channel_body.json(body) b
+$$;
+COMMENT ON FUNCTION stripe.payment_created(integer, text) IS 'The answer to creating a PaymentIntent: what was refused has failed';
+
+CREATE FUNCTION stripe.refund_created(http_status integer, body text) RETURNS channel_body.answer
+LANGUAGE sql IMMUTABLE
+SET search_path = pg_catalog, pg_temp AS $$
+  SELECT CASE WHEN stripe.refused(http_status, b)
+                THEN channel_body.answer_of('refund', 'failed',
+                       code := coalesce(channel_body.field(b, 'error', 'code'), channel_body.field(b, 'error', 'type')),
+                       message := channel_body.field(b, 'error', 'message'))
+              ELSE stripe.refund(body) END
+  FROM channel_body.json(body) b
+$$;
+COMMENT ON FUNCTION stripe.refund_created(integer, text) IS 'The answer to creating a Refund: what was refused has failed';
+
+CREATE FUNCTION stripe.refund_reversals(refund jsonb, event_time text) RETURNS SETOF channel_body.reversal
+LANGUAGE sql IMMUTABLE
+SET search_path = pg_catalog, pg_temp AS $$
+  -- a refund that failed after all brings the money back
+  SELECT r.*
+  FROM channel_body.currency(channel_body.field(refund, 'currency')) currency,
+       channel_body.reversal_of(
+         CASE stripe.refund_status(refund) WHEN 'succeeded' THEN 'record_reversal' ELSE 'record_reinstatement' END,
+         channel_body.field(refund, 'id'), channel_body.field(refund, 'payment_intent'), 'refund',
+         stripe.amount(channel_body.field(refund, 'amount'), currency), currency, channel_body.unix_time(event_time)) r
+  WHERE channel_body.field(refund, 'object') = 'refund' AND stripe.refund_status(refund) IN ('succeeded', 'failed')
+    AND channel_body.uuid(channel_body.field(refund, 'metadata', 'refund_id')) IS NULL
+$$;
+COMMENT ON FUNCTION stripe.refund_reversals(jsonb, text) IS 'What a Refund that payguard has not asked for leads to';
+
+CREATE FUNCTION stripe.dispute_reversals(type text, dispute jsonb, event_time text) RETURNS SETOF channel_body.reversal
+LANGUAGE sql IMMUTABLE
+SET search_path = pg_catalog, pg_temp AS $$
+  -- a dispute that is not won may give a part of the money back: that is no reinstatement of all
+  SELECT r.*
+  FROM channel_body.currency(channel_body.field(dispute, 'currency')) currency,
+       channel_body.reversal_of(
+         CASE type WHEN 'charge.dispute.funds_withdrawn' THEN 'record_reversal' ELSE 'record_reinstatement' END,
+         channel_body.field(dispute, 'id'), channel_body.field(dispute, 'payment_intent'), 'chargeback',
+         stripe.amount(channel_body.field(dispute, 'amount'), currency), currency, channel_body.unix_time(event_time)) r
+  WHERE channel_body.field(dispute, 'object') = 'dispute'
+    AND (type = 'charge.dispute.funds_withdrawn'
+         OR type = 'charge.dispute.funds_reinstated' AND channel_body.field(dispute, 'status') = 'won')
+$$;
+COMMENT ON FUNCTION stripe.dispute_reversals(text, jsonb, text) IS 'What an event of a Dispute leads to, where it moved money';
+
+CREATE FUNCTION stripe.reversals(body text) RETURNS SETOF channel_body.reversal
+LANGUAGE sql IMMUTABLE
+SET search_path = pg_catalog, pg_temp AS $$
+  SELECT r.*
+  FROM channel_body.json(body) b,
+       LATERAL (SELECT channel_body.field(b, 'type') AS type, b #> '{data,object}' AS object,
+                       channel_body.field(b, 'created') AS event_time) e,
+       LATERAL (SELECT * FROM stripe.dispute_reversals(type, object, event_time)
+                UNION ALL
+                SELECT * FROM stripe.refund_reversals(object, event_time)
+                UNION ALL
+                -- a charge lists its refunds only up to API version 2022-11-15
+                SELECT refunded.*
+                FROM jsonb_array_elements(CASE jsonb_typeof(object #> '{refunds,data}') WHEN 'array'
+                                          THEN object #> '{refunds,data}' ELSE '[]' END) refund,
+                     stripe.refund_reversals(refund, event_time) refunded
+                WHERE type = 'charge.refunded' AND channel_body.field(object, 'object') = 'charge') r
+$$;
+COMMENT ON FUNCTION stripe.reversals(text) IS
+  'Money that a webhook event says was moved without payguard: disputes, and refunds made in Stripe''s Dashboard';
+
+CREATE FUNCTION stripe.event_subject(type text, object jsonb, told_otherwise boolean) RETURNS text
+LANGUAGE sql IMMUTABLE
+SET search_path = pg_catalog, pg_temp AS $$
+  SELECT CASE
+    WHEN told_otherwise AND channel_body.field(object, 'object') IN ('refund', 'dispute') THEN NULL
+    WHEN channel_body.field(object, 'object') = 'payment_intent' THEN 'payment'
+    WHEN channel_body.field(object, 'object') = 'refund' THEN
+      CASE WHEN channel_body.uuid(channel_body.field(object, 'metadata', 'refund_id')) IS NOT NULL THEN 'refund'
+           -- no money has moved, or none of it has come so far
+           WHEN stripe.refund_status(object) IN ('pending', 'closed') THEN NULL
+           ELSE 'unclear' END
+    WHEN channel_body.field(object, 'object') = 'charge' THEN 'payment'
+    WHEN channel_body.field(object, 'object') = 'dispute' AND type NOT IN
+           ('charge.dispute.funds_withdrawn', 'charge.dispute.funds_reinstated') THEN 'payment'
+    WHEN channel_body.field(object, 'object') IS NULL OR type IS NULL OR type ~ '^(payment_intent|charge|refund)[.]'
+      THEN 'unclear'
+  END
+$$;
+COMMENT ON FUNCTION stripe.event_subject(text, jsonb, boolean) IS
+  'The subject of a webhook event; told_otherwise: stripe.reversals() has a row for it';
+
 CREATE FUNCTION stripe.event(body text) RETURNS channel_body.answer
 LANGUAGE sql IMMUTABLE
 SET search_path = pg_catalog, pg_temp AS $$
-  SELECT CASE channel_body.field(object, 'object')
-    WHEN 'payment_intent' THEN stripe.payment_of(object, event_id, event_time)
-    WHEN 'refund' THEN stripe.refund_of(object, event_id, event_time)
-    -- one attempt of an intent, a failed one too, or what has been refunded of it in all: the
-    -- intent and the refunds themselves say more
-    WHEN 'charge' THEN channel_body.answer_of('payment', 'unknown',
+  SELECT CASE
+    WHEN subject = 'payment' AND channel_body.field(object, 'object') = 'payment_intent'
+      THEN stripe.payment_of(object, event_id, event_time)
+    WHEN subject = 'refund' THEN stripe.refund_of(object, event_id, event_time)
+    -- A charge is one attempt of an intent, a failed one too, or what has been refunded of it in all: the
+    -- intent and the refunds themselves say more. A dispute that opens or closes moves no money by itself.
+    WHEN subject = 'payment' THEN channel_body.answer_of('payment', 'unknown',
       channel_txn_id := channel_body.field(object, 'payment_intent'),
-      code := channel_body.field(b, 'type'),
+      code := type,
       channel_time := channel_body.unix_time(event_time),
       payment_id := channel_body.uuid(channel_body.field(object, 'metadata', 'payment_id')),
       event_id := event_id)
-    ELSE channel_body.answer_of(NULL, 'unknown', code := channel_body.field(b, 'type'), event_id := event_id)
-  END
+    ELSE channel_body.answer_of(subject, 'unknown', code := type, event_id := event_id) END
   FROM channel_body.json(body) b,
        LATERAL (SELECT b #> '{data,object}' AS object, channel_body.field(b, 'id') AS event_id,
-                       channel_body.field(b, 'created') AS event_time) e
+                       channel_body.field(b, 'created') AS event_time, channel_body.field(b, 'type') AS type) e,
+       LATERAL stripe.event_subject(type, object, EXISTS (SELECT FROM stripe.reversals(body))) subject
 $$;
 COMMENT ON FUNCTION stripe.event(text) IS 'The answer that a webhook event is';
