@@ -75,7 +75,7 @@ def run(environment, name, text):
     subprocess.run(["createdb", database], env=environment, check=True)
     subprocess.run(["psql", "-Xq", "-d", database, "-c", "CREATE EXTENSION payguard SCHEMA pg_catalog"], env=environment, check=True)
     if name == "examples/channels/README.md":
-        for file in ("common", "alipay", "stripe", "wechatpay"):
+        for file in ("common", "adyen", "alipay", "paypal", "stripe", "wechatpay"):
             subprocess.run(["psql", "-Xq", "-d", database, "-v", "ON_ERROR_STOP=1", "-f", "examples/channels/%s.sql" % file],
                            env=environment, check=True)
     document = list(steps(text))
