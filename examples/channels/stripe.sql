@@ -217,7 +217,7 @@ SET search_path = pg_catalog, pg_temp AS $$
                 UNION ALL
                 SELECT * FROM stripe.refund_reversals(object, event_time)
                 UNION ALL
-                -- a charge lists its refunds only up to API version 2022-11-15
+                -- a charge lists its refunds only before API version 2022-11-15
                 SELECT refunded.*
                 FROM jsonb_array_elements(CASE jsonb_typeof(object #> '{refunds,data}') WHEN 'array'
                                           THEN object #> '{refunds,data}' ELSE '[]' END) refund,
