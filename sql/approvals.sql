@@ -34,7 +34,7 @@ SELECT min_amount FROM payguard.set_policy('XTS', 7000);
 SELECT min_amount, approve_payment, approve_refund, require_version FROM payguard.policies WHERE currency = 'XTS' ORDER BY 1;
 SELECT what, pg_temp.answer(statement) FROM (VALUES
   ('no currency', $$SELECT payguard.set_policy(NULL, 1)$$),
-  ('bad currency', $$SELECT payguard.set_policy('eur', 1)$$),
+  ('bad currency', $$SELECT payguard.set_policy('EU1', 1)$$),
   ('no amount', $$SELECT payguard.set_policy('XTS', NULL)$$),
   ('negative amount', $$SELECT payguard.set_policy('XTS', -1)$$),
   ('NULL flag', $$SELECT payguard.set_policy('XTS', 1, NULL)$$),

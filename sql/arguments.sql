@@ -25,7 +25,7 @@ FROM (VALUES ('null', 'NULL'), ('null element', 'ARRAY[NULL]::payguard.pay_reque
   ('null order', $$ARRAY[(NULL, 'k', NULL, NULL, NULL, NULL)]::payguard.pay_request[]$$),
   ('null key', $$ARRAY[('arguments', NULL, NULL, NULL, NULL, NULL)]::payguard.pay_request[]$$),
   ('negative', $$ARRAY[('arguments', 'k', -1, NULL, NULL, NULL)]::payguard.pay_request[]$$),
-  ('currency', $$ARRAY[('arguments', 'k', 1, 'eur', NULL, NULL)]::payguard.pay_request[]$$),
+  ('currency', $$ARRAY[('arguments', 'k', 1, 'EU1', NULL, NULL)]::payguard.pay_request[]$$),
   ('version', $$ARRAY[('arguments', 'k', 1, NULL, 0, NULL)]::payguard.pay_request[]$$),
   ('empty channel', $$ARRAY[('arguments', 'k', 1, NULL, NULL, '')]::payguard.pay_request[]$$),
   ('long key', $$ARRAY[('arguments', repeat('x', 256), 1, NULL, NULL, NULL)]::payguard.pay_request[]$$)) c (what, value);

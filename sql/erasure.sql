@@ -32,6 +32,8 @@ SELECT outcome FROM payguard.refund_order('returned', 'refund 1', reason := 'Per
 SELECT outcome FROM payguard.report_refund((SELECT refund_id FROM payguard.refunds WHERE order_id = 'returned'), 'failed', message := 'Personal is unknown');
 SELECT outcome FROM payguard.settle_refund((SELECT refund_id FROM payguard.refunds WHERE order_id = 'returned'), 'succeeded', 'Personal says so');
 SELECT outcome FROM payguard.report_payment(id_of('key 5'), 'failed', message := 'Personal took it back');
+SELECT outcome FROM payguard.report_payment(id_of('key 5'), 'taken back', message := 'Personal took it back');
+SELECT result FROM payguard.record_notification('card', 'taken back by Personal', 'message 7', id_of('key 5'), channel_status := 'by Personal');
 -- where she is named; the lines of a table are looked through as text
 CREATE FUNCTION named() RETURNS TABLE ("table" text, "rows" bigint) LANGUAGE plpgsql AS $$
 BEGIN
@@ -45,6 +47,7 @@ $$;
 SELECT * FROM named();
 -- not while anything is open
 SELECT pg_temp.answer($$SELECT payguard.erase_customer('Personal')$$);
+SELECT count(payguard.resolve_alert(alert_id, 'The mapping is mended')) FROM payguard.alerts WHERE kind = 'unreadable_evidence';
 SELECT count(payguard.acknowledge_alert(alert_id, 'Personal called')), count(payguard.resolve_alert(alert_id, 'Personal agrees')) FROM payguard.alerts WHERE resolved_at IS NULL;
 SELECT count(*) AS waiting FROM payguard.tasks;
 -- archived orders as well

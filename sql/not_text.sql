@@ -54,7 +54,12 @@ SELECT pg_temp.answer($$SELECT outcome FROM payguard.start_payment('not-text-4',
 SELECT pg_temp.answer($$SELECT outcome FROM payguard.request_payment('not-text-4', 'k', 'not_text', details := jsonb_build_object(pg_temp.raw('\xff'), 1))$$);
 SELECT pg_temp.answer($$SELECT outcome FROM payguard.refund_order('not-text-2', 'k', 1, 'r', to_jsonb(pg_temp.raw('\xff')))$$);
 SELECT pg_temp.answer($$SELECT payguard.claim_tasks(pg_temp.raw('\xff'))$$);
-SELECT pg_temp.answer($$SELECT payguard.complete_tasks(ARRAY[(1, gen_random_uuid(), 'failed', NULL, NULL, NULL, NULL, pg_temp.raw('\xff'))::payguard.task_answer])$$);
+-- Of evidence it is kept, in a form that is text.
+BEGIN;
+SELECT outcome, message FROM payguard.complete_tasks(ARRAY[(0, '01890000-0000-7000-8000-000000000000', 'failed', NULL, NULL, NULL, NULL, pg_temp.raw('\x61ff'))::payguard.task_answer]);
+SELECT outcome, message FROM payguard.record_payment(pg_temp.raw('\xff'), 'not_text', 'not_text', 1, 'EUR');
+SELECT channel, code, convert_from(body, 'UTF8') AS body FROM payguard.unreadable_messages WHERE encode(sha256(body), 'hex') = event_id AND position('\\xff' IN convert_from(body, 'UTF8')) > 0 ORDER BY 2;
+ROLLBACK;
 SELECT pg_temp.answer($$SELECT payguard.guard_table('not_text', 'status', jsonb_build_object('new', jsonb_build_array(pg_temp.raw('\xff')), pg_temp.raw('\xff'), '[]'::jsonb))$$);
 SELECT pg_temp.answer($$INSERT INTO payguard.settlement_lines (channel, channel_txn_id, amount, currency, channel_time) VALUES ('not_text', pg_temp.raw('\xff'), 1, 'EUR', now())$$);
 RESET SESSION AUTHORIZATION;

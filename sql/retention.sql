@@ -193,6 +193,26 @@ SELECT pg_temp.answer(c) FROM unnest(ARRAY[$$SELECT payguard.archive_orders(NULL
 BEGIN ISOLATION LEVEL REPEATABLE READ;
 SELECT pg_temp.answer($$SELECT payguard.archive_orders(now())$$);
 ROLLBACK;
+-- a message that cannot be read keeps its order here while somebody has to look at it, then it goes along;
+-- it brings the order back when it comes in a form that can be read
+SELECT count(payguard.create_order('garbled-' || n, 1000, 'EUR')), count(payguard.start_payment('garbled-' || n, 'garbled/' || n, 'card')) FROM generate_series(1, 2) n;
+SELECT outcome FROM generate_series(1, 2) n, payguard.report_payment(id_of('garbled/' || n), 'succeeded', 'txn garbled ' || n, 1000, 'EUR');
+SELECT result, order_id FROM generate_series(1, 2) n, payguard.record_notification('card', 'back!', 'garbled ' || n, id_of('garbled/' || n), channel_status := 'charged back');
+CALL archive(0);
+SELECT count(payguard.resolve_alert(alert_id, 'looked at')) FROM payguard.alerts WHERE kind = 'unreadable_evidence' AND resolved_at IS NULL;
+CALL archive(2);
+SELECT place('garbled-' || n) FROM generate_series(1, 2) n;
+SELECT event_id, order_id, convert_from(body, 'UTF8') FROM payguard.unreadable_messages ORDER BY 1;
+SELECT result, outcome, order_id, message FROM payguard.record_notification('card', 'back!', 'garbled 1', id_of('garbled/1'), channel_status := 'failed');
+SELECT result, outcome, order_id, message FROM payguard.record_notification('card', 'back!', 'garbled 2', channel_txn_id := 'of nobody', channel_status := 'failed');
+SELECT place('garbled-' || n) FROM generate_series(1, 2) n;
+SELECT event_id, result, order_id, channel_txn_id FROM payguard.every_notification WHERE event_id LIKE 'garbled%' ORDER BY 1;
+-- a call about an archived order that cannot be read leaves it there
+SELECT count(payguard.resolve_alert(alert_id, 'looked at')) FROM payguard.alerts WHERE order_id LIKE 'garbled-%' AND resolved_at IS NULL;
+CALL archive(2);
+SELECT outcome, order_id FROM payguard.report_payment(id_of('garbled/2'), 'charged back');
+SELECT place('garbled-2');
+SELECT * FROM payguard.verify();
 SELECT archived > 0 AS archived, live FROM (SELECT (SELECT count(*) FROM payguard.archived_orders) archived, (SELECT count(*) FROM payguard.events WHERE order_id IN (SELECT order_id FROM payguard.archived_orders)) live) c;
 \c :database
 DROP DATABASE regress_payguard_archive;

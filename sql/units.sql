@@ -8,7 +8,8 @@ SELECT payguard.minor_units(0.5, 'JPY'); -- fails
 SELECT payguard.minor_units('NaN', 'EUR'); -- fails
 SELECT payguard.minor_units('Infinity', 'EUR'); -- fails
 SELECT payguard.minor_units(1, 'XAU'); -- fails
-SELECT payguard.minor_units(1, 'eur'); -- fails
+SELECT payguard.minor_units(1, 'eur'), payguard.major_units(100, 'Eur');
+SELECT payguard.minor_units(1, 'EU1'); -- fails
 SELECT payguard.minor_units(1, 'R E'); -- fails
 SELECT payguard.major_units(1, 'ABC'); -- fails
 \set VERBOSITY sqlstate

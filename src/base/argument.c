@@ -5,6 +5,9 @@
  * 22004 NULL where a value is needed; 22023 empty, too long, negative, not an ISO 4217 code, control
  * characters, bytes that are no text. What does not fit a bigint is refused by its input function
  * (22003).
+ *
+ * payguard_arg_x() is for requests and raises. payguard_read_x() is for evidence, which is not refused: it notes
+ * what cannot be read, and returns what stands for NULL. Without a place for that note it raises.
  */
 #include "postgres.h"
 
@@ -27,8 +30,9 @@
 #define LATEST_TIME                                                                      \
 	((TimestampTz) (date2j(10000, 1, 1) - POSTGRES_EPOCH_JDATE) * USECS_PER_DAY)
 
-static text *check_text(Datum value, const char *name, Size max_length, bool one_line);
-static void raise_not_text(const char *name) pg_attribute_noreturn();
+static text *check_text(Unreadable *bad, Datum value, const char *name, Size max_length,
+						bool one_line);
+static void note_not_text(Unreadable *bad, const char *name);
 static bool has_control_character(const char *s, int length, bool one_line);
 static int length_of_control(const char *s, int length);
 
@@ -57,14 +61,58 @@ payguard_arg_bad(const char *name, const char *problem, const char *hint)
 }
 
 /*
+ * payguard_read_bad notes that an argument cannot be read, unless one before it could not; it raises 22023
+ * where there is no place for the note.
+ */
+void
+payguard_read_bad(Unreadable *bad, const char *name, const char *problem,
+				  const char *hint)
+{
+	if (bad == NULL)
+		payguard_arg_bad(name, problem, hint);
+	if (bad->name == NULL)
+		*bad = (Unreadable){.name = name, .problem = problem};
+}
+
+/*
+ * payguard_read_missing is payguard_read_bad for a NULL that says nothing; 22004 where it raises.
+ */
+void
+payguard_read_missing(Unreadable *bad, const char *name)
+{
+	if (bad == NULL)
+		payguard_arg_missing(name);
+	payguard_read_bad(bad, name, "It is missing.", NULL);
+}
+
+/*
  * payguard_arg_id reads an order id, key, name or txn id: 1-255 bytes, no control characters.
  */
 text *
 payguard_arg_id(Datum value, bool isnull, const char *name)
 {
+	return payguard_read_id(NULL, value, isnull, name);
+}
+
+/*
+ * payguard_read_id is payguard_arg_id for evidence. NULL is error 22004 here too: what would be identified
+ * by it cannot be.
+ */
+text *
+payguard_read_id(Unreadable *bad, Datum value, bool isnull, const char *name)
+{
 	if (isnull)
 		payguard_arg_missing(name);
-	return check_text(value, name, MAX_ID_LENGTH, true);
+	return check_text(bad, value, name, MAX_ID_LENGTH, true);
+}
+
+/*
+ * payguard_read_id_or_null is payguard_read_id for an optional argument.
+ */
+text *
+payguard_read_id_or_null(Unreadable *bad, Datum value, bool isnull, const char *name)
+{
+	return isnull ? NULL : payguard_read_id(bad, value, isnull, name);
 }
 
 /*
@@ -97,7 +145,16 @@ payguard_arg_note(Datum value, bool isnull, const char *name)
 {
 	if (isnull)
 		payguard_arg_missing(name);
-	return check_text(value, name, MAX_NOTE_LENGTH, false);
+	return check_text(NULL, value, name, MAX_NOTE_LENGTH, false);
+}
+
+/*
+ * payguard_read_note_or_null is payguard_arg_note_or_null for evidence.
+ */
+text *
+payguard_read_note_or_null(Unreadable *bad, Datum value, bool isnull, const char *name)
+{
+	return isnull ? NULL : check_text(bad, value, name, MAX_NOTE_LENGTH, false);
 }
 
 /*
@@ -129,7 +186,7 @@ payguard_arg_json_or_null(Datum value, bool isnull, const char *name)
 		if ((token == WJB_KEY || token == WJB_VALUE || token == WJB_ELEM) &&
 			part.type == jbvString &&
 			!pg_verifymbstr(part.val.string.val, part.val.string.len, true))
-			raise_not_text(name);
+			note_not_text(NULL, name);
 	return json;
 }
 
@@ -139,12 +196,23 @@ payguard_arg_json_or_null(Datum value, bool isnull, const char *name)
 int64
 payguard_arg_amount(Datum value, bool isnull, const char *name)
 {
+	return payguard_read_amount(NULL, value, isnull, name);
+}
+
+/*
+ * payguard_read_amount is payguard_arg_amount for evidence.
+ */
+int64
+payguard_read_amount(Unreadable *bad, Datum value, bool isnull, const char *name)
+{
 	if (isnull)
-		payguard_arg_missing(name);
-	if (DatumGetInt64(value) < 0)
-		payguard_arg_bad(name, "It is negative.",
-						 "Amounts are in the currency's minor unit, 0 or more.");
-	return DatumGetInt64(value);
+		payguard_read_missing(bad, name);
+	else if (DatumGetInt64(value) < 0)
+		payguard_read_bad(bad, name, "It is negative.",
+						  "Amounts are in the currency's minor unit, 0 or more.");
+	else
+		return DatumGetInt64(value);
+	return NO_AMOUNT;
 }
 
 /*
@@ -153,27 +221,57 @@ payguard_arg_amount(Datum value, bool isnull, const char *name)
 int64
 payguard_arg_amount_or_null(Datum value, bool isnull, const char *name)
 {
-	return isnull ? NO_AMOUNT : payguard_arg_amount(value, isnull, name);
+	return payguard_read_amount_or_null(NULL, value, isnull, name);
 }
 
 /*
- * payguard_arg_currency reads an ISO 4217 code: three capital letters.
+ * payguard_read_amount_or_null is payguard_arg_amount_or_null for evidence.
+ */
+int64
+payguard_read_amount_or_null(Unreadable *bad, Datum value, bool isnull, const char *name)
+{
+	return isnull ? NO_AMOUNT : payguard_read_amount(bad, value, isnull, name);
+}
+
+/*
+ * payguard_arg_currency reads an ISO 4217 code: three letters, in any case; returned in capitals.
  */
 text *
 payguard_arg_currency(Datum value, bool isnull, const char *name)
 {
-	text *currency;
-	const char *c;
+	return payguard_read_currency(NULL, value, isnull, name);
+}
+
+/*
+ * payguard_read_currency is payguard_arg_currency for evidence.
+ */
+text *
+payguard_read_currency(Unreadable *bad, Datum value, bool isnull, const char *name)
+{
+	text *given;
+	char code[3];
 
 	if (isnull)
-		payguard_arg_missing(name);
-	currency = DatumGetTextPP(value);
-	c = VARDATA_ANY(currency);
-	if (VARSIZE_ANY_EXHDR(currency) != 3 || c[0] < 'A' || c[0] > 'Z' || c[1] < 'A' ||
-		c[1] > 'Z' || c[2] < 'A' || c[2] > 'Z')
-		payguard_arg_bad(name, "It is not a currency code.",
-						 "Currencies are ISO 4217 codes, such as \"EUR\".");
-	return currency;
+	{
+		payguard_read_missing(bad, name);
+		return NULL;
+	}
+	if (toast_raw_datum_size(value) - VARHDRSZ == sizeof(code))
+	{
+		bool letters = true;
+
+		given = DatumGetTextPP(value);
+		for (size_t i = 0; i < sizeof(code); i++)
+		{
+			code[i] = pg_ascii_toupper((unsigned char) VARDATA_ANY(given)[i]);
+			letters = letters && code[i] >= 'A' && code[i] <= 'Z';
+		}
+		if (letters)
+			return cstring_to_text_with_len(code, sizeof(code));
+	}
+	payguard_read_bad(bad, name, "It is not a currency code.",
+					  "Currencies are ISO 4217 codes, such as \"EUR\".");
+	return NULL;
 }
 
 /*
@@ -182,7 +280,17 @@ payguard_arg_currency(Datum value, bool isnull, const char *name)
 text *
 payguard_arg_currency_or_null(Datum value, bool isnull, const char *name)
 {
-	return isnull ? NULL : payguard_arg_currency(value, isnull, name);
+	return payguard_read_currency_or_null(NULL, value, isnull, name);
+}
+
+/*
+ * payguard_read_currency_or_null is payguard_arg_currency_or_null for evidence.
+ */
+text *
+payguard_read_currency_or_null(Unreadable *bad, Datum value, bool isnull,
+							   const char *name)
+{
+	return isnull ? NULL : payguard_read_currency(bad, value, isnull, name);
 }
 
 /*
@@ -213,11 +321,23 @@ payguard_arg_version_or_null(Datum value, bool isnull, const char *name)
 TimestampTz
 payguard_arg_time_or_null(Datum value, bool isnull, const char *name)
 {
+	return payguard_read_time_or_null(NULL, value, isnull, name);
+}
+
+/*
+ * payguard_read_time_or_null is payguard_arg_time_or_null for evidence.
+ */
+TimestampTz
+payguard_read_time_or_null(Unreadable *bad, Datum value, bool isnull, const char *name)
+{
 	if (isnull)
 		return NO_TIME;
 	if (TIMESTAMP_NOT_FINITE(DatumGetTimestampTz(value)))
-		payguard_arg_bad(name, "It is infinite.",
-						 "Leave it out where there is no such time.");
+	{
+		payguard_read_bad(bad, name, "It is infinite.",
+						  "Leave it out where there is no such time.");
+		return NO_TIME;
+	}
 	return DatumGetTimestampTz(value);
 }
 
@@ -359,38 +479,48 @@ payguard_arg_deadline_or_null(Datum value, bool isnull, const char *name)
 	return time;
 }
 
+/*
+ * check_text returns a text that is neither empty nor too long, and has no control characters; NULL: it was
+ * noted that it cannot be read.
+ */
 static text *
-check_text(Datum value, const char *name, Size max_length, bool one_line)
+check_text(Unreadable *bad, Datum value, const char *name, Size max_length, bool one_line)
 {
 	/* toast_raw_datum_size: a huge value is refused before it is read */
 	text *result;
 
 	if (toast_raw_datum_size(value) - VARHDRSZ > max_length)
-		payguard_arg_bad(name, "It is too long.",
-						 psprintf("At most %zu bytes are allowed.", max_length));
+	{
+		payguard_read_bad(bad, name, "It is too long.",
+						  psprintf("At most %zu bytes are allowed.", max_length));
+		return NULL;
+	}
 	result = DatumGetTextPP(value);
 	if (VARSIZE_ANY_EXHDR(result) == 0)
-		payguard_arg_bad(name, "It is empty.",
-						 psprintf("Give 1 to %zu bytes.", max_length));
-	if (!pg_verifymbstr(VARDATA_ANY(result), VARSIZE_ANY_EXHDR(result), true))
-		raise_not_text(name);
-	if (has_control_character(VARDATA_ANY(result), VARSIZE_ANY_EXHDR(result), one_line))
-		payguard_arg_bad(name, "It has a control character.",
-						 "Remove control characters.");
-	return result;
+		payguard_read_bad(bad, name, "It is empty.",
+						  psprintf("Give 1 to %zu bytes.", max_length));
+	else if (!pg_verifymbstr(VARDATA_ANY(result), VARSIZE_ANY_EXHDR(result), true))
+		note_not_text(bad, name);
+	else if (has_control_character(VARDATA_ANY(result), VARSIZE_ANY_EXHDR(result),
+								   one_line))
+		payguard_read_bad(bad, name, "It has a control character.",
+						  "Remove control characters.");
+	else
+		return result;
+	return NULL;
 }
 
 /*
- * raise_not_text: the server checks what a client sends, but not what a setting in the startup packet
+ * note_not_text: the server checks what a client sends, but not what a setting in the startup packet
  * brings, and current_setting() makes an argument of that. A row with it could not be restored.
  */
 static void
-raise_not_text(const char *name)
+note_not_text(Unreadable *bad, const char *name)
 {
-	payguard_arg_bad(name,
-					 psprintf("It is not valid in the database's encoding, %s.",
-							  GetDatabaseEncodingName()),
-					 "Give text in the database's encoding.");
+	payguard_read_bad(bad, name,
+					  psprintf("It is not valid in the database's encoding, %s.",
+							   GetDatabaseEncodingName()),
+					  "Give text in the database's encoding.");
 }
 
 /*

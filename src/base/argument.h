@@ -17,6 +17,13 @@
 #define MAX_NOTE_LENGTH 4000 /* bytes of a reason or a note */
 #define MAX_ELEMENTS 100000	 /* of an array, and of what a call finds for itself */
 
+/* What a call of evidence gave that cannot be read: the first such argument, and what is wrong with it. */
+typedef struct Unreadable
+{
+	const char *name;	 /* NULL: everything can be read */
+	const char *problem; /* a sentence */
+} Unreadable;
+
 #define ARG(n) PG_GETARG_DATUM(n), PG_ARGISNULL(n)
 
 extern void payguard_arg_missing(const char *name) pg_attribute_noreturn();
@@ -32,6 +39,25 @@ extern int64 payguard_arg_amount(Datum value, bool isnull, const char *name);
 extern int64 payguard_arg_amount_or_null(Datum value, bool isnull, const char *name);
 extern text *payguard_arg_currency(Datum value, bool isnull, const char *name);
 extern text *payguard_arg_currency_or_null(Datum value, bool isnull, const char *name);
+extern text *payguard_read_id(Unreadable *bad, Datum value, bool isnull,
+							  const char *name);
+extern text *payguard_read_id_or_null(Unreadable *bad, Datum value, bool isnull,
+									  const char *name);
+extern text *payguard_read_note_or_null(Unreadable *bad, Datum value, bool isnull,
+										const char *name);
+extern int64 payguard_read_amount(Unreadable *bad, Datum value, bool isnull,
+								  const char *name);
+extern int64 payguard_read_amount_or_null(Unreadable *bad, Datum value, bool isnull,
+										  const char *name);
+extern text *payguard_read_currency(Unreadable *bad, Datum value, bool isnull,
+									const char *name);
+extern text *payguard_read_currency_or_null(Unreadable *bad, Datum value, bool isnull,
+											const char *name);
+extern TimestampTz payguard_read_time_or_null(Unreadable *bad, Datum value, bool isnull,
+											  const char *name);
+extern void payguard_read_bad(Unreadable *bad, const char *name, const char *problem,
+							  const char *hint);
+extern void payguard_read_missing(Unreadable *bad, const char *name);
 extern int64 payguard_arg_version(Datum value, bool isnull, const char *name);
 extern int64 payguard_arg_version_or_null(Datum value, bool isnull, const char *name);
 extern TimestampTz payguard_arg_time_or_null(Datum value, bool isnull, const char *name);

@@ -4,6 +4,7 @@
  */
 #include "postgres.h"
 
+#include "catalog/namespace.h"
 #include "fmgr.h"
 #include "lib/stringinfo.h"
 #include "mb/pg_wchar.h"
@@ -49,6 +50,33 @@ payguard_clean_text(const char *string)
 		length -= Max(n, 1);
 	}
 	return cstring_to_text_with_len(clean.data, clean.len);
+}
+
+/*
+ * payguard_utf8 returns a string of the database's encoding in UTF-8. What cannot be converted, and a string in
+ * a database without an encoding (SQL_ASCII), stays as it is: nothing is refused.
+ */
+text *
+payguard_utf8(const char *string)
+{
+	size_t length = strlen(string);
+	size_t room = length * MAX_CONVERSION_GROWTH + 1;
+	int encoding = GetDatabaseEncoding();
+	Oid conversion;
+	char *converted;
+
+	if (encoding == PG_UTF8 || encoding == PG_SQL_ASCII)
+		return payguard_text(string);
+	conversion = FindDefaultConversionProc(encoding, PG_UTF8);
+	if (!OidIsValid(conversion))
+		return payguard_text(string);
+	converted = palloc_extended(room, MCXT_ALLOC_HUGE);
+	if ((size_t) pg_do_encoding_conversion_buf(
+			conversion, encoding, PG_UTF8, (unsigned char *) unconstify(char *, string),
+			(int) length, (unsigned char *) converted, (int) Min(room, INT_MAX),
+			true) < length)
+		return payguard_text(string);
+	return payguard_text(converted);
 }
 
 PG_FUNCTION_INFO_V1(payguard_as_note);

@@ -11,6 +11,7 @@
 
 extern text *payguard_text(const char *string);
 extern text *payguard_clean_text(const char *string);
+extern text *payguard_utf8(const char *string);
 extern int payguard_text_compare(const text *a, const text *b);
 extern bool payguard_text_equal(const text *a, const text *b);
 extern bool payguard_text_is(const text *a, const char *b);

@@ -5,7 +5,8 @@
  * A message is kept under (channel, event_id), so that its repetition is known. One that
  * matches no payment is kept as "unmatched" with the arguments that came with it, and tried
  * again when it is redelivered, when its transaction becomes known, and by
- * match_notifications().
+ * match_notifications(). One that cannot be read is kept as "unreadable", until it is delivered again in a form
+ * that can be.
  */
 #include "postgres.h"
 
@@ -13,7 +14,6 @@
 #include "catalog/pg_type.h"
 #include "fmgr.h"
 #include "funcapi.h"
-#include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
@@ -45,6 +45,7 @@
 #include "evidence/message.h"
 #include "evidence/returned.h"
 #include "evidence/reversal.h"
+#include "evidence/unreadable.h"
 
 #define N_NOTIFICATION_RESULT_COLUMNS 7
 
@@ -82,6 +83,13 @@ static const RowQuery matchable = MATCHABLE("orders", "payments", "refunds");
 static const RowQuery matchable_with_archive =
 	MATCHABLE("every_order", "every_payment", "every_refund");
 
+static const Given record_notification_given[] = {
+	{"channel", 't'},		 {"body", '-'},		 {"event_id", 't'},
+	{"payment_id", 'u'},	 {"refund_id", 'u'}, {"channel_status", 't'},
+	{"channel_txn_id", 't'}, {"amount", 'i'},	 {"currency", 't'},
+	{"channel_time", 'd'},
+};
+
 typedef struct Match
 {
 	bool of_refund; /* a report about a refund of ours; a reversal is about a payment */
@@ -93,10 +101,18 @@ typedef struct Match
 static bool match_waiting(Order *order, Payment *payment);
 static bytea *bytes_of(const text *body);
 static Datum record_notification(FunctionCallInfo fcinfo, bytea *body);
+static void read_notification(FunctionCallInfo fcinfo, Unreadable *bad,
+							  Notification *notification);
+static Datum keep_unreadable(FunctionCallInfo fcinfo, const Unreadable *bad,
+							 Notification *notification);
+static Datum known_again(FunctionCallInfo fcinfo, Notification *known,
+						 const Notification *again);
 static Datum duplicate(FunctionCallInfo fcinfo, const Notification *notification);
 static bool deliver_again(Notification *known, const Notification *again,
 						  Applied *applied);
+static bool wait_readable(Notification *known, const Notification *again);
 static FieldSet learn(Notification *known, const Notification *again);
+static FieldSet learn_anew(Notification *known, const Notification *again);
 static void match_one(EachItem *item);
 static bool try_again(Notification *notification, bool wait, Applied *applied);
 static bool find_match(const Notification *notification, Match *match);
@@ -192,8 +208,8 @@ PG_FUNCTION_INFO_V1(payguard_record_notification);
  * record_notification(channel, body, event_id, payment_id, refund_id, channel_status,
  *					   channel_txn_id, amount, currency, channel_time) → notification_result
  *
- * Errors: 22004, 22023 for malformed arguments only. A message that says nothing of a state
- * (channel_status NULL) makes the channel be queried.
+ * Errors: 22004 without a channel or a body. A message that cannot be read is kept and alerted. One that says
+ * nothing of a state (channel_status NULL) makes the channel be queried.
  */
 Datum
 payguard_record_notification(PG_FUNCTION_ARGS)
@@ -231,46 +247,26 @@ bytes_of(const text *body)
 	if (length % 2 == 0 && strncmp(string, "\\x", 2) == 0 &&
 		strspn(string + 2, "0123456789abcdefABCDEF") == length - 2)
 		return DatumGetByteaP(DirectFunctionCall1(byteain, CStringGetDatum(string)));
-	return (bytea *) payguard_text(pg_server_to_any(string, (int) length, PG_UTF8));
+	return (bytea *) payguard_utf8(string);
 }
 
 static Datum
 record_notification(FunctionCallInfo fcinfo, bytea *body)
 {
-	Notification notification = {
-		.channel = payguard_arg_id(ARG(0), "channel"),
-		.event_id = payguard_arg_id_or_null(ARG(2), "event_id"),
-		.payment_id = PG_ARGISNULL(3) ? NULL : PG_GETARG_UUID_P(3),
-		.refund_id = PG_ARGISNULL(4) ? NULL : PG_GETARG_UUID_P(4),
-		.channel_txn_id = payguard_arg_id_or_null(ARG(6), "channel_txn_id"),
-		.amount = payguard_arg_amount_or_null(ARG(7), "amount"),
-		.currency = payguard_arg_currency_or_null(ARG(8), "currency"),
-		.channel_time = payguard_arg_time_or_null(ARG(9), "channel_time"),
-		.result = payguard_text("unmatched"),
-	};
+	Notification notification = {.body = body};
+	Unreadable bad = {0};
 	Notification known;
 	Match match;
 	Applied applied = {0};
 	bool matched;
 
-	notification.body = body;
-	if (!PG_ARGISNULL(5))
-		notification.channel_status = payguard_text(payguard_channel_status_name(
-			payguard_arg_channel_status(ARG(5), "channel_status")));
-	if (notification.event_id == NULL)
-		notification.event_id = payguard_notification_hash(notification.body);
-	notification.received_at = GetCurrentTimestamp();
-
+	read_notification(fcinfo, &bad, &notification);
 	payguard_evidence_begin("record_notification()");
+	if (bad.name)
+		return keep_unreadable(fcinfo, &bad, &notification);
 	if (payguard_store_find(&payguard_notifications, NOTIFICATION_BY_EVENT, &notification,
 							&known))
-	{
-		matched = deliver_again(&known, &notification, &applied);
-		payguard_call_end();
-		return matched
-				   ? notification_result(fcinfo, &known, NULL, false, applied.contradicts)
-				   : duplicate(fcinfo, &known);
-	}
+		return known_again(fcinfo, &known, &notification);
 
 	matched = find_match(&notification, &match);
 	if (matched)
@@ -305,6 +301,93 @@ record_notification(FunctionCallInfo fcinfo, bytea *body)
 							   applied.contradicts);
 }
 
+/*
+ * read_notification reads the arguments. A message without an event_id that can be read has the SHA-256 of its body
+ * for one.
+ */
+static void
+read_notification(FunctionCallInfo fcinfo, Unreadable *bad, Notification *notification)
+{
+	ChannelStatus status;
+
+	notification->channel = payguard_read_id(bad, ARG(0), "channel");
+	notification->event_id = payguard_read_id_or_null(bad, ARG(2), "event_id");
+	notification->payment_id = PG_ARGISNULL(3) ? NULL : PG_GETARG_UUID_P(3);
+	notification->refund_id = PG_ARGISNULL(4) ? NULL : PG_GETARG_UUID_P(4);
+	if (!PG_ARGISNULL(5))
+	{
+		status = payguard_read_channel_status(bad, ARG(5), "channel_status");
+		if (status != CHANNEL_NONE)
+			notification->channel_status =
+				payguard_text(payguard_channel_status_name(status));
+	}
+	notification->channel_txn_id =
+		payguard_read_id_or_null(bad, ARG(6), "channel_txn_id");
+	notification->amount = payguard_read_amount_or_null(bad, ARG(7), "amount");
+	notification->currency = payguard_read_currency_or_null(bad, ARG(8), "currency");
+	notification->channel_time = payguard_read_time_or_null(bad, ARG(9), "channel_time");
+	if (notification->event_id == NULL)
+		notification->event_id = payguard_notification_hash(notification->body);
+	notification->result = payguard_text("unmatched");
+	notification->received_at = GetCurrentTimestamp();
+}
+
+/*
+ * keep_unreadable keeps a message that cannot be read: its body verbatim, and what was said of it as JSON in
+ * message. Where it is known in a form that could be read, that one counts.
+ */
+static Datum
+keep_unreadable(FunctionCallInfo fcinfo, const Unreadable *bad,
+				Notification *notification)
+{
+	Notification known;
+	Match match;
+	bool again;
+
+	if (notification->channel == NULL)
+		notification->channel = payguard_text(UNKNOWN_CHANNEL);
+	again = payguard_store_find(&payguard_notifications, NOTIFICATION_BY_EVENT,
+								notification, &known);
+	if (again && !payguard_text_is(known.result, "unreadable"))
+	{
+		payguard_store_make_durable(&known);
+		payguard_call_end();
+		return duplicate(fcinfo, &known);
+	}
+	if (find_match(notification, &match))
+		notification->order_id = order_of(&match);
+	payguard_unreadable_note(notification, bad, "record_notification");
+	notification->message = payguard_text(psprintf(
+		"%s\n%s", bad->problem,
+		payguard_unreadable_json("record_notification", record_notification_given,
+								 lengthof(record_notification_given), fcinfo->args)));
+	notification->channel_status = notification->channel_txn_id = NULL;
+	notification->amount = NO_AMOUNT;
+	notification->currency = NULL;
+	notification->channel_time = NO_TIME;
+	again = again || !payguard_store_insert_new(&payguard_notifications,
+												NOTIFICATION_BY_EVENT, notification);
+	payguard_unreadable_alert(notification, bad);
+	payguard_call_end();
+	return notification_result(
+		fcinfo, notification, NULL, again,
+		payguard_unreadable_message(bad, "The message is kept for a person to look at."));
+}
+
+/*
+ * known_again answers a message that is known.
+ */
+static Datum
+known_again(FunctionCallInfo fcinfo, Notification *known, const Notification *again)
+{
+	Applied applied = {0};
+	bool news = deliver_again(known, again, &applied);
+
+	payguard_call_end();
+	return news ? notification_result(fcinfo, known, NULL, false, applied.contradicts)
+				: duplicate(fcinfo, known);
+}
+
 static Datum
 duplicate(FunctionCallInfo fcinfo, const Notification *notification)
 {
@@ -313,8 +396,8 @@ duplicate(FunctionCallInfo fcinfo, const Notification *notification)
 }
 
 /*
- * deliver_again tries to apply a message that is known and waits, with what it tells now; false: it is
- * still what it was.
+ * deliver_again tries to apply a message that is known and waits, with what it tells now, or could not be read and
+ * can be now; false: it is still what it was.
  */
 static bool
 deliver_again(Notification *known, const Notification *again, Applied *applied)
@@ -328,8 +411,47 @@ deliver_again(Notification *known, const Notification *again, Applied *applied)
 		if (learned != 0)
 			payguard_store_update(&payguard_notifications, learned, known);
 	}
+	else if (payguard_text_is(known->result, "unreadable"))
+	{
+		learn_anew(known, again);
+		if (try_again(known, true, applied) || wait_readable(known, again))
+			return true;
+	}
 	payguard_store_make_durable(known);
 	return false;
+}
+
+/*
+ * wait_readable has a message wait for what it is about, which could not be read before, and can be now; false:
+ * somebody else was faster.
+ */
+static bool
+wait_readable(Notification *known, const Notification *again)
+{
+	Notification now;
+	Order order;
+
+	payguard_store_refresh();
+	if (!payguard_store_lock(&payguard_notifications, NOTIFICATION_BY_EVENT, known, &now))
+	{
+		/* it has gone to the archive with the order that it named then */
+		if (!payguard_store_find(&payguard_notifications, NOTIFICATION_BY_EVENT, known,
+								 &now) ||
+			!payguard_order_lock(now.order_id, &order))
+			elog(ERROR, "payguard: message \"%s\" has vanished",
+				 payguard_str(known->event_id));
+		payguard_store_refresh();
+		if (!payguard_store_lock(&payguard_notifications, NOTIFICATION_BY_EVENT, known,
+								 &now))
+			elog(ERROR, "payguard: message \"%s\" has vanished",
+				 payguard_str(known->event_id));
+	}
+	*known = now;
+	if (!payguard_text_is(known->result, "unreadable"))
+		return false;
+	payguard_store_update(&payguard_notifications, learn_anew(known, again), known);
+	payguard_notification_alert_unmatched(known);
+	return true;
 }
 
 /*
@@ -356,6 +478,30 @@ learn(Notification *known, const Notification *again)
 	LEARN(channel_time, NO_TIME, NOTIFICATION_F_CHANNEL_TIME);
 #undef LEARN
 	return learned;
+}
+
+/*
+ * learn_anew takes over all that a message says, which could not be read before: from then on it is one that
+ * matches nothing yet.
+ */
+static FieldSet
+learn_anew(Notification *known, const Notification *again)
+{
+	known->payment_id = again->payment_id;
+	known->refund_id = again->refund_id;
+	known->channel_status = again->channel_status;
+	known->channel_txn_id = again->channel_txn_id;
+	known->amount = again->amount;
+	known->currency = again->currency;
+	known->channel_time = again->channel_time;
+	known->code = known->message = known->order_id = NULL;
+	known->result = payguard_text("unmatched");
+	return FIELD(NOTIFICATION_F_PAYMENT_ID) | FIELD(NOTIFICATION_F_REFUND_ID) |
+		   FIELD(NOTIFICATION_F_CHANNEL_STATUS) | FIELD(NOTIFICATION_F_CHANNEL_TXN_ID) |
+		   FIELD(NOTIFICATION_F_AMOUNT) | FIELD(NOTIFICATION_F_CURRENCY) |
+		   FIELD(NOTIFICATION_F_CHANNEL_TIME) | FIELD(NOTIFICATION_F_CODE) |
+		   FIELD(NOTIFICATION_F_MESSAGE) | FIELD(NOTIFICATION_F_ORDER_ID) |
+		   FIELD(NOTIFICATION_F_RESULT);
 }
 
 PG_FUNCTION_INFO_V1(payguard_match_notifications);
@@ -397,8 +543,8 @@ match_one(EachItem *item)
 }
 
 /*
- * try_again matches a message that is kept as unmatched; false: it still matches nothing, or
- * somebody else was faster. One that does not wait leaves orders alone that somebody is
+ * try_again matches a message that is kept as unmatched, or as unreadable and can be read now; false: it still
+ * matches nothing, or somebody else was faster. One that does not wait leaves orders alone that somebody is
  * working on: it may lock many of them.
  */
 static bool
@@ -432,10 +578,14 @@ try_again(Notification *notification, bool wait, Applied *applied)
 		return false;
 	payguard_store_refresh();
 	if (!payguard_store_lock(&payguard_notifications, NOTIFICATION_BY_EVENT, notification,
-							 notification) ||
-		!payguard_text_is(notification->result, "unmatched"))
+							 notification))
 		return false;
-	learned = learn(notification, &wanted);
+	if (payguard_text_is(notification->result, "unreadable"))
+		learned = learn_anew(notification, &wanted);
+	else if (payguard_text_is(notification->result, "unmatched"))
+		learned = learn(notification, &wanted);
+	else
+		return false;
 	if (learned != 0)
 		payguard_store_update(&payguard_notifications, learned, notification);
 	match.order = order;
@@ -568,7 +718,7 @@ notification_result(FunctionCallInfo fcinfo, const Notification *notification,
 
 	payguard_store_begin(STORE_WRITE);
 	if (notification->payment_id && strcmp(what, "contradicting") != 0 &&
-		strcmp(what, "unmatched") != 0 &&
+		strcmp(what, "unmatched") != 0 && strcmp(what, "unreadable") != 0 &&
 		payguard_payment_find(notification->payment_id, &payment))
 		state = payguard_payment_outcome(&payment, &about);
 	payguard_store_end(STORE_WRITE);

@@ -30,7 +30,22 @@
 #include "records/result.h"
 #include "evidence/apply.h"
 #include "evidence/message.h"
+#include "evidence/unreadable.h"
 
+static const Given report_payment_given[] = {
+	{"payment_id", 'u'}, {"channel_status", 't'}, {"channel_txn_id", 't'},
+	{"amount", 'i'},	 {"currency", 't'},		  {"code", 't'},
+	{"message", 't'},	 {"channel_time", 'd'},
+};
+static const Given record_payment_given[] = {
+	{"order_id", 't'}, {"channel", 't'},  {"channel_txn_id", 't'},
+	{"amount", 'i'},   {"currency", 't'}, {"channel_time", 'd'},
+};
+
+static Datum keep_unreadable_report(FunctionCallInfo fcinfo, const Unreadable *bad,
+									pg_uuid_t *payment_id);
+static Datum keep_unreadable_payment(FunctionCallInfo fcinfo, const Unreadable *bad,
+									 text *order_id, const text *channel);
 static bool changes_nothing(const Payment *payment, const Report *report);
 
 PG_FUNCTION_INFO_V1(payguard_report_payment);
@@ -39,21 +54,24 @@ PG_FUNCTION_INFO_V1(payguard_report_payment);
  * report_payment(payment_id, channel_status, channel_txn_id, amount, currency, code, message,
  *				  channel_time) → payment_result
  *
- * amount: minor units, as the channel says. Errors: 22004, 22023 for malformed arguments only.
- * An unknown payment, a reused transaction and a contradiction are stored, alerted and
+ * amount: minor units, as the channel says. Errors: 22004 without a payment_id. What cannot be read is kept and
+ * alerted. An unknown payment, a reused transaction and a contradiction are stored, alerted and
  * returned with the outcome "recorded".
  */
 Datum
 payguard_report_payment(PG_FUNCTION_ARGS)
 {
 	pg_uuid_t *payment_id = payguard_arg_uuid(ARG(0), "payment_id");
-	Report report = payguard_report_read(&fcinfo->args[1], "channel_txn_id");
+	Unreadable bad = {0};
+	Report report = payguard_report_read(&bad, &fcinfo->args[1], "channel_txn_id");
 	Order order;
 	Payment payment;
 	Applied applied = {0};
 
-	report.channel_time = payguard_arg_time_or_null(ARG(7), "channel_time");
+	report.channel_time = payguard_read_time_or_null(&bad, ARG(7), "channel_time");
 	payguard_evidence_begin("report_payment()");
+	if (bad.name)
+		return keep_unreadable_report(fcinfo, &bad, payment_id);
 	if (!payguard_payment_find(payment_id, &payment))
 	{
 		payguard_notification_keep(NULL, NULL, payment_id, NULL, &report, "unmatched");
@@ -78,6 +96,27 @@ payguard_report_payment(PG_FUNCTION_ARGS)
 	}
 	payguard_call_end();
 	return payguard_result_of_evidence(fcinfo, &order, &payment, &applied);
+}
+
+/*
+ * keep_unreadable_report keeps a report_payment() that cannot be read.
+ */
+static Datum
+keep_unreadable_report(FunctionCallInfo fcinfo, const Unreadable *bad,
+					   pg_uuid_t *payment_id)
+{
+	Payment payment;
+	bool known = payguard_payment_find(payment_id, &payment);
+	text *order_id = known ? payment.order_id : NULL;
+	const char *message = payguard_unreadable_keep(
+		bad, "report_payment",
+		payguard_unreadable_json("report_payment", report_payment_given,
+								 lengthof(report_payment_given), fcinfo->args),
+		known ? payment.channel : NULL,
+		(About){.order_id = order_id, .payment_id = payment_id});
+
+	payguard_call_end();
+	return payguard_result_recorded(fcinfo, order_id, payment_id, message);
 }
 
 /*
@@ -112,27 +151,28 @@ PG_FUNCTION_INFO_V1(payguard_record_payment);
  * record_payment(order_id, channel, channel_txn_id, amount, currency, channel_time)
  *	→ payment_result
  *
- * Errors: 22004, 22023 for malformed arguments only. An unknown order or channel is stored,
- * alerted and returned with the outcome "recorded".
+ * Errors: 22004 without an order_id, channel or channel_txn_id. What cannot be read, and an unknown order or
+ * channel, is stored, alerted and returned with the outcome "recorded".
  */
 Datum
 payguard_record_payment(PG_FUNCTION_ARGS)
 {
-	text *order_id = payguard_arg_id(ARG(0), "order_id");
-	text *channel_name = payguard_arg_id(ARG(1), "channel");
-	Report report = {
-		.status = CHANNEL_SUCCEEDED,
-		.txn_id = payguard_arg_id(ARG(2), "channel_txn_id"),
-		.amount = payguard_arg_amount(ARG(3), "amount"),
-		.currency = payguard_arg_currency(ARG(4), "currency"),
-		.channel_time = payguard_arg_time_or_null(ARG(5), "channel_time"),
-	};
+	Unreadable bad = {0};
+	text *order_id = payguard_read_id(&bad, ARG(0), "order_id");
+	text *channel_name = payguard_read_id(&bad, ARG(1), "channel");
+	Report report = payguard_report_of(CHANNEL_SUCCEEDED);
 	Channel channel;
 	Order order;
 	Payment payment;
 	Applied applied = {0};
 
+	report.txn_id = payguard_read_id(&bad, ARG(2), "channel_txn_id");
+	report.amount = payguard_read_amount(&bad, ARG(3), "amount");
+	report.currency = payguard_read_currency(&bad, ARG(4), "currency");
+	report.channel_time = payguard_read_time_or_null(&bad, ARG(5), "channel_time");
 	payguard_evidence_begin("record_payment()");
+	if (bad.name)
+		return keep_unreadable_payment(fcinfo, &bad, order_id, channel_name);
 	if (!payguard_channel_find(channel_name, &channel) ||
 		!payguard_order_find(order_id, &order))
 	{
@@ -153,4 +193,23 @@ payguard_record_payment(PG_FUNCTION_ARGS)
 	if (!payguard_text_equal(payment.order_id, order_id))
 		return payguard_result_recorded(fcinfo, order_id, NULL, applied.contradicts);
 	return payguard_result_of_evidence(fcinfo, &order, &payment, &applied);
+}
+
+/*
+ * keep_unreadable_payment keeps a record_payment() that cannot be read.
+ */
+static Datum
+keep_unreadable_payment(FunctionCallInfo fcinfo, const Unreadable *bad, text *order_id,
+						const text *channel)
+{
+	Order order;
+	bool known = order_id && payguard_order_find(order_id, &order);
+	const char *message = payguard_unreadable_keep(
+		bad, "record_payment",
+		payguard_unreadable_json("record_payment", record_payment_given,
+								 lengthof(record_payment_given), fcinfo->args),
+		channel, (About){.order_id = known ? order_id : NULL});
+
+	payguard_call_end();
+	return payguard_result_recorded(fcinfo, order_id, NULL, message);
 }

@@ -36,7 +36,16 @@
 #include "money/refunding.h"
 #include "money/surplus.h"
 #include "evidence/returned.h"
+#include "evidence/unreadable.h"
 
+static const Given report_refund_given[] = {
+	{"refund_id", 'u'}, {"channel_status", 't'}, {"channel_refund_id", 't'},
+	{"amount", 'i'},	{"currency", 't'},		 {"code", 't'},
+	{"message", 't'},
+};
+
+static Datum keep_unreadable_report(FunctionCallInfo fcinfo, const Unreadable *bad,
+									const Refund *refund);
 static void uncount_returned(Order *order, const Payment *payment, const Refund *refund,
 							 RefundBalance *balance);
 static void note_returned(Order *order, const Payment *payment, Refund *refund,
@@ -86,15 +95,17 @@ PG_FUNCTION_INFO_V1(payguard_report_refund);
  * report_refund(refund_id, channel_status, channel_refund_id, amount, currency, code, message)
  *	→ payguard_refund_result
  *
- * Errors: 22004, 22023 for malformed arguments only. An unknown refund and a contradiction are
+ * Errors: 22004 without a refund_id. What cannot be read, an unknown refund and a contradiction are
  * stored, alerted and returned with the outcome "recorded".
  */
 Datum
 payguard_report_refund(PG_FUNCTION_ARGS)
 {
 	pg_uuid_t *refund_id = payguard_arg_uuid(ARG(0), "refund_id");
-	Report report = payguard_report_read(&fcinfo->args[1], "channel_refund_id");
-	Refund like = {.refund_id = refund_id};
+	Unreadable bad = {0};
+	Report report = payguard_report_read(&bad, &fcinfo->args[1], "channel_refund_id");
+	Refund like = {
+		.refund_id = refund_id, .created_at = NO_TIME, .completed_at = NO_TIME};
 	Refund refund;
 	Payment payment;
 	Order order;
@@ -103,19 +114,42 @@ payguard_report_refund(PG_FUNCTION_ARGS)
 	payguard_evidence_begin("report_refund()");
 	if (!payguard_store_find(&payguard_refunds, REFUND_BY_ID, &like, &refund))
 	{
+		if (bad.name)
+			return keep_unreadable_report(fcinfo, &bad, &like);
 		payguard_notification_keep(NULL, NULL, NULL, refund_id, &report, "unmatched");
 		payguard_call_end();
-		like.completed_at = like.created_at = NO_TIME;
 		return payguard_refund_result(
 			fcinfo, &like, false,
 			"The refund is not known; the report is kept for a person to "
 			"look at.");
 	}
+	if (bad.name)
+		return keep_unreadable_report(fcinfo, &bad, &refund);
 	payguard_refund_lock(refund_id, &order, &payment, &refund);
 	payguard_refund_report(&order, &report, &refund, &applied);
 	payguard_call_end();
 	return payguard_refund_result(
 		fcinfo, &refund, !applied.changed && !applied.contradicts, applied.contradicts);
+}
+
+/*
+ * keep_unreadable_report keeps a report_refund() that cannot be read. refund: as it is on record, or its id alone.
+ */
+static Datum
+keep_unreadable_report(FunctionCallInfo fcinfo, const Unreadable *bad,
+					   const Refund *refund)
+{
+	const char *message = payguard_unreadable_keep(
+		bad, "report_refund",
+		payguard_unreadable_json("report_refund", report_refund_given,
+								 lengthof(report_refund_given), fcinfo->args),
+		refund->channel,
+		(About){.order_id = refund->order_id,
+				.payment_id = refund->payment_id,
+				.refund_id = refund->refund_id});
+
+	payguard_call_end();
+	return payguard_refund_result(fcinfo, refund, false, message);
 }
 
 typedef struct Reporting

@@ -30,6 +30,16 @@
 #include "money/refunding.h"
 #include "evidence/returned.h"
 #include "evidence/reversal.h"
+#include "evidence/unreadable.h"
+
+static const Given record_reversal_given[] = {
+	{"channel", 't'}, {"reversal_id", 't'}, {"channel_txn_id", 't'},
+	{"kind", 't'},	  {"amount", 'i'},		{"currency", 't'},
+};
+
+static text *read_kind(Unreadable *bad, Datum value, bool isnull);
+static Datum keep_unreadable(FunctionCallInfo fcinfo, const Unreadable *bad,
+							 const Report *report, text *channel);
 
 PG_FUNCTION_INFO_V1(payguard_record_reversal);
 
@@ -37,36 +47,31 @@ PG_FUNCTION_INFO_V1(payguard_record_reversal);
  * record_reversal(channel, reversal_id, channel_txn_id, kind, amount, currency)
  *	→ payguard_refund_result
  *
- * kind: refund, chargeback or bank_return. Errors: 22004, 22023 for malformed arguments only.
- * A reversal of a transaction that is not known to have brought money is stored, alerted and
- * returned as "recorded"; it is applied when the money is known.
+ * kind: refund, chargeback or bank_return. Errors: 22004 without a channel, reversal_id or channel_txn_id.
+ * What cannot be read is stored and alerted. A reversal of a transaction that is not known to have brought money
+ * is stored, alerted and returned as "recorded"; it is applied when the money is known.
  */
 Datum
 payguard_record_reversal(PG_FUNCTION_ARGS)
 {
-	text *channel = payguard_arg_id(ARG(0), "channel");
-	text *reversal_id = payguard_arg_id(ARG(1), "reversal_id");
-	text *txn_id = payguard_arg_id(ARG(2), "channel_txn_id");
-	text *kind = payguard_arg_id(ARG(3), "kind");
-	Report report = {
-		.status = CHANNEL_SUCCEEDED,
-		.txn_id = reversal_id,
-		.amount = payguard_arg_amount(ARG(4), "amount"),
-		.currency = payguard_arg_currency(ARG(5), "currency"),
-		.reversal_kind = kind,
-		.reversal_of = txn_id,
-		.channel_time = NO_TIME,
-	};
+	Unreadable bad = {0};
+	text *channel = payguard_read_id(&bad, ARG(0), "channel");
+	text *reversal_id = payguard_read_id(&bad, ARG(1), "reversal_id");
+	text *txn_id = payguard_read_id(&bad, ARG(2), "channel_txn_id");
+	Report report = payguard_report_of(CHANNEL_SUCCEEDED);
 	Payment payment;
 	Order order = {0};
 	Refund refund = {.completed_at = NO_TIME};
 	Applied applied;
 
-	if (!payguard_text_is(kind, "refund") && !payguard_text_is(kind, "chargeback") &&
-		!payguard_text_is(kind, "bank_return"))
-		payguard_arg_bad("kind", "It is not known.",
-						 "Use refund, chargeback or bank_return.");
+	report.txn_id = reversal_id;
+	report.reversal_of = txn_id;
+	report.reversal_kind = read_kind(&bad, ARG(3));
+	report.amount = payguard_read_amount(&bad, ARG(4), "amount");
+	report.currency = payguard_read_currency(&bad, ARG(5), "currency");
 	payguard_evidence_begin("record_reversal()");
+	if (bad.name)
+		return keep_unreadable(fcinfo, &bad, &report, channel);
 	if (payguard_refund_find_reversed(channel, txn_id, &payment))
 		payguard_payment_lock(payment.payment_id, &order, &payment);
 	/* once more: while we waited, it may have become a second name of another, or another order's */
@@ -87,6 +92,53 @@ payguard_record_reversal(PG_FUNCTION_ARGS)
 		fcinfo, &refund, false,
 		"No money of the transaction is known; the reversal is kept until "
 		"it is.");
+}
+
+/*
+ * read_kind reads what kind of reversal it is.
+ */
+static text *
+read_kind(Unreadable *bad, Datum value, bool isnull)
+{
+	text *kind;
+
+	if (isnull)
+	{
+		payguard_read_missing(bad, "kind");
+		return NULL;
+	}
+	kind = payguard_read_id(bad, value, isnull, "kind");
+	if (kind && !payguard_text_is(kind, "refund") &&
+		!payguard_text_is(kind, "chargeback") && !payguard_text_is(kind, "bank_return"))
+		payguard_read_bad(bad, "kind", "It is not known.",
+						  "Use refund, chargeback or bank_return.");
+	return kind;
+}
+
+/*
+ * keep_unreadable keeps a record_reversal() that cannot be read.
+ */
+static Datum
+keep_unreadable(FunctionCallInfo fcinfo, const Unreadable *bad, const Report *report,
+				text *channel)
+{
+	Payment payment = {0};
+	Refund refund = {
+		.amount = report->amount,
+		.currency = report->amount == NO_AMOUNT ? NULL : report->currency,
+		.completed_at = NO_TIME,
+	};
+	const char *message;
+
+	if (channel && report->reversal_of)
+		payguard_refund_find_reversed(channel, report->reversal_of, &payment);
+	message = payguard_unreadable_keep(
+		bad, "record_reversal",
+		payguard_unreadable_json("record_reversal", record_reversal_given,
+								 lengthof(record_reversal_given), fcinfo->args),
+		channel, (About){.order_id = payment.order_id, .payment_id = payment.payment_id});
+	payguard_call_end();
+	return payguard_refund_result(fcinfo, &refund, false, message);
 }
 
 /*

@@ -41,16 +41,24 @@
 #include "evidence/apply.h"
 #include "evidence/message.h"
 #include "evidence/returned.h"
+#include "evidence/unreadable.h"
 #include "queue/answer_batch.h"
 #include "queue/lease.h"
 #include "queue/retry.h"
 
 #define N_ANSWER_ARGS 8 /* of complete_task(), and columns of task_answer */
 
+static const Given given_names[N_ANSWER_ARGS] = {
+	{"task_id", 'i'},		 {"lease_token", 'u'}, {"channel_status", 't'},
+	{"channel_txn_id", 't'}, {"amount", 'i'},	   {"currency", 't'},
+	{"code", 't'},			 {"message", 't'},
+};
+
 static void read_answer(const NullableDatum *args, Answer *answer);
 static void answer_all(Answer *answers, int n, ReturnSetInfo *rsinfo);
 static bool find_order(const Task *task, const FinishedTask *finished, Order *order);
 static void answer_one(Answer *answer);
+static void keep_unreadable(Answer *answer, const Task *task, Applied *applied);
 static void answer_payment(Answer *answer, const Task *task, Order *order,
 						   Applied *applied);
 static void charge_again(Order *order, const Payment *payment);
@@ -68,8 +76,8 @@ PG_FUNCTION_INFO_V1(payguard_complete_task);
  *				 message) → payment_result
  *
  * Applies the channel's answer as evidence and removes the task, in one. With a stale token
- * the answer counts all the same, the task is left, outcome "lease_lost". Errors: 22004, 22023
- * for malformed arguments only.
+ * the answer counts all the same, the task is left, outcome "lease_lost". What cannot be read is kept, alerted,
+ * and counts as "unknown". Errors: 22004 without a task_id or lease_token.
  */
 Datum
 payguard_complete_task(PG_FUNCTION_ARGS)
@@ -122,7 +130,7 @@ payguard_complete_tasks(PG_FUNCTION_ARGS)
 }
 
 /*
- * read_answer reads an answer from the arguments of complete_task().
+ * read_answer reads an answer from the arguments of complete_task(). One that cannot be read says "unknown".
  */
 static void
 read_answer(const NullableDatum *args, Answer *answer)
@@ -133,7 +141,15 @@ read_answer(const NullableDatum *args, Answer *answer)
 		.task_id = DatumGetInt64(args[0].value),
 		.token = payguard_arg_uuid(args[1].value, args[1].isnull, "lease_token"),
 	};
-	answer->report = payguard_report_read(&args[2], "channel_txn_id");
+	answer->report = payguard_report_read(&answer->bad, &args[2], "channel_txn_id");
+	if (answer->bad.name == NULL)
+		return;
+	answer->unreadable =
+		payguard_unreadable_json("complete_task", given_names, N_ANSWER_ARGS, args);
+	answer->report = payguard_report_of(CHANNEL_UNKNOWN);
+	answer->report.code = payguard_text("unreadable");
+	answer->report.message =
+		payguard_text(psprintf("%s: %s", answer->bad.name, answer->bad.problem));
 }
 
 /*
@@ -209,6 +225,8 @@ answer_one(Answer *answer)
 		answer_refund(answer, &task, &order, &applied);
 	else
 		answer_payment(answer, &task, &order, &applied);
+	if (answer->bad.name)
+		keep_unreadable(answer, &task, &applied);
 	if (held)
 	{
 		payguard_store_delete(&payguard_leases, &lease);
@@ -225,6 +243,29 @@ answer_one(Answer *answer)
 		answer->result.message = "The lease is over; the answer counts, the task is not "
 								 "this worker's any more.";
 	}
+}
+
+/*
+ * keep_unreadable keeps an answer that cannot be read, and was applied as "unknown".
+ */
+static void
+keep_unreadable(Answer *answer, const Task *task, Applied *applied)
+{
+	Payment payment;
+	Refund refund;
+
+	/* a finished task has forgotten its channel */
+	payguard_payment_must_be_there(task->payment_id, &payment);
+	if (task->refund_id)
+		payguard_refund_must_be_there(task->refund_id, &refund);
+	payguard_unreadable_keep(&answer->bad, "complete_task", answer->unreadable,
+							 task->refund_id ? refund.channel : payment.channel,
+							 payguard_task_about(task));
+	applied->contradicts = payguard_unreadable_message(
+		&answer->bad, "The answer is kept for a person to look at, and counts as "
+					  "unknown.");
+	answer->result.outcome = "recorded";
+	answer->result.message = applied->contradicts;
 }
 
 static void
@@ -392,12 +433,18 @@ goes_on(const Task *task)
 static void
 answer_unknown(Answer *answer)
 {
-	answer->report.note =
-		payguard_text(psprintf("answer to task " INT64_FORMAT, answer->task_id));
-	payguard_notification_keep(NULL, NULL, NULL, NULL, &answer->report, "unmatched");
 	answer->result = (PaymentResult){
 		.outcome = "recorded",
 		.completed_at = NO_TIME,
 		.message = "The task is not known; the answer is kept for a person to look at.",
 	};
+	if (answer->bad.name)
+	{
+		answer->result.message = payguard_unreadable_keep(
+			&answer->bad, "complete_task", answer->unreadable, NULL, ABOUT_NOTHING);
+		return;
+	}
+	answer->report.note =
+		payguard_text(psprintf("answer to task " INT64_FORMAT, answer->task_id));
+	payguard_notification_keep(NULL, NULL, NULL, NULL, &answer->report, "unmatched");
 }

@@ -471,7 +471,7 @@ set_course(Case *item, TimestampTz now)
 				item->lease->leased_until > now && item->task->dead_at == NO_TIME;
 
 	item->course = COURSE_OTHER;
-	if (!held || !payguard_payment_is_live(item->payment->status))
+	if (!held || answer->bad.name || !payguard_payment_is_live(item->payment->status))
 		return;
 	same_txn = report->txn_id == NULL ||
 			   payguard_text_equal(report->txn_id, item->payment->channel_txn_id);

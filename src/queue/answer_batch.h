@@ -7,6 +7,7 @@
 
 #include "utils/uuid.h"
 
+#include "base/argument.h"
 #include "records/report.h"
 #include "records/result.h"
 
@@ -18,6 +19,8 @@ typedef struct Answer
 	Report report;
 	text *order_id; /* NULL: the task is not known */
 	PaymentResult result;
+	Unreadable bad;			/* the report is "unknown" then ... */
+	const char *unreadable; /* ... and the answer as it came is kept, as JSON */
 } Answer;
 
 extern void payguard_batch_answer(Answer *answers, int n, bool *answered);

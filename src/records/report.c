@@ -22,12 +22,31 @@
 ChannelStatus
 payguard_arg_channel_status(Datum value, bool isnull, const char *name)
 {
-	ChannelStatus status =
-		payguard_channel_status(payguard_str(payguard_arg_id(value, isnull, name)));
+	return payguard_read_channel_status(NULL, value, isnull, name);
+}
 
+/*
+ * payguard_read_channel_status is payguard_arg_channel_status for evidence.
+ */
+ChannelStatus
+payguard_read_channel_status(Unreadable *bad, Datum value, bool isnull, const char *name)
+{
+	text *given;
+	ChannelStatus status;
+
+	if (isnull)
+	{
+		payguard_read_missing(bad, name);
+		return CHANNEL_NONE;
+	}
+	given = payguard_read_id(bad, value, isnull, name);
+	if (given == NULL)
+		return CHANNEL_NONE;
+	status = payguard_channel_status(payguard_str(given));
 	if (status == CHANNEL_NONE)
-		payguard_arg_bad(name, "It is not known.",
-						 "Use succeeded, failed, closed, pending, unknown or not_found.");
+		payguard_read_bad(
+			bad, name, "It is not known.",
+			"Use succeeded, failed, closed, pending, unknown or not_found.");
 	return status;
 }
 
@@ -59,18 +78,19 @@ payguard_report_not_sent(text *why)
  * amount, currency, code and message. txn_name: what the transaction's argument is called.
  */
 Report
-payguard_report_read(const NullableDatum *args, const char *txn_name)
+payguard_report_read(Unreadable *bad, const NullableDatum *args, const char *txn_name)
 {
 #define OF(n) args[n].value, args[n].isnull
-	return (Report){
-		.status = payguard_arg_channel_status(OF(0), "channel_status"),
-		.txn_id = payguard_arg_id_or_null(OF(1), txn_name),
-		.amount = payguard_arg_amount_or_null(OF(2), "amount"),
-		.currency = payguard_arg_currency_or_null(OF(3), "currency"),
-		.code = payguard_arg_id_or_null(OF(4), "code"),
-		.message = payguard_arg_note_or_null(OF(5), "message"),
-		.channel_time = NO_TIME,
-	};
+	Report report = {.channel_time = NO_TIME};
+
+	/* one after the other: the first that cannot be read is told */
+	report.status = payguard_read_channel_status(bad, OF(0), "channel_status");
+	report.txn_id = payguard_read_id_or_null(bad, OF(1), txn_name);
+	report.amount = payguard_read_amount_or_null(bad, OF(2), "amount");
+	report.currency = payguard_read_currency_or_null(bad, OF(3), "currency");
+	report.code = payguard_read_id_or_null(bad, OF(4), "code");
+	report.message = payguard_read_note_or_null(bad, OF(5), "message");
+	return report;
 #undef OF
 }
 

@@ -11,6 +11,7 @@
 #include "utils/uuid.h"
 
 #include "rules/decide.h"
+#include "base/argument.h"
 
 /* What a channel says of a payment or a refund. */
 typedef struct Report
@@ -41,9 +42,12 @@ typedef struct Applied
 
 extern ChannelStatus payguard_arg_channel_status(Datum value, bool isnull,
 												 const char *name);
+extern ChannelStatus payguard_read_channel_status(Unreadable *bad, Datum value,
+												  bool isnull, const char *name);
 extern Report payguard_report_of(ChannelStatus status);
 extern Report payguard_report_not_sent(text *why);
-extern Report payguard_report_read(const NullableDatum *args, const char *txn_name);
+extern Report payguard_report_read(Unreadable *bad, const NullableDatum *args,
+								   const char *txn_name);
 extern Jsonb *payguard_report_details(const Report *report);
 extern Jsonb *payguard_refund_report_details(const Report *report);
 

@@ -53,7 +53,8 @@ BEGIN
       SELECT n.received_at, 'notification.' || n.result, NULL, n.channel_status, NULL,
              n.payment_id, n.refund_id, n.channel,
              jsonb_build_object('event_id', n.event_id, 'channel_txn_id', n.channel_txn_id,
-                                'amount', n.amount, 'currency', n.currency), NULL
+                                'amount', n.amount, 'currency', n.currency)
+             || CASE n.result WHEN 'unreadable' THEN jsonb_build_object('unreadable', n.code) ELSE '{}' END, NULL
       FROM payguard.every_notification n
       WHERE n.order_id = order_timeline.order_id
       UNION ALL

@@ -25,7 +25,9 @@ CREATE INDEX notifications_order_id ON payguard.notifications (order_id) WHERE o
 COMMENT ON TABLE payguard.notifications IS 'Messages from channels, verbatim';
 COMMENT ON COLUMN payguard.notifications.event_id IS 'The channel''s, or the SHA-256 of the body';
 COMMENT ON COLUMN payguard.notifications.reversal_kind IS 'Of a record_reversal(): channel_txn_id is what was reversed';
-COMMENT ON COLUMN payguard.notifications.result IS 'applied, duplicate, unmatched or contradicting';
+COMMENT ON COLUMN payguard.notifications.result IS 'applied, duplicate, unmatched, contradicting or unreadable';
+COMMENT ON COLUMN payguard.notifications.code IS 'Of a report; where it cannot be read, the function and the argument that cannot';
+COMMENT ON COLUMN payguard.notifications.message IS 'Of a report; where it cannot be read, why, and what record_notification() was given';
 
 CREATE TYPE payguard.notification_result AS (
   result     text,

@@ -60,6 +60,11 @@ COMMENT ON VIEW payguard.every_event IS 'All events, archived or not';
 CREATE VIEW payguard.every_notification AS
   SELECT * FROM payguard.notifications UNION ALL SELECT * FROM payguard.archived_notifications;
 COMMENT ON VIEW payguard.every_notification IS 'All messages, archived or not';
+CREATE VIEW payguard.unreadable_messages AS
+  SELECT n.channel, n.code, n.received_at, n.event_id, n.order_id, n.payment_id, n.refund_id, n.message, n.body
+  FROM payguard.every_notification n WHERE n.result = 'unreadable';
+COMMENT ON VIEW payguard.unreadable_messages IS
+  'Evidence that cannot be read, as it came: it is kept, and nothing of it is applied. code: which argument of which function, message: why';
 CREATE VIEW payguard.every_approval AS
   SELECT * FROM payguard.approvals UNION ALL SELECT * FROM payguard.archived_approvals;
 COMMENT ON VIEW payguard.every_approval IS 'All second opinions, archived or not';

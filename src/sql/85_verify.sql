@@ -143,6 +143,11 @@ AS $$
     SELECT FROM payguard.alerts a
     -- the alert may be about the charge that the message's payment is a second name of
     WHERE a.order_id = n.order_id OR a.cause = n.event_id)
+  UNION ALL
+  SELECT 'I9', 'notification ' || n.channel || ' ' || n.event_id, 'cannot be read and was never alerted'
+  FROM payguard.unreadable_messages n
+  WHERE NOT EXISTS (
+    SELECT FROM payguard.alerts a WHERE a.kind = 'unreadable_evidence' AND a.cause = n.channel || ' ' || n.code)
   -- I5: versions ascend by one, the status follows the graph
   UNION ALL
   SELECT 'I5', 'order ' || order_id,

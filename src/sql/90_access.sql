@@ -104,7 +104,7 @@ AS $$
     ('delegate', true,  'payguard.current_actor()')
 $$;
 COMMENT ON FUNCTION payguard.access_functions() IS
-  'The functions of each access; an operator may also read alerts, dead_tasks, approvals, policies, metrics, payouts and settlement_lines, into which he may load statements, a consumer the outbox, an owner guards, an auditor all tables and sequences';
+  'The functions of each access; an operator may also read alerts, dead_tasks, approvals, policies, metrics, payouts, unreadable_messages and settlement_lines, into which he may load statements, a consumer the outbox, an owner guards, an auditor all tables and sequences';
 
 CREATE FUNCTION payguard.role_access(OUT role name, OUT access text) RETURNS SETOF record
 LANGUAGE sql STABLE
@@ -131,7 +131,7 @@ BEGIN
     EXECUTE format('GRANT EXECUTE ON ROUTINE %s TO %I', f::regprocedure, role);
   END LOOP;
   IF access IN ('operator', 'auditor') THEN
-    EXECUTE format('GRANT SELECT ON payguard.alerts, payguard.dead_tasks, payguard.approvals, payguard.policies, payguard.metrics, payguard.stat_counters, payguard.payouts TO %I', role);
+    EXECUTE format('GRANT SELECT ON payguard.alerts, payguard.dead_tasks, payguard.approvals, payguard.policies, payguard.metrics, payguard.stat_counters, payguard.payouts, payguard.unreadable_messages TO %I', role);
   END IF;
   IF access IN ('consumer', 'auditor') THEN
     EXECUTE format('GRANT SELECT ON payguard.outbox TO %I', role);

@@ -82,7 +82,10 @@
 	" AND NOT EXISTS (SELECT FROM payguard.alerts a"                                     \
 	"  WHERE a.order_id = o.order_id AND a.resolved_at IS NULL OFFSET 0)"                \
 	" AND NOT EXISTS (SELECT FROM payguard.notifications n"                              \
-	"  WHERE n.order_id = o.order_id AND n.result = 'unmatched' OFFSET 0)"
+	"  WHERE n.order_id = o.order_id AND (n.result = 'unmatched'"                        \
+	"   OR n.result = 'unreadable' AND EXISTS (SELECT FROM payguard.alerts a"            \
+	"    WHERE a.kind = 'unreadable_evidence' AND a.resolved_at IS NULL"                 \
+	"    AND a.cause = n.channel || ' ' || n.code OFFSET 0)) OFFSET 0)"
 
 static const Statement add_position = {
 	"INSERT INTO payguard.archive_position VALUES ('orders', 0) ON CONFLICT DO NOTHING",

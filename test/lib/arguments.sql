@@ -37,7 +37,7 @@ INSERT INTO malformed VALUES
   ('id', 'last C1 control', $$'a' || chr(159)$$), ('id', 'first C1 control', $$chr(128) || 'a'$$),
   ('amount', 'negative', '-1'), ('amount', 'overflow', $$'9223372036854775808'$$),
   ('amount', 'lowest', $$'-9223372036854775808'$$),
-  ('currency', 'empty', $$''$$), ('currency', 'lower case', $$'eur'$$), ('currency', 'four letters', $$'EURO'$$),
+  ('currency', 'empty', $$''$$), ('currency', 'digit', $$'EU1'$$), ('currency', 'four letters', $$'EURO'$$),
   ('currency', 'two letters', $$'EU'$$), ('currency', 'line feed', $$E'EUR\n'$$), ('currency', 'other letters', $$'E' || chr(214)$$),
   ('version', '0', '0'), ('version', 'negative', '-5'), ('version', 'overflow', $$'9223372036854775808'$$),
   ('note', 'empty', $$''$$), ('note', '4001 bytes', $$repeat('x', 4001)$$), ('note', 'bell', $$E'a\x07'$$),

@@ -108,6 +108,8 @@ mutant stale_retry src/queue/retry.c "isolation task_cancel" 's/payguard_payment
 mutant stale_refund src/records/refund.c "isolation refund_stale" 's/^\treturn IsolationUsesXactSnapshot\(\)$/\treturn false/'
 mutant stale_failure src/evidence/reported.c "isolation report_contrary" 's/!IsolationUsesXactSnapshot\(\) \&\& changes_nothing/changes_nothing/'
 mutant unseen_charge src/queue/answer.c "isolation again_cancel" 's/^\tpayguard_order_touch\(order\);$//'
+mutant unreadable_waits src/queue/answer_batch.c "regress unreadable" 's/held \|\| answer->bad\.name \|\|/held ||/'
+mutant unreadable_learned src/evidence/message.c "regress unreadable" '/^try_again\(/,/^}/s/learned = learn_anew\(/learned = learn(/'
 mutant stale_approval src/evidence/apply.c "isolation report_decide" 's/payguard_policy_holds\(order, true\)/payguard_policy_holds(order, false)/'
 
 # who waited, and goes by what he read before
@@ -182,7 +184,7 @@ mutant call_never_ends src/records/call.c "regress calls" 's/^\tncalls--;$//'
 mutant long_batches src/base/argument.c "regress limits" 's/^\tif \(ArrayGetNItems\(ARR_NDIM\(array\), ARR_DIMS\(array\)\) > MAX_ELEMENTS\)$/\tif (false)/'
 
 # what is no text
-mutant bytes_as_text src/base/argument.c "regress not_text" 's/^\tif \(!pg_verifymbstr\(VARDATA_ANY\(result\), .*$/\tif (false)/'
+mutant bytes_as_text src/base/argument.c "regress not_text" 's/^\telse if \(!pg_verifymbstr\(VARDATA_ANY\(result\), .*$/\telse if (false)/'
 mutant bytes_in_json src/base/argument.c "regress not_text" 's/^\t\t\tpart\.type == jbvString \&\&$/\t\t\tpart.type == jbvNull \&\&/'
 mutant odd_role src/records/actor.c "regress not_text" 's/^\treturn payguard_clean_text\(/\treturn payguard_text(/'
 mutant backslash_escapes src/sql/65_settlement.sql "regress backslashes" "s/!~ \\\$\\\$(.*)\\\$\\\$\)/!~ '\1')/"

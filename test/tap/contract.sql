@@ -70,6 +70,7 @@ INSERT INTO type_columns VALUES
   ('approvals', 'approval_id bigint, subject text, order_id text, refund_id uuid, alert_id bigint, amount bigint, currency text, status text, requested_by text, requested_at timestamp with time zone, decided_by text, decided_at timestamp with time zone, note text'),
   ('settlement_lines', 'line_id bigint, channel text, kind text, channel_status text, channel_txn_id text, channel_refund_id text, payment_id uuid, order_id text, refund_id uuid, amount bigint, currency text, channel_time timestamp with time zone, loaded_by text, loaded_at timestamp with time zone, fee bigint, settled_amount bigint, settled_currency text, payout_id text'),
   ('payouts', 'channel text, payout_id text, settled_currency text, lines bigint, gross numeric, fees numeric, net numeric, first_at timestamp with time zone, last_at timestamp with time zone'),
+  ('unreadable_messages', 'channel text, code text, received_at timestamp with time zone, event_id text, order_id text, payment_id uuid, refund_id uuid, message text, body bytea'),
   ('finding_result', 'outcome text, alert_id bigint, finding text, order_id text, payment_id uuid, refund_id uuid, message text'),
   ('orders', 'order_id text, customer_id text, amount bigint, currency text, status text, closing_as text, version bigint, payment_id uuid, refunded_amount bigint, created_at timestamp with time zone, updated_at timestamp with time zone, expires_at timestamp with time zone');
 SELECT no_plan();

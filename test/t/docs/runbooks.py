@@ -142,6 +142,17 @@ class Life:
                  " channel_txn_id => %s, amount => 500, currency => 'EUR')", txn.encode(), txn)
         return {"known_order": self.order, "channel": "card", "txn": txn}
 
+    def unreadable_evidence(self, way):
+        self.new_order()
+        payment = self.start()
+        if way == 1:
+            self.one("SELECT outcome FROM payguard.report_payment(%s, %s)", payment, "captured")
+        else:
+            self.one("SELECT result FROM payguard.record_notification('card', 'the body', %s, %s, channel_status => 'captured')",
+                     f"{self.order}/event", payment)
+        return {"channel": "card", "event_id": f"{self.order}/event", "payment_id": payment, "txn": f"{self.order}/txn",
+                "code": f"{'report_payment' if way == 1 else 'record_notification'}(channel_status)"}
+
     def archived_evidence(self, way):
         payment = self.paid()
         # what would keep the order where it is

@@ -230,7 +230,8 @@ def main():
                     sys.stdout.flush()
                 return
             if os.environ.get("PAYGUARD_LONG"):
-                ROUTABLE.update((name, ()) for name in LONG)
+                # what was tried there is not taken back: one call is one transaction
+                ROUTABLE.update((name, ("-t", "+f") if name == "evidence_arguments" else ()) for name in LONG)
             for name, differences in ROUTABLE.items():
                 found = compare(one, many, files, name)
                 ok(sorted(found) == sorted(differences), "%s: %d known differences through the router" % (name, len(differences)), *found)
