@@ -379,8 +379,9 @@ def broken_promises(tables):
         if b["refunding"] + b["refunded"] > b["received"] or min(b["refunding"], b["refunded"]) < 0:
             wrong.append(f"I6 payment {b['payment_id']}: more goes back than came: {b}")
     for n in tables.notifications:
-        if n["result"] in ("unmatched", "contradicting") and not any(
+        if n["result"] in ("unmatched", "contradicting", "unreadable") and not any(
                 a["cause"] == n["event_id"] or (n["order_id"] and a["order_id"] == n["order_id"])
+                if n["result"] != "unreadable" else a["cause"] == f"{n['channel']} {n['code']}"
                 for a in tables.alerts):
             wrong.append(f"I9 message {n['event_id']} is {n['result']} and nobody was told")
     for o in tables.orders:

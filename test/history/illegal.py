@@ -4,7 +4,7 @@ spoil it. What is spoiled is what a broken payguard would answer, or leave in it
 import copy
 
 from check import FOREVER, Op, Search, Tables, broken_promises, broken_reading
-from model import Channel, Policy, Refused, World
+from model import GARBLED, Channel, Policy, Refused, World
 
 PAY, TRY = "pay", "try_pay"
 
@@ -161,6 +161,11 @@ def legal():
                 "outcome": "recorded", "payment_id": "p1", "replayed": False})),
              (2, 4, start("k1", "p1")), (6, 7, status("unpaid", 3))], order_row("unpaid", 3),
             [("p1", "k1", "start", "card", "failed", 2, None, None, "failed")]),
+        "a report that cannot be read is kept, and changes nothing": Case(
+            [(0, 1, CREATE), (2, 3, start("k1", "p1")),
+             (4, 5, report("p1", GARBLED, {"outcome": "recorded", "payment_id": "p1", "replayed": False})),
+             (6, 7, status("paying", 2))], order_row("paying", 2),
+            [("p1", "k1", "start", "card", "pending", 2, None, None, None)]),
         "approved, then paid": Case(
             [(0, 1, CREATE), (2, 3, pay("k1", Refused("PY601"))), (4, 5, decide("approved", Refused("PY602"), False)),
              (4, 5, decide("approved")), (6, 7, pay("k1", answer()))],
@@ -347,8 +352,11 @@ def sound_rows():
                        (4, None, None, "surplus", {"payment_id": "p2"}),
                        (5, None, None, "pending", {"payment_id": "p2", "refund_id": "f1"})]],
         "notifications": [{"event_id": "n1", "result": "unmatched", "payment_id": None, "order_id": None,
-                           "refund_id": None}],
-        "alerts": [{"cause": "n1", "payment_id": None, "refund_id": None, "order_id": None}],
+                           "refund_id": None},
+                          {"event_id": "n2", "result": "unreadable", "channel": "card", "code": "report_payment(amount)",
+                           "payment_id": None, "order_id": None, "refund_id": None}],
+        "alerts": [{"cause": "n1", "payment_id": None, "refund_id": None, "order_id": None},
+                   {"cause": "card report_payment(amount)", "payment_id": None, "refund_id": None, "order_id": None}],
         "sales": [sale("s1", "paid", 2)],
     }
 
@@ -369,6 +377,7 @@ BROKEN_ROWS = [
     ("I7", "events", 2, None),
     ("I7", "events", 4, None),
     ("I9", "alerts", 0, None),
+    ("I9", "alerts", 1, {"cause": "n2"}),
     ("I10", "orders", 0, {"status": "unpaid"}),
     ("guard:", "orders", 0, {"status": "unpaid"}),
     ("I10", "payments", 0, {"status": "failed"}),

@@ -14,7 +14,7 @@ import psycopg2
 
 from beside import Keeper, Reader
 from check import FOREVER, Op
-from model import NAMES, Channel, Policy, Refused
+from model import GARBLED, NAMES, Channel, Policy, Refused
 
 EPOCH = time.time() - time.monotonic()
 STATUSES = ["succeeded"] * 8 + ["failed"] * 5 + ["closed"] * 2 + ["pending"] * 3 + ["unknown"] * 3 + \
@@ -536,9 +536,13 @@ class Client(threading.Thread):
     def query(self, family, order):
         return "query_payment", (self.some_payment(family)[0],)
 
+    def says(self):
+        """What a channel says; now and then nobody can read it."""
+        return GARBLED if self.rnd.random() < 0.03 else self.rnd.choice(STATUSES)
+
     def report(self, family, order=None):
         payment_id, order = self.some_payment(family, order)
-        return "report_payment", (payment_id, self.rnd.choice(STATUSES), self.txn(family, payment_id),
+        return "report_payment", (payment_id, self.says(), self.txn(family, payment_id),
                                   self.amount(family, order, 0.3), self.currency(family, 0.5), None)
 
     def settle(self, family, order):
@@ -562,7 +566,7 @@ class Client(threading.Thread):
             payment_id = None
         elif r < 0.45:
             payment_id, refund_id, txn = None, self.some_refund(family), None
-        status = rnd.choice(STATUSES + [None] * 2)
+        status = self.says() if rnd.random() < 0.9 else None
         amount = self.amount(family, order, 0.4) if status == "succeeded" and not refund_id else None
         text = f"{family.name} {payment_id} {refund_id} {status} {txn} {amount} {rnd.randrange(2)}"
         event = hashlib.sha256(text.encode()).hexdigest()       # the text is the body, this its id
@@ -595,7 +599,7 @@ class Client(threading.Thread):
         txn = None if self.rnd.random() < 0.4 else \
             "r" + (refund_id if self.rnd.random() < 0.9 else family.name)
         amount = None if self.rnd.random() < 0.8 else self.rnd.randrange(1, 60)
-        return "report_refund", (refund_id, self.rnd.choice(STATUSES), txn, amount, None)
+        return "report_refund", (refund_id, self.says(), txn, amount, None)
 
     def settle_refund(self, family, order):
         return "settle_refund", (self.some_refund(family), self.rnd.choice(STATUSES))
@@ -641,7 +645,7 @@ class Client(threading.Thread):
         elif subject:
             order = dict(family.payments).get(subject, order)
             txn, amount = self.txn(family, subject), self.amount(family, order, 0.3)
-        return "complete_task", (task_id, token, self.rnd.choice(STATUSES), txn, amount, None)
+        return "complete_task", (task_id, token, self.says(), txn, amount, None)
 
     def complete_tasks(self, family, order):
         return "complete_tasks", ([self.complete(family, order)[1]
