@@ -37,7 +37,7 @@ SELECT pg_temp.answer($$INSERT INTO payguard.settlement_lines (channel, channel_
 SET SESSION AUTHORIZATION regress_clerk;
 \copy payguard.settlement_lines (channel, kind, channel_status, channel_txn_id, channel_refund_id, order_id, amount, currency, channel_time) from program 'cat "$PG_ABS_SRCDIR/test/lib/statement.csv"' csv header
 INSERT INTO payguard.settlement_lines (channel, channel_txn_id, payment_id, amount, currency, channel_time) VALUES
-  ('statement', 'T-named', pg_temp.id('named'), 1000, 'EUR', '2026-01-10 12:00+00'), -- no difference
+  ('statement', 'T-named', pg_temp.id('named'), 1000, 'eur', '2026-01-10 12:00+00'), -- no difference
   ('statement', 'T-named-2', pg_temp.id('named'), 1000, 'EUR', '2026-01-10 12:00+00'),
   ('statement', 'T-unnamed', pg_temp.id('unnamed'), 1000, 'EUR', '2026-01-10 12:00+00'), -- no difference
   ('statement', 'T-unnamed-2', pg_temp.id('unnamed'), 1000, 'EUR', '2026-01-10 12:00+00');
@@ -46,7 +46,7 @@ SELECT what, regexp_replace(pg_temp.answer('INSERT INTO payguard.settlement_line
   $$(channel, kind, channel_txn_id, amount, currency, channel_time) VALUES ('statement', 'gift', 'x', 1, 'EUR', now())$$,
   $$(channel, channel_status, channel_txn_id, amount, currency, channel_time) VALUES ('statement', 'ok', 'x', 1, 'EUR', now())$$,
   $$(channel, channel_txn_id, amount, currency, channel_time) VALUES ('statement', 'x', -1, 'EUR', now())$$,
-  $$(channel, channel_txn_id, amount, currency, channel_time) VALUES ('statement', 'x', 1, 'eur', now())$$,
+  $$(channel, channel_txn_id, amount, currency, channel_time) VALUES ('statement', 'x', 1, 'EU1', now())$$,
   $$(channel, channel_txn_id, amount, currency, channel_time) VALUES ('statement', '', 1, 'EUR', now())$$,
   $$(channel, channel_txn_id, amount, currency, channel_time) VALUES ('statement', E'a\nb', 1, 'EUR', now())$$,
   $$(channel, amount, currency, channel_time) VALUES ('statement', 1, 'EUR', now())$$,
@@ -179,8 +179,8 @@ SET SESSION AUTHORIZATION regress_clerk;
 INSERT INTO payguard.settlement_lines (channel, kind, channel_txn_id, channel_refund_id, amount, currency, channel_time, fee, settled_amount, settled_currency, payout_id) VALUES
   ('statement', 'payment', 'P-1', NULL, 1000, 'EUR', '2026-02-01 12:00+00', 30, NULL, NULL, 'payout-1'),
   ('statement', 'payment', 'P-2', NULL, 2000, 'EUR', '2026-02-02 12:00+00', NULL, NULL, NULL, 'payout-1'),
-  ('statement', 'payment', 'P-2', NULL, 2000, 'EUR', '2026-02-02 12:00+00', NULL, NULL, NULL, 'payout-1'), -- loaded twice
-  ('statement', 'payment', 'P-3', NULL, 100, 'USD', '2026-02-03 12:00+00', 5, 87, 'EUR', 'payout-1'),
+  ('statement', 'payment', 'P-2', NULL, 2000, 'eur', '2026-02-02 12:00+00', NULL, NULL, NULL, 'payout-1'), -- loaded twice
+  ('statement', 'payment', 'P-3', NULL, 100, 'USD', '2026-02-03 12:00+00', 5, 87, 'Eur', 'payout-1'),
   ('statement', 'payment', 'P-4', NULL, 500, 'USD', '2026-02-03 12:00+00', 5, NULL, NULL, 'payout-1'),
   ('statement', 'refund', 'P-1', 'PR-1', 400, 'EUR', '2026-02-04 12:00+00', -10, NULL, NULL, 'payout-2'),
   ('statement', 'chargeback', 'P-2', 'PC-1', 2000, 'EUR', '2026-02-05 12:00+00', 1500, -3500, 'EUR', 'payout-2'),
@@ -192,7 +192,7 @@ SELECT count(*) FROM payguard.reconcile('statement', '2026-01-10', '2026-01-12')
 SELECT what, regexp_replace(pg_temp.answer('INSERT INTO payguard.settlement_lines (channel, channel_txn_id, amount, currency, channel_time, ' || what), 'Failing row contains .*', '') FROM unnest(ARRAY[
   $$settled_amount) VALUES ('statement', 'x', 1, 'EUR', now(), 1)$$,
   $$settled_currency) VALUES ('statement', 'x', 1, 'EUR', now(), 'EUR')$$,
-  $$settled_amount, settled_currency) VALUES ('statement', 'x', 1, 'EUR', now(), 1, 'eur')$$,
+  $$settled_amount, settled_currency) VALUES ('statement', 'x', 1, 'EUR', now(), 1, 'EU1')$$,
   $$payout_id) VALUES ('statement', 'x', 1, 'EUR', now(), '')$$,
   $$payout_id) VALUES ('statement', 'x', 1, 'EUR', now(), E'a\nb')$$,
   $$payout_id) VALUES ('statement', 'x', 1, 'EUR', now(), repeat('x', 256))$$]) what;

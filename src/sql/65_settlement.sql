@@ -22,7 +22,7 @@ CREATE TABLE payguard.settlement_lines (
   CONSTRAINT settlement_lines_kind CHECK (kind IN ('payment', 'refund', 'chargeback', 'bank_return')),
   CONSTRAINT settlement_lines_channel_status CHECK (channel_status IN ('succeeded', 'failed', 'closed', 'pending')),
   CONSTRAINT settlement_lines_amount CHECK (amount >= 0),
-  CONSTRAINT settlement_lines_currency CHECK (currency ~ '^[A-Z]{3}$'),
+  CONSTRAINT settlement_lines_currency CHECK (currency ~ '^[A-Za-z]{3}$'),
   CONSTRAINT settlement_lines_channel_time CHECK (isfinite(channel_time)),
   -- what evidence would not take is not taken here either
   CONSTRAINT settlement_lines_ids CHECK (octet_length(channel_txn_id) BETWEEN 1 AND 255
@@ -35,7 +35,7 @@ CREATE TABLE payguard.settlement_lines (
 ALTER TABLE payguard.settlement_lines ADD CONSTRAINT settlement_lines_text
   CHECK (convert_to(concat(channel, channel_txn_id, channel_refund_id, order_id, payout_id), getdatabaseencoding()) IS NOT NULL) NOT VALID;
 ALTER TABLE payguard.settlement_lines ADD CONSTRAINT settlement_lines_payout
-  CHECK ((settled_amount IS NULL) = (settled_currency IS NULL) AND settled_currency ~ '^[A-Z]{3}$'
+  CHECK ((settled_amount IS NULL) = (settled_currency IS NULL) AND settled_currency ~ '^[A-Za-z]{3}$'
     AND octet_length(payout_id) BETWEEN 1 AND 255 AND payout_id !~ $$[\x01-\x1f\x7f]$$) NOT VALID;
 ALTER SEQUENCE payguard.settlement_lines_line_id_seq OWNED BY payguard.settlement_lines.line_id;
 COMMENT ON TABLE payguard.settlement_lines IS 'The channels'' statements, loaded by operators; reconcile() compares';
@@ -44,6 +44,7 @@ COMMENT ON COLUMN payguard.settlement_lines.channel_txn_id IS 'The payment''s tr
 COMMENT ON COLUMN payguard.settlement_lines.payment_id IS 'The merchant''s reference, where the channel repeats it; so are order_id and refund_id';
 COMMENT ON COLUMN payguard.settlement_lines.loaded_by IS 'Filled in by the database, as line_id and loaded_at are';
 COMMENT ON COLUMN payguard.settlement_lines.amount IS 'In the currency''s minor unit';
+COMMENT ON COLUMN payguard.settlement_lines.currency IS 'An ISO 4217 code, in any case';
 COMMENT ON COLUMN payguard.settlement_lines.fee IS 'What the channel keeps, in the currency of settled_amount; below 0: what it gives back';
 COMMENT ON COLUMN payguard.settlement_lines.settled_amount IS 'What the line adds to its payout, after the fee; below 0: what it takes away';
 COMMENT ON COLUMN payguard.settlement_lines.settled_currency IS 'Of settled_amount and fee; NULL: the line''s own';
@@ -55,7 +56,7 @@ CREATE VIEW payguard.payouts AS
   FROM (
     -- a line that is loaded twice counts once
     SELECT DISTINCT s.channel, s.payout_id, s.kind, s.channel_status, s.channel_txn_id, s.channel_refund_id, s.payment_id,
-           s.order_id, s.refund_id, s.amount, s.currency, s.channel_time, coalesce(s.settled_currency, s.currency) AS settled_currency,
+           s.order_id, s.refund_id, s.amount, upper(s.currency), s.channel_time, upper(coalesce(s.settled_currency, s.currency)) AS settled_currency,
            coalesce(s.fee, 0)::numeric AS fee,
            coalesce(s.settled_amount, CASE WHEN s.channel_status <> 'succeeded' THEN 0 WHEN s.kind = 'payment' THEN s.amount
                                            ELSE -s.amount END - coalesce(s.fee, 0)::numeric) AS net
@@ -79,7 +80,7 @@ AS $$
   -- not materialized, so that the planner knows the tables' statistics
   WITH line AS NOT MATERIALIZED (
     SELECT l.kind, l.channel_status, l.channel_txn_id, l.channel_refund_id, l.payment_id, l.order_id,
-           l.refund_id, l.amount, l.currency, l.channel_time
+           l.refund_id, l.amount, upper(l.currency) AS currency, l.channel_time
     FROM payguard.settlement_lines l
     WHERE l.channel = of_channel AND l.channel_status <> 'pending'
   ), payment AS NOT MATERIALIZED (

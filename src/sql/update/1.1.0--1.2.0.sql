@@ -14,8 +14,12 @@ ALTER TABLE payguard.settlement_lines ALTER COLUMN loaded_by SET DEFAULT payguar
 ALTER TABLE payguard.settlement_lines ADD CONSTRAINT settlement_lines_text
   CHECK (convert_to(concat(channel, channel_txn_id, channel_refund_id, order_id, payout_id), getdatabaseencoding()) IS NOT NULL) NOT VALID;
 ALTER TABLE payguard.settlement_lines ADD CONSTRAINT settlement_lines_payout
-  CHECK ((settled_amount IS NULL) = (settled_currency IS NULL) AND settled_currency ~ '^[A-Z]{3}$'
+  CHECK ((settled_amount IS NULL) = (settled_currency IS NULL) AND settled_currency ~ '^[A-Za-z]{3}$'
     AND octet_length(payout_id) BETWEEN 1 AND 255 AND payout_id !~ $$[\x01-\x1f\x7f]$$) NOT VALID;
+-- Currencies are taken in any case.
+ALTER TABLE payguard.settlement_lines DROP CONSTRAINT settlement_lines_currency,
+  ADD CONSTRAINT settlement_lines_currency CHECK (currency ~ '^[A-Za-z]{3}$');
+COMMENT ON COLUMN payguard.settlement_lines.currency IS 'An ISO 4217 code, in any case';
 COMMENT ON COLUMN payguard.settlement_lines.fee IS 'What the channel keeps, in the currency of settled_amount; below 0: what it gives back';
 COMMENT ON COLUMN payguard.settlement_lines.settled_amount IS 'What the line adds to its payout, after the fee; below 0: what it takes away';
 COMMENT ON COLUMN payguard.settlement_lines.settled_currency IS 'Of settled_amount and fee; NULL: the line''s own';
