@@ -16,6 +16,7 @@
 #include "nodes/execnodes.h"
 #include "nodes/pg_list.h"
 #include "utils/builtins.h"
+#include "utils/tuplestore.h"
 
 #include "guard/once.h"
 #include "guard/problem.h"

@@ -10,6 +10,7 @@
 #include "port/atomics.h"
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
+#include "utils/tuplestore.h"
 
 #include "base/count.h"
 #include "base/refusal.h"
