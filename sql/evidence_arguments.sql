@@ -19,13 +19,14 @@ FROM (VALUES
   ('settle_payment', $$payment_id:uuid:pg_temp.id('args-1','this') channel_status:status:'pending' note:note:'n' channel_txn_id:optional_id:NULL amount:optional_amount:NULL currency:optional_currency:NULL$$),
   ('accept_surplus', $$payment_id:uuid:pg_temp.id('args-2','this') note:note:'n'$$),
   ('dismiss_surplus', $$payment_id:uuid:pg_temp.id('args-2','this') same_as:uuid:pg_temp.id('args-2','other') note:note:'n'$$),
-  ('refund_order', $$order_id:id:'args-3' idempotency_key:id:'args-new' amount:positive:1 reason:note:'n'$$),
-  ('refund_payment', $$payment_id:uuid:pg_temp.id('args-3','this') idempotency_key:id:'args-new' amount:positive:1 reason:note:'n'$$),
+  ('refund_order', $$order_id:id:'args-3' idempotency_key:id:'args-new' amount:positive:1 reason:note:'n' details:none:NULL channel:optional_id:NULL$$),
+  ('refund_payment', $$payment_id:uuid:pg_temp.id('args-3','this') idempotency_key:id:'args-new' amount:positive:1 reason:note:'n' details:none:NULL channel:optional_id:NULL$$),
   ('report_refund', $$refund_id:uuid:pg_temp.args_refund() channel_status:status:'pending' channel_refund_id:optional_id:NULL amount:optional_amount:NULL currency:optional_currency:NULL code:optional_id:NULL message:optional_note:NULL$$),
-  ('record_reversal', $$channel:id:'card' reversal_id:id:'args-r' channel_txn_id:id:'args-3' kind:word:'refund' amount:amount:1 currency:currency:'EUR'$$),
+  ('record_reversal', $$channel:id:'card' reversal_id:id:'args-r' channel_txn_id:id:'args-3' kind:word:'refund' amount:amount:1 currency:currency:'EUR' channel_time:time:NULL$$),
+  ('record_reinstatement', $$channel:id:'card' reversal_id:id:'args-r' channel_time:time:NULL$$), ('reopen_order', $$order_id:id:'args-3' note:note:'n'$$),
   ('retry_refund', $$refund_id:uuid:pg_temp.args_refund() note:note:'n'$$), ('waive_refund', $$refund_id:uuid:pg_temp.args_refund() note:note:'n'$$),
-  ('settle_refund', $$refund_id:uuid:pg_temp.args_refund() channel_status:status:'pending' note:note:'n'$$),
-  ('register_channel', $$name:id:'args' internal:none:NULL driver:optional_id:NULL first_query_after:interval:NULL max_query_interval:interval:NULL alert_after:interval:NULL not_found_is_final_after:interval:NULL late_success:optional_word:NULL$$)) c (f, arguments),
+  ('settle_refund', $$refund_id:uuid:pg_temp.args_refund() channel_status:status:'pending' note:note:'n' channel_refund_id:optional_id:NULL$$),
+  ('register_channel', $$name:id:'args' internal:none:NULL driver:optional_id:NULL first_query_after:interval:NULL max_query_interval:interval:NULL alert_after:interval:NULL not_found_is_final_after:interval:NULL late_success:optional_word:NULL idempotent_charge:none:NULL surplus:optional_word:NULL reopen_on:kinds:NULL processing_alert_after:interval:NULL$$)) c (f, arguments),
   unnest(string_to_array(arguments, ' ')) WITH ORDINALITY a (a, n);
 CREATE FUNCTION pg_temp.args_refund() RETURNS uuid LANGUAGE sql STABLE AS $$ SELECT refund_id FROM payguard.refunds WHERE idempotency_key = 'args-3' $$;
 CREATE TEMP TABLE malformed (n int GENERATED ALWAYS AS IDENTITY, kind text, what text, value text);
@@ -37,7 +38,7 @@ INSERT INTO malformed (kind, what, value) VALUES
   ('version', '0', '0'), ('version', 'negative', '-1'), ('version', 'overflow', $$'9223372036854775808'$$),
   ('time', 'infinity', $$'infinity'$$), ('time', '-infinity', $$'-infinity'$$), ('time', 'no time', $$'soon'$$),
   ('uuid', 'null', 'NULL'), ('uuid', 'no uuid', $$'x'$$), ('body', 'null', 'NULL'), ('count', 'null', 'NULL'), ('count', '0', '0'), ('count', 'negative', '-1'), ('count', 'overflow', $$'2147483648'$$),
-  ('word', 'null', 'NULL'), ('word', 'empty', $$''$$), ('word', 'unknown', $$'perhaps'$$), ('word', 'upper case', $$'REFUND'$$), ('interval', 'negative', $$'-1 s'$$), ('interval', 'no interval', $$'soon'$$),
+  ('word', 'null', 'NULL'), ('word', 'empty', $$''$$), ('word', 'unknown', $$'perhaps'$$), ('word', 'upper case', $$'REFUND'$$), ('kinds', 'unknown', $$'{refund}'$$), ('kinds', 'null element', $$'{NULL}'$$), ('kinds', 'empty element', $$'{""}'$$), ('kinds', 'no array', $$'x'$$), ('interval', 'negative', $$'-1 s'$$), ('interval', 'no interval', $$'soon'$$),
   ('status', 'null', 'NULL'), ('status', 'empty', $$''$$), ('status', 'unknown', $$'success'$$), ('status', 'upper case', $$'FAILED'$$), ('status', 'space', $$'failed '$$), ('status', '1 MB', $$repeat('x', 1000000)$$);
 INSERT INTO malformed (kind, what, value) SELECT 'optional ' || kind, what, value FROM malformed WHERE what <> 'null' ORDER BY n;
 INSERT INTO malformed (kind, what, value) SELECT 'positive', what, value FROM malformed WHERE kind = 'optional amount' UNION ALL SELECT 'positive', '0', '0';

@@ -260,7 +260,8 @@ DROP TRIGGER bend ON payguard.orders;
 SELECT pg_temp.written() = :'before' AS nothing_written;
 -- a dump's rows load: INSERT and COPY are left to privileges
 BEGIN;
-COPY payguard.channels FROM stdin;
+COPY payguard.channels (name, internal, driver, first_query_after, max_query_interval, alert_after, not_found_is_final_after, late_success,
+  idempotent_charge, created_at, updated_at) FROM stdin;
 regress_restored	f	\N	00:00:30	01:00:00	00:15:00	1 day	accept	t	2026-01-01 00:00:00+00	2026-01-01 00:00:00+00
 \.
 SELECT internal FROM payguard.channels WHERE name = 'regress_restored';

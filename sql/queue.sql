@@ -68,7 +68,7 @@ BEGIN
     IF kind <> 'charge' THEN
       PERFORM pg_temp.claim(id), pg_temp.reply(id, 'pending');
       IF kind = 'query' THEN PERFORM payguard.query_payment(pg_temp.id(id, 'this'));
-      ELSE PERFORM payguard.cancel_order(id); END IF;
+      ELSE PERFORM payguard.close_payment(pg_temp.id(id, 'this')); END IF;
     END IF;
   ELSE
     PERFORM pg_temp.make(id, 'succeeded', 'queue', id), payguard.refund_order(id, id || '/refund', 600, 'returned');

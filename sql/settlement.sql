@@ -60,7 +60,7 @@ SELECT finding, order_id, details ->> 'kind' AS kind, coalesce(details ->> 'chan
   concat_ws(' ', details ->> 'known_status', details ->> 'known_amount', details ->> 'known_currency') AS known, is_new
 FROM payguard.reconcile('statement', '2026-01-10', '2026-01-12') ORDER BY 1, 4;
 RESET SESSION AUTHORIZATION;
-SELECT count(*), count(DISTINCT (kind, cause)) FROM payguard.alerts WHERE kind LIKE 'settlement\_%' \gset found_
+SELECT count(*), count(DISTINCT (kind, cause)) FROM payguard.alerts WHERE kind LIKE 'settlement\_%' AND details ->> 'channel' = 'statement' \gset found_
 SELECT pg_temp.written() AS before \gset
 SET SESSION AUTHORIZATION regress_clerk;
 -- again: nothing is added
@@ -100,7 +100,7 @@ SELECT o.order_id, o.status, o.refunded_amount AS back, string_agg(concat_ws(' '
 FROM payguard.orders o LEFT JOIN payguard.payments p USING (order_id) LEFT JOIN payguard.refunds r ON r.payment_id = p.payment_id WHERE o.order_id LIKE 'settle-%' GROUP BY 1, 2, 3 ORDER BY 1;
 -- with the time that the channel names
 SELECT p.channel_txn_id, p.channel_time = l.channel_time AS as_the_line FROM payguard.payments p JOIN payguard.settlement_lines l USING (channel, channel_txn_id) WHERE p.channel_txn_id IN ('T-here', 'T-live') ORDER BY 1;
-SELECT kind, order_id, payment_id IS NOT NULL AS payment, actor, details - 'alert_id' - 'refund_id' AS details FROM payguard.events WHERE kind LIKE 'finding.%' ORDER BY event_id;
+SELECT kind, order_id, payment_id IS NOT NULL AS payment, actor, details - 'alert_id' - 'refund_id' AS details FROM payguard.events WHERE kind LIKE 'finding.%' AND actor = 'regress_clerk' ORDER BY event_id;
 -- resolved findings are not found again
 SET SESSION AUTHORIZATION regress_clerk;
 SELECT finding, details FROM payguard.reconcile('statement', '2026-01-10', '2026-01-12');

@@ -26,7 +26,7 @@ SELECT pg_temp.say(pg_temp.make('surplus-paying', 'failed, cancelled'), 'succeed
 SELECT payguard.report_refund(refund_id, s.status) IS NOT NULL FROM payguard.refunds JOIN (VALUES ('surplus-begun', 'unknown'), ('surplus-back', 'succeeded'), ('surplus-failed', 'failed')) s (order_id, status) USING (order_id);
 SELECT pg_temp.written() AS before \gset
 SELECT id, pg_temp.answer(format('SELECT outcome FROM payguard.accept_surplus(%L, %L)', pg_temp.id(id, 'this'), 'let it'))
-FROM unnest('{surplus-1,surplus-paid,surplus-refunded,surplus-other,surplus-paying,surplus-begun,surplus-back,surplus-failed}'::text[]) id;
+FROM unnest('{surplus-1,surplus-paid,surplus-other,surplus-paying,surplus-begun,surplus-back,surplus-failed}'::text[]) id;
 SELECT pg_temp.answer($$SELECT outcome FROM payguard.accept_surplus('01890000-0000-7000-8000-000000000000', 'let it')$$);
 SELECT pg_temp.answer($$SELECT outcome FROM payguard.dismiss_surplus('01890000-0000-7000-8000-000000000000', '01890000-0000-7000-8000-000000000000', 'let it')$$);
 SELECT pg_temp.written() = :'before' AS nothing_written;

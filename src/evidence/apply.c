@@ -33,10 +33,11 @@
 #include "records/payment.h"
 #include "records/report.h"
 #include "records/task.h"
-#include "money/policy.h"
 #include "money/surplus.h"
 #include "evidence/apply.h"
+#include "evidence/facts.h"
 #include "evidence/received.h"
+#include "evidence/reversal.h"
 
 /* Which order's it is, and by which payment, is nobody's business who knows the transaction. */
 #define OF_ANOTHER_ORDER                                                                 \
@@ -48,8 +49,6 @@ static const RowQuery unverified_surplus = {"order_id " OP_EQ " $1"
 											" 'surplus' AND NOT amount_verified",
 											{TEXTOID, InvalidOid}};
 
-static Decision decide_or_hold(const Order *order, const Report *report, Facts *facts);
-static RefundStatus refund_status(const Decision *decision, const Report *report);
 static void follow_once(Order *order, Payment *payment, const Channel *channel,
 						const Report *report, const Decision *decision,
 						const Known *known, Applied *applied);
@@ -58,10 +57,7 @@ static bool has_open_amount(const Payment *payment);
 static void follow(Order *order, Payment *payment, const Channel *channel,
 				   const Report *report, const Decision *decision, const Known *known,
 				   Applied *applied);
-static bool severe(const char *alert);
-static void read_facts(const Order *order, const Payment *payment, const Channel *channel,
-					   const Report *report, Facts *facts);
-static bool money_fits(const Order *order, const Payment *payment, const Report *report);
+static void look_at_deadline_again(const Order *order);
 static bool not_found_is_final(const Payment *payment, const Channel *channel);
 static bool txn_is_another_payment(Order *order, Payment *payment, const Report *report,
 								   Applied *applied);
@@ -77,6 +73,8 @@ static void contradict(const Payment *payment, const Report *report, const char 
 					   const char *why, Applied *applied);
 static void record_second_charge(Order *order, Payment *payment, const Report *report,
 								 Applied *applied);
+static void record_another(Order *order, const Payment *payment, const Channel *channel,
+						   const Report *report, Applied *applied);
 
 /*
  * payguard_evidence_apply applies a report to a payment. The caller holds the order's lock and
@@ -121,6 +119,8 @@ payguard_evidence_answer(Order *order, Payment *payment, const Report *reported,
 		channel = *known->channel;
 	else
 		payguard_channel_of(payment, &channel);
+	if (report.status == CHANNEL_PROCESSING && !payguard_channel_knows_returns(&channel))
+		report.status = CHANNEL_PENDING; /* older scripts do not know it */
 	if (report.status == CHANNEL_NOT_FOUND && not_found_is_final(payment, &channel))
 	{
 		report.status = CHANNEL_CLOSED;
@@ -130,11 +130,15 @@ payguard_evidence_answer(Order *order, Payment *payment, const Report *reported,
 	if ((known && known->new_txn) ||
 		!txn_is_another_payment(order, payment, &report, applied))
 	{
-		read_facts(order, payment, &channel, &report, &facts);
-		decision = decide_or_hold(order, &report, &facts);
+		payguard_facts_read(order, payment, &channel, &report, &facts);
+		decision = payguard_decide_or_hold(order, &report, &facts);
 		report.because = decision.because;
 		if (decision.second_charge)
 			record_second_charge(order, payment, &report, applied);
+		else if (decision.another)
+			record_another(order, payment, &channel, &report, applied);
+		else if (decision.reverse)
+			payguard_reversal_of_failed(order, payment, &report, applied);
 		else if (decision.alert && strcmp(decision.alert, "contradiction") == 0)
 			contradict(payment, &report, "contradiction",
 					   "The channel has reported before that it took the money.",
@@ -147,33 +151,6 @@ payguard_evidence_answer(Order *order, Payment *payment, const Report *reported,
 		payguard_task_query(payguard_payment_about(payment), &channel);
 	Assert(applied->now_known == NULL || report.txn_id != NULL ||
 		   report.status == CHANNEL_SUCCEEDED);
-}
-
-/*
- * decide_or_hold decides. Late money does not pay an order by itself that needs an approval, or
- * that an operator wants to give back; a live attempt was allowed when it was started.
- */
-static Decision
-decide_or_hold(const Order *order, const Report *report, Facts *facts)
-{
-	Decision decision = payguard_decide(facts);
-
-	if (decision.payment != PAYMENT_SUCCEEDED ||
-		(facts->payment != PAYMENT_NONE && facts->payment != PAYMENT_FAILED) ||
-		!(report->give_back || payguard_policy_holds(order, true)))
-		return decision;
-	facts->late_success = LATE_HOLD;
-	return payguard_decide(facts);
-}
-
-/*
- * refund_status returns the state in which surplus money's refund begins.
- */
-static RefundStatus
-refund_status(const Decision *decision, const Report *report)
-{
-	return decision->hold && !report->give_back ? REFUND_AWAITING_APPROVAL
-												: REFUND_PENDING;
 }
 
 typedef struct Following
@@ -234,8 +211,8 @@ follow_once(Order *order, Payment *payment, const Channel *channel, const Report
 static bool
 is_no_answer(const Report *report)
 {
-	return report->status == CHANNEL_PENDING || report->status == CHANNEL_UNKNOWN ||
-		   report->status == CHANNEL_NOT_FOUND;
+	return report->status == CHANNEL_PENDING || report->status == CHANNEL_PROCESSING ||
+		   report->status == CHANNEL_UNKNOWN || report->status == CHANNEL_NOT_FOUND;
 }
 
 /*
@@ -302,8 +279,9 @@ payguard_record_apply(Order *order, const Channel *channel, const Report *report
 		.closing_as = order->closing_as,
 		.payment = PAYMENT_NONE,
 		.report = CHANNEL_SUCCEEDED,
-		.late_success = LATE_ACCEPT,
-		.money_fits = money_fits(order, &asked, report),
+		.late_success = payguard_late_success(payguard_str(channel->late_success)),
+		.money = payguard_compare_money(order, &asked, report),
+		.in_time = payguard_is_in_time(order, report),
 	};
 	Decision decision;
 	Recording r = {order, channel, report, payment};
@@ -323,7 +301,7 @@ payguard_record_apply(Order *order, const Channel *channel, const Report *report
 		}
 		return;
 	}
-	decision = decide_or_hold(order, report, &facts);
+	decision = payguard_decide_or_hold(order, report, &facts);
 	decided.because = decision.because;
 	if (decision.supersede ? !payguard_store_try(run_supersede_and_record, &r)
 						   : !payguard_received_insert(order, channel->name, report,
@@ -336,12 +314,7 @@ payguard_record_apply(Order *order, const Channel *channel, const Report *report
 	applied->changed = true;
 	if (decision.order != order->status)
 		payguard_received_become(order, payment, decision.order);
-	if (decision.refund)
-		payguard_refund_surplus(order, payment, refund_status(&decision, report));
-	if (decision.alert)
-		payguard_alert_payment(decision.alert,
-							   severe(decision.alert) ? "critical" : "warning", payment,
-							   NULL);
+	payguard_received_give_back(order, payment, channel, report, &decision);
 	applied->now_known = payment->payment_id;
 }
 
@@ -353,8 +326,10 @@ follow(Order *order, Payment *payment, const Channel *channel, const Report *rep
 	   const Decision *decision, const Known *known, Applied *applied)
 {
 	bool moves = decision->payment != payment->status;
-	bool was_open = payguard_payment_is_open(payment->status);
-	FieldSet also = was_open ? payguard_received_note_txn(payment, report) : 0;
+	PaymentStatus was = payment->status;
+	bool is_open =
+		payguard_payment_is_open(was) || payguard_payment_is_live(decision->payment);
+	FieldSet also = is_open ? payguard_received_note_txn(payment, report) : 0;
 
 	if (decision->supersede)
 		payguard_received_supersede_other(order);
@@ -370,9 +345,14 @@ follow(Order *order, Payment *payment, const Channel *channel, const Report *rep
 				also |= payguard_received_note_failure(payment, report);
 			break;
 		case PAYMENT_PENDING:
+		case PAYMENT_PROCESSING:
+			if (was == PAYMENT_FAILED)
+				also |= payguard_received_revive(payment);
+			break;
 		case PAYMENT_UNKNOWN:
 		case PAYMENT_CLOSING:
 		case PAYMENT_SUPERSEDED:
+		case PAYMENT_RETURNED:
 			break;
 		case PAYMENT_NONE:
 		case N_PAYMENT_STATUS:
@@ -386,6 +366,11 @@ follow(Order *order, Payment *payment, const Channel *channel, const Report *rep
 	}
 	if (decision->order != order->status)
 		payguard_received_become(order, payment, decision->order);
+	if (moves && decision->payment == PAYMENT_PROCESSING)
+		/* the channel has it: only ask */
+		payguard_task_remove("charge", payguard_payment_about(payment));
+	if (was == PAYMENT_PROCESSING && moves)
+		look_at_deadline_again(order);
 
 	if (moves && !payguard_payment_is_live(decision->payment) &&
 		!(known && known->only_task))
@@ -394,65 +379,44 @@ follow(Order *order, Payment *payment, const Channel *channel, const Report *rep
 		payguard_task_query(payguard_payment_about(payment), channel);
 	if (decision->close)
 		payguard_received_close_again(payment, channel);
-	if (decision->refund)
-		payguard_refund_surplus(order, payment, refund_status(decision, report));
-	if (decision->alert)
-		payguard_alert_payment(decision->alert,
-							   severe(decision->alert) ? "critical" : "warning", payment,
-							   payguard_report_details(report));
+	payguard_received_give_back(order, payment, channel, report, decision);
 	if (also & FIELD(PAYMENT_F_CHANNEL_TXN_ID))
 		applied->now_known = payment->payment_id;
 }
 
-static bool
-severe(const char *alert)
-{
-	return strcmp(alert, "amount_mismatch") == 0;
-}
-
-static void
-read_facts(const Order *order, const Payment *payment, const Channel *channel,
-		   const Report *report, Facts *facts)
-{
-	*facts = (Facts){
-		.order = order->status,
-		.closing_as = order->closing_as,
-		.payment = payment->status,
-		.report = report->status,
-		.late_success = payguard_late_success(payguard_str(channel->late_success)),
-		.money_fits = money_fits(order, payment, report),
-		.other_txn = report->txn_id && payment->channel_txn_id &&
-					 !payguard_text_equal(report->txn_id, payment->channel_txn_id),
-	};
-}
-
 /*
- * money_fits tells whether what was reported is what the attempt asked for, and what the order
- * asks for now. What is not reported counts as asked.
+ * look_at_deadline_again: expire_orders() has left an order alone as long as its attempt was processed.
  */
-static bool
-money_fits(const Order *order, const Payment *payment, const Report *report)
+static void
+look_at_deadline_again(const Order *order)
 {
-	int64 amount = report->amount != NO_AMOUNT ? report->amount : payment->amount;
-	const text *currency = report->currency ? report->currency : payment->currency;
-
-	return amount == payment->amount && amount == order->amount &&
-		   payguard_text_equal(currency, payment->currency) &&
-		   payguard_text_equal(currency, order->currency);
+	if ((order->status == ORDER_UNPAID || order->status == ORDER_PAYING) &&
+		payguard_order_is_past_deadline(order, GetCurrentTimestamp()))
+		payguard_order_set_deadline(order);
 }
 
 /*
  * not_found_is_final: some channels create the trade only when the customer opens it, so that
- * only a long silence after the attempt's end means that it will never be charged.
+ * only a long silence after the attempt's end means that it will never be charged. Where the channel was asked
+ * to close it after its end, nobody can open it any more. What the channel was processing it has known.
  */
 static bool
 not_found_is_final(const Payment *payment, const Channel *channel)
 {
+	TimestampTz now = GetCurrentTimestamp();
 	TimestampTz from =
 		payment->expires_at != NO_TIME ? payment->expires_at : payment->created_at;
+	Task close;
 
-	return payguard_time_plus(from, channel->not_found_is_final_after) <=
-		   GetCurrentTimestamp();
+	if (payment->status == PAYMENT_PROCESSING)
+		return false;
+	if (payguard_time_plus(from, channel->not_found_is_final_after) <= now)
+		return true;
+	return (payment->status == PAYMENT_CLOSING ||
+			payment->status == PAYMENT_SUPERSEDED) &&
+		   payment->expires_at != NO_TIME && payment->expires_at <= now &&
+		   payguard_task_find("close", payguard_payment_about(payment), &close) &&
+		   close.sent;
 }
 
 /*
@@ -633,6 +597,7 @@ payguard_evidence_fill_in(Order *order, Payment *payment, const Report *report,
 		return;
 	payguard_payment_change(order, payment, payment->status, also,
 							payguard_report_details(report));
+	payguard_task_outdate(payguard_payment_about(payment));
 	applied->changed = true;
 	if (corrected)
 	{
@@ -666,4 +631,22 @@ record_second_charge(Order *order, Payment *payment, const Report *report,
 	payguard_alert_payment("second_charge", "critical", &second,
 						   payguard_report_details(report));
 	applied->changed = true;
+}
+
+/*
+ * record_another: the payment's money was taken back, and this is other money: it is as if it had come without
+ * an attempt.
+ */
+static void
+record_another(Order *order, const Payment *payment, const Channel *channel,
+			   const Report *report, Applied *applied)
+{
+	Report money = *report;
+	Payment another;
+
+	if (money.currency == NULL)
+		money.currency = payment->currency;
+	if (money.amount == NO_AMOUNT)
+		money.amount = payment->received_amount;
+	payguard_record_apply(order, channel, &money, &another, applied);
 }

@@ -43,16 +43,12 @@
 #include "records/task.h"
 #include "evidence/apply.h"
 #include "evidence/message.h"
+#include "evidence/reinstatement.h"
 #include "evidence/returned.h"
 #include "evidence/reversal.h"
 #include "evidence/unreadable.h"
 
 #define N_NOTIFICATION_RESULT_COLUMNS 7
-
-static const RowQuery unmatched_of_txn = {
-	"channel " OP_EQ " $1 AND channel_txn_id " OP_EQ " $2 "
-	"AND result " OP_EQ " 'unmatched' ORDER BY received_at",
-	{TEXTOID, TEXTOID, InvalidOid}};
 
 /* Those that would match by now, so that what never will does not hold up the others. */
 #define MATCHABLE(orders, payments, refunds)                                             \
@@ -66,9 +62,13 @@ static const RowQuery unmatched_of_txn = {
 		" AND EXISTS (SELECT FROM payguard." payments " p"                               \
 		" WHERE p.channel " OP_EQ " notifications.channel"                               \
 		" AND p.channel_txn_id " OP_EQ " notifications.channel_txn_id"                   \
-		" AND (p.status " OP_EQ " ANY ('{succeeded,surplus}')"                           \
+		" AND (p.status " OP_EQ " ANY ('{succeeded,surplus,returned}')"                  \
 		" OR p.failure_code " OP_EQ " 'same_charge'"                                     \
 		" OR notifications.reversal_kind IS NULL)) "                                     \
+		"OR reversal_kind " OP_EQ " 'reinstatement'"                                     \
+		" AND EXISTS (SELECT FROM payguard." refunds " r"                                \
+		" WHERE r.channel " OP_EQ " notifications.channel"                               \
+		" AND r.channel_refund_id " OP_EQ " notifications.reversal_id) "                 \
 		"OR refund_id IS NULL AND payment_id IS NULL"                                    \
 		" AND EXISTS (SELECT FROM payguard." orders " o"                                 \
 		" WHERE o.order_id " OP_EQ " notifications.order_id)"                            \
@@ -156,14 +156,12 @@ payguard_notification_match(Order *order, Payment *payment, const Applied *appli
 static bool
 match_waiting(Order *order, Payment *payment)
 {
-	Datum values[2] = {PointerGetDatum(payment->channel),
-					   PointerGetDatum(payment->channel_txn_id)};
 	Notification *waiting;
 	int n;
 
 	payguard_store_refresh(); /* to see what this call has written */
-	n = payguard_store_list(&payguard_notifications, &unmatched_of_txn, values,
-							(void **) &waiting);
+	n = payguard_notification_list_unmatched(payment->channel, payment->channel_txn_id,
+											 &waiting);
 	for (int i = 0; i < n; i++)
 	{
 		Applied applied = {0};
@@ -178,7 +176,8 @@ match_waiting(Order *order, Payment *payment)
 			waiting[i].refund_id ||
 			(waiting[i].order_id &&
 			 !payguard_text_equal(waiting[i].order_id, order->order_id)) ||
-			(waiting[i].reversal_kind && !payguard_payment_brought_money(payment)))
+			payguard_text_is(waiting[i].reversal_kind, REINSTATEMENT) ||
+			(waiting[i].reversal_kind && !payguard_payment_was_received(payment)))
 			continue;
 		waiting[i].payment_id = payment->payment_id;
 		waiting[i].order_id = order->order_id;
@@ -618,6 +617,13 @@ find_match(const Notification *notification, Match *match)
 	Payment txn_like = {.channel = notification->channel,
 						.channel_txn_id = notification->channel_txn_id};
 
+	Refund reversal_like = {.channel = notification->channel,
+							.channel_refund_id = notification->reversal_id};
+
+	match->of_refund = true;
+	if (payguard_text_is(notification->reversal_kind, REINSTATEMENT))
+		return payguard_store_find(&payguard_refunds, REFUND_BY_CHANNEL_REFUND,
+								   &reversal_like, &match->refund);
 	match->of_refund = notification->refund_id != NULL;
 	if (match->of_refund)
 		return payguard_store_find(&payguard_refunds, REFUND_BY_ID, &refund_like,
@@ -690,7 +696,13 @@ apply(Notification *notification, Match *match, Applied *applied)
 		return;
 	}
 	payguard_notification_report(notification, &report);
-	if (match->of_refund)
+	if (payguard_text_is(report.reversal_kind, REINSTATEMENT))
+	{
+		payguard_payment_must_be_there(match->refund.payment_id, &match->payment);
+		payguard_reinstate(&match->order, &match->payment, &report, &match->refund,
+						   applied);
+	}
+	else if (match->of_refund)
 		payguard_refund_report(&match->order, &report, &match->refund, applied);
 	else if (report.reversal_kind)
 		payguard_refund_reverse(&match->order, &match->payment, &report, &match->refund,

@@ -27,7 +27,12 @@
 #include "records/payment.h"
 #include "records/report.h"
 #include "records/task.h"
+#include "money/surplus.h"
 #include "evidence/received.h"
+
+static RefundStatus refund_status(const Channel *channel, const Report *report,
+								  bool hold);
+static bool severe(const char *alert);
 
 /*
  * payguard_received_close_again has the channel asked again to close an attempt; a request that waits
@@ -80,6 +85,7 @@ void
 payguard_received_become(Order *order, const Payment *payment, OrderStatus to)
 {
 	FieldSet also = FIELD(ORDER_F_CLOSING_AS);
+	Jsonb *details = NULL;
 
 	Assert(to != order->status);
 	order->closing_as = ORDER_NONE;
@@ -87,11 +93,12 @@ payguard_received_become(Order *order, const Payment *payment, OrderStatus to)
 	{
 		order->payment_id = payment->payment_id;
 		also |= FIELD(ORDER_F_PAYMENT_ID);
+		details = payguard_order_replaces(order);
 	}
 	payguard_order_change(
 		order, to, also,
 		psprintf("order.%s", payguard_machine_name(&payguard_order_machine, to)),
-		payment->payment_id, NULL);
+		payment->payment_id, details);
 }
 
 /*
@@ -126,6 +133,20 @@ payguard_received_note_failure(Payment *payment, const Report *report)
 					 : payguard_text(payguard_channel_status_name(report->status));
 	payment->failure_message = report->message;
 	payment->completed_at = GetCurrentTimestamp();
+	return FIELD(PAYMENT_F_FAILURE_CODE) | FIELD(PAYMENT_F_FAILURE_MESSAGE) |
+		   FIELD(PAYMENT_F_COMPLETED_AT);
+}
+
+/*
+ * payguard_received_revive makes a failed attempt live again, which its channel goes on with. Its success will be
+ * a late one.
+ */
+FieldSet
+payguard_received_revive(Payment *payment)
+{
+	payment->failure_code = payguard_text(REVIVED);
+	payment->failure_message = NULL;
+	payment->completed_at = NO_TIME;
 	return FIELD(PAYMENT_F_FAILURE_CODE) | FIELD(PAYMENT_F_FAILURE_MESSAGE) |
 		   FIELD(PAYMENT_F_COMPLETED_AT);
 }
@@ -187,4 +208,70 @@ payguard_received_insert(const Order *order, const text *channel, const Report *
 		payguard_machine_name(&payguard_payment_machine, status), NO_ID,
 		payguard_report_details(report));
 	return true;
+}
+
+/*
+ * payguard_received_return notes that the channel has taken all money of a payment back which paid its order: the
+ * order is to be paid again. details: the events', or NULL.
+ */
+void
+payguard_received_return(Order *order, Payment *payment, Jsonb *details)
+{
+	payguard_payment_change(order, payment, PAYMENT_RETURNED, 0, details);
+	payguard_payment_end_tasks(payment);
+	payguard_order_return(order, payment->payment_id, details);
+}
+
+/*
+ * payguard_received_give_back opens the refund that was decided, of all money or of what is too much, and alerts.
+ */
+void
+payguard_received_give_back(Order *order, const Payment *payment, const Channel *channel,
+							const Report *report, const Decision *decision)
+{
+	if (decision->refund)
+		payguard_refund_surplus(order, payment,
+								refund_status(channel, report, decision->hold));
+	if (decision->excess && payguard_refund_excess(order, payment) > 0)
+	{
+		/* who brings more than twice what was asked for may have mixed up units */
+		bool hold = payguard_refund_excess(order, payment) > order->amount;
+
+		payguard_refund_surplus(order, payment, refund_status(channel, report, hold));
+		payguard_alert_payment("overpaid", hold ? "critical" : "warning", payment,
+							   payguard_report_details(report));
+	}
+	payguard_received_alert(payment, decision->alert, payguard_report_details(report));
+}
+
+/*
+ * payguard_received_alert opens the alert that was decided about a payment; NULL: none.
+ */
+void
+payguard_received_alert(const Payment *payment, const char *alert, Jsonb *details)
+{
+	if (alert)
+		payguard_alert_payment(alert, severe(alert) ? "critical" : "warning", payment,
+							   details);
+}
+
+/*
+ * refund_status returns the state in which a refund begins that nobody asked for. hold: a person decides
+ * about it, whatever the channel's setting. Money of an internal channel waits too: nobody has handed it
+ * back yet.
+ */
+static RefundStatus
+refund_status(const Channel *channel, const Report *report, bool hold)
+{
+	if (report->give_back)
+		return REFUND_PENDING;
+	return hold || channel->internal || payguard_text_is(channel->surplus, "review")
+			   ? REFUND_AWAITING_APPROVAL
+			   : REFUND_PENDING;
+}
+
+static bool
+severe(const char *alert)
+{
+	return strcmp(alert, "amount_mismatch") == 0;
 }

@@ -130,7 +130,10 @@ changes_nothing(const Payment *payment, const Report *report)
 	switch (payment->status)
 	{
 		case PAYMENT_FAILED:
-			return report->status != CHANNEL_SUCCEEDED;
+			/* where the channel goes on with it, it is asked */
+			return report->status != CHANNEL_SUCCEEDED &&
+				   report->status != CHANNEL_PENDING &&
+				   report->status != CHANNEL_PROCESSING;
 		case PAYMENT_SUCCEEDED:
 		case PAYMENT_SURPLUS:
 			return report->status == CHANNEL_SUCCEEDED &&

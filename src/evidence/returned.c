@@ -16,6 +16,7 @@
 #include "rules/decide.h"
 #include "rules/machine.h"
 #include "base/argument.h"
+#include "base/json.h"
 #include "base/text.h"
 #include "base/value.h"
 #include "store/open.h"
@@ -23,9 +24,11 @@
 #include "store/rows.h"
 #include "store/table.h"
 #include "records/alert.h"
+#include "records/approval.h"
 #include "records/assert.h"
 #include "records/balance.h"
 #include "records/call.h"
+#include "records/channel.h"
 #include "records/notification.h"
 #include "records/order.h"
 #include "records/payment.h"
@@ -35,6 +38,7 @@
 #include "records/task.h"
 #include "money/refunding.h"
 #include "money/surplus.h"
+#include "evidence/here.h"
 #include "evidence/returned.h"
 #include "evidence/unreadable.h"
 
@@ -46,8 +50,11 @@ static const Given report_refund_given[] = {
 
 static Datum keep_unreadable_report(FunctionCallInfo fcinfo, const Unreadable *bad,
 									const Refund *refund);
-static void uncount_returned(Order *order, const Payment *payment, const Refund *refund,
-							 RefundBalance *balance);
+static bool counts_no_more(const Refund *refund, const Report *report, Applied *applied);
+static bool may_be_echo(const Payment *payment, const Refund *reversal);
+static bool was_held_by(const Refund *refund, const Refund *echo);
+static void note_here_again(Order *order, Payment *payment, const Refund *refund,
+							const Report *report, const Applied *applied);
 static void note_returned(Order *order, const Payment *payment, Refund *refund,
 						  const Report *report, Applied *applied);
 static void check_returned(Order *order, const Payment *payment, const Refund *refund,
@@ -56,15 +63,17 @@ static void fill_in(Order *order, const Payment *payment, Refund *refund,
 					const Report *report, Applied *applied);
 static void note_not_returned(Order *order, const Payment *payment, Refund *refund,
 							  const Report *report, Applied *applied);
+static void alert_taken_again(const Payment *payment, const Refund *refund,
+							  const Report *report);
 static void note_open(Refund *refund, const Report *report, Applied *applied);
 
 /*
- * uncount_returned takes back what payguard_refund_count_returned counted, excess first. What is left is
+ * payguard_returned_uncount takes back what payguard_refund_count_returned counted, excess first. What is left is
  * added up anew: from a sum that has stopped at the largest number nothing can be subtracted.
  */
-static void
-uncount_returned(Order *order, const Payment *payment, const Refund *refund,
-				 RefundBalance *balance)
+void
+payguard_returned_uncount(Order *order, const Payment *payment, const Refund *refund,
+						  RefundBalance *balance)
 {
 	int64 total = 0;
 	int64 of_order = 0;
@@ -176,6 +185,7 @@ run_report(void *argument)
 			note_not_returned(r->order, r->payment, r->refund, r->report, r->applied);
 			return;
 		case CHANNEL_PENDING:
+		case CHANNEL_PROCESSING:
 		case CHANNEL_UNKNOWN:
 		case CHANNEL_NOT_FOUND:
 			note_open(r->refund, r->report, r->applied);
@@ -188,11 +198,37 @@ run_report(void *argument)
 }
 
 /*
+ * counts_no_more tells whether a refund counts no more, so that a report of it changes nothing. One that says the
+ * contrary of why is kept.
+ */
+static bool
+counts_no_more(const Refund *refund, const Report *report, Applied *applied)
+{
+	bool returned = report->status == CHANNEL_SUCCEEDED;
+	bool not_returned =
+		report->status == CHANNEL_FAILED || report->status == CHANNEL_CLOSED;
+
+	if (refund->status != REFUND_MERGED && refund->status != REFUND_REINSTATED)
+		return false;
+	if (refund->status == REFUND_MERGED && not_returned)
+		payguard_returned_contradict(refund, report, "refund_mismatch",
+									 "It is one with a refund that was asked for here.",
+									 applied);
+	if (refund->status == REFUND_REINSTATED && returned)
+		payguard_returned_contradict(
+			refund, report, "refund_mismatch",
+			"The channel has undone it before, and nobody can tell whether this is old.",
+			applied);
+	return true;
+}
+
+/*
  * is_another_refund tells, and notes as a contradiction, whether the channel's refund that a
  * report names is another refund of ours.
  */
 static bool
-is_another_refund(const Refund *refund, const Report *report, Applied *applied)
+is_another_refund(const Payment *payment, const Refund *refund, const Report *report,
+				  Refund *echo, Applied *applied)
 {
 	Refund like = {.channel = refund->channel, .channel_refund_id = report->txn_id};
 	Refund other;
@@ -202,10 +238,107 @@ is_another_refund(const Refund *refund, const Report *report, Applied *applied)
 							 &other) ||
 		payguard_uuid_equal(other.refund_id, refund->refund_id))
 		return false;
+	if (refund->reversal_kind == NULL && may_be_echo(payment, &other))
+	{
+		*echo = other;
+		return false;
+	}
 	payguard_returned_contradict(refund, report, "refund_mismatch",
 								 "The channel's refund belongs to another refund.",
 								 applied);
 	return true;
+}
+
+/*
+ * may_be_echo tells whether a refund is one that a channel has reported on its own, and may be one of ours: a message
+ * that names no refund of ours is faster than the worker's answer.
+ */
+static bool
+may_be_echo(const Payment *payment, const Refund *reversal)
+{
+	Channel channel;
+
+	payguard_channel_of(payment, &channel);
+	return payguard_uuid_equal(reversal->payment_id, payment->payment_id) &&
+		   reversal->status == REFUND_SUCCEEDED &&
+		   payguard_text_is(reversal->reversal_kind, "refund") &&
+		   payguard_channel_knows_returns(&channel);
+}
+
+/*
+ * find_echo looks for what the channel may have reported on its own of a refund that it says to have made, and does
+ * not name: one of its amount, since the refund was asked for. false: several may be, and nothing is guessed.
+ */
+static bool
+find_echo(const Payment *payment, const Refund *refund, const Report *report,
+		  Refund *echo)
+{
+	int64 amount = report->amount != NO_AMOUNT ? report->amount : refund->amount;
+	Refund *refunds;
+	int n;
+
+	if (report->status != CHANNEL_SUCCEEDED || report->txn_id || refund->reversal_kind ||
+		refund->channel_refund_id || refund->status == REFUND_SUCCEEDED)
+		return true;
+	n = payguard_refund_list_of(payment, &refunds);
+	for (int i = 0; i < n; i++)
+	{
+		if (!may_be_echo(payment, &refunds[i]) || refunds[i].returned_amount != amount ||
+			refunds[i].created_at < refund->created_at)
+			continue;
+		if (echo->refund_id != NULL)
+			return false;
+		*echo = refunds[i];
+	}
+	return true;
+}
+
+/*
+ * merge makes one of a refund of ours and what the channel has told of it on its own: ours has succeeded, with what was
+ * told there, whose booking and alerts are taken back.
+ */
+static void
+merge(Order *order, const Payment *payment, Refund *refund, Refund *echo,
+	  Applied *applied)
+{
+	RefundBalance balance;
+	text *cause = payguard_text(payguard_uuid_str(echo->refund_id));
+	text *why = payguard_text("It is a refund that was asked for here.");
+	Report told = payguard_report_of(CHANNEL_SUCCEEDED);
+
+	payguard_refund_must_be_there(echo->refund_id, echo);
+	told.txn_id = echo->channel_refund_id;
+	told.amount = echo->returned_amount;
+	told.currency = echo->currency;
+	payguard_balance_lock(payment, &balance);
+	payguard_returned_uncount(order, payment, echo, &balance);
+	echo->channel_refund_id = NULL;
+	echo->returned_amount = NO_AMOUNT;
+	payguard_refund_change(echo, REFUND_MERGED,
+						   FIELD(REFUND_F_CHANNEL_REFUND_ID) |
+							   FIELD(REFUND_F_RETURNED_AMOUNT),
+						   payguard_json("same_as", 'u', refund->refund_id,
+										 "channel_refund_id", 't', told.txn_id, NULL));
+	payguard_alert_resolve("refund_exceeds_payment", cause, why);
+	payguard_alert_resolve("refund_mismatch", cause, why);
+	payguard_store_refresh(); /* to see it */
+	if (was_held_by(refund, echo))
+		payguard_refund_change(refund, REFUND_PENDING, 0, NULL);
+	note_returned(order, payment, refund, &told, applied);
+}
+
+/*
+ * was_held_by tells whether a refund waits for approval since the channel's own report of it: as long as the two were
+ * taken for two, too much seemed to go back.
+ */
+static bool
+was_held_by(const Refund *refund, const Refund *echo)
+{
+	Approval approval;
+
+	return refund->status == REFUND_AWAITING_APPROVAL &&
+		   payguard_approval_of_refund(refund->refund_id, &approval) &&
+		   approval.requested_at >= echo->created_at;
 }
 
 /*
@@ -219,6 +352,7 @@ payguard_refund_report(Order *order, const Report *report, Refund *refund,
 {
 	Order order_before = *order;
 	Refund refund_before = *refund;
+	Refund echo = {0};
 	Payment payment;
 	Reporting r = {order, &payment, report, refund, applied};
 
@@ -226,8 +360,21 @@ payguard_refund_report(Order *order, const Report *report, Refund *refund,
 	Assert(payguard_text_equal(refund->order_id, order->order_id));
 	Assert(report->amount >= 0 || report->amount == NO_AMOUNT);
 	*applied = (Applied){0};
-	if (is_another_refund(refund, report, applied))
+	if (counts_no_more(refund, report, applied))
 		return;
+	payguard_payment_must_exist(refund->payment_id, &payment);
+	if (is_another_refund(&payment, refund, report, &echo, applied))
+		return;
+	if (!find_echo(&payment, refund, report, &echo))
+	{
+		payguard_returned_contradict(refund, report, "refund_mismatch",
+									 "The channel has made several refunds of this "
+									 "amount, and names none of them.",
+									 applied);
+		return;
+	}
+	if (echo.refund_id)
+		merge(order, &payment, refund, &echo, applied);
 	if (report->txn_id && refund->reversal_kind &&
 		!payguard_text_equal(report->txn_id, refund->channel_refund_id))
 	{
@@ -236,21 +383,48 @@ payguard_refund_report(Order *order, const Report *report, Refund *refund,
 									 "The channel made it under another id.", applied);
 		return;
 	}
-	payguard_payment_must_exist(refund->payment_id, &payment);
 	if (report->txn_id == NULL ||
 		payguard_text_equal(report->txn_id, refund->channel_refund_id))
 	{
 		run_report(&r);
+		note_here_again(order, &payment, refund, report, applied);
 		return;
 	}
 	if (payguard_store_try(run_report, &r))
+	{
+		note_here_again(order, &payment, refund, report, applied);
 		return;
+	}
 	*order = order_before;
 	*refund = refund_before;
 	*applied = (Applied){0};
 	payguard_store_refresh();
-	if (!is_another_refund(refund, report, applied))
+	if (!is_another_refund(&payment, refund, report, &echo, applied))
 		elog(ERROR, "payguard: a channel's refund is taken and not to be found");
+}
+
+/*
+ * note_here_again: money that had gone back is here again. Where its order was to be paid again since, a reversal that
+ * was undone pays it, if no other money has; of a refund that was asked for here the money is still owed.
+ */
+static void
+note_here_again(Order *order, Payment *payment, const Refund *refund,
+				const Report *report, const Applied *applied)
+{
+	if (!applied->changed)
+		return;
+	if (refund->reversal_kind)
+	{
+		if (refund->status == REFUND_FAILED || payment->status == PAYMENT_RETURNED)
+			payguard_money_is_here(order, payment, report);
+		return;
+	}
+	if (payment->status != PAYMENT_RETURNED || payguard_money_here(payment) == 0)
+		return;
+	payguard_payment_change(order, payment, PAYMENT_SURPLUS, 0,
+							payguard_refund_report_details(report));
+	payguard_task_outdate(payguard_payment_about(payment));
+	payguard_refund_surplus(order, payment, REFUND_AWAITING_APPROVAL);
 }
 
 /*
@@ -290,6 +464,9 @@ note_returned(Order *order, const Payment *payment, Refund *refund, const Report
 							   payguard_text(payguard_uuid_str(refund->refund_id)),
 							   payguard_text("The channel has made it after all."));
 
+	if (from == REFUND_FAILED)
+		alert_taken_again(payment, refund, report);
+
 	payguard_balance_lock(payment, &balance);
 	if (payguard_refund_is_reserved(from))
 		balance.refunding -= refund->amount;
@@ -298,6 +475,21 @@ note_returned(Order *order, const Payment *payment, Refund *refund, const Report
 		payguard_alert_refund("refund_not_approved", "critical", refund,
 							  payguard_refund_report_details(report));
 	check_returned(order, payment, refund, report);
+}
+
+/*
+ * alert_taken_again: a reversal that had failed has succeeded after all, so that the money is gone once more.
+ */
+static void
+alert_taken_again(const Payment *payment, const Refund *refund, const Report *report)
+{
+	Channel channel;
+
+	payguard_channel_of(payment, &channel);
+	if (refund->reversal_kind && !payguard_text_is(refund->reversal_kind, "refund") &&
+		payguard_channel_knows_returns(&channel))
+		payguard_alert_refund(payguard_refund_reversal_alert(refund), "critical", refund,
+							  payguard_refund_report_details(report));
 }
 
 /*
@@ -351,7 +543,7 @@ fill_in(Order *order, const Payment *payment, Refund *refund, const Report *repo
 		RefundBalance balance;
 
 		payguard_balance_lock(payment, &balance);
-		uncount_returned(order, payment, refund, &balance);
+		payguard_returned_uncount(order, payment, refund, &balance);
 		refund->returned_amount = report->amount;
 		also |= FIELD(REFUND_F_RETURNED_AMOUNT);
 		payguard_refund_count_returned(order, payment, refund, &balance,
@@ -368,7 +560,7 @@ fill_in(Order *order, const Payment *payment, Refund *refund, const Report *repo
 
 /*
  * note_not_returned: the money did not go back, or came back. It is owed again, until the
- * refund is retried or waived.
+ * refund is retried or waived. Where all money of the payment had gone back, it has some again.
  */
 static void
 note_not_returned(Order *order, const Payment *payment, Refund *refund,
@@ -389,7 +581,7 @@ note_not_returned(Order *order, const Payment *payment, Refund *refund,
 	}
 	payguard_balance_lock(payment, &balance);
 	if (from == REFUND_SUCCEEDED)
-		uncount_returned(order, payment, refund, &balance);
+		payguard_returned_uncount(order, payment, refund, &balance);
 	else
 	{
 		balance.refunding -= refund->amount;
@@ -412,14 +604,14 @@ note_not_returned(Order *order, const Payment *payment, Refund *refund,
 	applied->changed = true;
 	if (refund->reversal_kind && !payguard_text_is(refund->reversal_kind, "refund"))
 		/* what the customer or a bank took back is here again: nobody is owed it */
-		payguard_alert_resolve(payguard_str(refund->reversal_kind),
+		payguard_alert_resolve(payguard_refund_reversal_alert(refund),
 							   payguard_text(payguard_uuid_str(refund->refund_id)),
 							   payguard_text("The channel has undone it."));
 	else
 		payguard_alert_refund("refund_failed", "critical", refund,
 							  payguard_refund_report_details(report));
 	/* it may have covered money that was named later than the refund was opened */
-	if (payment->status == PAYMENT_SURPLUS)
+	if (payment->status == PAYMENT_SURPLUS && refund->reversal_kind == NULL)
 		payguard_refund_surplus(order, payment, REFUND_AWAITING_APPROVAL);
 }
 
@@ -434,7 +626,7 @@ note_open(Refund *refund, const Report *report, Applied *applied)
 
 	if (refund->status != REFUND_PENDING && refund->status != REFUND_UNKNOWN)
 		return;
-	if (report->status == CHANNEL_PENDING)
+	if (report->status == CHANNEL_PENDING || report->status == CHANNEL_PROCESSING)
 		to = REFUND_PENDING;
 	if (report->status == CHANNEL_UNKNOWN)
 		to = REFUND_UNKNOWN;

@@ -3,13 +3,15 @@
  *		record_reversal(): money that a channel gave back on its own.
  *
  * It becomes a refund that nobody asked for, and has succeeded. Where no money of its transaction is known
- * it is kept as a message until it is.
+ * it is kept as a message until it is. Where it takes back all that has paid an order, and the channel's
+ * setting says so, the order is to be paid again.
  *
  * Locking: the row lock of the order whose payment it takes back.
  */
 #include "postgres.h"
 
 #include "fmgr.h"
+#include "utils/timestamp.h"
 #include "utils/uuid.h"
 
 #include "rules/decide.h"
@@ -19,8 +21,11 @@
 #include "base/value.h"
 #include "store/open.h"
 #include "store/rows.h"
+#include "store/table.h"
 #include "records/assert.h"
+#include "records/balance.h"
 #include "records/call.h"
+#include "records/channel.h"
 #include "records/notification.h"
 #include "records/order.h"
 #include "records/payment.h"
@@ -28,28 +33,55 @@
 #include "records/report.h"
 #include "records/result.h"
 #include "money/refunding.h"
+#include "money/surplus.h"
+#include "evidence/received.h"
+#include "evidence/reinstatement.h"
 #include "evidence/returned.h"
 #include "evidence/reversal.h"
 #include "evidence/unreadable.h"
 
 static const Given record_reversal_given[] = {
-	{"channel", 't'}, {"reversal_id", 't'}, {"channel_txn_id", 't'},
-	{"kind", 't'},	  {"amount", 'i'},		{"currency", 't'},
+	{"channel", 't'}, {"reversal_id", 't'}, {"channel_txn_id", 't'}, {"kind", 't'},
+	{"amount", 'i'},  {"currency", 't'},	{"channel_time", 'd'},
 };
 
 static text *read_kind(Unreadable *bad, Datum value, bool isnull);
 static Datum keep_unreadable(FunctionCallInfo fcinfo, const Unreadable *bad,
 							 const Report *report, text *channel);
 
+/* What a reversal does beside being counted. */
+typedef enum Effect
+{
+	REVERSAL_ALERTS, /* a person looks at it, unless the shop itself gave the money back */
+	REVERSAL_REOPENS, /* its order is to be paid again */
+	REVERSAL_SETTLES /* money that the order did not need is back: nobody has to do anything */
+} Effect;
+
+static bool insert(Order *order, Payment *payment, const Report *report, Refund *refund);
+static bool takes_all(const Payment *payment, const Report *report);
+static Effect effect_of(const Order *order, const Payment *payment, const Report *report);
+static void follow(Order *order, Payment *payment, const Report *report,
+				   const Refund *refund, Effect effect);
+static bool find_failure(const Payment *payment, Refund *refund);
+static bool name_failure(const Payment *payment, const Report *report, Refund *refund,
+						 Applied *applied);
+static bool name_refund(Order *order, const Payment *payment, const Report *report,
+						Refund *refund, Applied *applied);
+static void reverse_again(Order *order, Payment *payment, const Report *report,
+						  Refund *refund, Applied *applied);
+static void note_later(const Report *report, Refund *refund, Applied *applied);
+static void reinstate_waiting(Order *order, Payment *payment, Refund *refund);
+
 PG_FUNCTION_INFO_V1(payguard_record_reversal);
 
 /*
- * record_reversal(channel, reversal_id, channel_txn_id, kind, amount, currency)
+ * record_reversal(channel, reversal_id, channel_txn_id, kind, amount, currency, channel_time)
  *	→ payguard_refund_result
  *
- * kind: refund, chargeback or bank_return. Errors: 22004 without a channel, reversal_id or channel_txn_id.
- * What cannot be read is stored and alerted. A reversal of a transaction that is not known to have brought money
- * is stored, alerted and returned as "recorded"; it is applied when the money is known.
+ * kind: refund, chargeback or bank_return. The scripts before 1.2.0 have no channel_time. Errors: 22004 without a
+ * channel, reversal_id or channel_txn_id. What cannot be read is stored and alerted. A reversal of a transaction that
+ * is not known to have brought money is stored, alerted and returned as "recorded"; it is applied when the money is
+ * known.
  */
 Datum
 payguard_record_reversal(PG_FUNCTION_ARGS)
@@ -69,6 +101,8 @@ payguard_record_reversal(PG_FUNCTION_ARGS)
 	report.reversal_kind = read_kind(&bad, ARG(3));
 	report.amount = payguard_read_amount(&bad, ARG(4), "amount");
 	report.currency = payguard_read_currency(&bad, ARG(5), "currency");
+	if (PG_NARGS() > 6)
+		report.channel_time = payguard_read_time_or_null(&bad, ARG(6), "channel_time");
 	payguard_evidence_begin("record_reversal()");
 	if (bad.name)
 		return keep_unreadable(fcinfo, &bad, &report, channel);
@@ -135,7 +169,8 @@ keep_unreadable(FunctionCallInfo fcinfo, const Unreadable *bad, const Report *re
 	message = payguard_unreadable_keep(
 		bad, "record_reversal",
 		payguard_unreadable_json("record_reversal", record_reversal_given,
-								 lengthof(record_reversal_given), fcinfo->args),
+								 Min(PG_NARGS(), (int) lengthof(record_reversal_given)),
+								 fcinfo->args),
 		channel, (About){.order_id = payment.order_id, .payment_id = payment.payment_id});
 	payguard_call_end();
 	return payguard_refund_result(fcinfo, &refund, false, message);
@@ -156,7 +191,7 @@ payguard_refund_find_reversed(text *channel, text *txn_id, Payment *payment)
 		return false;
 	while ((same_as = payguard_payment_same_charge(payment)) != NULL)
 		payguard_payment_must_exist(same_as, payment);
-	return payguard_payment_brought_money(payment);
+	return payguard_payment_was_received(payment);
 }
 
 typedef struct Insertion
@@ -164,13 +199,27 @@ typedef struct Insertion
 	Order *order;
 	const Payment *payment;
 	Refund *refund;
+	Effect effect;
 } Insertion;
+
+/*
+ * waive_others: all of a payment's money is back by one reversal, so that nothing else of it goes back.
+ */
+static void
+waive_others(const Payment *payment)
+{
+	if (!payguard_refund_waive_unbegun(
+			payment, payguard_text("The channel has taken the money back.")))
+		elog(ERROR, "payguard: a refund has begun meanwhile");
+}
 
 static void
 run_insert_refund(void *argument)
 {
 	Insertion *i = argument;
 
+	if (i->effect != REVERSAL_ALERTS)
+		waive_others(i->payment);
 	payguard_refund_insert(i->order, i->payment, i->refund);
 }
 
@@ -179,7 +228,7 @@ run_insert_refund(void *argument)
  * is the reversal's id. The caller holds the order's lock.
  */
 void
-payguard_refund_reverse(Order *order, const Payment *payment, const Report *report,
+payguard_refund_reverse(Order *order, Payment *payment, const Report *report,
 						Refund *refund, Applied *applied)
 {
 	Refund like = {.channel = payment->channel, .channel_refund_id = report->txn_id};
@@ -191,25 +240,26 @@ payguard_refund_reverse(Order *order, const Payment *payment, const Report *repo
 	if (payguard_store_find(&payguard_refunds, REFUND_BY_CHANNEL_REFUND, &like, refund))
 	{
 		if (!payguard_uuid_equal(refund->payment_id, payment->payment_id))
+		{
 			payguard_returned_contradict(
 				refund, report, "refund_mismatch",
 				"The channel's refund belongs to another payment.", applied);
+			return;
+		}
+		payguard_refund_must_be_there(refund->refund_id, refund);
+		if (refund->status == REFUND_REINSTATED)
+			reverse_again(order, payment, report, refund, applied);
 		else
 		{
-			payguard_refund_must_be_there(refund->refund_id, refund);
 			payguard_refund_report(order, report, refund, applied);
+			note_later(report, refund, applied);
 		}
 		return;
 	}
-	*refund = (Refund){
-		.amount = report->amount,
-		.currency = report->currency,
-		.status = REFUND_SUCCEEDED,
-		.origin = payguard_text("channel"),
-		.reversal_kind = report->reversal_kind,
-		.channel_refund_id = report->txn_id,
-	};
-	if (!payguard_store_try(run_insert_refund, &(Insertion){order, payment, refund}))
+	if (name_failure(payment, report, refund, applied) ||
+		name_refund(order, payment, report, refund, applied))
+		return;
+	if (!insert(order, payment, report, refund))
 	{
 		/* taken in this very moment, for another payment */
 		payguard_store_refresh();
@@ -217,10 +267,297 @@ payguard_refund_reverse(Order *order, const Payment *payment, const Report *repo
 		return;
 	}
 	applied->changed = true;
-	if (!payguard_text_is(report->reversal_kind, "refund"))
-		payguard_alert_refund(payguard_str(report->reversal_kind), "critical", refund,
-							  payguard_refund_report_details(report));
+	reinstate_waiting(order, payment, refund);
+}
+
+/*
+ * insert records a reversal that is new, and what follows; false: its id is taken.
+ */
+static bool
+insert(Order *order, Payment *payment, const Report *report, Refund *refund)
+{
+	Order order_before = *order;
+	Effect effect = effect_of(order, payment, report);
+	Insertion i = {order, payment, refund, effect};
+
+	*refund = (Refund){
+		.amount = report->amount,
+		.currency = report->currency,
+		.status = REFUND_SUCCEEDED,
+		.origin = payguard_text("channel"),
+		.reversal_kind = report->reversal_kind,
+		.channel_refund_id = report->txn_id,
+		.channel_time = report->channel_time,
+	};
+	if (report->txn_id == NULL)
+		run_insert_refund(&i);
+	else if (!payguard_store_try(run_insert_refund, &i))
+	{
+		*order = order_before;
+		return false;
+	}
+	follow(order, payment, report, refund, effect);
+	return true;
+}
+
+/*
+ * effect_of tells what a reversal does beside being counted.
+ */
+static Effect
+effect_of(const Order *order, const Payment *payment, const Report *report)
+{
+	Channel channel;
+
+	if (!takes_all(payment, report))
+		return REVERSAL_ALERTS;
+	if (payment->status == PAYMENT_SURPLUS)
+		return REVERSAL_SETTLES;
+	payguard_channel_of(payment, &channel);
+	return order->status == ORDER_PAID &&
+				   payguard_uuid_equal(order->payment_id, payment->payment_id) &&
+				   payguard_channel_reopens(&channel, payguard_str(report->reversal_kind))
+			   ? REVERSAL_REOPENS
+			   : REVERSAL_ALERTS;
+}
+
+/*
+ * follow does what follows from a reversal that is counted.
+ */
+static void
+follow(Order *order, Payment *payment, const Report *report, const Refund *refund,
+	   Effect effect)
+{
+	Jsonb *details = payguard_refund_report_details(report);
+
+	if (effect == REVERSAL_REOPENS)
+		payguard_received_return(order, payment, details);
+	if (!payguard_text_is(report->reversal_kind, "refund") && effect != REVERSAL_SETTLES)
+		payguard_alert_refund(payguard_refund_reversal_alert(refund),
+							  effect == REVERSAL_REOPENS ? "warning" : "critical", refund,
+							  details);
 	if (!payguard_text_equal(report->currency, payment->received_currency))
-		payguard_alert_refund("refund_mismatch", "critical", refund,
-							  payguard_refund_report_details(report));
+		payguard_alert_refund("refund_mismatch", "critical", refund, details);
+}
+
+/*
+ * takes_all tells whether a reversal takes back all that a payment brought, of which nothing has gone back before,
+ * and nothing may be on its way.
+ */
+static bool
+takes_all(const Payment *payment, const Report *report)
+{
+	RefundBalance balance;
+	Refund *refunds;
+	int n = payguard_refund_list_of(payment, &refunds);
+
+	for (int i = 0; i < n; i++)
+		if (payguard_refund_has_begun(&refunds[i]))
+			return false;
+	payguard_balance_lock(payment, &balance);
+	return balance.refunded == 0 && balance.excess == 0 &&
+		   report->amount >= payment->received_amount &&
+		   payguard_text_equal(report->currency, payment->received_currency);
+}
+
+/*
+ * payguard_reversal_of_failed: the channel says that a payment has failed which had succeeded, and takes money back
+ * that way. The reversal has no id of its own.
+ */
+void
+payguard_reversal_of_failed(Order *order, Payment *payment, const Report *report,
+							Applied *applied)
+{
+	Report reversal = {
+		.status = CHANNEL_SUCCEEDED,
+		.amount = payment->received_amount,
+		.currency = payment->received_currency,
+		.code = report->code,
+		.message = report->message,
+		.note = report->note,
+		.reversal_kind = payguard_text("failed"),
+		.channel_time = report->channel_time,
+	};
+	Refund refund;
+
+	Assert(payguard_order_is_locked(order->order_id));
+	*applied = (Applied){0};
+	if (find_failure(payment, &refund))
+		return; /* it has been said before */
+	if (!insert(order, payment, &reversal, &refund))
+		elog(ERROR, "payguard: a reversal without an id is taken");
+	applied->changed = true;
+}
+
+/*
+ * find_failure reads the reversal that was recorded since a payment failed after its success, and that has no id
+ * yet; false: there is none.
+ */
+static bool
+find_failure(const Payment *payment, Refund *refund)
+{
+	Refund *refunds;
+	int n = payguard_refund_list_of(payment, &refunds);
+
+	for (int i = 0; i < n; i++)
+		if (payguard_text_is(refunds[i].reversal_kind, "failed") &&
+			refunds[i].channel_refund_id == NULL && refunds[i].status == REFUND_SUCCEEDED)
+		{
+			payguard_refund_must_be_there(refunds[i].refund_id, &refunds[i]);
+			*refund = refunds[i];
+			return true;
+		}
+	return false;
+}
+
+/*
+ * name_failure: the bank's return of a payment that has failed after its success is that failure, which gets its id.
+ * false: nothing has failed so.
+ */
+static bool
+name_failure(const Payment *payment, const Report *report, Refund *refund,
+			 Applied *applied)
+{
+	if (!payguard_text_is(report->reversal_kind, "bank_return") ||
+		!find_failure(payment, refund) || report->amount != refund->returned_amount)
+		return false;
+	refund->channel_refund_id = report->txn_id;
+	refund->channel_time = report->channel_time;
+	payguard_refund_change(refund, refund->status,
+						   FIELD(REFUND_F_CHANNEL_REFUND_ID) |
+							   FIELD(REFUND_F_CHANNEL_TIME),
+						   payguard_refund_report_details(report));
+	applied->changed = true;
+	return true;
+}
+
+/*
+ * name_refund: a refund of ours has succeeded before, without a name: one of its amount is what the channel tells of
+ * now. Where several are nothing is guessed, and the reversal is kept. false: there is none.
+ */
+static bool
+name_refund(Order *order, const Payment *payment, const Report *report, Refund *refund,
+			Applied *applied)
+{
+	Refund *refunds;
+	Refund *ours = NULL;
+	Channel channel;
+	int fitting = 0;
+	int n;
+
+	payguard_channel_of(payment, &channel);
+	if (!payguard_text_is(report->reversal_kind, "refund") ||
+		!payguard_channel_knows_returns(&channel))
+		return false;
+	n = payguard_refund_list_of(payment, &refunds);
+	for (int i = 0; i < n; i++)
+		if (refunds[i].status == REFUND_SUCCEEDED && refunds[i].reversal_kind == NULL &&
+			refunds[i].channel_refund_id == NULL &&
+			refunds[i].returned_amount == report->amount &&
+			payguard_text_equal(refunds[i].channel, payment->channel))
+		{
+			ours = &refunds[i];
+			fitting++;
+		}
+	if (fitting == 0)
+		return false;
+	payguard_refund_must_be_there(ours->refund_id, ours);
+	*refund = *ours;
+	if (fitting == 1)
+		payguard_refund_report(order, report, refund, applied);
+	else
+		payguard_returned_contradict(
+			refund, report, "refund_mismatch",
+			"Several refunds of this amount were made here, and none of them has a name.",
+			applied);
+	return true;
+}
+
+/*
+ * reverse_again: a reversal was undone, and is reported once more. Only its time tells whether the message is old.
+ */
+static void
+reverse_again(Order *order, Payment *payment, const Report *report, Refund *refund,
+			  Applied *applied)
+{
+	RefundBalance balance;
+	Effect effect;
+
+	if (report->channel_time != NO_TIME &&
+		(report->channel_time == refund->channel_time ||
+		 (refund->reinstated_time != NO_TIME &&
+		  report->channel_time <= refund->reinstated_time)))
+		return;
+	if (report->channel_time == NO_TIME || refund->reinstated_time == NO_TIME)
+	{
+		payguard_returned_contradict(
+			refund, report, "refund_mismatch",
+			"The channel has undone it before, and nobody can tell whether this is old.",
+			applied);
+		return;
+	}
+	effect = effect_of(order, payment, report);
+	if (effect != REVERSAL_ALERTS)
+		waive_others(payment);
+	refund->channel_time = report->channel_time;
+	refund->completed_at = GetCurrentTimestamp();
+	refund->returned_amount = report->amount;
+	refund->amount_verified = true;
+	payguard_refund_change(refund, REFUND_SUCCEEDED,
+						   FIELD(REFUND_F_CHANNEL_TIME) | FIELD(REFUND_F_COMPLETED_AT) |
+							   FIELD(REFUND_F_RETURNED_AMOUNT) |
+							   FIELD(REFUND_F_AMOUNT_VERIFIED),
+						   payguard_refund_report_details(report));
+	payguard_balance_lock(payment, &balance);
+	payguard_refund_count_returned(order, payment, refund, &balance,
+								   refund->returned_amount);
+	follow(order, payment, report, refund, effect);
+	applied->changed = true;
+}
+
+/*
+ * note_later: a reversal that counts is reported with a later time. It was lost again, and the message that it had been
+ * undone meanwhile comes later, if at all: what is older than this is known to be.
+ */
+static void
+note_later(const Report *report, Refund *refund, Applied *applied)
+{
+	if (applied->contradicts || refund->reversal_kind == NULL ||
+		refund->status != REFUND_SUCCEEDED || report->channel_time == NO_TIME ||
+		(refund->channel_time != NO_TIME && report->channel_time <= refund->channel_time))
+		return;
+	refund->channel_time = report->channel_time;
+	payguard_refund_change(refund, refund->status, FIELD(REFUND_F_CHANNEL_TIME),
+						   payguard_refund_report_details(report));
+	applied->changed = true;
+}
+
+/*
+ * reinstate_waiting applies the reinstatement of a reversal that came before it.
+ */
+static void
+reinstate_waiting(Order *order, Payment *payment, Refund *refund)
+{
+	Notification *waiting;
+	int n;
+
+	payguard_store_refresh(); /* to see what this call has written */
+	n = payguard_notification_list_unmatched(refund->channel, refund->channel_refund_id,
+											 &waiting);
+	for (int i = 0; i < n; i++)
+	{
+		Report report;
+		Applied applied = {0};
+
+		if (!payguard_text_is(waiting[i].reversal_kind, REINSTATEMENT) ||
+			!payguard_store_lock(&payguard_notifications, NOTIFICATION_BY_EVENT,
+								 &waiting[i], &waiting[i]) ||
+			!payguard_text_is(waiting[i].result, "unmatched"))
+			continue;
+		payguard_notification_report(&waiting[i], &report);
+		payguard_reinstate(order, payment, &report, refund, &applied);
+		waiting[i].order_id = order->order_id;
+		waiting[i].payment_id = payment->payment_id;
+		payguard_notification_set_result(&waiting[i], &applied);
+		payguard_notification_resolve_unmatched(&waiting[i]);
+	}
 }

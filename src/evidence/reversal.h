@@ -11,8 +11,9 @@
 #include "records/report.h"
 
 extern bool payguard_refund_find_reversed(text *channel, text *txn_id, Payment *payment);
-extern void payguard_refund_reverse(Order *order, const Payment *payment,
-									const Report *report, Refund *refund,
-									Applied *applied);
+extern void payguard_reversal_of_failed(Order *order, Payment *payment,
+										const Report *report, Applied *applied);
+extern void payguard_refund_reverse(Order *order, Payment *payment, const Report *report,
+									Refund *refund, Applied *applied);
 
 #endif

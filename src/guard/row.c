@@ -398,11 +398,12 @@ check_paid(const Guard *guard, Relation relation, TupleTableSlot *row)
 
 /*
  * payguard_guard_order_is_paid asks payguard.orders for the order that a row names, with
- * a snapshot that sees what this transaction did. or_refunded: an order that was paid and has
- * been refunded since will do: a row that is in a paid state already may stay there.
+ * a snapshot that sees what this transaction did. or_not_any_more: an order that was paid and has been
+ * refunded since, or whose money was taken back, will do: a row that is in a paid state already may stay there.
  */
 bool
-payguard_guard_order_is_paid(const Guard *guard, TupleTableSlot *row, bool or_refunded)
+payguard_guard_order_is_paid(const Guard *guard, TupleTableSlot *row,
+							 bool or_not_any_more)
 {
 	bool isnull;
 	Datum value = slot_getattr(row, guard->order_id, &isnull);
@@ -417,9 +418,10 @@ payguard_guard_order_is_paid(const Guard *guard, TupleTableSlot *row, bool or_re
 		payguard_guard_value(row->tts_tupleDescriptor, guard->order_id, value, false));
 	identity = payguard_as_owner();
 	payguard_store_begin(STORE_WRITE);
-	found =
-		payguard_order_find(order_id, &order) &&
-		(order.status == ORDER_PAID || (or_refunded && order.status == ORDER_REFUNDED));
+	found = payguard_order_find(order_id, &order) &&
+			(order.status == ORDER_PAID ||
+			 (or_not_any_more &&
+			  (order.status == ORDER_REFUNDED || order.returned_payment_id)));
 	payguard_store_end(STORE_WRITE);
 	payguard_as_before(identity);
 	return found;

@@ -41,6 +41,8 @@
 #include "money/policy.h"
 #include "money/refunding.h"
 
+static void store_new(const Payment *payment, Refund *refund);
+
 /*
  * payguard_refund_has_begun tells whether money may be on its way back: a worker has claimed the refund,
  * or it has an outcome.
@@ -50,12 +52,14 @@ payguard_refund_has_begun(const Refund *refund)
 {
 	Task task;
 
-	if (refund->status == REFUND_FAILED && payguard_text_is(refund->origin, "channel"))
-		return false; /* a reversal that was undone: nothing is on its way */
+	if (payguard_refund_is_undone(refund))
+		return false; /* nothing is on its way */
 	switch (refund->status)
 	{
 		case REFUND_AWAITING_APPROVAL:
 		case REFUND_WAIVED:
+		case REFUND_REINSTATED:
+		case REFUND_MERGED:
 			return false;
 		case REFUND_PENDING:
 			return !payguard_task_find("refund", payguard_refund_about(refund), &task) ||
@@ -92,6 +96,8 @@ payguard_refund_replay(const RefundCall *call, const Payment *payment,
 	else if (call->amount != NO_AMOUNT && call->amount != refund->amount)
 		difference = psprintf("amount (" INT64_FORMAT ", not " INT64_FORMAT ")",
 							  refund->amount, call->amount);
+	else if (call->channel && !payguard_text_equal(call->channel, refund->channel))
+		difference = "channel";
 	payguard_store_make_durable(refund);
 	if (difference == NULL)
 		return true;
@@ -101,6 +107,25 @@ payguard_refund_replay(const RefundCall *call, const Payment *payment,
 					psprintf("The requests differ in: %s.", difference),
 					"A key names one request for ever: use a new key for a new refund.");
 	payguard_raise(&refusal);
+}
+
+/*
+ * store_new stores a new refund under its key. Errors: PY301 where another request has taken the key just now.
+ */
+static void
+store_new(const Payment *payment, Refund *refund)
+{
+	if (!refund->idempotency_key)
+		payguard_store_insert(&payguard_refunds, refund);
+	else if (!payguard_store_insert_new(&payguard_refunds, REFUND_BY_KEY, refund))
+	{
+		/* another order's refund took the key just now */
+		RefundCall call = {.key = refund->idempotency_key, .amount = refund->amount};
+
+		payguard_store_refresh();
+		payguard_refund_replay(&call, payment, NULL, refund);
+		payguard_store_suppressed(&payguard_refunds);
+	}
 }
 
 /*
@@ -122,12 +147,15 @@ payguard_refund_insert(Order *order, const Payment *payment, Refund *refund)
 	Assert(refund->amount >= 0 && refund->origin != NULL);
 	if (by_policy)
 		refund->status = REFUND_AWAITING_APPROVAL;
-	payguard_channel_of(payment, &channel);
-	at_once = channel.internal && refund->status == REFUND_PENDING;
+	if (refund->channel == NULL)
+		refund->channel = payment->channel;
+	payguard_refund_channel(refund, &channel);
+	/* nothing has to be sent anywhere where nothing goes back */
+	at_once =
+		(channel.internal || refund->amount == 0) && refund->status == REFUND_PENDING;
 	refund->refund_id = payguard_uuid_v7(payguard_slot_of(payment->order_id));
 	refund->payment_id = payment->payment_id;
 	refund->order_id = payment->order_id;
-	refund->channel = payment->channel;
 	refund->currency = refund->currency				? refund->currency
 					   : payment->received_currency ? payment->received_currency
 													: payment->currency;
@@ -144,18 +172,11 @@ payguard_refund_insert(Order *order, const Payment *payment, Refund *refund)
 	else
 		refund->returned_amount = NO_AMOUNT;
 	refund->amount_verified = refund->status == REFUND_SUCCEEDED;
+	if (refund->reversal_kind == NULL)
+		refund->channel_time = NO_TIME;
+	refund->reinstated_time = NO_TIME;
 	payguard_machine_move(&payguard_refund_machine, REFUND_NONE, refund->status);
-	if (!refund->idempotency_key)
-		payguard_store_insert(&payguard_refunds, refund);
-	else if (!payguard_store_insert_new(&payguard_refunds, REFUND_BY_KEY, refund))
-	{
-		/* another order's refund took the key just now */
-		RefundCall call = {.key = refund->idempotency_key, .amount = refund->amount};
-
-		payguard_store_refresh();
-		payguard_refund_replay(&call, payment, NULL, refund);
-		payguard_store_suppressed(&payguard_refunds);
-	}
+	store_new(payment, refund);
 	payguard_event_write(
 		psprintf("refund.%s",
 				 payguard_machine_name(&payguard_refund_machine, refund->status)),
@@ -268,15 +289,28 @@ payguard_refund_hold_unbegun(const Payment *payment)
 
 /*
  * payguard_refund_counts_for_order tells whether a refund counts in orders.refunded_amount: refunds of the
- * payment that paid it do; chargebacks and bank returns do not, the order stays paid.
+ * payment that paid it do; chargebacks and bank returns do not, the order stays paid; nor does what was more
+ * than it asked for.
  */
 bool
 payguard_refund_counts_for_order(const Order *order, const Payment *payment,
 								 const Refund *refund)
 {
 	return payguard_uuid_equal(order->payment_id, payment->payment_id) &&
+		   !payguard_text_is(refund->origin, "surplus") &&
 		   (refund->reversal_kind == NULL ||
 			payguard_text_is(refund->reversal_kind, "refund"));
+}
+
+/*
+ * payguard_refund_paid_amount returns what of the payment that paid an order the order has asked for.
+ */
+int64
+payguard_refund_paid_amount(const Order *order, const Payment *payment)
+{
+	return payguard_text_equal(payment->received_currency, order->currency)
+			   ? Min(payment->received_amount, order->amount)
+			   : payment->received_amount;
 }
 
 /*
@@ -291,7 +325,9 @@ payguard_refund_change_order(Order *order, const Payment *payment, int64 refunde
 	const char *kind;
 
 	order->refunded_amount = refunded;
-	to = order->refunded_amount >= payment->received_amount ? ORDER_REFUNDED : ORDER_PAID;
+	to = order->refunded_amount >= payguard_refund_paid_amount(order, payment)
+			 ? ORDER_REFUNDED
+			 : ORDER_PAID;
 	if (less)
 		kind = "order.refund_returned";
 	else if (to == ORDER_REFUNDED)

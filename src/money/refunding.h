@@ -20,6 +20,7 @@ typedef struct RefundCall
 	int64 amount; /* NO_AMOUNT: the rest */
 	text *reason;
 	Jsonb *details;
+	text *channel; /* NULL: the payment's own */
 } RefundCall;
 
 extern bool payguard_refund_has_begun(const Refund *refund);
@@ -34,6 +35,7 @@ extern void payguard_refund_count_returned(Order *order, const Payment *payment,
 extern void payguard_refund_hold_unbegun(const Payment *payment);
 extern bool payguard_refund_counts_for_order(const Order *order, const Payment *payment,
 											 const Refund *refund);
+extern int64 payguard_refund_paid_amount(const Order *order, const Payment *payment);
 extern void payguard_refund_change_order(Order *order, const Payment *payment,
 										 int64 refunded);
 extern void payguard_refund_schedule(const Refund *refund, const char *kind);

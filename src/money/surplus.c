@@ -28,11 +28,48 @@
 #include "money/refunding.h"
 #include "money/surplus.h"
 
-static bool correct_unbegun(const Payment *payment);
+static int64 not_needed(const Order *order, const Payment *payment);
+static bool is_of_surplus(const Payment *payment, const Refund *refund);
+static bool correct_unbegun(const Order *order, const Payment *payment);
+static Refund *find_unbegun(const Payment *payment, Refund *refunds, int n);
+static void change_amount(const Payment *payment, Refund *refund, int64 amount);
+static void alert_too_much(const Order *order, const Payment *payment);
 static void correct_order_status(Order *order, const Payment *payment);
 
 /*
- * payguard_refund_surplus opens the refund of surplus money: all that was received and has no
+ * payguard_refund_excess returns what the payment that paid its order brought beyond what the order asks for.
+ */
+int64
+payguard_refund_excess(const Order *order, const Payment *payment)
+{
+	return payguard_uuid_equal(order->payment_id, payment->payment_id)
+			   ? payment->received_amount - payguard_refund_paid_amount(order, payment)
+			   : 0;
+}
+
+/*
+ * not_needed returns what of a payment its order does not need.
+ */
+static int64
+not_needed(const Order *order, const Payment *payment)
+{
+	return payment->status == PAYMENT_SURPLUS ? payment->received_amount
+											  : payguard_refund_excess(order, payment);
+}
+
+/*
+ * is_of_surplus tells whether a refund gives back what the order does not need. Whatever goes back of a
+ * payment that pays nothing does.
+ */
+static bool
+is_of_surplus(const Payment *payment, const Refund *refund)
+{
+	return payment->status == PAYMENT_SURPLUS ||
+		   payguard_text_is(refund->origin, "surplus");
+}
+
+/*
+ * payguard_refund_surplus opens the refund of money that the order does not need: all of that which has no
  * refund yet. The caller holds the order's lock.
  */
 void
@@ -40,17 +77,21 @@ payguard_refund_surplus(Order *order, const Payment *payment, RefundStatus statu
 {
 	RefundBalance balance;
 	Refund *others;
-	int64 rest = payment->received_amount;
+	int64 rest = not_needed(order, payment);
 	int n;
 
-	Assert(payment->status == PAYMENT_SURPLUS);
+	Assert(payguard_payment_brought_money(payment));
 	Assert(status == REFUND_AWAITING_APPROVAL || status == REFUND_PENDING);
+	if (rest == 0)
+		return;
 	payguard_balance_lock(payment, &balance);
 	payguard_store_refresh(); /* to see what this call has written */
 	n = payguard_refund_list_of(payment, &others);
 	for (int i = 0; i < n && rest > 0; i++)
-		rest -= others[i].status == REFUND_SUCCEEDED ? others[i].returned_amount
-													 : others[i].amount;
+		if (is_of_surplus(payment, &others[i]) && !payguard_refund_is_undone(&others[i]))
+			rest -= others[i].status == REFUND_SUCCEEDED ? others[i].returned_amount
+														 : others[i].amount;
+	rest = Min(rest, balance.received - balance.refunding - balance.refunded);
 	if (rest > 0)
 	{
 		Refund refund = {
@@ -62,6 +103,34 @@ payguard_refund_surplus(Order *order, const Payment *payment, RefundStatus statu
 
 		payguard_refund_insert(order, payment, &refund);
 	}
+}
+
+/*
+ * payguard_refund_what_is_here opens, for a person to decide about, the refund of all money of a payment that is
+ * here and not on its way back: whatever was decided about it before, it had gone since. What a refund has failed to
+ * give back is owed by that one. The caller holds the order's lock.
+ */
+void
+payguard_refund_what_is_here(Order *order, const Payment *payment)
+{
+	RefundBalance balance;
+	Refund *others;
+	int n;
+	Refund refund = {
+		.status = REFUND_AWAITING_APPROVAL,
+		.origin = payguard_text("surplus"),
+		.reason = payguard_text("money that the order did not need"),
+	};
+
+	payguard_balance_lock(payment, &balance);
+	refund.amount = payment->received_amount - balance.refunding - balance.refunded;
+	payguard_store_refresh(); /* to see what this call has written */
+	n = payguard_refund_list_of(payment, &others);
+	for (int i = 0; i < n; i++)
+		if (others[i].status == REFUND_FAILED && !payguard_refund_is_undone(&others[i]))
+			refund.amount -= others[i].amount;
+	if (refund.amount > 0)
+		payguard_refund_insert(order, payment, &refund);
 }
 
 /*
@@ -84,44 +153,57 @@ payguard_refund_correct_received(Order *order, const Payment *payment)
 	}
 	else if (IsolationUsesXactSnapshot())
 		payguard_balance_must_not_exist(&like);
-	if (payment->status == PAYMENT_SURPLUS)
+	if (payguard_payment_brought_money(payment))
 	{
-		too_much = !correct_unbegun(payment) && too_much;
+		if (correct_unbegun(order, payment) && too_much)
+		{
+			payguard_balance_lock(payment, &balance);
+			too_much = balance.received > payment->received_amount;
+		}
 		payguard_refund_surplus(order, payment, REFUND_AWAITING_APPROVAL);
 	}
-	else if (payguard_uuid_equal(order->payment_id, payment->payment_id))
+	if (payguard_uuid_equal(order->payment_id, payment->payment_id))
+	{
 		correct_order_status(order, payment);
+		alert_too_much(order, payment);
+	}
 	if (too_much)
 		payguard_refund_hold_unbegun(payment);
 }
 
 /*
- * correct_unbegun gives the refund of surplus money that nobody has begun the amount and the
- * currency that were received; false: there is no such refund.
+ * correct_unbegun gives the refund of money that the order does not need, which nobody has begun, the amount
+ * and the currency that follow from what was received; false: there is no such refund.
  */
 static bool
-correct_unbegun(const Payment *payment)
+correct_unbegun(const Order *order, const Payment *payment)
 {
+	int64 amount = not_needed(order, payment);
 	RefundBalance balance;
 	Refund *refunds;
 	int n = payguard_refund_list_of(payment, &refunds);
-	Refund *refund = n == 1 ? &refunds[0] : NULL;
+	Refund *refund = find_unbegun(payment, refunds, n);
 	RefundStatus to;
 	Approval approval;
 
-	if (refund == NULL || !payguard_text_is(refund->origin, "surplus") ||
-		!payguard_refund_is_reserved(refund->status) ||
-		payguard_refund_has_begun(refund) || payment->received_amount == 0)
+	if (refund == NULL)
 		return false;
-	payguard_balance_lock(payment, &balance);
-	balance.refunding += payment->received_amount - refund->amount;
-	payguard_balance_store(payment, &balance);
-	refund->amount = payment->received_amount;
+	if (amount == 0)
+	{
+		if (payment->status == PAYMENT_SURPLUS)
+			return false;
+		payguard_refund_waive(payment, refund,
+							  payguard_text("The channel has corrected what it took."));
+		return true;
+	}
 	refund->currency = payment->received_currency;
+	change_amount(payment, refund, amount);
+	payguard_balance_lock(payment, &balance);
 	/* whoever approved it has approved another amount */
 	to = refund->status;
 	if (to == REFUND_PENDING &&
-		(payguard_approval_of_refund(refund->refund_id, &approval) ||
+		(payment->status != PAYMENT_SURPLUS ||
+		 payguard_approval_of_refund(refund->refund_id, &approval) ||
 		 payguard_refund_policy_asks(
 			 refund, payguard_balance_add(balance.refunding, balance.refunded))))
 	{
@@ -135,13 +217,76 @@ correct_unbegun(const Payment *payment)
 }
 
 /*
+ * find_unbegun returns the one refund of money that the order does not need, if nobody has begun it; NULL:
+ * there is none, or another one has been opened.
+ */
+static Refund *
+find_unbegun(const Payment *payment, Refund *refunds, int n)
+{
+	Refund *found = NULL;
+
+	for (int i = 0; i < n; i++)
+	{
+		if (!is_of_surplus(payment, &refunds[i]) ||
+			payguard_refund_is_undone(&refunds[i]))
+			continue;
+		if (found != NULL || !payguard_text_is(refunds[i].origin, "surplus") ||
+			!payguard_refund_is_reserved(refunds[i].status) ||
+			payguard_refund_has_begun(&refunds[i]))
+			return NULL;
+		found = &refunds[i];
+	}
+	return found;
+}
+
+/*
+ * change_amount sets what an unbegun refund is to give back, in its balance too. The caller stores it.
+ */
+static void
+change_amount(const Payment *payment, Refund *refund, int64 amount)
+{
+	RefundBalance balance;
+
+	payguard_balance_lock(payment, &balance);
+	balance.refunding += amount - refund->amount;
+	payguard_balance_store(payment, &balance);
+	refund->amount = amount;
+}
+
+/*
+ * alert_too_much: more of the excess is back, or on its way, than there is by now.
+ */
+static void
+alert_too_much(const Order *order, const Payment *payment)
+{
+	int64 rest = payguard_refund_excess(order, payment);
+	Refund *refunds;
+	int n;
+
+	payguard_store_refresh(); /* to see what this call has written */
+	n = payguard_refund_list_of(payment, &refunds);
+	for (int i = 0; i < n; i++)
+	{
+		if (!payguard_text_is(refunds[i].origin, "surplus") ||
+			!payguard_refund_has_begun(&refunds[i]) || refunds[i].status == REFUND_FAILED)
+			continue;
+		rest -= refunds[i].status == REFUND_SUCCEEDED ? refunds[i].returned_amount
+													  : refunds[i].amount;
+		if (rest < 0)
+			payguard_alert_refund("refund_exceeds_payment", "critical", &refunds[i],
+								  payguard_json("excess", 'i', -rest, NULL));
+	}
+}
+
+/*
  * correct_order_status: all that was received may be back by now, or not any more.
  */
 static void
 correct_order_status(Order *order, const Payment *payment)
 {
 	OrderStatus to =
-		order->refunded_amount > 0 && order->refunded_amount >= payment->received_amount
+		order->refunded_amount > 0 &&
+				order->refunded_amount >= payguard_refund_paid_amount(order, payment)
 			? ORDER_REFUNDED
 			: ORDER_PAID;
 
@@ -179,6 +324,42 @@ payguard_refund_waive_unbegun(const Payment *payment, const text *note)
 								   payguard_json("note", 't', note, NULL));
 			payguard_refund_end_tasks(&refunds[i]);
 		}
+	return true;
+}
+
+/*
+ * payguard_refund_keep_excess leaves of the refunds of surplus money, which pays its order from now on, the
+ * refund of what is more than the order asks for. Where that is a new one, a person decides about it. false:
+ * a refund has begun.
+ */
+bool
+payguard_refund_keep_excess(Order *order, const Payment *payment, const text *note)
+{
+	int64 excess = payment->received_amount - order->amount;
+	Refund *refunds;
+	Refund *kept;
+	Refund refund = {
+		.amount = excess,
+		.status = REFUND_AWAITING_APPROVAL,
+		.origin = payguard_text("surplus"),
+		.reason = payguard_text("money that the order did not need"),
+	};
+	int n = payguard_refund_list_of(payment, &refunds);
+
+	Assert(payment->status == PAYMENT_SURPLUS && excess >= 0);
+	kept = excess > 0 ? find_unbegun(payment, refunds, n) : NULL;
+	if (kept)
+	{
+		change_amount(payment, kept, excess);
+		payguard_refund_change(
+			kept, kept->status, FIELD(REFUND_F_AMOUNT),
+			payguard_json("amount", 'i', excess, "note", 't', note, NULL));
+		return true;
+	}
+	if (!payguard_refund_waive_unbegun(payment, note))
+		return false;
+	if (excess > 0)
+		payguard_refund_insert(order, payment, &refund);
 	return true;
 }
 

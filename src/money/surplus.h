@@ -9,10 +9,14 @@
 #include "records/order.h"
 #include "records/payment.h"
 
+extern int64 payguard_refund_excess(const Order *order, const Payment *payment);
 extern void payguard_refund_surplus(Order *order, const Payment *payment,
 									RefundStatus status);
+extern void payguard_refund_what_is_here(Order *order, const Payment *payment);
 extern void payguard_refund_correct_received(Order *order, const Payment *payment);
 extern bool payguard_refund_waive_unbegun(const Payment *payment, const text *note);
+extern bool payguard_refund_keep_excess(Order *order, const Payment *payment,
+										const text *note);
 extern void payguard_refund_rest(Order *order, const Payment *payment, text *key,
 								 text *reason);
 

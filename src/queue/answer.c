@@ -59,6 +59,7 @@ static void answer_all(Answer *answers, int n, ReturnSetInfo *rsinfo);
 static bool find_order(const Task *task, const FinishedTask *finished, Order *order);
 static void answer_one(Answer *answer);
 static void keep_unreadable(Answer *answer, const Task *task, Applied *applied);
+static bool is_fresh(const Task *task, const FinishedTask *finished, const Lease *lease);
 static void answer_payment(Answer *answer, const Task *task, Order *order,
 						   Applied *applied);
 static void charge_again(Order *order, const Payment *payment);
@@ -218,6 +219,7 @@ answer_one(Answer *answer)
 	}
 	lease = (Lease){.order_id = task.order_id};
 	held = payguard_lease_holds(answer, &lease);
+	answer->report.fresh = held && is_fresh(&task, &finished, &lease);
 	repeated = finished.task_id != NO_ID && finished.lease_token &&
 			   payguard_uuid_equal(finished.lease_token, answer->token);
 
@@ -266,6 +268,18 @@ keep_unreadable(Answer *answer, const Task *task, Applied *applied)
 					  "unknown.");
 	answer->result.outcome = "recorded";
 	answer->result.message = applied->contradicts;
+}
+
+/*
+ * is_fresh tells whether a task was claimed after the last change of what it asks about: a change ends the task, or
+ * makes it due again.
+ */
+static bool
+is_fresh(const Task *task, const FinishedTask *finished, const Lease *lease)
+{
+	return finished->task_id == NO_ID && task->run_at == lease->run_at &&
+		   (payguard_text_is(task->kind, "query") ||
+			payguard_text_is(task->kind, "close"));
 }
 
 static void

@@ -100,6 +100,7 @@ static void note_known_txns(Batch *batch, const Table *payments, const Datum *tx
 							int n);
 static bool has_txn(const text **sorted, int n, const text *txn);
 static int txn_by_name(const void *a, const void *b);
+static PaymentStatus said_by(ChannelStatus report);
 static void set_course(Case *item, TimestampTz now);
 static void end_payments(void *argument);
 static void end_payment(Case *item);
@@ -457,6 +458,17 @@ txn_by_name(const void *a, const void *b)
 }
 
 /*
+ * said_by returns the state of an open payment that a report says.
+ */
+static PaymentStatus
+said_by(ChannelStatus report)
+{
+	return report == CHANNEL_PENDING	  ? PAYMENT_PENDING
+		   : report == CHANNEL_PROCESSING ? PAYMENT_PROCESSING
+										  : PAYMENT_UNKNOWN;
+}
+
+/*
  * set_course decides which answers are certain.
  */
 static void
@@ -478,11 +490,10 @@ set_course(Case *item, TimestampTz now)
 	switch (report->status)
 	{
 		case CHANNEL_PENDING:
+		case CHANNEL_PROCESSING:
 		case CHANNEL_UNKNOWN:
 			if (same_txn && payguard_text_is(item->task->kind, "query") &&
-				item->payment->status == (report->status == CHANNEL_PENDING
-											  ? PAYMENT_PENDING
-											  : PAYMENT_UNKNOWN) &&
+				item->payment->status == said_by(report->status) &&
 				payguard_task_next_query(item->channel, item->task->tries, now) > now)
 				item->course = COURSE_WAIT;
 			break;

@@ -43,13 +43,15 @@ static void update_retried(const Task *task);
 static void die(Task *task);
 
 /*
- * payguard_task_may_charge tells whether the order still wants an attempt's money: nobody has it closed.
+ * payguard_task_may_charge tells whether the order still wants an attempt's money: nobody has it closed. One that
+ * had failed is never charged again.
  */
 bool
 payguard_task_may_charge(const Order *order, const Payment *payment)
 {
 	return order->closing_as == ORDER_NONE &&
-		   (payment->status == PAYMENT_PENDING || payment->status == PAYMENT_UNKNOWN);
+		   (payment->status == PAYMENT_PENDING || payment->status == PAYMENT_UNKNOWN) &&
+		   !payguard_payment_is_revived(payment);
 }
 
 PG_FUNCTION_INFO_V1(payguard_retry_task);

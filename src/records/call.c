@@ -8,10 +8,13 @@
  */
 #include "postgres.h"
 
+#include "access/tupdesc.h"
 #include "access/xact.h"
+#include "catalog/pg_type.h"
 #include "fmgr.h"
 #include "funcapi.h"
 #include "miscadmin.h"
+#include "nodes/execnodes.h"
 #include "utils/memutils.h"
 
 #include "store/open.h"
@@ -32,6 +35,7 @@ static void begin(const char *function, bool evidence);
 static void end_with_subtransaction(SubXactEvent event, SubTransactionId mine,
 									SubTransactionId parent, void *argument);
 static void end_with_transaction(XactEvent event, void *argument);
+static TupleDesc as_record(TupleDesc desc);
 
 /*
  * payguard_request_begin opens the store for a request. Errors: 25006 in a read-only
@@ -124,19 +128,37 @@ payguard_row_result(FunctionCallInfo fcinfo, const Table *table, const void *row
 }
 
 /*
+ * as_record makes of a row type one that is no table's.
+ */
+static TupleDesc
+as_record(TupleDesc desc)
+{
+	TupleDesc record = CreateTupleDescCopy(desc);
+
+	record->tdtypeid = RECORDOID;
+	record->tdtypmod = -1;
+	return record;
+}
+
+/*
  * payguard_result_desc returns the row type that a function was declared to return, kept
- * between the calls of one statement.
+ * between the calls of one statement. Where an update has added a column to it since the statement
+ * began, the row is as the statement expects it.
  */
 TupleDesc
 payguard_result_desc(FunctionCallInfo fcinfo)
 {
 	if (fcinfo->flinfo->fn_extra == NULL)
 	{
+		const ReturnSetInfo *caller = (const ReturnSetInfo *) fcinfo->resultinfo;
 		MemoryContext old = MemoryContextSwitchTo(fcinfo->flinfo->fn_mcxt);
 		TupleDesc desc;
 
 		if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
 			elog(ERROR, "payguard: the function must return a row");
+		if (caller && IsA(caller, ReturnSetInfo) && caller->expectedDesc &&
+			caller->expectedDesc->natts < desc->natts)
+			desc = as_record(caller->expectedDesc);
 		fcinfo->flinfo->fn_extra = BlessTupleDesc(CreateTupleDescCopy(desc));
 		MemoryContextSwitchTo(old);
 	}

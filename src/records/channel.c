@@ -4,8 +4,10 @@
  */
 #include "postgres.h"
 
-#include "utils/fmgrprotos.h"
+#include "catalog/pg_type.h"
+#include "utils/array.h"
 
+#include "base/text.h"
 #include "store/rows.h"
 #include "store/table.h"
 #include "records/channel.h"
@@ -26,4 +28,34 @@ payguard_channel_find(const text *name, Channel *channel)
 	Channel like = {.name = unconstify(text *, name)};
 
 	return payguard_store_find(&payguard_channels, CHANNEL_BY_NAME, &like, channel);
+}
+
+/*
+ * payguard_channel_knows_returns tells whether payments of a channel may become "returned", and refunds
+ * "merged": the scripts of older versions know neither.
+ */
+bool
+payguard_channel_knows_returns(const Channel *channel)
+{
+	return channel->reopen_on != NULL;
+}
+
+/*
+ * payguard_channel_reopens tells whether an order may be paid again by itself after a reversal of a kind:
+ * bank_return, chargeback or failed.
+ */
+bool
+payguard_channel_reopens(const Channel *channel, const char *kind)
+{
+	Datum *kinds;
+	int n;
+
+	if (channel->reopen_on == NULL)
+		return false;
+	deconstruct_array(channel->reopen_on, TEXTOID, -1, false, TYPALIGN_INT, &kinds, NULL,
+					  &n);
+	for (int i = 0; i < n; i++)
+		if (payguard_text_is(DatumGetTextPP(kinds[i]), kind))
+			return true;
+	return false;
 }

@@ -6,6 +6,7 @@
 #define PAYGUARD_RECORDS_CHANNEL_H
 
 #include "datatype/timestamp.h"
+#include "utils/array.h"
 
 #include "store/table.h"
 
@@ -26,6 +27,9 @@ typedef struct Channel
 	bool idempotent_charge;
 	TimestampTz created_at;
 	TimestampTz updated_at;
+	text *surplus;					  /* refund, review */
+	ArrayType *reopen_on;			  /* kinds of reversals; NULL: scripts before 1.2.0 */
+	Interval *processing_alert_after; /* NULL: as alert_after */
 } Channel;
 
 #define CHANNEL_COLUMNS(X)                                                               \
@@ -40,7 +44,10 @@ typedef struct Channel
 	X(CHANNEL_F_LATE_SUCCESS, Channel, late_success, FIELD_TEXT)                         \
 	X(CHANNEL_F_IDEMPOTENT_CHARGE, Channel, idempotent_charge, FIELD_BOOL)               \
 	X(CHANNEL_F_CREATED_AT, Channel, created_at, FIELD_TIME)                             \
-	X(CHANNEL_F_UPDATED_AT, Channel, updated_at, FIELD_TIME)
+	X(CHANNEL_F_UPDATED_AT, Channel, updated_at, FIELD_TIME)                             \
+	X(CHANNEL_F_SURPLUS, Channel, surplus, FIELD_TEXT)                                   \
+	X(CHANNEL_F_REOPEN_ON, Channel, reopen_on, FIELD_TEXTS)                              \
+	X(CHANNEL_F_PROCESSING_ALERT_AFTER, Channel, processing_alert_after, FIELD_INTERVAL)
 
 enum
 {
@@ -53,6 +60,8 @@ enum
 };
 
 extern bool payguard_channel_find(const text *name, Channel *channel);
+extern bool payguard_channel_knows_returns(const Channel *channel);
+extern bool payguard_channel_reopens(const Channel *channel, const char *kind);
 extern const Table payguard_channels;
 
 #endif

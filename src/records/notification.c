@@ -6,6 +6,7 @@
  */
 #include "postgres.h"
 
+#include "catalog/pg_type.h"
 #include "common/cryptohash.h"
 #include "common/sha2.h"
 #include "utils/builtins.h"
@@ -17,6 +18,7 @@
 #include "rules/machine.h"
 #include "base/json.h"
 #include "base/text.h"
+#include "store/plan.h"
 #include "store/table.h"
 #include "store/write.h"
 #include "records/about.h"
@@ -38,6 +40,11 @@ static const Table archived_notifications =
 const Table payguard_notifications =
 	ARCHIVED_TABLE("notifications", Notification, notification_fields, notification_keys,
 				   archived_notifications);
+
+static const RowQuery unmatched_of_txn = {
+	"channel " OP_EQ " $1 AND channel_txn_id " OP_EQ " $2 "
+	"AND result " OP_EQ " 'unmatched' ORDER BY received_at",
+	{TEXTOID, TEXTOID, InvalidOid}};
 
 static void fill_notification(Notification *notification, const Report *report);
 static bytea *body_of_report(const text *order_id, const pg_uuid_t *payment_id,
@@ -69,6 +76,20 @@ payguard_notification_keep(const text *channel, const text *order_id,
 							  &notification);
 	if (strcmp(result, "unmatched") == 0)
 		payguard_notification_alert_unmatched(&notification);
+}
+
+/*
+ * payguard_notification_list_unmatched lists the messages that wait for a channel's transaction, or for a
+ * reversal of its, the oldest first.
+ */
+int
+payguard_notification_list_unmatched(const text *channel, const text *txn_id,
+									 Notification **waiting)
+{
+	Datum values[2] = {PointerGetDatum(channel), PointerGetDatum(txn_id)};
+
+	return payguard_store_list(&payguard_notifications, &unmatched_of_txn, values,
+							   (void **) waiting);
 }
 
 /*

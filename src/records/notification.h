@@ -12,7 +12,8 @@
 #include "records/payment.h"
 #include "records/report.h"
 
-#define UNKNOWN_CHANNEL "(unknown)" /* of a report about a payment that is not known */
+#define REINSTATEMENT "reinstatement" /* the reversal_kind of what undoes a reversal */
+#define UNKNOWN_CHANNEL "(unknown)"	  /* of a report about a payment that is not known */
 
 /* One message from a channel. */
 typedef struct Notification
@@ -70,6 +71,8 @@ extern void payguard_notification_keep(const text *channel, const text *order_id
 									   const pg_uuid_t *payment_id,
 									   const pg_uuid_t *refund_id, const Report *report,
 									   const char *result);
+extern int payguard_notification_list_unmatched(const text *channel, const text *txn_id,
+												Notification **waiting);
 extern void payguard_notification_set_result(Notification *notification,
 											 const Applied *applied);
 extern void payguard_notification_resolve_unmatched(const Notification *notification);

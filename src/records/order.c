@@ -15,6 +15,7 @@
 
 #include "rules/machine.h"
 #include "base/argument.h"
+#include "base/json.h"
 #include "base/refusal.h"
 #include "base/text.h"
 #include "base/value.h"
@@ -230,6 +231,42 @@ payguard_order_touch(Order *order)
 {
 	Assert(payguard_order_is_locked(order->order_id));
 	payguard_store_update(&payguard_orders, FIELD(ORDER_F_UPDATED_AT), order);
+}
+
+/*
+ * payguard_order_replaces tells, in the event of an order that is paid, which payment's money was taken back
+ * before: what it bought may have been delivered. NULL: none was.
+ */
+Jsonb *
+payguard_order_replaces(const Order *order)
+{
+	if (order->returned_payment_id == NULL ||
+		payguard_uuid_equal(order->returned_payment_id, order->payment_id))
+		return NULL;
+	return payguard_json("replaces_payment_id", 'u', order->returned_payment_id, NULL);
+}
+
+/*
+ * payguard_order_return makes an order unpaid whose payment's money was taken back. It has no deadline any more:
+ * its time is over, and nobody shall be too late to pay it now. details: the event's, or NULL.
+ */
+void
+payguard_order_return(Order *order, pg_uuid_t *payment_id, Jsonb *details)
+{
+	Deadline like = {.order_id = order->order_id};
+	Deadline deadline;
+
+	Assert(payguard_uuid_equal(order->payment_id, payment_id));
+	order->payment_id = NULL;
+	order->returned_payment_id = payment_id;
+	order->refunded_amount = 0;
+	order->expires_at = NO_TIME;
+	payguard_order_change(order, ORDER_UNPAID,
+						  FIELD(ORDER_F_PAYMENT_ID) | FIELD(ORDER_F_RETURNED_PAYMENT_ID) |
+							  FIELD(ORDER_F_REFUNDED_AMOUNT) | FIELD(ORDER_F_EXPIRES_AT),
+						  "order.returned", payment_id, details);
+	if (payguard_store_lock(&payguard_deadlines, DEADLINE_BY_ORDER, &like, &deadline))
+		payguard_store_delete(&payguard_deadlines, &deadline);
 }
 
 /*

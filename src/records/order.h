@@ -31,6 +31,7 @@ typedef struct Order
 	TimestampTz created_at;
 	TimestampTz updated_at;
 	TimestampTz expires_at;
+	pg_uuid_t *returned_payment_id; /* the last one whose money was taken back */
 } Order;
 
 #define ORDER_COLUMNS(X)                                                                 \
@@ -46,7 +47,8 @@ typedef struct Order
 	X(ORDER_F_REFUNDED_AMOUNT, Order, refunded_amount, FIELD_AMOUNT)                     \
 	X(ORDER_F_CREATED_AT, Order, created_at, FIELD_TIME)                                 \
 	X(ORDER_F_UPDATED_AT, Order, updated_at, FIELD_TIME)                                 \
-	X(ORDER_F_EXPIRES_AT, Order, expires_at, FIELD_TIME)
+	X(ORDER_F_EXPIRES_AT, Order, expires_at, FIELD_TIME)                                 \
+	X(ORDER_F_RETURNED_PAYMENT_ID, Order, returned_payment_id, FIELD_UUID)
 
 enum
 {
@@ -91,6 +93,8 @@ extern void payguard_order_change(Order *order, OrderStatus to, FieldSet also,
 								  const char *kind, pg_uuid_t *payment_id,
 								  Jsonb *details);
 extern void payguard_order_touch(Order *order);
+extern Jsonb *payguard_order_replaces(const Order *order);
+extern void payguard_order_return(Order *order, pg_uuid_t *payment_id, Jsonb *details);
 extern void payguard_alert_order(const char *kind, const char *severity,
 								 const Order *order, Jsonb *details);
 extern bool payguard_order_is_past_deadline(const Order *order, TimestampTz now);

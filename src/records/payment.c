@@ -68,6 +68,25 @@ payguard_payment_brought_money(const Payment *payment)
 }
 
 /*
+ * payguard_payment_was_received tells whether the channel has said that it took the money, wherever it is now.
+ */
+bool
+payguard_payment_was_received(const Payment *payment)
+{
+	return payguard_payment_brought_money(payment) || payment->status == PAYMENT_RETURNED;
+}
+
+/*
+ * payguard_payment_is_revived tells whether an open attempt had failed before, and its channel goes on with it.
+ */
+bool
+payguard_payment_is_revived(const Payment *payment)
+{
+	return payguard_payment_is_open(payment->status) &&
+		   payguard_text_is(payment->failure_code, REVIVED);
+}
+
+/*
  * payguard_payment_about names a payment for an event, an alert or a task.
  */
 About
@@ -104,7 +123,7 @@ payguard_payment_change(const Order *order, Payment *payment, PaymentStatus to,
 	Assert((also & (FIELD(PAYMENT_F_PAYMENT_ID) | FIELD(PAYMENT_F_ORDER_ID) |
 					FIELD(PAYMENT_F_IDEMPOTENCY_KEY) | FIELD(PAYMENT_F_STATUS))) == 0);
 	Assert(payguard_payment_is_open(to) || payment->completed_at != NO_TIME);
-	Assert((to != PAYMENT_SUCCEEDED && to != PAYMENT_SURPLUS) ||
+	Assert((to != PAYMENT_SUCCEEDED && to != PAYMENT_SURPLUS && to != PAYMENT_RETURNED) ||
 		   (payment->received_amount >= 0 && payment->received_currency != NULL));
 	if (to != from)
 		payment->status = payguard_machine_move(&payguard_payment_machine, from, to);

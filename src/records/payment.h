@@ -41,6 +41,8 @@ typedef struct Payment
 	TimestampTz completed_at;
 } Payment;
 
+#define REVIVED "revived" /* the failure_code of an open attempt that had failed before */
+
 #define PAYMENT_COLUMNS(X)                                                               \
 	X(PAYMENT_F_PAYMENT_ID, Payment, payment_id, FIELD_UUID)                             \
 	X(PAYMENT_F_ORDER_ID, Payment, order_id, FIELD_TEXT)                                 \
@@ -78,6 +80,8 @@ enum
 };
 
 extern bool payguard_payment_brought_money(const Payment *payment);
+extern bool payguard_payment_was_received(const Payment *payment);
+extern bool payguard_payment_is_revived(const Payment *payment);
 extern int payguard_payment_compare(const void *a, const void *b);
 extern About payguard_payment_about(const Payment *payment);
 extern void payguard_alert_payment(const char *kind, const char *severity,

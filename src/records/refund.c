@@ -75,6 +75,17 @@ payguard_alert_refund(const char *kind, const char *severity, const Refund *refu
 }
 
 /*
+ * payguard_refund_reversal_alert names the alert of a reversal: its kind, but for a payment that failed after it had
+ * succeeded, whose money the bank took back. What the shop itself has given back has none.
+ */
+const char *
+payguard_refund_reversal_alert(const Refund *refund)
+{
+	return payguard_text_is(refund->reversal_kind, "chargeback") ? "chargeback"
+																 : "bank_return";
+}
+
+/*
  * payguard_refund_change is the one place where a refund changes: its state and its event together.
  */
 void
@@ -86,8 +97,8 @@ payguard_refund_change(Refund *refund, RefundStatus to, FieldSet also, Jsonb *de
 	Assert(payguard_order_is_locked(refund->order_id));
 	Assert((also & (FIELD(REFUND_F_REFUND_ID) | FIELD(REFUND_F_PAYMENT_ID) |
 					FIELD(REFUND_F_ORDER_ID) | FIELD(REFUND_F_STATUS))) == 0);
-	Assert((to == REFUND_SUCCEEDED || to == REFUND_FAILED || to == REFUND_WAIVED) ==
-		   (refund->completed_at != NO_TIME));
+	Assert((to == REFUND_AWAITING_APPROVAL || to == REFUND_PENDING ||
+			to == REFUND_UNKNOWN) == (refund->completed_at == NO_TIME));
 	Assert((to == REFUND_SUCCEEDED) == (refund->returned_amount != NO_AMOUNT));
 	if (to != from)
 		refund->status = payguard_machine_move(&payguard_refund_machine, from, to);
@@ -151,6 +162,31 @@ payguard_refund_is_reserved(RefundStatus status)
 {
 	return status == REFUND_AWAITING_APPROVAL || status == REFUND_PENDING ||
 		   status == REFUND_UNKNOWN;
+}
+
+/*
+ * payguard_refund_channel reads the channel by which a refund's money goes back: channels are not removed.
+ */
+void
+payguard_refund_channel(const Refund *refund, Channel *channel)
+{
+	if (!payguard_channel_find(refund->channel, channel))
+		ereport(ERROR, (errcode(ERRCODE_DATA_CORRUPTED),
+						errmsg("channel \"%s\" of a refund does not exist",
+							   payguard_str(refund->channel)),
+						errhint("Run payguard.verify().")));
+}
+
+/*
+ * payguard_refund_is_undone tells whether a refund's money is here again, and nobody is owed it: the channel has
+ * undone what it gave back on its own, or it was another name of a refund of ours.
+ */
+bool
+payguard_refund_is_undone(const Refund *refund)
+{
+	return refund->status == REFUND_REINSTATED || refund->status == REFUND_MERGED ||
+		   (refund->status == REFUND_FAILED &&
+			payguard_text_is(refund->origin, "channel"));
 }
 
 /*

@@ -14,6 +14,7 @@
 #include "store/plan.h"
 #include "store/table.h"
 #include "records/about.h"
+#include "records/channel.h"
 #include "records/order.h"
 #include "records/payment.h"
 
@@ -32,7 +33,7 @@ typedef struct Refund
 	bool amount_verified;
 	RefundStatus status;
 	text *origin;		 /* request, surplus, channel */
-	text *reversal_kind; /* of origin channel: refund, chargeback, bank_return */
+	text *reversal_kind; /* of origin channel: refund, chargeback, bank_return, failed */
 	text *reason;
 	text *channel_refund_id;
 	text *failure_code;
@@ -41,6 +42,8 @@ typedef struct Refund
 	Jsonb *details;
 	TimestampTz created_at;
 	TimestampTz completed_at;
+	TimestampTz channel_time;	 /* of a reversal, as the channel has it */
+	TimestampTz reinstated_time; /* of the reinstatement that undid it */
 } Refund;
 
 #define REFUND_COLUMNS(X)                                                                \
@@ -64,7 +67,9 @@ typedef struct Refund
 	X(REFUND_F_REQUESTED_BY, Refund, requested_by, FIELD_TEXT)                           \
 	X(REFUND_F_DETAILS, Refund, details, FIELD_JSONB)                                    \
 	X(REFUND_F_CREATED_AT, Refund, created_at, FIELD_TIME)                               \
-	X(REFUND_F_COMPLETED_AT, Refund, completed_at, FIELD_TIME)
+	X(REFUND_F_COMPLETED_AT, Refund, completed_at, FIELD_TIME)                           \
+	X(REFUND_F_CHANNEL_TIME, Refund, channel_time, FIELD_TIME)                           \
+	X(REFUND_F_REINSTATED_TIME, Refund, reinstated_time, FIELD_TIME)
 
 enum
 {
@@ -81,10 +86,13 @@ enum
 extern About payguard_refund_about(const Refund *refund);
 extern void payguard_alert_refund(const char *kind, const char *severity,
 								  const Refund *refund, Jsonb *details);
+extern const char *payguard_refund_reversal_alert(const Refund *refund);
 extern void payguard_refund_change(Refund *refund, RefundStatus to, FieldSet also,
 								   Jsonb *details);
 extern void payguard_refund_ask_approval(const Refund *refund, bool alert);
+extern void payguard_refund_channel(const Refund *refund, Channel *channel);
 extern bool payguard_refund_is_reserved(RefundStatus status);
+extern bool payguard_refund_is_undone(const Refund *refund);
 extern void payguard_refund_check_not_asker(const Refund *refund, const char *detail,
 											const char *hint);
 extern void payguard_refund_must_exist(const pg_uuid_t *refund_id, Refund *refund);

@@ -46,7 +46,7 @@ payguard_read_channel_status(Unreadable *bad, Datum value, bool isnull, const ch
 	if (status == CHANNEL_NONE)
 		payguard_read_bad(
 			bad, name, "It is not known.",
-			"Use succeeded, failed, closed, pending, unknown or not_found.");
+			"Use succeeded, failed, closed, pending, processing, unknown or not_found.");
 	return status;
 }
 

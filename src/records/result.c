@@ -79,6 +79,9 @@ payguard_payment_outcome(const Payment *payment, const char **message)
 		case PAYMENT_PENDING:
 			*message = "The payment is waiting for the channel.";
 			return "pending";
+		case PAYMENT_PROCESSING:
+			*message = "The channel is processing the payment.";
+			return "pending";
 		case PAYMENT_UNKNOWN:
 			*message = "The channel has not said whether it charged.";
 			return "pending";
@@ -102,6 +105,9 @@ payguard_payment_outcome(const Payment *payment, const char **message)
 		case PAYMENT_SURPLUS:
 			*message = "The money was not needed and goes back.";
 			return "surplus";
+		case PAYMENT_RETURNED:
+			*message = "The channel has taken the money back.";
+			return "returned";
 		case PAYMENT_NONE:
 		case N_PAYMENT_STATUS:
 			break;
@@ -201,6 +207,8 @@ payguard_refund_result(FunctionCallInfo fcinfo, const Refund *refund, bool repla
 		[REFUND_SUCCEEDED] = "The money has gone back.",
 		[REFUND_FAILED] = "The refund failed; the money is still owed.",
 		[REFUND_WAIVED] = "The refund was waived.",
+		[REFUND_REINSTATED] = "The channel has given the money back to the shop.",
+		[REFUND_MERGED] = "It is another name of a refund that was asked for here.",
 	};
 	Datum values[N_REFUND_RESULT_COLUMNS] = {0};
 	bool nulls[N_REFUND_RESULT_COLUMNS] = {false};

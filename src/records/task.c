@@ -201,6 +201,21 @@ payguard_task_query(About about, const Channel *channel)
 }
 
 /*
+ * payguard_task_outdate: a payment has changed, so that whoever asks its channel now has asked before. The query is
+ * due once more.
+ */
+void
+payguard_task_outdate(About about)
+{
+	Task query;
+
+	if (!payguard_task_find("query", about, &query))
+		return;
+	query.run_at = GetCurrentTimestamp();
+	payguard_store_update(&payguard_tasks, FIELD(TASK_F_RUN_AT), &query);
+}
+
+/*
  * payguard_task_next_query returns when to ask a channel again after that many tries.
  */
 TimestampTz

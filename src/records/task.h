@@ -136,6 +136,7 @@ extern bool payguard_task_find(const char *kind, About about, Task *task);
 extern bool payguard_task_remove(const char *kind, About about);
 extern void payguard_task_finish(const Task *task, pg_uuid_t *lease_token,
 								 const char *outcome);
+extern void payguard_task_outdate(About about);
 extern void payguard_task_query(About about, const Channel *channel);
 extern TimestampTz payguard_task_next_query(const Channel *channel, int64 tries,
 											TimestampTz now);

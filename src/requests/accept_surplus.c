@@ -23,11 +23,14 @@
 #include "base/value.h"
 #include "store/table.h"
 #include "records/alert.h"
+#include "records/balance.h"
 #include "records/call.h"
+#include "records/channel.h"
 #include "records/order.h"
 #include "records/payment.h"
 #include "records/report.h"
 #include "records/result.h"
+#include "records/task.h"
 #include "money/payable.h"
 #include "money/policy.h"
 #include "money/surplus.h"
@@ -36,8 +39,10 @@
 
 static void lock_for_operator(const pg_uuid_t *payment_id, Order *order,
 							  Payment *payment);
+static void return_paying(Order *order, Jsonb *details);
 static bool judge_accept(const Order *order, const Payment *payment, Refusal *refusal);
 static void waive_unbegun(const Payment *payment, text *note);
+static void refuse_begun(const Payment *payment) pg_attribute_noreturn();
 static void resolve_surplus(const pg_uuid_t *payment_id, text *note);
 
 PG_FUNCTION_INFO_V1(payguard_accept_surplus);
@@ -45,7 +50,7 @@ PG_FUNCTION_INFO_V1(payguard_accept_surplus);
 /*
  * accept_surplus(payment_id, note) → payment_result
  *
- * Surplus money pays its order after all. Errors: 22004, 22023; PY402; PY105 where it is not
+ * Surplus money pays its order after all; what is more than the order asks for goes back. Errors: 22004, 22023; PY402; PY105 where it is not
  * surplus, its amount is not verified, or its refund has begun; PY101, PY103; PY501, PY502.
  */
 Datum
@@ -60,15 +65,40 @@ payguard_accept_surplus(PG_FUNCTION_ARGS)
 
 	payguard_request_begin("accept_surplus()");
 	lock_for_operator(payment_id, &order, &payment);
+	return_paying(&order, payguard_json("note", 't', note, NULL));
 	if (!judge_accept(&order, &payment, &refusal))
 		payguard_raise(&refusal);
-	waive_unbegun(&payment, note);
+	if (!payguard_refund_keep_excess(&order, &payment, note))
+		refuse_begun(&payment);
 	payguard_payment_change(&order, &payment, PAYMENT_SUCCEEDED, 0,
 							payguard_json("note", 't', note, NULL));
 	payguard_received_become(&order, &payment, ORDER_PAID);
+	payguard_task_outdate(payguard_payment_about(&payment));
+	if (payguard_refund_excess(&order, &payment) > 0)
+		payguard_alert_payment("overpaid", "warning", &payment, NULL);
 	resolve_surplus(payment_id, note);
 	payguard_call_end();
 	return payguard_result_of_evidence(fcinfo, &order, &payment, &applied);
+}
+
+/*
+ * return_paying: where all money is back that has paid an order, other money may pay it.
+ */
+static void
+return_paying(Order *order, Jsonb *details)
+{
+	Payment payment;
+	Channel channel;
+	RefundBalance balance;
+
+	if ((order->status != ORDER_PAID && order->status != ORDER_REFUNDED) ||
+		!payguard_payment_reread(order->payment_id, &payment))
+		return;
+	payguard_channel_of(&payment, &channel);
+	payguard_balance_lock(&payment, &balance);
+	if (payguard_channel_knows_returns(&channel) && payment.received_amount > 0 &&
+		balance.refunded + balance.excess >= payment.received_amount)
+		payguard_received_return(order, &payment, details);
 }
 
 /*
@@ -96,15 +126,16 @@ judge_accept(const Order *order, const Payment *payment, Refusal *refusal)
 										payguard_money(order->amount, order->currency),
 										payguard_str(payment->received_currency)),
 							   "Refund the payment.");
-	if (payment->received_amount != order->amount)
-		return payguard_refuse(refusal, ERR_AMOUNT_MISMATCH,
-							   psprintf("order \"%s\" asks for another amount",
-										payguard_str(order->order_id)),
-							   psprintf("The order asks for %s, the payment brought %s.",
-										payguard_money(order->amount, order->currency),
-										payguard_money(payment->received_amount,
-													   payment->received_currency)),
-							   "Refund the payment, or change the order first.");
+	if (payment->received_amount < order->amount)
+		return payguard_refuse(
+			refusal, ERR_AMOUNT_MISMATCH,
+			psprintf("order \"%s\" asks for more", payguard_str(order->order_id)),
+			psprintf(
+				"The order asks for %s, the payment brought %s.",
+				payguard_money(order->amount, order->currency),
+				payguard_money(payment->received_amount, payment->received_currency)),
+			"Lower the order's amount with payguard.update_order() first, or "
+			"refund the payment.");
 	return payguard_policy_judge(order, order->version, true, NULL, refusal);
 }
 
@@ -194,10 +225,18 @@ lock_for_operator(const pg_uuid_t *payment_id, Order *order, Payment *payment)
 static void
 waive_unbegun(const Payment *payment, text *note)
 {
+	if (!payguard_refund_waive_unbegun(payment, note))
+		refuse_begun(payment);
+}
+
+/*
+ * refuse_begun raises PY105: surplus money is on its way back.
+ */
+static void
+refuse_begun(const Payment *payment)
+{
 	Refusal refusal;
 
-	if (payguard_refund_waive_unbegun(payment, note))
-		return;
 	payguard_refuse(&refusal, ERR_ILLEGAL_TRANSITION,
 					psprintf("the refund of payment \"%s\" has begun",
 							 payguard_uuid_str(payment->payment_id)),

@@ -258,8 +258,8 @@ go_on(Order *order, const Payment *payment, Refund *refund, text *note)
 	Channel channel;
 	RefundBalance balance;
 
-	payguard_channel_of(payment, &channel);
-	if (!channel.internal)
+	payguard_refund_channel(refund, &channel);
+	if (!channel.internal && refund->amount > 0)
 	{
 		payguard_refund_change(refund, REFUND_PENDING, 0, details);
 		payguard_refund_schedule(refund, "refund");

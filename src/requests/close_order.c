@@ -42,6 +42,7 @@ static bool judge_close(const Payment *payment, Refusal *refusal);
 static bool judge_cancel(const Order *order, int64 expected_version, Refusal *refusal);
 static bool is_closing(const Order *order);
 static void close_order(Order *order, OrderStatus as, Jsonb *details);
+static bool is_processed(const Order *order);
 static void expire_one(EachItem *item);
 
 /*
@@ -124,9 +125,9 @@ PG_FUNCTION_INFO_V1(payguard_cancel_order);
 /*
  * cancel_order(order_id, expected_version := NULL, reason := NULL) → orders
  *
- * A paying order is cancelled when its attempt has ended without money: until then it is
- * paying with closing_as = cancelled, and a success still pays it. An order that is cancelled,
- * or about to be closed, is returned as it is. Errors: 22004, 22023; PY401; PY101 where it is
+ * A paying order is cancelled when its attempt has ended: until then it is paying with
+ * closing_as = cancelled, and money that comes is surplus. An order that is cancelled, or about to be, is
+ * returned as it is; one that is about to expire is cancelled instead. Errors: 22004, 22023; PY401; PY101 where it is
  * paid; PY102 where it has expired; PY201.
  */
 Datum
@@ -175,12 +176,12 @@ judge_cancel(const Order *order, int64 expected_version, Refusal *refusal)
 }
 
 /*
- * is_closing tells whether an order is cancelled, or will be closed by its attempt's end.
+ * is_closing tells whether an order is cancelled, or will be by its attempt's end.
  */
 static bool
 is_closing(const Order *order)
 {
-	return order->status == ORDER_CANCELLED || order->closing_as != ORDER_NONE;
+	return order->status == ORDER_CANCELLED || order->closing_as == ORDER_CANCELLED;
 }
 
 /*
@@ -238,6 +239,18 @@ payguard_expire_orders(PG_FUNCTION_ARGS)
 }
 
 /*
+ * is_processed tells whether the customer has done all that he can do to pay an order.
+ */
+static bool
+is_processed(const Order *order)
+{
+	Payment live;
+
+	return payguard_payment_that_counts(order->order_id, &live) &&
+		   live.status == PAYMENT_PROCESSING;
+}
+
+/*
  * expire_one expires the order of a deadline that was due when it was listed, unless somebody works
  * on it.
  */
@@ -255,8 +268,10 @@ expire_one(EachItem *item)
 							 &deadline) ||
 		!payguard_order_is_past_deadline(&order, GetCurrentTimestamp()))
 		return;
+	/* what a channel is processing was paid in time: it is looked at again when that has ended */
 	if (order.status == ORDER_UNPAID ||
-		(order.status == ORDER_PAYING && order.closing_as == ORDER_NONE))
+		(order.status == ORDER_PAYING && order.closing_as == ORDER_NONE &&
+		 !is_processed(&order)))
 		close_order(&order, ORDER_EXPIRED, NULL);
 	payguard_store_delete(&payguard_deadlines, &deadline);
 	item->done = true;

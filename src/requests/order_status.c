@@ -18,6 +18,7 @@
 #include "base/argument.h"
 #include "base/refusal.h"
 #include "base/text.h"
+#include "base/value.h"
 #include "store/open.h"
 #include "store/plan.h"
 #include "records/alert.h"
@@ -140,10 +141,16 @@ advise(const Order *order, const Payment *live, bool held)
 			return (Advice){"pay", "This order is waiting for payment.", true, true};
 		case ORDER_PAYING:
 			if (order->closing_as == ORDER_NONE && live &&
-				live->status == PAYMENT_PENDING)
+				live->status == PAYMENT_PENDING &&
+				(live->expires_at == NO_TIME || live->expires_at > GetCurrentTimestamp()))
 				return (Advice){"resume",
 								"A payment has been started. Please complete it.", false,
 								true};
+			if (order->closing_as == ORDER_NONE && live &&
+				live->status == PAYMENT_PROCESSING)
+				return (Advice){"wait",
+								"The bank is processing your payment. Do not pay again.",
+								false, true};
 			return (Advice){
 				"wait",
 				"We are waiting for the answer to a payment. Please do not pay "

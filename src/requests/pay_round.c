@@ -505,7 +505,7 @@ change_order(PayCall *call)
 	}
 	order->payment_id = call->payment.payment_id;
 	payguard_order_change(order, ORDER_PAID, FIELD(ORDER_F_PAYMENT_ID), "order.paid",
-						  call->payment.payment_id, NULL);
+						  call->payment.payment_id, payguard_order_replaces(order));
 }
 
 /*

@@ -23,6 +23,7 @@
 #include "records/approval.h"
 #include "records/balance.h"
 #include "records/call.h"
+#include "records/channel.h"
 #include "records/order.h"
 #include "records/payment.h"
 #include "records/refund.h"
@@ -32,6 +33,8 @@
 static void read_refund_call(FunctionCallInfo fcinfo, RefundCall *call);
 static Datum request_refund(FunctionCallInfo fcinfo, const RefundCall *call, Order *order,
 							Payment *payment);
+static bool is_free(const Order *order, const Payment *payment, const Refund *refund);
+static void check_channel(const RefundCall *call, const Payment *payment);
 static void check_ceiling(const RefundBalance *balance, const Payment *payment,
 						  int64 amount);
 static void check_second_person(const Payment *payment, const Refund *refund);
@@ -39,9 +42,11 @@ static void check_second_person(const Payment *payment, const Refund *refund);
 PG_FUNCTION_INFO_V1(payguard_refund_order);
 
 /*
- * refund_order(order_id, idempotency_key, amount := NULL, reason, details) → payguard_refund_result
+ * refund_order(order_id, idempotency_key, amount := NULL, reason, details, channel := NULL)
+ *	→ payguard_refund_result
  *
- * amount: minor units; NULL: the rest. Errors: 22004, 22023; PY301; PY401; PY402 where no
+ * amount: minor units; NULL: the rest. channel: an internal one, by which the money goes back at once; NULL: the
+ * payment's own. The scripts before 1.2.0 have none. A free order is given back by a refund of nothing. Errors: 22004, 22023; PY301; PY401; PY402 where no
  * payment paid the order; PY504.
  */
 Datum
@@ -84,7 +89,7 @@ payguard_refund_order(PG_FUNCTION_ARGS)
 PG_FUNCTION_INFO_V1(payguard_refund_payment);
 
 /*
- * refund_payment(payment_id, idempotency_key, amount := NULL, reason, details)
+ * refund_payment(payment_id, idempotency_key, amount := NULL, reason, details, channel := NULL)
  *	→ payguard_refund_result
  *
  * Errors: 22004, 22023; PY301; PY402; PY504.
@@ -117,6 +122,7 @@ read_refund_call(FunctionCallInfo fcinfo, RefundCall *call)
 	call->amount = payguard_arg_amount_or_null(ARG(2), "amount");
 	call->reason = payguard_arg_note(ARG(3), "reason");
 	call->details = payguard_arg_json_or_null(ARG(4), "details");
+	call->channel = PG_NARGS() > 5 ? payguard_arg_id_or_null(ARG(5), "channel") : NULL;
 	if (call->amount == 0)
 		payguard_arg_bad("amount", "It is 0.", "Refund 1 or more, or leave it out.");
 }
@@ -136,6 +142,7 @@ request_refund(FunctionCallInfo fcinfo, const RefundCall *call, Order *order,
 		payguard_call_end();
 		return payguard_refund_result(fcinfo, &refund, true, NULL);
 	}
+	check_channel(call, payment);
 	payguard_balance_lock(payment, &balance);
 	refund = (Refund){
 		.idempotency_key = call->key,
@@ -146,11 +153,54 @@ request_refund(FunctionCallInfo fcinfo, const RefundCall *call, Order *order,
 		.origin = payguard_text("request"),
 		.reason = call->reason,
 		.details = call->details,
+		.channel = call->channel,
 	};
-	check_ceiling(&balance, payment, refund.amount);
+	if (!is_free(order, payment, &refund))
+		check_ceiling(&balance, payment, refund.amount);
 	payguard_refund_insert(order, payment, &refund);
 	payguard_call_end();
 	return payguard_refund_result(fcinfo, &refund, false, NULL);
+}
+
+/*
+ * is_free tells whether a refund gives a free order back: nothing was paid for it, and it counts as paid still.
+ */
+static bool
+is_free(const Order *order, const Payment *payment, const Refund *refund)
+{
+	return refund->amount == 0 && payment->received_amount == 0 &&
+		   order->status == ORDER_PAID &&
+		   payguard_uuid_equal(order->payment_id, payment->payment_id);
+}
+
+/*
+ * check_channel refuses another channel than the payment's own, unless the money is in the shop's own hands there.
+ * Errors: PY405, PY406.
+ */
+static void
+check_channel(const RefundCall *call, const Payment *payment)
+{
+	Channel channel;
+	Refusal refusal;
+
+	if (call->channel == NULL || payguard_text_equal(call->channel, payment->channel))
+		return;
+	if (!payguard_channel_find(call->channel, &channel))
+		payguard_refuse(
+			&refusal, ERR_CHANNEL_NOT_FOUND,
+			psprintf("channel \"%s\" does not exist", payguard_str(call->channel)),
+			"Nothing has been written.", "Register it with payguard.register_channel().");
+	else if (!channel.internal)
+		payguard_refuse(
+			&refusal, ERR_CHANNEL_NOT_INTERNAL,
+			psprintf("channel \"%s\" is not internal", payguard_str(call->channel)),
+			psprintf("The money came through channel \"%s\".",
+					 payguard_str(payment->channel)),
+			"Leave the channel out, or name one where the shop hands the money back "
+			"itself.");
+	else
+		return;
+	payguard_raise(&refusal);
 }
 
 /*
@@ -248,7 +298,7 @@ PG_FUNCTION_INFO_V1(payguard_waive_refund);
  * waive_refund(refund_id, note) → payguard_refund_result
  *
  * An operator decides that the money stays. A waived refund is returned. Errors: 22004, 22023;
- * PY403; PY105 where a worker has begun it, or it was made.
+ * PY403; PY105 where a worker has begun it, or it was made, or counts no more.
  */
 Datum
 payguard_waive_refund(PG_FUNCTION_ARGS)
@@ -267,6 +317,11 @@ payguard_waive_refund(PG_FUNCTION_ARGS)
 		payguard_call_end();
 		return payguard_refund_result(fcinfo, &refund, true, NULL);
 	}
+	if (refund.status == REFUND_MERGED || refund.status == REFUND_REINSTATED)
+		payguard_refund_refuse_move(
+			&refund, "waived",
+			"It counts no more. Refund the payment with payguard.refund_payment() where "
+			"money is owed.");
 	if (refund.status != REFUND_FAILED && payguard_refund_has_begun(&refund))
 		payguard_refund_refuse_move(
 			&refund, "waived",

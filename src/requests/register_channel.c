@@ -4,8 +4,11 @@
  */
 #include "postgres.h"
 
+#include "catalog/pg_type.h"
 #include "fmgr.h"
+#include "miscadmin.h"
 #include "nodes/pg_list.h"
+#include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
 #include "utils/timestamp.h"
@@ -24,22 +27,31 @@
 #include "records/channel.h"
 #include "records/event.h"
 
+static void read_newer(FunctionCallInfo fcinfo, Channel *asked);
+static void check_reopen_on(const ArrayType *reopen_on);
 static bool insert_channel(const Channel *asked, Channel *channel);
 static void update_channel(const Channel *asked, Channel *channel);
 static Interval *parse_interval(const char *value);
-static void check_late_success(const text *late_success);
+static void check_one_of(const text *value, const char *name, const char *const *known,
+						 const char *hint);
 static text *find_driver(const text *name);
 static bool is_function_name(const text *name);
+
+static const char *const late_successes[] = {"accept", "accept_expired", "refund", NULL};
+static const char *const surpluses[] = {"refund", "review", NULL};
+static const char *const reversals[] = {"bank_return", "chargeback", "failed", NULL};
 
 PG_FUNCTION_INFO_V1(payguard_register_channel);
 
 /*
  * register_channel(name, internal, driver, first_query_after, max_query_interval, alert_after,
- *					not_found_is_final_after, late_success, idempotent_charge) → channels
+ *					not_found_is_final_after, late_success, idempotent_charge, surplus,
+ *					reopen_on, processing_alert_after) → channels
  *
  * NULL is the documented default at the first registration, and leaves a setting as it is
  * later. Errors: 22004, 22023 (the built-in channel's settings are fixed; `internal` stays
- * what it was).
+ * what it was). The scripts before 1.2.0 have nothing behind
+ * idempotent_charge.
  */
 Datum
 payguard_register_channel(PG_FUNCTION_ARGS)
@@ -58,7 +70,11 @@ payguard_register_channel(PG_FUNCTION_ARGS)
 	};
 	Channel channel;
 
-	check_late_success(asked.late_success);
+	if (PG_NARGS() > 9)
+		read_newer(fcinfo, &asked);
+	check_one_of(asked.late_success, "late_success", late_successes,
+				 "Use accept, accept_expired or refund.");
+	check_one_of(asked.surplus, "surplus", surpluses, "Use refund or review.");
 	asked.driver = find_driver(asked.driver);
 	if (payguard_text_is(asked.name, INTERNAL_CHANNEL))
 		payguard_arg_bad("name", "The channel \"internal\" is built in.",
@@ -83,6 +99,39 @@ payguard_register_channel(PG_FUNCTION_ARGS)
 }
 
 /*
+ * read_newer reads the settings that there are since 1.2.0.
+ */
+static void
+read_newer(FunctionCallInfo fcinfo, Channel *asked)
+{
+	asked->surplus = payguard_arg_id_or_null(ARG(9), "surplus");
+	asked->processing_alert_after =
+		payguard_arg_interval_or_null(ARG(11), "processing_alert_after");
+	if (PG_ARGISNULL(10))
+		return;
+	asked->reopen_on = PG_GETARG_ARRAYTYPE_P_COPY(10);
+	payguard_arg_check_length(asked->reopen_on, "reopen_on");
+	check_reopen_on(asked->reopen_on);
+}
+
+static void
+check_reopen_on(const ArrayType *reopen_on)
+{
+	Datum *kinds;
+	bool *nulls;
+	int n;
+
+	deconstruct_array(unconstify(ArrayType *, reopen_on), TEXTOID, -1, false,
+					  TYPALIGN_INT, &kinds, &nulls, &n);
+	for (int i = 0; i < n; i++)
+	{
+		CHECK_FOR_INTERRUPTS();
+		check_one_of(payguard_arg_id(kinds[i], nulls[i], "reopen_on"), "reopen_on",
+					 reversals, "Use bank_return, chargeback or failed.");
+	}
+}
+
+/*
  * insert_channel registers a channel for the first time; false: somebody else just did.
  */
 static bool
@@ -100,6 +149,16 @@ insert_channel(const Channel *asked, Channel *channel)
 		channel->not_found_is_final_after = parse_interval("1 day");
 	if (!channel->late_success)
 		channel->late_success = payguard_text("accept");
+	if (!channel->surplus)
+		channel->surplus = payguard_text("refund");
+	if (!channel->reopen_on)
+	{
+		Datum kind = CStringGetTextDatum("bank_return");
+
+		channel->reopen_on = construct_array(&kind, 1, TEXTOID, -1, false, TYPALIGN_INT);
+	}
+	if (!channel->processing_alert_after)
+		channel->processing_alert_after = parse_interval("10 days");
 	if (payguard_store_insert_new(&payguard_channels, CHANNEL_BY_NAME, channel))
 		return true;
 	payguard_store_refresh();
@@ -124,6 +183,12 @@ update_channel(const Channel *asked, Channel *channel)
 		channel->not_found_is_final_after = asked->not_found_is_final_after;
 	if (asked->late_success)
 		channel->late_success = asked->late_success;
+	if (asked->surplus)
+		channel->surplus = asked->surplus;
+	if (asked->reopen_on)
+		channel->reopen_on = asked->reopen_on;
+	if (asked->processing_alert_after)
+		channel->processing_alert_after = asked->processing_alert_after;
 	channel->idempotent_charge = asked->idempotent_charge;
 	channel->updated_at = GetCurrentTimestamp();
 	payguard_store_update(
@@ -131,7 +196,9 @@ update_channel(const Channel *asked, Channel *channel)
 		FIELD(CHANNEL_F_DRIVER) | FIELD(CHANNEL_F_FIRST_QUERY_AFTER) |
 			FIELD(CHANNEL_F_MAX_QUERY_INTERVAL) | FIELD(CHANNEL_F_ALERT_AFTER) |
 			FIELD(CHANNEL_F_NOT_FOUND_IS_FINAL_AFTER) | FIELD(CHANNEL_F_LATE_SUCCESS) |
-			FIELD(CHANNEL_F_IDEMPOTENT_CHARGE) | FIELD(CHANNEL_F_UPDATED_AT),
+			FIELD(CHANNEL_F_IDEMPOTENT_CHARGE) | FIELD(CHANNEL_F_UPDATED_AT) |
+			FIELD(CHANNEL_F_SURPLUS) | FIELD(CHANNEL_F_REOPEN_ON) |
+			FIELD(CHANNEL_F_PROCESSING_ALERT_AFTER),
 		channel);
 }
 
@@ -143,15 +210,20 @@ parse_interval(const char *value)
 												 Int32GetDatum(-1)));
 }
 
+/*
+ * check_one_of refuses a setting that is none of the known ones, of which the last is NULL.
+ */
 static void
-check_late_success(const text *late_success)
+check_one_of(const text *value, const char *name, const char *const *known,
+			 const char *hint)
 {
-	if (late_success && !payguard_text_is(late_success, "accept") &&
-		!payguard_text_is(late_success, "accept_expired") &&
-		!payguard_text_is(late_success, "refund"))
-		payguard_arg_bad("late_success",
-						 psprintf("\"%s\" is not known.", payguard_str(late_success)),
-						 "Use accept, accept_expired or refund.");
+	if (value == NULL)
+		return;
+	while (*known != NULL && !payguard_text_is(value, *known))
+		known++;
+	if (*known == NULL)
+		payguard_arg_bad(name, psprintf("\"%s\" is not known.", payguard_str(value)),
+						 hint);
 }
 
 /*

@@ -18,9 +18,17 @@
 #include "rules/machine.h"
 
 static const char *const channel_status_names[N_CHANNEL_STATUS] = {
-	[CHANNEL_SUCCEEDED] = "succeeded", [CHANNEL_FAILED] = "failed",
-	[CHANNEL_CLOSED] = "closed",	   [CHANNEL_PENDING] = "pending",
-	[CHANNEL_UNKNOWN] = "unknown",	   [CHANNEL_NOT_FOUND] = "not_found",
+	[CHANNEL_SUCCEEDED] = "succeeded",	 [CHANNEL_FAILED] = "failed",
+	[CHANNEL_CLOSED] = "closed",		 [CHANNEL_PENDING] = "pending",
+	[CHANNEL_PROCESSING] = "processing", [CHANNEL_UNKNOWN] = "unknown",
+	[CHANNEL_NOT_FOUND] = "not_found",
+};
+
+static const char *const money_names[N_MONEY] = {
+	[MONEY_FITS] = "fits",
+	[MONEY_MORE] = "more",
+	[MONEY_LESS] = "less",
+	[MONEY_OTHER] = "other",
 };
 
 static const char *const late_success_names[N_LATE_SUCCESS] = {
@@ -32,14 +40,21 @@ static const char *const late_success_names[N_LATE_SUCCESS] = {
 
 static Decision stay(const Facts *facts);
 static Decision decide_live(const Facts *facts);
+static Decision decide_success(const Facts *facts);
+static Decision pay(const Facts *facts, Decision decision);
 static Decision ask_again(Decision decision);
 static Decision decide_superseded(const Facts *facts);
 static Decision decide_late(const Facts *facts);
+static Decision decide_failed(const Facts *facts);
 static Decision decide_received(const Facts *facts);
+static Decision decide_returned(const Facts *facts);
 static Decision take_as_surplus(const Facts *facts, const char *alert);
 static const char *surplus_because(const Facts *facts, const char *alert);
 static Decision hold_as_surplus(const Facts *facts);
+static Decision take_as_mismatch(const Facts *facts);
+static bool is_enough(const Facts *facts);
 static OrderStatus without_money(const Facts *facts);
+static void put_decisions(ReturnSetInfo *rsinfo, const Facts *states);
 
 /*
  * payguard_decide tells what follows. It never refuses: what the channel says happened.
@@ -50,17 +65,22 @@ payguard_decide(const Facts *facts)
 	switch (facts->payment)
 	{
 		case PAYMENT_PENDING:
+		case PAYMENT_PROCESSING:
 		case PAYMENT_UNKNOWN:
 		case PAYMENT_CLOSING:
 			return decide_live(facts);
 		case PAYMENT_SUPERSEDED:
 			return decide_superseded(facts);
 		case PAYMENT_NONE:
-		case PAYMENT_FAILED:
 			return decide_late(facts);
+		case PAYMENT_FAILED:
+			return facts->report == CHANNEL_SUCCEEDED ? decide_late(facts)
+													  : decide_failed(facts);
 		case PAYMENT_SUCCEEDED:
 		case PAYMENT_SURPLUS:
 			return decide_received(facts);
+		case PAYMENT_RETURNED:
+			return decide_returned(facts);
 		case N_PAYMENT_STATUS:
 			break;
 	}
@@ -84,23 +104,20 @@ decide_live(const Facts *facts)
 	switch (facts->report)
 	{
 		case CHANNEL_SUCCEEDED:
-			if (!facts->money_fits)
-			{
-				decision = take_as_surplus(facts, "amount_mismatch");
-				decision.order = without_money(facts);
-				return decision;
-			}
-			decision.payment = PAYMENT_SUCCEEDED;
-			decision.order = ORDER_PAID;
-			return decision;
+			return decide_success(facts);
 		case CHANNEL_FAILED:
 		case CHANNEL_CLOSED:
 			decision.payment = PAYMENT_FAILED;
 			decision.order = without_money(facts);
 			return decision;
 		case CHANNEL_PENDING:
-			if (facts->payment == PAYMENT_UNKNOWN)
+			if (facts->payment == PAYMENT_UNKNOWN ||
+				(facts->payment == PAYMENT_PROCESSING && facts->fresh))
 				decision.payment = PAYMENT_PENDING;
+			return ask_again(decision);
+		case CHANNEL_PROCESSING:
+			if (facts->payment != PAYMENT_CLOSING)
+				decision.payment = PAYMENT_PROCESSING;
 			return ask_again(decision);
 		case CHANNEL_UNKNOWN:
 			if (facts->payment == PAYMENT_PENDING)
@@ -113,6 +130,53 @@ decide_live(const Facts *facts)
 			break;
 	}
 	elog(ERROR, "payguard: %d is no channel status", (int) facts->report);
+}
+
+/*
+ * decide_success: the live attempt has brought money. Whoever has cancelled the order does not want it any
+ * more, whether the money comes a moment before or after the attempt is closed. A revived attempt's is late.
+ */
+static Decision
+decide_success(const Facts *facts)
+{
+	Decision decision = stay(facts);
+
+	switch (facts->money)
+	{
+		case MONEY_FITS:
+		case MONEY_MORE:
+			if (facts->closing_as == ORDER_CANCELLED ||
+				(facts->revived && facts->late_success == LATE_REFUND))
+				decision = take_as_surplus(facts, "surplus_payment");
+			else if (facts->revived && facts->late_success == LATE_HOLD)
+				decision = hold_as_surplus(facts);
+			else
+			{
+				decision.alert = facts->revived ? "late_success" : NULL;
+				return pay(facts, decision);
+			}
+			break;
+		case MONEY_LESS:
+		case MONEY_OTHER:
+			decision = take_as_mismatch(facts);
+			break;
+		case N_MONEY:
+			elog(ERROR, "payguard: %d is no relation of amounts", (int) facts->money);
+	}
+	decision.order = without_money(facts);
+	return decision;
+}
+
+/*
+ * pay: the payment pays the order. What it brought beyond the order's amount goes back.
+ */
+static Decision
+pay(const Facts *facts, Decision decision)
+{
+	decision.payment = PAYMENT_SUCCEEDED;
+	decision.order = ORDER_PAID;
+	decision.excess = facts->money == MONEY_MORE;
+	return decision;
 }
 
 /*
@@ -138,13 +202,14 @@ decide_superseded(const Facts *facts)
 	switch (facts->report)
 	{
 		case CHANNEL_SUCCEEDED:
-			return take_as_surplus(facts, facts->money_fits ? "surplus_payment"
-															: "amount_mismatch");
+			return is_enough(facts) ? take_as_surplus(facts, "surplus_payment")
+									: take_as_mismatch(facts);
 		case CHANNEL_FAILED:
 		case CHANNEL_CLOSED:
 			decision.payment = PAYMENT_FAILED;
 			return decision;
 		case CHANNEL_PENDING:
+		case CHANNEL_PROCESSING:
 		case CHANNEL_UNKNOWN:
 		case CHANNEL_NOT_FOUND:
 			decision.close = true;
@@ -157,7 +222,48 @@ decide_superseded(const Facts *facts)
 }
 
 /*
- * decide_late: the attempt has failed, or there never was one, and now there is a report.
+ * decide_failed: the attempt has failed, and the channel says something else than that it took the money. One
+ * that goes on there is live again, or is closed: it might take the money later.
+ */
+static Decision
+decide_failed(const Facts *facts)
+{
+	Decision decision = stay(facts);
+
+	switch (facts->report)
+	{
+		case CHANNEL_PENDING:
+		case CHANNEL_PROCESSING:
+			if (!facts->fresh)
+				decision.query = true;
+			else if (facts->revivable)
+			{
+				decision.payment = facts->report == CHANNEL_PENDING ? PAYMENT_PENDING
+																	: PAYMENT_PROCESSING;
+				decision.order = ORDER_PAYING;
+				decision.query = true;
+			}
+			else
+			{
+				decision.close = true;
+				decision.alert = "attempt_alive";
+			}
+			return decision;
+		case CHANNEL_FAILED:
+		case CHANNEL_CLOSED:
+		case CHANNEL_UNKNOWN:
+		case CHANNEL_NOT_FOUND:
+			return decision;
+		case CHANNEL_SUCCEEDED:
+		case CHANNEL_NONE:
+		case N_CHANNEL_STATUS:
+			break;
+	}
+	elog(ERROR, "payguard: %d is no channel status here", (int) facts->report);
+}
+
+/*
+ * decide_late: the attempt has failed, or there never was one, and now there is money.
  */
 static Decision
 decide_late(const Facts *facts)
@@ -165,29 +271,18 @@ decide_late(const Facts *facts)
 	Decision decision = stay(facts);
 	bool attempted = facts->payment == PAYMENT_FAILED;
 
-	switch (facts->report)
-	{
-		case CHANNEL_SUCCEEDED:
-			break;
-		case CHANNEL_FAILED:
-		case CHANNEL_CLOSED:
-		case CHANNEL_PENDING:
-		case CHANNEL_UNKNOWN:
-		case CHANNEL_NOT_FOUND:
-			return decision;
-		case CHANNEL_NONE:
-		case N_CHANNEL_STATUS:
-			elog(ERROR, "payguard: %d is no channel status", (int) facts->report);
-	}
-
-	if (!facts->money_fits)
-		return take_as_surplus(facts, "amount_mismatch");
+	if (facts->report != CHANNEL_SUCCEEDED)
+		elog(ERROR, "payguard: %d is no channel status here", (int) facts->report);
+	if (!is_enough(facts))
+		return take_as_mismatch(facts);
 	if (attempted && facts->late_success == LATE_REFUND)
 		return take_as_surplus(facts, "surplus_payment");
 
 	switch (facts->order)
 	{
 		case ORDER_PAYING:
+			if (facts->closing_as == ORDER_CANCELLED)
+				return take_as_surplus(facts, "surplus_payment");
 			/* first money wins */
 			decision.supersede = true;
 			decision.alert = "attempt_superseded";
@@ -198,7 +293,8 @@ decide_late(const Facts *facts)
 		case ORDER_EXPIRED:
 			if (facts->late_success == LATE_HOLD)
 				break;
-			if (!attempted || facts->late_success != LATE_ACCEPT_EXPIRED)
+			if (facts->late_success == LATE_REFUND ||
+				(facts->late_success == LATE_ACCEPT && !facts->in_time))
 				return take_as_surplus(facts, "surplus_payment");
 			decision.alert = "late_success";
 			break;
@@ -212,13 +308,12 @@ decide_late(const Facts *facts)
 	}
 	if (facts->late_success == LATE_HOLD)
 		return hold_as_surplus(facts);
-	decision.payment = PAYMENT_SUCCEEDED;
-	decision.order = ORDER_PAID;
-	return decision;
+	return pay(facts, decision);
 }
 
 /*
- * decide_received: the payment's money is here already. A late failure never undoes it.
+ * decide_received: the payment's money is here already. A late failure undoes it only where the channel takes
+ * money back that way, and has been asked since.
  */
 static Decision
 decide_received(const Facts *facts)
@@ -240,9 +335,15 @@ decide_received(const Facts *facts)
 			return decision;
 		case CHANNEL_FAILED:
 		case CHANNEL_CLOSED:
-			decision.alert = "contradiction";
+			if (!facts->reverses)
+				decision.alert = "contradiction";
+			else if (facts->fresh)
+				decision.reverse = true;
+			else
+				decision.query = true;
 			return decision;
 		case CHANNEL_PENDING:
+		case CHANNEL_PROCESSING:
 		case CHANNEL_UNKNOWN:
 		case CHANNEL_NOT_FOUND:
 			return decision;
@@ -251,6 +352,19 @@ decide_received(const Facts *facts)
 			break;
 	}
 	elog(ERROR, "payguard: %d is no channel status", (int) facts->report);
+}
+
+/*
+ * decide_returned: the channel has taken the payment's money back. What it says of that money now is old; only
+ * another transaction is new money.
+ */
+static Decision
+decide_returned(const Facts *facts)
+{
+	Decision decision = stay(facts);
+
+	decision.another = facts->report == CHANNEL_SUCCEEDED && facts->other_txn;
+	return decision;
 }
 
 static Decision
@@ -291,12 +405,82 @@ hold_as_surplus(const Facts *facts)
 }
 
 /*
+ * take_as_mismatch: less than the order asks for, or another currency, pays nothing by itself. A person
+ * decides, who may lower the order, or find the rest.
+ */
+static Decision
+take_as_mismatch(const Facts *facts)
+{
+	Decision decision = take_as_surplus(facts, "amount_mismatch");
+
+	decision.hold = true;
+	return decision;
+}
+
+/*
+ * is_enough tells whether the money is what the order asks for, or more.
+ */
+static bool
+is_enough(const Facts *facts)
+{
+	return facts->money == MONEY_FITS || facts->money == MONEY_MORE;
+}
+
+/*
  * without_money returns what an order becomes when its attempt ends without its money.
  */
 static OrderStatus
 without_money(const Facts *facts)
 {
 	return facts->closing_as != ORDER_NONE ? facts->closing_as : ORDER_UNPAID;
+}
+
+/*
+ * payguard_is_step_back tells whether a report takes back what is known of a payment. Messages are late,
+ * repeated and out of order: only who has asked since the payment's last change may say that.
+ */
+bool
+payguard_is_step_back(const Facts *facts)
+{
+	switch (facts->payment)
+	{
+		case PAYMENT_PROCESSING:
+			return facts->report == CHANNEL_PENDING;
+		case PAYMENT_FAILED:
+			return facts->report == CHANNEL_PENDING ||
+				   facts->report == CHANNEL_PROCESSING;
+		case PAYMENT_SUCCEEDED:
+		case PAYMENT_SURPLUS:
+			return facts->reverses;
+		default:
+			return false;
+	}
+}
+
+/*
+ * is_detail_possible tells whether facts that matter in a few situations are set in these alone.
+ */
+static bool
+is_detail_possible(const Facts *facts)
+{
+	bool received =
+		facts->payment == PAYMENT_SUCCEEDED || facts->payment == PAYMENT_SURPLUS;
+
+	if (facts->in_time &&
+		(facts->order != ORDER_EXPIRED || facts->report != CHANNEL_SUCCEEDED ||
+		 (facts->payment != PAYMENT_NONE && facts->payment != PAYMENT_FAILED)))
+		return false;
+	if (facts->revived &&
+		(facts->report != CHANNEL_SUCCEEDED || facts->payment == PAYMENT_NONE ||
+		 !payguard_payment_is_live(facts->payment)))
+		return false;
+	if (facts->reverses && (!received || (facts->report != CHANNEL_FAILED &&
+										  facts->report != CHANNEL_CLOSED)))
+		return false;
+	if (facts->fresh && !payguard_is_step_back(facts))
+		return false;
+	return !facts->revivable || (facts->fresh && facts->payment == PAYMENT_FAILED &&
+								 facts->order == ORDER_UNPAID);
 }
 
 /*
@@ -315,17 +499,19 @@ payguard_facts_possible(const Facts *facts)
 	switch (facts->payment)
 	{
 		case PAYMENT_PENDING:
+		case PAYMENT_PROCESSING:
 		case PAYMENT_UNKNOWN:
 		case PAYMENT_CLOSING:
-			return facts->order == ORDER_PAYING;
+			return facts->order == ORDER_PAYING && is_detail_possible(facts);
 		case PAYMENT_SUPERSEDED:
 		case PAYMENT_SUCCEEDED:
-			return paid;
+			return paid && is_detail_possible(facts);
 		case PAYMENT_NONE:
-			return facts->report == CHANNEL_SUCCEEDED;
+			return facts->report == CHANNEL_SUCCEEDED && is_detail_possible(facts);
 		case PAYMENT_FAILED:
 		case PAYMENT_SURPLUS:
-			return true;
+		case PAYMENT_RETURNED:
+			return is_detail_possible(facts);
 		case N_PAYMENT_STATUS:
 			break;
 	}
@@ -369,7 +555,8 @@ payguard_late_success(const char *name)
 
 PG_FUNCTION_INFO_V1(payguard_decisions);
 
-#define N_DECISION_COLUMNS 17
+#define N_DECISION_COLUMNS 25
+#define N_DECISION_COLUMNS_1_1 17 /* in the scripts of 1.1.0 and before */
 
 static Datum
 status_or_null(const Machine *machine, int status, bool *isnull)
@@ -379,14 +566,25 @@ status_or_null(const Machine *machine, int status, bool *isnull)
 					   : CStringGetTextDatum(payguard_machine_name(machine, status));
 }
 
+/*
+ * put_decision lists what follows from facts. Older scripts know fewer of them.
+ */
 static void
 put_decision(ReturnSetInfo *rsinfo, const Facts *facts)
 {
+	bool before_1_2 = rsinfo->setDesc->natts == N_DECISION_COLUMNS_1_1;
+	bool is_new = facts->payment == PAYMENT_PROCESSING ||
+				  facts->payment == PAYMENT_RETURNED ||
+				  facts->report == CHANNEL_PROCESSING || facts->money == MONEY_MORE ||
+				  facts->money == MONEY_OTHER || facts->in_time || facts->revived ||
+				  facts->fresh || facts->revivable || facts->reverses;
 	Decision decision = payguard_decide(facts);
 	Datum values[N_DECISION_COLUMNS] = {0};
 	bool nulls[N_DECISION_COLUMNS] = {false};
 	int i = 0;
 
+	if (before_1_2 && is_new)
+		return;
 	values[i] = status_or_null(&payguard_order_machine, facts->order, &nulls[i]);
 	i++;
 	values[i] = status_or_null(&payguard_order_machine, facts->closing_as, &nulls[i]);
@@ -395,8 +593,17 @@ put_decision(ReturnSetInfo *rsinfo, const Facts *facts)
 	i++;
 	values[i++] = CStringGetTextDatum(payguard_channel_status_name(facts->report));
 	values[i++] = CStringGetTextDatum(late_success_names[facts->late_success]);
-	values[i++] = BoolGetDatum(facts->money_fits);
+	values[i++] = before_1_2 ? BoolGetDatum(facts->money == MONEY_FITS)
+							 : CStringGetTextDatum(money_names[facts->money]);
 	values[i++] = BoolGetDatum(facts->other_txn);
+	if (!before_1_2)
+	{
+		values[i++] = BoolGetDatum(facts->in_time);
+		values[i++] = BoolGetDatum(facts->revived);
+		values[i++] = BoolGetDatum(facts->fresh);
+		values[i++] = BoolGetDatum(facts->revivable);
+		values[i++] = BoolGetDatum(facts->reverses);
+	}
 	values[i] = status_or_null(&payguard_order_machine, decision.order, &nulls[i]);
 	i++;
 	values[i] = status_or_null(&payguard_payment_machine, decision.payment, &nulls[i]);
@@ -404,7 +611,14 @@ put_decision(ReturnSetInfo *rsinfo, const Facts *facts)
 	values[i++] = BoolGetDatum(decision.supersede);
 	values[i++] = BoolGetDatum(decision.refund);
 	values[i++] = BoolGetDatum(decision.hold);
+	if (!before_1_2)
+		values[i++] = BoolGetDatum(decision.excess);
 	values[i++] = BoolGetDatum(decision.second_charge);
+	if (!before_1_2)
+	{
+		values[i++] = BoolGetDatum(decision.another);
+		values[i++] = BoolGetDatum(decision.reverse);
+	}
 	values[i++] = BoolGetDatum(decision.fill_in);
 	values[i++] = BoolGetDatum(decision.query);
 	values[i++] = BoolGetDatum(decision.close);
@@ -427,15 +641,30 @@ payguard_decisions(PG_FUNCTION_ARGS)
 	for (f.payment = PAYMENT_NONE; f.payment < N_PAYMENT_STATUS; f.payment++)
 		for (f.order = ORDER_NONE + 1; f.order < N_ORDER_STATUS; f.order++)
 			for (f.closing_as = ORDER_NONE; f.closing_as < N_ORDER_STATUS; f.closing_as++)
-				for (f.report = CHANNEL_NONE + 1; f.report < N_CHANNEL_STATUS; f.report++)
-					for (f.late_success = 0; f.late_success < N_LATE_SUCCESS;
-						 f.late_success++)
-						for (int flags = 0; flags < 4; flags++)
-						{
-							f.money_fits = (flags & 1) == 0;
-							f.other_txn = (flags & 2) != 0;
-							if (payguard_facts_possible(&f))
-								put_decision(rsinfo, &f);
-						}
+				put_decisions(rsinfo, &f);
 	return (Datum) 0;
+}
+
+/*
+ * put_decisions lists what follows from an order and a payment, whatever is reported.
+ */
+static void
+put_decisions(ReturnSetInfo *rsinfo, const Facts *states)
+{
+	Facts f = *states;
+
+	for (f.report = CHANNEL_NONE + 1; f.report < N_CHANNEL_STATUS; f.report++)
+		for (f.late_success = 0; f.late_success < N_LATE_SUCCESS; f.late_success++)
+			for (f.money = 0; f.money < N_MONEY; f.money++)
+				for (int flags = 0; flags < 64; flags++)
+				{
+					f.other_txn = (flags & 1) != 0;
+					f.in_time = (flags & 2) != 0;
+					f.revived = (flags & 4) != 0;
+					f.fresh = (flags & 8) != 0;
+					f.revivable = (flags & 16) != 0;
+					f.reverses = (flags & 32) != 0;
+					if (payguard_facts_possible(&f))
+						put_decision(rsinfo, &f);
+				}
 }

@@ -11,12 +11,13 @@
 typedef enum ChannelStatus
 {
 	CHANNEL_NONE,
-	CHANNEL_SUCCEEDED, /* the money was taken */
-	CHANNEL_FAILED,	   /* it was not taken */
-	CHANNEL_CLOSED,	   /* it was not taken and cannot be any more */
-	CHANNEL_PENDING,   /* the channel is working on it, or waits for the customer */
-	CHANNEL_UNKNOWN,   /* nobody can tell: a time-out, a garbled answer */
-	CHANNEL_NOT_FOUND, /* the channel does not know it (yet) */
+	CHANNEL_SUCCEEDED,	/* the money was taken */
+	CHANNEL_FAILED,		/* it was not taken */
+	CHANNEL_CLOSED,		/* it was not taken and cannot be any more */
+	CHANNEL_PENDING,	/* the customer has to act, or the channel has not said */
+	CHANNEL_PROCESSING, /* the customer has done it all: it settles for hours or days */
+	CHANNEL_UNKNOWN,	/* nobody can tell: a time-out, a garbled answer */
+	CHANNEL_NOT_FOUND,	/* the channel does not know it (yet) */
 	N_CHANNEL_STATUS
 } ChannelStatus;
 
@@ -30,6 +31,16 @@ typedef enum LateSuccess
 	N_LATE_SUCCESS
 } LateSuccess;
 
+/* What came, beside what the attempt and the order ask for. */
+typedef enum Money
+{
+	MONEY_FITS,	 /* it is that */
+	MONEY_MORE,	 /* more of the same currency */
+	MONEY_LESS,	 /* less of it */
+	MONEY_OTHER, /* another currency */
+	N_MONEY
+} Money;
+
 /* All that a decision depends on. */
 typedef struct Facts
 {
@@ -38,8 +49,13 @@ typedef struct Facts
 	PaymentStatus payment; /* PAYMENT_NONE: money without an attempt of ours */
 	ChannelStatus report;
 	LateSuccess late_success;
-	bool money_fits; /* amount and currency are what attempt and order ask for */
-	bool other_txn;	 /* the report names another transaction than the payment has */
+	Money money;
+	bool other_txn; /* the report names another transaction than the payment has */
+	bool in_time; /* the order has expired, and the channel took the money before that */
+	bool revived; /* the live attempt had failed before: its success is a late one */
+	bool fresh;	  /* who says a step back has asked since the payment's last change */
+	bool revivable; /* a failed attempt may be live again: its order may still be paid */
+	bool reverses;	/* a failure after a success is money that was taken back */
 } Facts;
 
 /* What follows. */
@@ -50,7 +66,10 @@ typedef struct Decision
 	bool supersede;		   /* the order's other live attempt is superseded and closed */
 	bool refund;		   /* the payment's money goes back */
 	bool hold;			   /* but not before somebody has decided so */
+	bool excess;		   /* what is more than the order asks for goes back */
 	bool second_charge;	   /* a surplus payment is recorded for the other transaction */
+	bool another;		   /* the other transaction is money without an attempt */
+	bool reverse;		   /* the money was taken back: a reversal of it is recorded */
 	bool fill_in;		   /* facts that were missing are added */
 	bool query;			   /* the channel is to be asked again */
 	bool close;			   /* the channel is to be asked again to close it */
@@ -60,6 +79,7 @@ typedef struct Decision
 
 extern Decision payguard_decide(const Facts *facts);
 extern bool payguard_facts_possible(const Facts *facts);
+extern bool payguard_is_step_back(const Facts *facts);
 extern const char *payguard_channel_status_name(ChannelStatus status);
 extern ChannelStatus payguard_channel_status(const char *name);
 extern LateSuccess payguard_late_success(const char *name);

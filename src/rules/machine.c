@@ -30,17 +30,19 @@ static const uint32 order_moves[N_ORDER_STATUS] = {
 		TO(ORDER_PAYING) | TO(ORDER_PAID) | TO(ORDER_CANCELLED) | TO(ORDER_EXPIRED),
 	[ORDER_PAYING] =
 		TO(ORDER_UNPAID) | TO(ORDER_PAID) | TO(ORDER_CANCELLED) | TO(ORDER_EXPIRED),
-	[ORDER_PAID] = TO(ORDER_REFUNDED),
-	[ORDER_REFUNDED] = TO(ORDER_PAID),
+	/* the channel has taken the money back: it is to be paid again */
+	[ORDER_PAID] = TO(ORDER_REFUNDED) | TO(ORDER_UNPAID),
+	[ORDER_REFUNDED] = TO(ORDER_PAID) | TO(ORDER_UNPAID),
 	[ORDER_CANCELLED] = TO(ORDER_PAID),
 	[ORDER_EXPIRED] = TO(ORDER_PAID),
 };
 
 static const char *const payment_states[N_PAYMENT_STATUS] = {
-	[PAYMENT_PENDING] = "pending", [PAYMENT_UNKNOWN] = "unknown",
-	[PAYMENT_CLOSING] = "closing", [PAYMENT_SUPERSEDED] = "superseded",
-	[PAYMENT_FAILED] = "failed",   [PAYMENT_SUCCEEDED] = "succeeded",
-	[PAYMENT_SURPLUS] = "surplus",
+	[PAYMENT_PENDING] = "pending",		 [PAYMENT_PROCESSING] = "processing",
+	[PAYMENT_UNKNOWN] = "unknown",		 [PAYMENT_CLOSING] = "closing",
+	[PAYMENT_SUPERSEDED] = "superseded", [PAYMENT_FAILED] = "failed",
+	[PAYMENT_SUCCEEDED] = "succeeded",	 [PAYMENT_SURPLUS] = "surplus",
+	[PAYMENT_RETURNED] = "returned",
 };
 
 #define TO_OTHER_THAN_LIVE                                                               \
@@ -50,13 +52,20 @@ static const char *const payment_states[N_PAYMENT_STATUS] = {
 static const uint32 payment_moves[N_PAYMENT_STATUS] = {
 	[PAYMENT_NONE] = TO(PAYMENT_PENDING) | TO(PAYMENT_FAILED) | TO(PAYMENT_SUCCEEDED) |
 					 TO(PAYMENT_SURPLUS),
-	[PAYMENT_PENDING] = TO(PAYMENT_UNKNOWN) | TO(PAYMENT_CLOSING) | TO_OTHER_THAN_LIVE,
-	[PAYMENT_UNKNOWN] = TO(PAYMENT_PENDING) | TO(PAYMENT_CLOSING) | TO_OTHER_THAN_LIVE,
+	[PAYMENT_PENDING] = TO(PAYMENT_PROCESSING) | TO(PAYMENT_UNKNOWN) |
+						TO(PAYMENT_CLOSING) | TO_OTHER_THAN_LIVE,
+	[PAYMENT_PROCESSING] = TO(PAYMENT_PENDING) | TO(PAYMENT_CLOSING) | TO_OTHER_THAN_LIVE,
+	[PAYMENT_UNKNOWN] = TO(PAYMENT_PENDING) | TO(PAYMENT_PROCESSING) |
+						TO(PAYMENT_CLOSING) | TO_OTHER_THAN_LIVE,
 	[PAYMENT_CLOSING] = TO_OTHER_THAN_LIVE,
 	[PAYMENT_SUPERSEDED] = TO(PAYMENT_FAILED) | TO(PAYMENT_SURPLUS),
-	[PAYMENT_FAILED] = TO(PAYMENT_SUCCEEDED) | TO(PAYMENT_SURPLUS),
-	[PAYMENT_SUCCEEDED] = 0,
+	/* the channel goes on with an attempt that it had said to have failed */
+	[PAYMENT_FAILED] = TO(PAYMENT_PENDING) | TO(PAYMENT_PROCESSING) |
+					   TO(PAYMENT_SUCCEEDED) | TO(PAYMENT_SURPLUS),
+	/* where only a part was taken back, the rest is too much */
+	[PAYMENT_SUCCEEDED] = TO(PAYMENT_RETURNED) | TO(PAYMENT_SURPLUS),
 	[PAYMENT_SURPLUS] = TO(PAYMENT_SUCCEEDED) | TO(PAYMENT_FAILED),
+	[PAYMENT_RETURNED] = TO(PAYMENT_SUCCEEDED) | TO(PAYMENT_SURPLUS),
 };
 
 static const char *const refund_states[N_REFUND_STATUS] = {
@@ -66,6 +75,8 @@ static const char *const refund_states[N_REFUND_STATUS] = {
 	[REFUND_SUCCEEDED] = "succeeded",
 	[REFUND_FAILED] = "failed",
 	[REFUND_WAIVED] = "waived",
+	[REFUND_REINSTATED] = "reinstated",
+	[REFUND_MERGED] = "merged",
 };
 
 static const uint32 refund_moves[N_REFUND_STATUS] = {
@@ -78,9 +89,11 @@ static const uint32 refund_moves[N_REFUND_STATUS] = {
 	[REFUND_PENDING] = TO(REFUND_AWAITING_APPROVAL) | TO(REFUND_UNKNOWN) |
 					   TO(REFUND_SUCCEEDED) | TO(REFUND_FAILED) | TO(REFUND_WAIVED),
 	[REFUND_UNKNOWN] = TO(REFUND_PENDING) | TO(REFUND_SUCCEEDED) | TO(REFUND_FAILED),
-	[REFUND_SUCCEEDED] = TO(REFUND_FAILED),
+	[REFUND_SUCCEEDED] = TO(REFUND_FAILED) | TO(REFUND_REINSTATED) | TO(REFUND_MERGED),
 	[REFUND_FAILED] = TO(REFUND_PENDING) | TO(REFUND_SUCCEEDED) | TO(REFUND_WAIVED),
 	[REFUND_WAIVED] = TO(REFUND_SUCCEEDED),
+	/* it is taken back once more */
+	[REFUND_REINSTATED] = TO(REFUND_SUCCEEDED),
 };
 
 const Machine payguard_order_machine = {"order", order_states, N_ORDER_STATUS,
@@ -155,6 +168,7 @@ payguard_payment_is_live(PaymentStatus status)
 	switch (status)
 	{
 		case PAYMENT_PENDING:
+		case PAYMENT_PROCESSING:
 		case PAYMENT_UNKNOWN:
 		case PAYMENT_CLOSING:
 			return true;
@@ -162,6 +176,7 @@ payguard_payment_is_live(PaymentStatus status)
 		case PAYMENT_FAILED:
 		case PAYMENT_SUCCEEDED:
 		case PAYMENT_SURPLUS:
+		case PAYMENT_RETURNED:
 			return false;
 		case PAYMENT_NONE:
 		case N_PAYMENT_STATUS:

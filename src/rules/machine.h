@@ -20,13 +20,15 @@ typedef enum OrderStatus
 typedef enum PaymentStatus
 {
 	PAYMENT_NONE,		/* not a state: where a new payment comes from */
-	PAYMENT_PENDING,	/* live: the channel may charge */
+	PAYMENT_PENDING,	/* live: the customer has to act, or the channel has not said */
+	PAYMENT_PROCESSING, /* live: the customer has done it all, and the channel settles */
 	PAYMENT_UNKNOWN,	/* live: nobody knows whether the channel charged */
 	PAYMENT_CLOSING,	/* live: we asked the channel to close it */
 	PAYMENT_SUPERSEDED, /* still open at the channel, while another payment won */
 	PAYMENT_FAILED,		/* ended without money */
 	PAYMENT_SUCCEEDED,	/* the money that paid the order */
 	PAYMENT_SURPLUS,	/* money that the order did not need: it goes back */
+	PAYMENT_RETURNED,	/* it succeeded, and the channel has taken the money back */
 	N_PAYMENT_STATUS
 } PaymentStatus;
 
@@ -39,6 +41,8 @@ typedef enum RefundStatus
 	REFUND_SUCCEEDED,		  /* the money went back */
 	REFUND_FAILED,			  /* the money did not go back: still owed */
 	REFUND_WAIVED,			  /* an operator decided that it shall not be made */
+	REFUND_REINSTATED,		  /* the channel has undone what it gave back on its own */
+	REFUND_MERGED,			  /* it was another name of a refund of ours */
 	N_REFUND_STATUS
 } RefundStatus;
 

@@ -11,7 +11,8 @@ CREATE TABLE payguard.orders (
   refunded_amount bigint NOT NULL,
   created_at      timestamptz NOT NULL,
   updated_at      timestamptz NOT NULL,
-  expires_at      timestamptz
+  expires_at      timestamptz,
+  returned_payment_id uuid
 ) WITH (fillfactor = 80,
         autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_threshold = 1000,
         autovacuum_analyze_scale_factor = 0.02, autovacuum_analyze_threshold = 1000);
@@ -23,6 +24,7 @@ COMMENT ON COLUMN payguard.orders.amount IS 'In the currency''s minor unit';
 COMMENT ON COLUMN payguard.orders.closing_as IS 'What the order becomes when its attempt ends without money';
 COMMENT ON COLUMN payguard.orders.version IS 'Starts at 1 and grows by 1 with each change';
 COMMENT ON COLUMN payguard.orders.payment_id IS 'The payment that paid the order';
+COMMENT ON COLUMN payguard.orders.returned_payment_id IS 'The last payment that had paid the order and whose money the channel has taken back';
 
 -- Deadlines: due orders are found here, so that expiring costs what is due, and paying nothing.
 CREATE TABLE payguard.deadlines (
@@ -95,7 +97,13 @@ RETURNS payguard.orders
 AS 'MODULE_PATHNAME', 'payguard_cancel_order'
 LANGUAGE C VOLATILE SECURITY DEFINER;
 COMMENT ON FUNCTION payguard.cancel_order(text, bigint, text) IS
-  'Cancels an order that is not paid; a cancelled one is returned. Errors: PY101, PY102, PY201, PY401';
+  'Cancels an order that is not paid, also where money comes later; a cancelled one is returned. Errors: PY101, PY102, PY201, PY401';
+
+CREATE FUNCTION payguard.reopen_order(order_id text, note text) RETURNS payguard.orders
+AS 'MODULE_PATHNAME', 'payguard_reopen_order'
+LANGUAGE C VOLATILE SECURITY DEFINER;
+COMMENT ON FUNCTION payguard.reopen_order(text, text) IS
+  'An operator lets an order be paid again whose money a channel has taken back; what is left of it is surplus. Errors: PY105, PY401';
 
 CREATE FUNCTION payguard.expire_orders("max" integer DEFAULT 1000) RETURNS integer
 AS 'MODULE_PATHNAME', 'payguard_expire_orders'

@@ -10,7 +10,10 @@ CREATE TABLE payguard.channels (
   late_success             text COLLATE "C" NOT NULL,
   idempotent_charge        boolean NOT NULL,
   created_at               timestamptz NOT NULL,
-  updated_at               timestamptz NOT NULL
+  updated_at               timestamptz NOT NULL,
+  surplus                  text COLLATE "C",
+  reopen_on                text[] COLLATE "C",
+  processing_alert_after   interval
 );
 COMMENT ON TABLE payguard.channels IS 'Where money moves; changed by register_channel()';
 COMMENT ON COLUMN payguard.channels.internal IS 'The money is in the shop''s own hands: pay_order() may use it';
@@ -19,17 +22,35 @@ COMMENT ON COLUMN payguard.channels.late_success IS
   'What a success after a failure does: accept, accept_expired (also pays an expired order), refund';
 COMMENT ON COLUMN payguard.channels.idempotent_charge IS
   'The channel charges once for one payment_id, however often it is asked';
+COMMENT ON COLUMN payguard.channels.surplus IS
+  'Money that an order does not need goes back by itself (refund, or NULL), or waits for a person (review)';
+COMMENT ON COLUMN payguard.channels.reopen_on IS
+  'The kinds of reversals after which an order is to be paid again by itself: bank_return, chargeback, failed';
+COMMENT ON COLUMN payguard.channels.processing_alert_after IS
+  'How long the channel may process a payment before an alert is opened; NULL: as alert_after';
 
 INSERT INTO payguard.channels VALUES
-  ('internal', true, NULL, '30 s', '1 h', '15 min', '1 day', 'accept', true, now(), now());
+  ('internal', true, NULL, '30 s', '1 h', '15 min', '1 day', 'accept', true, now(), now(), 'refund', '{bank_return}', '10 days');
 
-CREATE FUNCTION payguard.register_channel(name text, internal boolean DEFAULT NULL,
+-- A function whose arguments grow keeps its old signature for one version, without defaults: grants in dumps
+-- name it. A call with all the old arguments would fit both; one varchar in the new one decides that.
+CREATE FUNCTION payguard.register_channel(name varchar, internal boolean DEFAULT NULL,
   driver text DEFAULT NULL, first_query_after interval DEFAULT NULL,
   max_query_interval interval DEFAULT NULL, alert_after interval DEFAULT NULL,
   not_found_is_final_after interval DEFAULT NULL, late_success text DEFAULT NULL,
-  idempotent_charge boolean DEFAULT NULL)
+  idempotent_charge boolean DEFAULT NULL, surplus text DEFAULT NULL, reopen_on text[] DEFAULT NULL,
+  processing_alert_after interval DEFAULT NULL)
+RETURNS payguard.channels
+AS 'MODULE_PATHNAME', 'payguard_register_channel'
+LANGUAGE C VOLATILE SECURITY DEFINER;
+COMMENT ON FUNCTION payguard.register_channel(varchar, boolean, text, interval, interval, interval, interval, text, boolean, text, text[], interval) IS
+  'Registers a channel or changes its settings; NULL: the default at first, later unchanged';
+
+CREATE FUNCTION payguard.register_channel(name text, internal boolean, driver text, first_query_after interval,
+  max_query_interval interval, alert_after interval, not_found_is_final_after interval, late_success text,
+  idempotent_charge boolean)
 RETURNS payguard.channels
 AS 'MODULE_PATHNAME', 'payguard_register_channel'
 LANGUAGE C VOLATILE SECURITY DEFINER;
 COMMENT ON FUNCTION payguard.register_channel(text, boolean, text, interval, interval, interval, interval, text, boolean) IS
-  'Registers a channel or changes its settings; NULL: the default at first, later unchanged';
+  'The arguments of 1.1.0, for grants in dumps; it goes with the next version';

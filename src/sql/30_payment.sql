@@ -35,10 +35,10 @@ COMMENT ON COLUMN payguard.payments.request_kind IS 'The kind of call that the k
 CREATE UNIQUE INDEX payments_idempotency_key ON payguard.payments (idempotency_key);
 -- An order has at most one live or successful payment. A state added later blocks by default.
 CREATE UNIQUE INDEX payments_that_count ON payguard.payments (order_id)
-  WHERE status NOT IN ('failed', 'superseded', 'surplus');
+  WHERE status NOT IN ('failed', 'superseded', 'surplus', 'returned');
 -- The others of an order; paying does not touch it.
 CREATE INDEX payments_that_do_not_count ON payguard.payments (order_id)
-  WHERE status IN ('failed', 'superseded', 'surplus');
+  WHERE status IN ('failed', 'superseded', 'surplus', 'returned');
 -- A channel's transaction is one payment.
 CREATE UNIQUE INDEX payments_channel_txn ON payguard.payments (channel, channel_txn_id)
   WHERE channel_txn_id IS NOT NULL;

@@ -1,9 +1,10 @@
 -- Evidence: what channels report. It is never refused.
 CREATE FUNCTION payguard.decisions(
   OUT order_status text, OUT closing_as text, OUT payment_status text, OUT channel_status text,
-  OUT late_success text, OUT money_fits boolean, OUT other_txn boolean,
-  OUT order_becomes text, OUT payment_becomes text, OUT supersede boolean, OUT refund boolean, OUT hold boolean,
-  OUT second_charge boolean, OUT fill_in boolean, OUT query boolean, OUT close boolean, OUT alert text)
+  OUT late_success text, OUT money text, OUT other_txn boolean, OUT in_time boolean,
+  OUT revived boolean, OUT fresh boolean, OUT revivable boolean, OUT reverses boolean,
+  OUT order_becomes text, OUT payment_becomes text, OUT supersede boolean, OUT refund boolean, OUT hold boolean, OUT excess boolean,
+  OUT second_charge boolean, OUT another boolean, OUT reverse boolean, OUT fill_in boolean, OUT query boolean, OUT close boolean, OUT alert text)
 RETURNS SETOF record
 AS 'MODULE_PATHNAME', 'payguard_decisions'
 LANGUAGE C IMMUTABLE PARALLEL SAFE;
@@ -17,7 +18,7 @@ RETURNS payguard.payment_result
 AS 'MODULE_PATHNAME', 'payguard_report_payment'
 LANGUAGE C VOLATILE SECURITY DEFINER;
 COMMENT ON FUNCTION payguard.report_payment(uuid, text, text, bigint, text, text, text, timestamptz) IS
-  'Evidence: what a channel says of a payment: succeeded, failed, closed, pending, unknown or not_found. Never refused';
+  'Evidence: what a channel says of a payment: succeeded, failed, closed, pending, processing, unknown or not_found. Never refused';
 
 CREATE FUNCTION payguard.record_payment(order_id text, channel text, channel_txn_id text,
   amount bigint, currency text, channel_time timestamptz DEFAULT NULL)

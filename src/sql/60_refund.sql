@@ -19,14 +19,18 @@ CREATE TABLE payguard.refunds (
   requested_by      text COLLATE "C" NOT NULL,
   details           jsonb,
   created_at        timestamptz NOT NULL,
-  completed_at      timestamptz
+  completed_at      timestamptz,
+  channel_time      timestamptz,
+  reinstated_time   timestamptz
 );
 COMMENT ON TABLE payguard.refunds IS 'Movements of money back to the customer';
 COMMENT ON COLUMN payguard.refunds.amount IS 'As asked, in the currency''s minor unit';
 COMMENT ON COLUMN payguard.refunds.returned_amount IS 'As the channel reported; as asked where it named no amount';
 COMMENT ON COLUMN payguard.refunds.amount_verified IS 'The channel has named the amount that went back';
 COMMENT ON COLUMN payguard.refunds.origin IS 'request, surplus, or channel (the channel gave it back on its own)';
-COMMENT ON COLUMN payguard.refunds.reversal_kind IS 'Of a channel''s own: refund, chargeback or bank_return';
+COMMENT ON COLUMN payguard.refunds.reversal_kind IS 'Of a channel''s own: refund, chargeback, bank_return, or failed (a payment that had succeeded)';
+COMMENT ON COLUMN payguard.refunds.channel_time IS 'Of a channel''s own: when, as the channel has it';
+COMMENT ON COLUMN payguard.refunds.reinstated_time IS 'When the channel undid it, as the channel has it';
 CREATE UNIQUE INDEX refunds_idempotency_key ON payguard.refunds (idempotency_key)
   WHERE idempotency_key IS NOT NULL;
 CREATE UNIQUE INDEX refunds_channel_refund ON payguard.refunds (channel, channel_refund_id)
@@ -59,21 +63,37 @@ CREATE TYPE payguard.refund_result AS (
 COMMENT ON TYPE payguard.refund_result IS
   'What a call about a refund answers; outcome is the refund''s status, or recorded';
 
-CREATE FUNCTION payguard.refund_order(order_id text, idempotency_key text, amount bigint DEFAULT NULL,
-  reason text DEFAULT NULL, details jsonb DEFAULT NULL)
+CREATE FUNCTION payguard.refund_order(order_id varchar, idempotency_key text, amount bigint DEFAULT NULL,
+  reason text DEFAULT NULL, details jsonb DEFAULT NULL, channel text DEFAULT NULL)
+RETURNS payguard.refund_result
+AS 'MODULE_PATHNAME', 'payguard_refund_order'
+LANGUAGE C VOLATILE SECURITY DEFINER;
+COMMENT ON FUNCTION payguard.refund_order(varchar, text, bigint, text, jsonb, text) IS
+  'Gives money of the order''s payment back; amount NULL: the rest; reason is required. Errors: PY301, PY401, PY402, PY405, PY406, PY504';
+
+CREATE FUNCTION payguard.refund_order(order_id text, idempotency_key text, amount bigint,
+  reason text, details jsonb)
 RETURNS payguard.refund_result
 AS 'MODULE_PATHNAME', 'payguard_refund_order'
 LANGUAGE C VOLATILE SECURITY DEFINER;
 COMMENT ON FUNCTION payguard.refund_order(text, text, bigint, text, jsonb) IS
-  'Gives money of the order''s payment back; amount NULL: the rest; reason is required. Errors: PY301, PY401, PY402, PY504';
+  'The arguments of 1.1.0, for grants in dumps; it goes with the next version';
 
-CREATE FUNCTION payguard.refund_payment(payment_id uuid, idempotency_key text, amount bigint DEFAULT NULL,
-  reason text DEFAULT NULL, details jsonb DEFAULT NULL)
+CREATE FUNCTION payguard.refund_payment(payment_id uuid, idempotency_key varchar, amount bigint DEFAULT NULL,
+  reason text DEFAULT NULL, details jsonb DEFAULT NULL, channel text DEFAULT NULL)
+RETURNS payguard.refund_result
+AS 'MODULE_PATHNAME', 'payguard_refund_payment'
+LANGUAGE C VOLATILE SECURITY DEFINER;
+COMMENT ON FUNCTION payguard.refund_payment(uuid, varchar, bigint, text, jsonb, text) IS
+  'Gives money of one payment back, surplus money for example. Errors: PY301, PY402, PY405, PY406, PY504';
+
+CREATE FUNCTION payguard.refund_payment(payment_id uuid, idempotency_key text, amount bigint,
+  reason text, details jsonb)
 RETURNS payguard.refund_result
 AS 'MODULE_PATHNAME', 'payguard_refund_payment'
 LANGUAGE C VOLATILE SECURITY DEFINER;
 COMMENT ON FUNCTION payguard.refund_payment(uuid, text, bigint, text, jsonb) IS
-  'Gives money of one payment back, surplus money for example. Errors: PY301, PY402, PY504';
+  'The arguments of 1.1.0, for grants in dumps; it goes with the next version';
 
 CREATE FUNCTION payguard.report_refund(refund_id uuid, channel_status text,
   channel_refund_id text DEFAULT NULL, amount bigint DEFAULT NULL, currency text DEFAULT NULL,
@@ -84,13 +104,28 @@ LANGUAGE C VOLATILE SECURITY DEFINER;
 COMMENT ON FUNCTION payguard.report_refund(uuid, text, text, bigint, text, text, text) IS
   'Evidence: what a channel says of a refund. Never refused';
 
+CREATE FUNCTION payguard.record_reversal(channel varchar, reversal_id text, channel_txn_id text,
+  kind text, amount bigint, currency text, channel_time timestamptz DEFAULT NULL)
+RETURNS payguard.refund_result
+AS 'MODULE_PATHNAME', 'payguard_record_reversal'
+LANGUAGE C VOLATILE SECURITY DEFINER;
+COMMENT ON FUNCTION payguard.record_reversal(varchar, text, text, text, bigint, text, timestamptz) IS
+  'Evidence: money that a channel gave back on its own: refund, chargeback or bank_return. Never refused';
+
 CREATE FUNCTION payguard.record_reversal(channel text, reversal_id text, channel_txn_id text,
   kind text, amount bigint, currency text)
 RETURNS payguard.refund_result
 AS 'MODULE_PATHNAME', 'payguard_record_reversal'
 LANGUAGE C VOLATILE SECURITY DEFINER;
 COMMENT ON FUNCTION payguard.record_reversal(text, text, text, text, bigint, text) IS
-  'Evidence: money that a channel gave back on its own: refund, chargeback or bank_return. Never refused';
+  'The arguments of 1.1.0, for grants in dumps; it goes with the next version';
+
+CREATE FUNCTION payguard.record_reinstatement(channel text, reversal_id text, channel_time timestamptz DEFAULT NULL)
+RETURNS payguard.refund_result
+AS 'MODULE_PATHNAME', 'payguard_record_reinstatement'
+LANGUAGE C VOLATILE SECURITY DEFINER;
+COMMENT ON FUNCTION payguard.record_reinstatement(text, text, timestamptz) IS
+  'Evidence: a channel gave the shop money again that it had taken back. Never refused';
 
 CREATE FUNCTION payguard.retry_refund(refund_id uuid, note text) RETURNS payguard.refund_result
 AS 'MODULE_PATHNAME', 'payguard_retry_refund'
@@ -104,9 +139,16 @@ LANGUAGE C VOLATILE SECURITY DEFINER;
 COMMENT ON FUNCTION payguard.waive_refund(uuid, text) IS
   'An operator decides that a refund that has not begun, or has failed, shall not be made. Errors: PY105, PY403';
 
+CREATE FUNCTION payguard.settle_refund(refund_id uuid, channel_status varchar, note text, channel_refund_id text DEFAULT NULL)
+RETURNS payguard.refund_result
+AS 'MODULE_PATHNAME', 'payguard_settle_refund'
+LANGUAGE C VOLATILE SECURITY DEFINER;
+COMMENT ON FUNCTION payguard.settle_refund(uuid, varchar, text, text) IS
+  'An operator''s word where the channel cannot be asked: report_refund() with a note. Errors: PY403';
+
 CREATE FUNCTION payguard.settle_refund(refund_id uuid, channel_status text, note text)
 RETURNS payguard.refund_result
 AS 'MODULE_PATHNAME', 'payguard_settle_refund'
 LANGUAGE C VOLATILE SECURITY DEFINER;
 COMMENT ON FUNCTION payguard.settle_refund(uuid, text, text) IS
-  'An operator''s word where the channel cannot be asked: report_refund() with a note. Errors: PY403';
+  'The arguments of 1.1.0, for grants in dumps; it goes with the next version';

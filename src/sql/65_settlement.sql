@@ -115,7 +115,7 @@ AS $$
   ), first_txn AS (
     -- of money whose transaction we do not know: one of them is it
     SELECT named, min(channel_txn_id) AS channel_txn_id FROM paid_line
-    WHERE ours IS NULL AND named_txn IS NULL AND named_status IN ('succeeded', 'surplus')
+    WHERE ours IS NULL AND named_txn IS NULL AND named_status IN ('succeeded', 'surplus', 'returned')
     GROUP BY named
   ), judged AS (
     SELECT CASE
@@ -123,13 +123,13 @@ AS $$
           WHEN l.named_order <> l.ours_order OR l.order_id <> l.ours_order
             OR (l.payment_id <> l.of_txn AND l.named IS NULL) THEN 'txn_reused'
           WHEN l.ours_status = 'failed' THEN 'late_success'
-          WHEN l.ours_status NOT IN ('succeeded', 'surplus') THEN 'status_mismatch'
+          WHEN l.ours_status NOT IN ('succeeded', 'surplus', 'returned') THEN 'status_mismatch'
           WHEN l.currency <> l.ours_currency THEN 'currency_mismatch'
           WHEN l.amount <> l.ours_amount THEN 'amount_mismatch' END
         WHEN l.named IS NOT NULL THEN CASE
           WHEN l.named_status = 'failed' AND l.named_code = 'same_charge' THEN 'duplicate_success'
           WHEN l.named_status = 'failed' THEN 'late_success'
-          WHEN l.named_status NOT IN ('succeeded', 'surplus') THEN 'status_mismatch'
+          WHEN l.named_status NOT IN ('succeeded', 'surplus', 'returned') THEN 'status_mismatch'
           WHEN l.named_txn IS NOT NULL OR l.channel_txn_id <> f.channel_txn_id THEN 'duplicate_success'
           WHEN l.currency <> l.named_currency THEN 'currency_mismatch'
           WHEN l.amount <> l.named_amount THEN 'amount_mismatch' END
@@ -155,12 +155,15 @@ AS $$
     WHERE l.kind = 'payment' AND l.channel_status IN ('failed', 'closed') AND p.status <> 'failed'
       AND NOT EXISTS (SELECT FROM line s
                       WHERE s.kind = 'payment' AND s.channel_status = 'succeeded' AND s.channel_txn_id = l.channel_txn_id)
+      AND NOT EXISTS (SELECT FROM payguard.every_refund r
+                      WHERE r.payment_id = p.payment_id AND r.reversal_kind = 'failed' AND r.status = 'succeeded')
     UNION ALL
     -- money that went back
     SELECT CASE
         WHEN r.refund_id IS NOT NULL THEN CASE
           WHEN l.channel_status <> 'succeeded' THEN CASE WHEN r.status IN ('succeeded', 'pending', 'unknown') THEN 'refund_mismatch' END
-          WHEN r.status <> 'succeeded' OR l.amount <> r.returned_amount OR l.currency <> r.currency
+          -- a statement lists what the channel took back, and undid later
+          WHEN r.status NOT IN ('succeeded', 'reinstated') OR l.amount <> coalesce(r.returned_amount, r.amount) OR l.currency <> r.currency
             OR (l.channel_txn_id IS NOT NULL AND coalesce(n.payment_id, t.payment_id) IS DISTINCT FROM r.payment_id)
             OR (l.refund_id IS NOT NULL AND l.refund_id <> r.refund_id)
             OR (r.channel_refund_id IS NOT NULL AND l.channel_refund_id <> r.channel_refund_id) THEN 'refund_mismatch' END
@@ -180,7 +183,7 @@ AS $$
     SELECT 'missing_at_channel', p.order_id, p.payment_id, NULL, 'payment', NULL, p.channel_txn_id, NULL, NULL, NULL, NULL,
       NULL, NULL, NULL, p.status, p.received_amount, p.received_currency, NULL, p.at
     FROM payment p
-    WHERE p.status IN ('succeeded', 'surplus') AND p.at >= missing_from AND p.at < missing_until
+    WHERE p.status IN ('succeeded', 'surplus', 'returned') AND p.at >= missing_from AND p.at < missing_until
       AND NOT EXISTS (SELECT FROM line l WHERE l.kind = 'payment' AND l.channel_txn_id = p.channel_txn_id)
       AND NOT EXISTS (SELECT FROM line l WHERE l.kind = 'payment' AND l.payment_id = p.payment_id AND p.channel_txn_id IS NULL)
       AND NOT EXISTS (SELECT FROM other_name n JOIN payment t ON t.payment_id = n.name_of
@@ -193,6 +196,10 @@ AS $$
     WHERE r.channel = of_channel AND r.status = 'succeeded' AND r.completed_at >= missing_from AND r.completed_at < missing_until
       AND NOT EXISTS (SELECT FROM line l WHERE l.kind <> 'payment' AND l.channel_refund_id = r.channel_refund_id)
       AND NOT EXISTS (SELECT FROM line l WHERE l.kind <> 'payment' AND l.refund_id = r.refund_id)
+      -- a payment that failed after its success has no line of its own for that
+      AND NOT EXISTS (SELECT FROM line l JOIN payment p ON p.channel_txn_id = l.channel_txn_id
+                      WHERE l.kind = 'payment' AND l.channel_status IN ('failed', 'closed')
+                        AND p.payment_id = r.payment_id AND r.reversal_kind = 'failed')
   )
   SELECT j.finding,
          concat_ws(' ', of_channel, j.kind, coalesce(j.channel_refund_id, j.channel_txn_id, j.known_payment::text),

@@ -100,7 +100,7 @@ VALUES
   ('orders_pkey', 'CREATE UNIQUE INDEX orders_pkey ON payguard.orders USING btree (order_id)'),
   ('payments_pkey', 'CREATE UNIQUE INDEX payments_pkey ON payguard.payments USING btree (payment_id)'),
   ('payments_idempotency_key', 'CREATE UNIQUE INDEX payments_idempotency_key ON payguard.payments USING btree (idempotency_key)'),
-  ('payments_that_count', 'CREATE UNIQUE INDEX payments_that_count ON payguard.payments USING btree (order_id) WHERE (status <> ALL (ARRAY[''failed''::text, ''superseded''::text, ''surplus''::text]))'),
+  ('payments_that_count', 'CREATE UNIQUE INDEX payments_that_count ON payguard.payments USING btree (order_id) WHERE (status <> ALL (ARRAY[''failed''::text, ''superseded''::text, ''surplus''::text, ''returned''::text]))'),
   ('payments_channel_txn', 'CREATE UNIQUE INDEX payments_channel_txn ON payguard.payments USING btree (channel, channel_txn_id) WHERE (channel_txn_id IS NOT NULL)'),
   ('refunds_pkey', 'CREATE UNIQUE INDEX refunds_pkey ON payguard.refunds USING btree (refund_id)'),
   ('refunds_idempotency_key', 'CREATE UNIQUE INDEX refunds_idempotency_key ON payguard.refunds USING btree (idempotency_key) WHERE (idempotency_key IS NOT NULL)'),

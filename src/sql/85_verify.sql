@@ -10,7 +10,7 @@ AS $$
     SELECT order_id, count(*) AS payments, bool_or(status = 'succeeded') AS succeeded,
            bool_or(status <> 'succeeded') AS live
     FROM payguard.every_payment
-    WHERE status NOT IN ('failed', 'superseded', 'surplus')
+    WHERE status NOT IN ('failed', 'superseded', 'surplus', 'returned')
     GROUP BY order_id
   ), versioned AS (
     SELECT e.order_id, e.event_id, e.version, e.from_status, e.to_status,
@@ -54,12 +54,29 @@ AS $$
   FROM payguard.every_payment p
   LEFT JOIN LATERAL (
     SELECT sum(CASE WHEN r.status = 'succeeded' THEN r.returned_amount ELSE r.amount END) AS total
-    FROM payguard.every_refund r WHERE r.payment_id = p.payment_id) r ON true
+    FROM payguard.every_refund r
+    WHERE r.payment_id = p.payment_id AND r.status NOT IN ('reinstated', 'merged')
+      AND NOT (r.status = 'failed' AND r.origin = 'channel')) r ON true
   WHERE p.status = 'surplus' AND coalesce(r.total, 0) < p.received_amount
   UNION ALL
   SELECT 'I3', 'payment ' || p.payment_id, 'is ' || p.status || ', but received ' || p.received_amount
   FROM payguard.every_payment p
-  WHERE p.status NOT IN ('succeeded', 'surplus') AND p.received_amount > 0
+  WHERE p.status NOT IN ('succeeded', 'surplus', 'returned') AND p.received_amount > 0
+  -- I3: what is more than an order asks for goes back, and what was taken back is not here
+  UNION ALL
+  SELECT 'I3', 'payment ' || p.payment_id,
+         CASE p.status WHEN 'returned' THEN 'is returned, and ' || coalesce(r.back, 0) || ' of ' || p.received_amount || ' went back'
+         ELSE 'paid ' || o.amount || ' with ' || p.received_amount || ', of which ' || coalesce(r.total, 0) || ' has a refund' END
+  FROM payguard.every_payment p
+  JOIN payguard.every_order o ON o.order_id = p.order_id
+  LEFT JOIN LATERAL (
+    SELECT sum(CASE WHEN r.status = 'succeeded' THEN r.returned_amount ELSE r.amount END) AS total,
+           sum(r.returned_amount) FILTER (WHERE r.status = 'succeeded') AS back
+    FROM payguard.every_refund r
+    WHERE r.payment_id = p.payment_id AND r.status NOT IN ('reinstated', 'merged')) r ON true
+  WHERE p.status = 'returned' AND coalesce(r.back, 0) < p.received_amount
+     OR p.status = 'succeeded' AND p.received_amount > o.amount AND p.received_currency = o.currency
+        AND coalesce(r.total, 0) < p.received_amount - o.amount
   UNION ALL
   SELECT 'I3', 'payment ' || named.payment_id, 'was dismissed as a second name of a charge that brought no money'
   FROM (
@@ -71,7 +88,7 @@ AS $$
       FROM names JOIN payguard.payments p ON p.payment_id = names.same_as
       WHERE p.status = 'failed' AND p.failure_code = 'same_charge'
     )
-    SELECT names.payment_id, bool_or(p.status IN ('succeeded', 'surplus')) AS has_money
+    SELECT names.payment_id, bool_or(p.status IN ('succeeded', 'surplus', 'returned')) AS has_money
     FROM names LEFT JOIN payguard.payments p ON p.payment_id = names.same_as GROUP BY names.payment_id
   ) named
   WHERE has_money IS NOT TRUE
@@ -93,11 +110,13 @@ AS $$
   WHERE o.status IN ('paid', 'refunded') AND p.status = 'succeeded'
     AND (p.received_amount::text, p.received_currency)
         IS DISTINCT FROM (coalesce(c.amount, o.amount::text), coalesce(c.currency, o.currency))
+    -- what it brought beyond that is looked at above
+    AND (c.amount IS NULL AND p.received_amount > o.amount AND p.received_currency = o.currency) IS NOT TRUE
   -- I4: an open attempt is asked about until the channel answers
   UNION ALL
   SELECT 'I4', 'payment ' || p.payment_id, 'is ' || p.status || ' and nothing is due to ask about it'
   FROM payguard.every_payment p
-  WHERE p.status IN ('pending', 'unknown', 'closing', 'superseded') AND NOT EXISTS (
+  WHERE p.status IN ('pending', 'processing', 'unknown', 'closing', 'superseded') AND NOT EXISTS (
     SELECT FROM payguard.tasks t WHERE t.payment_id = p.payment_id AND t.refund_id IS NULL)
   UNION ALL
   SELECT 'I4', 'refund ' || r.refund_id, 'is ' || r.status || ' and nothing is due for it'
@@ -132,7 +151,7 @@ AS $$
   FROM payguard.every_order o
   LEFT JOIN LATERAL (
     SELECT sum(r.returned_amount) AS returned FROM payguard.every_refund r
-    WHERE r.payment_id = o.payment_id AND r.status = 'succeeded'
+    WHERE r.payment_id = o.payment_id AND r.status = 'succeeded' AND r.origin <> 'surplus'
       AND coalesce(r.reversal_kind, 'refund') = 'refund') r ON true
   WHERE o.refunded_amount <> coalesce(r.returned, 0)
   -- I9: what could not be applied is alerted
@@ -252,7 +271,7 @@ AS $$
     UNION ALL SELECT 'its channel ' || p.channel || ' does not exist'
       WHERE NOT EXISTS (SELECT FROM payguard.channels c WHERE c.name = p.channel)
     UNION ALL SELECT 'it is ' || p.status || ' without a time of completion'
-      WHERE p.status IN ('failed', 'succeeded', 'surplus') AND p.completed_at IS NULL
+      WHERE p.status IN ('failed', 'succeeded', 'surplus', 'returned') AND p.completed_at IS NULL
     UNION ALL SELECT 'it succeeded without an amount received'
       WHERE p.status = 'succeeded' AND p.received_amount IS NULL
     UNION ALL SELECT 'it succeeded, but its order names another payment'

@@ -1,6 +1,6 @@
 -- Who may do what: exact sets of functions, and nothing for PUBLIC (95_private.sql).
--- The first function of an access is its marker: who may execute it has the access. It
--- belongs to that access alone. So the grants themselves remember who has what.
+-- An access has markers: whoever may execute all of them has the access. They belong to that access
+-- alone, and never change. So the grants themselves remember who has what, in dumps too.
 CREATE FUNCTION payguard.access_functions() RETURNS TABLE (access text, is_marker boolean, function text)
 LANGUAGE sql IMMUTABLE
 SET search_path = pg_catalog, pg_temp
@@ -28,6 +28,8 @@ AS $$
     ('channel',  false, 'payguard.record_notification(text,text,text,uuid,uuid,text,text,bigint,text,timestamptz)'),
     ('channel',  false, 'payguard.report_refund(uuid,text,text,bigint,text,text,text)'),
     ('channel',  false, 'payguard.record_reversal(text,text,text,text,bigint,text)'),
+    ('channel',  false, 'payguard.record_reversal(varchar,text,text,text,bigint,text,timestamptz)'),
+    ('channel',  false, 'payguard.record_reinstatement(text,text,timestamptz)'),
     ('channel',  false, 'payguard.claim_tasks(text,integer,interval,text[],text[])'),
     ('channel',  false, 'payguard.complete_task(bigint,uuid,text,text,bigint,text,text,text)'),
     ('channel',  false, 'payguard.complete_tasks(payguard.task_answer[])'),
@@ -40,7 +42,8 @@ AS $$
     ('channel',  false, 'payguard.run_tasks(integer,interval)'),
     ('channel',  false, 'payguard.minor_units(numeric,text)'),
     ('channel',  false, 'payguard.major_units(bigint,text)'),
-    ('operator', true,  'payguard.register_channel(text,boolean,text,interval,interval,interval,interval,text,boolean)'),
+    ('operator', false, 'payguard.register_channel(text,boolean,text,interval,interval,interval,interval,text,boolean)'),
+    ('operator', false, 'payguard.register_channel(varchar,boolean,text,interval,interval,interval,interval,text,boolean,text,text[],interval)'),
     ('operator', false, 'payguard.set_policy(text,bigint,boolean,boolean,boolean,interval,text)'),
     ('operator', false, 'payguard.order_timeline(text)'),
     ('operator', false, 'payguard.approve_order(text,text,bigint)'),
@@ -51,13 +54,17 @@ AS $$
     ('operator', false, 'payguard.session_role()'),
     ('operator', false, 'payguard.resolve_finding(bigint,text,text)'),
     ('operator', false, 'payguard.refund_order(text,text,bigint,text,jsonb)'),
+    ('operator', false, 'payguard.refund_order(varchar,text,bigint,text,jsonb,text)'),
     ('operator', false, 'payguard.refund_payment(uuid,text,bigint,text,jsonb)'),
+    ('operator', false, 'payguard.refund_payment(uuid,varchar,bigint,text,jsonb,text)'),
     ('operator', false, 'payguard.retry_refund(uuid,text)'),
     ('operator', false, 'payguard.waive_refund(uuid,text)'),
     ('operator', false, 'payguard.settle_refund(uuid,text,text)'),
+    ('operator', false, 'payguard.settle_refund(uuid,varchar,text,text)'),
     ('operator', false, 'payguard.settle_payment(uuid,text,text,text,bigint,text)'),
-    ('operator', false, 'payguard.accept_surplus(uuid,text)'),
-    ('operator', false, 'payguard.dismiss_surplus(uuid,uuid,text)'),
+    ('operator', true,  'payguard.accept_surplus(uuid,text)'),
+    ('operator', false, 'payguard.reopen_order(text,text)'),
+    ('operator', true,  'payguard.dismiss_surplus(uuid,uuid,text)'),
     ('operator', false, 'payguard.requeue_task(bigint)'),
     ('operator', false, 'payguard.query_payment(uuid)'),
     ('operator', false, 'payguard.expire_orders(integer)'),
@@ -65,7 +72,7 @@ AS $$
     ('operator', false, 'payguard.order_status(text)'),
     ('operator', false, 'payguard.maintain(integer)'),
     ('operator', false, 'payguard.acknowledge_alert(bigint,text)'),
-    ('operator', false, 'payguard.resolve_alert(bigint,text)'),
+    ('operator', true,  'payguard.resolve_alert(bigint,text)'),
     ('operator', false, 'payguard.drop_consumer(text)'),
     ('operator', false, 'payguard.archive_orders(timestamptz,integer)'),
     ('operator', false, 'payguard.erase_customer(text)'),
@@ -116,6 +123,8 @@ AS $$
   CROSS JOIN LATERAL aclexplode(p.proacl) a
   JOIN pg_roles r ON r.oid = a.grantee
   WHERE f.is_marker AND a.privilege_type = 'EXECUTE' AND a.grantee <> p.proowner
+  GROUP BY r.rolname, f.access
+  HAVING count(DISTINCT p.oid) = (SELECT count(*) FROM payguard.access_functions() m WHERE m.is_marker AND m.access = f.access)
 $$;
 COMMENT ON FUNCTION payguard.role_access() IS 'Which role has been granted which access';
 

@@ -31,6 +31,7 @@ payguard_field_get(const Field *field, const void *row, Datum *value)
 	switch (field->type)
 	{
 		case FIELD_TEXT:
+		case FIELD_TEXTS:
 		case FIELD_JSONB:
 		case FIELD_BYTEA:
 		case FIELD_UUID:
@@ -73,6 +74,7 @@ payguard_field_set(const Field *field, void *row, Datum value, bool isnull)
 	switch (field->type)
 	{
 		case FIELD_TEXT:
+		case FIELD_TEXTS:
 		case FIELD_JSONB:
 		case FIELD_BYTEA:
 			*(void **) at = isnull ? NULL : PG_DETOAST_DATUM_COPY(value);
@@ -126,6 +128,8 @@ payguard_field_type(const Field *field)
 		case FIELD_TEXT:
 		case FIELD_STATUS:
 			return TEXTOID;
+		case FIELD_TEXTS:
+			return TEXTARRAYOID;
 		case FIELD_JSONB:
 			return JSONBOID;
 		case FIELD_BYTEA:

@@ -7,7 +7,7 @@
  * was asked for. A row that a key is looked up by is zero but for the key: its header says whether it
  * was found before.
  *
- * NULLs: a NULL pointer (text, jsonb, bytea, uuid, interval), NO_AMOUNT, NO_ID, NO_TIME,
+ * NULLs: a NULL pointer (text, text[], jsonb, bytea, uuid, interval), NO_AMOUNT, NO_ID, NO_TIME,
  * status 0. A boolean is never NULL.
  */
 #ifndef PAYGUARD_STORE_TABLE_H
@@ -22,6 +22,7 @@
 typedef enum FieldType
 {
 	FIELD_TEXT,		/* text * */
+	FIELD_TEXTS,	/* ArrayType *, of text */
 	FIELD_JSONB,	/* Jsonb * */
 	FIELD_BYTEA,	/* bytea * */
 	FIELD_UUID,		/* pg_uuid_t * */

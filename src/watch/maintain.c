@@ -55,7 +55,7 @@
 	"NOT EXISTS (SELECT FROM payguard.alerts a WHERE a.kind = '" kind                    \
 	"' AND a.cause = " cause " AND a.resolved_at IS NULL)"
 
-#define OPEN_PAYMENT "('{pending,unknown,closing,superseded}')"
+#define OPEN_PAYMENT "('{pending,processing,unknown,closing,superseded}')"
 #define SHORTEST_PATIENCE                                                                \
 	"payguard.first_id_at(clock_timestamp()"                                             \
 	" - (SELECT min(c.alert_after) FROM payguard.channels c))"
@@ -68,9 +68,17 @@
 	"(" row ".created_at + c.alert_after <= clock_timestamp()"                           \
 	" OR " row ".created_at > clock_timestamp() + interval '1 day')"
 
+/* What the channel is processing takes longer. The scripts before 1.2.0 have no column for that. */
+#define PAYMENT_HAS_WAITED                                                               \
+	"(" HAS_WAITED(                                                                      \
+		"p") " AND (p.status <> 'processing' OR p.created_at + COALESCE("                \
+			 "(to_jsonb(c) ->> 'processing_alert_after')::interval, c.alert_after)"      \
+			 " <= clock_timestamp()))"
+
 static const Statement raise_payment = RAISE(
 	"payment_open_too_long", ", order_id, payment_id",
-	"p.payment_id::text, CASE p.status WHEN 'pending' THEN 'warning' ELSE 'critical' END,"
+	"p.payment_id::text, CASE WHEN p.status IN ('pending', 'processing') THEN 'warning'"
+	" ELSE 'critical' END,"
 	" jsonb_build_object('channel', p.channel, 'status', p.status,"
 	" 'since', p.created_at), p.order_id, p.payment_id",
 	"(SELECT DISTINCT t.payment_id FROM payguard.tasks t"
@@ -78,9 +86,8 @@ static const Statement raise_payment = RAISE(
 		"t.payment_id") ") t"
 						" JOIN payguard.payments p ON p.payment_id = t.payment_id"
 						" JOIN payguard.channels c ON c.name = p.channel"
-						" WHERE p.status = ANY " OPEN_PAYMENT
-						" AND " HAS_WAITED("p") " AND " NOT_YET("payment_open_too_long",
-																"p.payment_id::text"));
+						" WHERE p.status = ANY " OPEN_PAYMENT " AND " PAYMENT_HAS_WAITED
+						" AND " NOT_YET("payment_open_too_long", "p.payment_id::text"));
 
 /* An attempt that was pending has become worse: whoever was told is told again. */
 static const Statement escalate_payment = {
@@ -180,6 +187,20 @@ static const Statement close_second_charge =
 	CLOSE("second_charge", MONEY_IS_GONE,
 		  "The money has gone back, or somebody decided about it.");
 
+/* What an order did not need of the payment that paid it. */
+static const Statement close_overpaid =
+	CLOSE("overpaid",
+		  "NOT EXISTS (SELECT FROM payguard.refunds r WHERE r.payment_id = a.payment_id"
+		  " AND r.origin = 'surplus'"
+		  " AND r.status IN ('awaiting_approval', 'pending', 'unknown', 'failed'))",
+		  "The excess has gone back, or somebody decided about it.");
+
+static const Statement close_alive =
+	CLOSE("attempt_alive",
+		  "NOT EXISTS (SELECT FROM payguard.tasks t WHERE t.payment_id = a.payment_id"
+		  " AND t.refund_id IS NULL)",
+		  "The channel has ended it, or taken its money.");
+
 static const Statement close_duplicate =
 	CLOSE("suspected_duplicate",
 		  "NOT EXISTS (SELECT FROM payguard.payments p"
@@ -220,7 +241,8 @@ static const Statement close_maintenance =
 static const Statement *const closing[] = {
 	&close_payment,		  &close_refund,	&close_refund_failed, &close_surplus,
 	&close_second_charge, &close_duplicate, &close_dead_task,	  &close_success_rate,
-	&close_consumer_lag,  &close_prepared,	&close_maintenance,
+	&close_consumer_lag,  &close_prepared,	&close_maintenance,	  &close_overpaid,
+	&close_alive,
 };
 
 /* Any role may LISTEN, so a NOTIFY says no more than that and what to look up. */
@@ -259,7 +281,7 @@ static const Statement newest_event = {
 
 /*
  * A payment's states are counted as it enters them. What pay_order() paid never was anything
- * else, and its order's event is all there is.
+ * else, and its order's event is all there is. An attempt that is revived was begun before.
  */
 static const Statement add_totals = {
 	"WITH e AS MATERIALIZED (SELECT * FROM payguard.events WHERE event_id = ANY ($1)),"
@@ -272,7 +294,8 @@ static const Statement add_totals = {
 	"     WHEN 'order.paid' THEN 'succeeded'"
 	"    ELSE e.to_status END, e.at"
 	"   FROM e JOIN payguard.payments p ON p.payment_id = e.payment_id"
-	"   WHERE e.refund_id IS NULL AND (e.kind = 'order.paying'"
+	"   WHERE e.refund_id IS NULL AND (e.kind = 'order.paying' AND e.version = "
+	"p.order_version"
 	"    OR e.kind = 'order.paid' AND p.request_kind = 'pay'"
 	"    OR e.kind LIKE 'payment.%' AND e.kind <> 'payment.revoked'"
 	"       AND e.from_status IS DISTINCT FROM e.to_status)"

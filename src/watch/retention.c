@@ -54,10 +54,16 @@
  * functions set; those of a restore run in any function.
  */
 
-/* An order's payments: two partial indexes cover them. OFFSET 0 keeps look-ups look-ups. */
+/*
+ * An order's payments: two partial indexes cover them, also those that the scripts before 1.2.0 have made. OFFSET 0
+ * keeps look-ups look-ups.
+ */
 #define PAYMENTS_OF(order)                                                               \
 	"(SELECT p.payment_id, p.status FROM payguard.payments p WHERE p.order_id " order    \
-	" AND p.status NOT IN ('failed', 'superseded', 'surplus')"                           \
+	" AND p.status NOT IN ('failed', 'superseded', 'surplus', 'returned')"               \
+	" UNION ALL"                                                                         \
+	" SELECT p.payment_id, p.status FROM payguard.payments p WHERE p.order_id " order    \
+	" AND p.status = 'returned'"                                                         \
 	" UNION ALL"                                                                         \
 	" SELECT p.payment_id, p.status FROM payguard.payments p WHERE p.order_id " order    \
 	" AND p.status IN ('failed', 'superseded', 'surplus')) p"
@@ -68,11 +74,11 @@
 #define IS_SETTLED                                                                       \
 	"o.status IN ('paid', 'refunded', 'cancelled', 'expired')"                           \
 	" AND NOT EXISTS (SELECT FROM " PAYMENTS_OF_O                                        \
-	"  WHERE p.status NOT IN ('failed', 'succeeded', 'surplus')"                         \
+	"  WHERE p.status NOT IN ('failed', 'succeeded', 'surplus', 'returned')"             \
 	"  OR EXISTS (SELECT FROM payguard.tasks t"                                          \
 	"   WHERE t.payment_id = p.payment_id AND t.refund_id IS NULL OFFSET 0)"             \
 	"  OR EXISTS (SELECT FROM payguard.refunds r WHERE r.payment_id = p.payment_id"      \
-	"   AND (r.status NOT IN ('succeeded', 'waived')"                                    \
+	"   AND (r.status NOT IN ('succeeded', 'waived', 'reinstated', 'merged')"            \
 	"    OR EXISTS (SELECT FROM payguard.tasks t"                                        \
 	"     WHERE t.refund_id = r.refund_id OFFSET 0)) OFFSET 0) OFFSET 0)"                \
 	" AND NOT EXISTS (SELECT FROM payguard.leases l"                                     \

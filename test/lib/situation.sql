@@ -2,8 +2,9 @@
 -- Shared by the tests of evidence in sql/: orders and payments in every situation, made by the
 -- public functions alone, and what has become of them. Ids and times are not shown.
 SET client_min_messages = warning;
-SELECT count(payguard.register_channel(name, late_success := late, first_query_after := '1 min')) AS channels
-FROM (VALUES ('card', 'accept'), ('bank', 'accept'), ('card_accept_expired', 'accept_expired'), ('card_refund', 'refund')) c (name, late);
+SELECT count(payguard.register_channel(name, late_success := late, first_query_after := '1 min', reopen_on := kinds)) AS channels
+FROM (VALUES ('card', 'accept', '{bank_return}'::text[]), ('bank', 'accept', '{bank_return}'), ('card_accept_expired', 'accept_expired', '{bank_return}'),
+             ('card_refund', 'refund', '{bank_return}'), ('card_failed', 'accept', '{failed,bank_return}')) c (name, late, kinds);
 -- give_deadline(id): gives an unpaid order a deadline, which is near, but not over before it is given.
 CREATE FUNCTION pg_temp.give_deadline(id text) RETURNS void LANGUAGE plpgsql AS $$
 DECLARE
@@ -29,6 +30,10 @@ $$;
 -- start(id, name): an attempt, whose key is the order's id and the name.
 CREATE FUNCTION pg_temp.start(id text, name text, channel text DEFAULT 'card') RETURNS uuid LANGUAGE sql AS $$
   SELECT payment_id FROM payguard.start_payment(id, id || '/' || name, channel)
+$$;
+-- give_word(payment, status): settle_payment(), for its effect: an operator has asked the channel since.
+CREATE FUNCTION pg_temp.give_word(payment uuid, status text, txn text DEFAULT NULL) RETURNS text LANGUAGE sql AS $$
+  SELECT outcome || CASE WHEN replayed THEN ' again' ELSE '' END FROM payguard.settle_payment(payment, status, 'asked', txn)
 $$;
 -- say(payment, ...): report_payment(), for its effect.
 CREATE FUNCTION pg_temp.say(payment uuid, status text, txn text DEFAULT NULL, amount bigint DEFAULT NULL, currency text DEFAULT NULL)
@@ -65,10 +70,17 @@ BEGIN
     PERFORM pg_temp.say(other, 'succeeded', id || '/other', 1000, 'EUR');
     RETURN this;
   END IF;
-  IF txn IS NOT NULL AND state NOT IN ('succeeded', 'surplus') THEN PERFORM pg_temp.say(this, 'pending', txn); END IF;
+  IF txn IS NOT NULL AND state NOT IN ('succeeded', 'surplus', 'returned') THEN PERFORM pg_temp.say(this, 'pending', txn); END IF;
   CASE state
     WHEN 'pending' THEN NULL;
     WHEN 'unknown' THEN PERFORM pg_temp.say(this, 'unknown');
+    WHEN 'processing' THEN PERFORM pg_temp.say(this, 'processing');
+    WHEN 'revived' THEN
+      PERFORM pg_temp.say(this, 'failed');
+      PERFORM payguard.settle_payment(this, 'pending', 'the channel goes on with it');
+    WHEN 'returned' THEN
+      PERFORM pg_temp.say(this, 'succeeded', txn, 1000, 'EUR');
+      PERFORM payguard.record_reversal(channel, id || '/back', txn, 'bank_return', 1000, 'EUR');
     WHEN 'closing' THEN
       CASE of_order
         WHEN 'to be cancelled' THEN PERFORM payguard.cancel_order(id);
@@ -88,7 +100,7 @@ BEGIN
     WHEN 'cancelled' THEN PERFORM payguard.cancel_order(id);
     WHEN 'expired' THEN PERFORM pg_temp.give_deadline(id), pg_temp.past(id);
     WHEN 'paid', 'refunded' THEN
-      IF state IN ('failed', 'surplus') THEN
+      IF state IN ('failed', 'surplus', 'returned') THEN
         PERFORM pg_temp.say(pg_temp.start(id, 'other', 'bank'), 'succeeded', id || '/other', 1000, 'EUR');
       END IF;
       IF of_order = 'refunded' THEN
@@ -108,7 +120,7 @@ $$;
 CREATE FUNCTION pg_temp.payments_of(id text) RETURNS text LANGUAGE sql STABLE AS $$
   SELECT string_agg(concat_ws(' ', pg_temp.named(payment_id), status, received_amount, received_currency,
                               CASE WHEN received_amount IS NOT NULL AND NOT amount_verified THEN '?' END), ', '
-                    ORDER BY pg_temp.named(payment_id), payment_id)
+                    ORDER BY pg_temp.named(payment_id), created_at, payment_id)
   FROM payguard.payments WHERE order_id = id
 $$;
 CREATE FUNCTION pg_temp.refunds_of(id text) RETURNS text LANGUAGE sql STABLE AS $$

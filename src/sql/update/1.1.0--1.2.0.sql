@@ -1,10 +1,66 @@
--- Calls go on meanwhile: whoever holds one of these tables is waited for here, and nowhere else.
-LOCK TABLE payguard.settlement_lines IN ACCESS EXCLUSIVE MODE;
+-- Calls go on meanwhile. A call may hold one of these tables and wait for another, so nothing is held while this waits
+-- for long: shorter, for all tables together, than it takes PostgreSQL to look for a deadlock.
+DO $do$
+DECLARE
+  patience text := current_setting('lock_timeout');
+BEGIN
+  PERFORM set_config('lock_timeout', (SELECT greatest(setting::int / 10, 1)::text FROM pg_settings WHERE name = 'deadlock_timeout'), true);
+  LOOP
+    BEGIN
+      LOCK TABLE payguard.orders, payguard.archived_orders, payguard.channels, payguard.payments, payguard.archived_payments,
+        payguard.refunds, payguard.archived_refunds, payguard.settlement_lines IN ACCESS EXCLUSIVE MODE;
+      EXIT;
+    EXCEPTION WHEN lock_not_available THEN
+      IF patience <> '0' AND clock_timestamp() > transaction_timestamp() + patience::interval THEN
+        RAISE;
+      END IF;
+      PERFORM pg_sleep(0.05 + random() * 0.1);
+    END;
+  END LOOP;
+  PERFORM set_config('lock_timeout', patience, true);
+END
+$do$;
+ALTER TABLE payguard.orders ADD COLUMN returned_payment_id uuid;
+ALTER TABLE payguard.archived_orders ADD COLUMN returned_payment_id uuid;
+ALTER TABLE payguard.refunds ADD COLUMN channel_time timestamptz, ADD COLUMN reinstated_time timestamptz;
+ALTER TABLE payguard.archived_refunds ADD COLUMN channel_time timestamptz, ADD COLUMN reinstated_time timestamptz;
+ALTER TABLE payguard.channels ADD COLUMN surplus text COLLATE "C", ADD COLUMN reopen_on text[] COLLATE "C",
+  ADD COLUMN processing_alert_after interval;
 ALTER TABLE payguard.settlement_lines ADD COLUMN fee bigint, ADD COLUMN settled_amount bigint,
   ADD COLUMN settled_currency text COLLATE "C", ADD COLUMN payout_id text COLLATE "C";
--- The rates have more columns.
-DROP FUNCTION payguard.payment_rates(interval, text);
+CREATE OR REPLACE VIEW payguard.every_order AS
+  SELECT * FROM payguard.orders UNION ALL SELECT * FROM payguard.archived_orders;
+CREATE OR REPLACE VIEW payguard.every_refund AS
+  SELECT * FROM payguard.refunds UNION ALL SELECT * FROM payguard.archived_refunds;
+COMMENT ON COLUMN payguard.orders.returned_payment_id IS 'The last payment that had paid the order and whose money the channel has taken back';
+COMMENT ON COLUMN payguard.refunds.reversal_kind IS 'Of a channel''s own: refund, chargeback, bank_return, or failed (a payment that had succeeded)';
+COMMENT ON COLUMN payguard.refunds.channel_time IS 'Of a channel''s own: when, as the channel has it';
+COMMENT ON COLUMN payguard.refunds.reinstated_time IS 'When the channel undid it, as the channel has it';
+COMMENT ON COLUMN payguard.channels.surplus IS
+  'Money that an order does not need goes back by itself (refund, or NULL), or waits for a person (review)';
+COMMENT ON COLUMN payguard.channels.reopen_on IS
+  'The kinds of reversals after which an order is to be paid again by itself: bank_return, chargeback, failed';
+COMMENT ON COLUMN payguard.channels.processing_alert_after IS
+  'How long the channel may process a payment before an alert is opened; NULL: as alert_after';
+-- A payment that was returned does not count.
+DROP INDEX payguard.payments_that_count, payguard.payments_that_do_not_count;
+CREATE UNIQUE INDEX payments_that_count ON payguard.payments (order_id)
+  WHERE status NOT IN ('failed', 'superseded', 'surplus', 'returned');
+CREATE INDEX payments_that_do_not_count ON payguard.payments (order_id)
+  WHERE status IN ('failed', 'superseded', 'surplus', 'returned');
+-- They have other results.
+DROP FUNCTION payguard.decisions(), payguard.payment_rates(interval, text);
+-- They lose their defaults to functions of more arguments. No command does that but DROP FUNCTION, which would fail a call
+-- that is under way.
+UPDATE pg_catalog.pg_proc SET pronargdefaults = 0, proargdefaults = NULL WHERE oid IN (
+  'payguard.register_channel(text, boolean, text, interval, interval, interval, interval, text, boolean)'::pg_catalog.regprocedure,
+  'payguard.refund_order(text, text, bigint, text, jsonb)'::pg_catalog.regprocedure,
+  'payguard.refund_payment(uuid, text, bigint, text, jsonb)'::pg_catalog.regprocedure);
 --@ functions
+-- What the shops that are there get without asking for it.
+ALTER TABLE payguard.channels DISABLE TRIGGER payguard_protect;
+UPDATE payguard.channels SET surplus = 'refund', reopen_on = '{bank_return}', processing_alert_after = '10 days';
+ALTER TABLE payguard.channels ENABLE ALWAYS TRIGGER payguard_protect;
 -- A copy of the channel internal gives way to the one that is here.
 CREATE TRIGGER payguard_keep_own BEFORE INSERT ON payguard.channels
   FOR EACH ROW WHEN (NEW.name = 'internal') EXECUTE FUNCTION payguard.keep_own_channel();

@@ -1,0 +1,124 @@
+/*
+ * facts.c
+ *		The facts that a report meets, and what is decided of them.
+ *
+ * A step back is believed where whoever says so has asked since the payment's last change: messages are late,
+ * repeated and out of order.
+ *
+ * Locking: the caller holds the order's row lock.
+ */
+#include "postgres.h"
+
+#include "utils/timestamp.h"
+
+#include "rules/decide.h"
+#include "rules/machine.h"
+#include "base/text.h"
+#include "base/value.h"
+#include "records/channel.h"
+#include "records/order.h"
+#include "records/payment.h"
+#include "records/report.h"
+#include "money/policy.h"
+#include "evidence/facts.h"
+
+static bool is_revivable(const Order *order, const Payment *payment,
+						 const Channel *channel);
+
+/*
+ * payguard_facts_read reads what a decision about a payment depends on.
+ */
+void
+payguard_facts_read(const Order *order, const Payment *payment, const Channel *channel,
+					const Report *report, Facts *facts)
+{
+	bool succeeded = report->status == CHANNEL_SUCCEEDED;
+	bool failed = report->status == CHANNEL_FAILED || report->status == CHANNEL_CLOSED;
+
+	*facts = (Facts){
+		.order = order->status,
+		.closing_as = order->closing_as,
+		.payment = payment->status,
+		.report = report->status,
+		.late_success = payguard_late_success(payguard_str(channel->late_success)),
+		.money = payguard_compare_money(order, payment, report),
+		.other_txn = report->txn_id && payment->channel_txn_id &&
+					 !payguard_text_equal(report->txn_id, payment->channel_txn_id),
+	};
+	if (payment->status == PAYMENT_FAILED)
+		facts->in_time = succeeded && payguard_is_in_time(order, report);
+	else if (payguard_payment_is_live(payment->status))
+		facts->revived = succeeded && payguard_payment_is_revived(payment);
+	else if (payguard_payment_brought_money(payment))
+		facts->reverses = failed && payguard_channel_reopens(channel, "failed");
+	facts->fresh = report->fresh && payguard_is_step_back(facts);
+	facts->revivable = facts->fresh && payment->status == PAYMENT_FAILED &&
+					   is_revivable(order, payment, channel);
+}
+
+/*
+ * is_revivable tells whether a failed attempt, which goes on at its channel, may be live again: its order may
+ * still be paid, with what the attempt asked for.
+ */
+static bool
+is_revivable(const Order *order, const Payment *payment, const Channel *channel)
+{
+	Report as_asked = payguard_report_of(CHANNEL_SUCCEEDED);
+
+	return order->status == ORDER_UNPAID &&
+		   !payguard_order_is_past_deadline(order, GetCurrentTimestamp()) &&
+		   payguard_compare_money(order, payment, &as_asked) == MONEY_FITS &&
+		   !payguard_text_is(channel->late_success, "refund") &&
+		   !payguard_text_is(payment->failure_code, "revoked") &&
+		   !payguard_text_is(payment->failure_code, "same_charge") &&
+		   !payguard_policy_holds(order, true);
+}
+
+/*
+ * payguard_compare_money compares what was reported with what the attempt asked for, and what the order asks for now.
+ * An amount that the channel has not named is what was asked; where the order asks another by now, somebody
+ * has to look.
+ */
+Money
+payguard_compare_money(const Order *order, const Payment *payment, const Report *report)
+{
+	int64 amount = report->amount != NO_AMOUNT ? report->amount : payment->amount;
+	const text *currency = report->currency ? report->currency : payment->currency;
+
+	if (!payguard_text_equal(currency, payment->currency) ||
+		!payguard_text_equal(currency, order->currency))
+		return MONEY_OTHER;
+	if (amount < payment->amount || amount < order->amount ||
+		(report->amount == NO_AMOUNT && amount != order->amount))
+		return MONEY_LESS;
+	return amount > order->amount ? MONEY_MORE : MONEY_FITS;
+}
+
+/*
+ * payguard_is_in_time tells whether an order has expired whose money the channel took before.
+ */
+bool
+payguard_is_in_time(const Order *order, const Report *report)
+{
+	return order->status == ORDER_EXPIRED && report->channel_time != NO_TIME &&
+		   order->expires_at != NO_TIME && report->channel_time <= order->expires_at;
+}
+
+/*
+ * payguard_decide_or_hold decides. Late money does not pay an order by itself that needs an approval, or
+ * that an operator wants to give back; a live attempt was allowed when it was started,
+ * unless it was revived.
+ */
+Decision
+payguard_decide_or_hold(const Order *order, const Report *report, Facts *facts)
+{
+	Decision decision = payguard_decide(facts);
+
+	if (decision.payment != PAYMENT_SUCCEEDED ||
+		(facts->payment != PAYMENT_NONE && facts->payment != PAYMENT_FAILED &&
+		 !facts->revived) ||
+		!(report->give_back || payguard_policy_holds(order, true)))
+		return decision;
+	facts->late_success = LATE_HOLD;
+	return payguard_decide(facts);
+}
