@@ -119,7 +119,7 @@ def passing_time(world, state, now):
 def is_silent(op):
     """May an operation change something that its answer does not tell? A report of what is known already
     ends the task to do it."""
-    return any(method in SILENT or (method in REPORTS and args[1] in ("pending", "unknown"))
+    return any(method in SILENT or (method in REPORTS and args[1] in ("pending", "processing", "unknown"))
                for method, args, _ in op.steps)
 
 
@@ -322,7 +322,7 @@ class End:
 
 ORDER_MOVES = {
     None: {"unpaid"}, "unpaid": {"paying", "paid", "cancelled", "expired"},
-    "paying": {"unpaid", "paid", "cancelled", "expired"}, "paid": {"refunded"}, "refunded": {"paid"},
+    "paying": {"unpaid", "paid", "cancelled", "expired"}, "paid": {"refunded", "unpaid"}, "refunded": {"paid", "unpaid"},
     "cancelled": {"paid"}, "expired": {"paid"}}
 
 
@@ -333,7 +333,7 @@ def broken_promises(tables):
     payments = {p["payment_id"]: p for p in tables.payments}
     counting, keys, refund_totals = {}, {}, {}
     for p in tables.payments:
-        if p["status"] not in ("failed", "superseded", "surplus"):
+        if p["status"] not in ("failed", "superseded", "surplus", "returned"):
             counting.setdefault(p["order_id"], []).append(p)
         if p["idempotency_key"] is not None:
             keys.setdefault(p["idempotency_key"], []).append(p)
@@ -345,6 +345,8 @@ def broken_promises(tables):
             wrong.append(f"I2 key {key} has {len(several)} payments")
     for r in tables.refunds:
         totals = refund_totals.setdefault(r["payment_id"], {"all": 0, "open": 0, "made": 0})
+        if r["status"] in ("reinstated", "merged") or (r["status"] == "failed" and r["origin"] == "channel"):
+            continue
         totals["all"] += r["returned_amount"] if r["status"] == "succeeded" else r["amount"]
         if r["status"] in ("awaiting_approval", "pending", "unknown"):
             totals["open"] += r["amount"]
@@ -355,7 +357,13 @@ def broken_promises(tables):
         received = p["received_amount"] or 0
         if p["status"] == "surplus" and refund_totals.get(p["payment_id"], nothing)["all"] < received:
             wrong.append(f"I3 payment {p['payment_id']} is surplus without a refund of it all")
-        if p["status"] not in ("succeeded", "surplus") and received > 0:
+        if p["status"] == "returned" and refund_totals.get(p["payment_id"], nothing)["made"] < received:
+            wrong.append(f"I3 payment {p['payment_id']} is returned, and not all of it went back")
+        order = orders.get(p["order_id"])
+        if p["status"] == "succeeded" and order and p["received_currency"] == order["currency"] and \
+                refund_totals.get(p["payment_id"], nothing)["all"] < received - order["amount"]:
+            wrong.append(f"I3 payment {p['payment_id']} brought more than its order asks, and has no refund of it")
+        if p["status"] not in ("succeeded", "surplus", "returned") and received > 0:
             wrong.append(f"I3 payment {p['payment_id']} is {p['status']} and brought {received}")
         if p["status"] == "succeeded" and \
                 orders.get(p["order_id"], {}).get("payment_id") != p["payment_id"]:
@@ -394,7 +402,8 @@ def broken_promises(tables):
             wrong.append(f"I10 order {o['order_id']} is {o['status']}, with"
                          f"{'' if live else 'out'} a live payment")
     for s in tables.sales:
-        if s["status"] in SALE_PAID and orders.get(s["order_id"], {}).get("status") not in ("paid", "refunded"):
+        order = orders.get(s["order_id"], {})
+        if s["status"] in SALE_PAID and order.get("status") not in ("paid", "refunded") and not order.get("returned_payment_id"):
             wrong.append(f"guard: sale {s['id']} is {s['status']}, its order is not paid")
     return wrong
 

@@ -22,13 +22,13 @@ sys.path[:0] = [HERE, os.path.join(HERE, "..", "lib")]
 from check import Search, Tables, broken_promises, broken_reading  # noqa: E402
 from cluster import Cluster  # noqa: E402
 from illegal import check_the_checker  # noqa: E402
-from model import SALE_MOVES, SALE_PAID, World  # noqa: E402
+from model import Channel, SALE_MOVES, SALE_PAID, World  # noqa: E402
 from play import SQL, play  # noqa: E402
 from statement import check_statement  # noqa: E402
 from tap import Tap, choose_seed  # noqa: E402
 
 # what a level's calls must have had, however they were drawn
-REACHED = set(SQL) - {"pay pay", "pay start", "pay request", "decide_refund", "decide_order"} | {
+REACHED = set(SQL) - {"pay pay", "pay start", "pay request", "decide_refund", "decide_order", "record_reversal at"} | {
     "pay", "pay_orders", "complete_tasks", "decide_order", "decide_refund", "transaction", "lost operations", "maintain",
     "PY101", "PY103", "PY301"}
 LEVELS = ["read committed", "repeatable read", "serializable"]
@@ -73,25 +73,31 @@ def world_of(tables, families):
             world.payment_of_txn[(p["channel"], p["channel_txn_id"])] = p["payment_id"]
         world.made_at[p["payment_id"]] = p["created_at"].timestamp()
         world.order_version[p["payment_id"]] = p["order_version"]
+    merged = {e["refund_id"]: e["details"]["channel_refund_id"] for e in tables.events if e["kind"] == "refund.merged"}
     surplus = {}
-    for r in sorted(tables.refunds, key=lambda r: r["refund_id"]):
+    for r in sorted(tables.refunds, key=lambda r: (r["created_at"], r["refund_id"])):
         world.made_at[r["refund_id"]] = r["created_at"].timestamp()
         if r["origin"] == "surplus":
             number = surplus.setdefault(r["payment_id"], 0)
             world.surplus_refunds[(r["payment_id"], number)] = r["refund_id"]
             surplus[r["payment_id"]] += 1
         elif r["origin"] == "channel":
-            world.refund_of_txn[(r["channel"], r["channel_refund_id"])] = r["refund_id"]
+            world.refund_of_txn[(r["channel"], r["channel_refund_id"] or merged[r["refund_id"]])] = r["refund_id"]
         else:
             world.refund_of_key[r["idempotency_key"]] = r["refund_id"]
     for n in tables.notifications:
         names = [n["event_id"], (n["channel"], n["reversal_id"], n["channel_txn_id"])]
+        if n["reversal_kind"] == "reinstatement":
+            time = n["channel_time"] and int(n["channel_time"].timestamp())
+            names = [(n["channel"], n["reversal_id"], "undone", time)]
         if n["order_id"] is not None:
             names.append((n["channel"], n["order_id"], n["channel_txn_id"], n["amount"]))
         for name in names:
             world.received[name], world.results[name] = n["received_at"], n["result"]
     for family in families:
         world.channels[family.channel] = family.settings
+        if family.settings.mixed:
+            world.channels["internal"] = Channel(internal=True, mixed=True)
         if family.policy:
             world.policies[family.currency] = family.policy
         for task_id, _, _, kind, row in family.tasks:
@@ -153,7 +159,8 @@ def matched_later(connection, name):
                    " ON (p.channel, p.channel_txn_id) = (n.channel, n.channel_txn_id)"
                    " WHERE n.result = 'unmatched' AND n.payment_id IS NULL AND n.refund_id IS NULL"
                    " AND (n.order_id IS NULL OR n.order_id = p.order_id)"
-                   " AND (n.reversal_kind IS NULL OR p.status IN ('succeeded', 'surplus'))")
+                   " AND n.reversal_kind IS DISTINCT FROM 'reinstatement'"
+                   " AND (n.reversal_kind IS NULL OR p.status IN ('succeeded', 'surplus', 'returned'))")
     waiting = cursor.fetchall()
     broken = broken_promises(read_tables(connection))
     return (not waiting and not broken, f"{name}: messages that missed their money find it later",

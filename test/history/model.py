@@ -12,9 +12,11 @@ query or a request to close is due (verify() checks that); alerts.
 """
 from typing import NamedTuple, Optional
 
-LIVE = ("pending", "unknown", "closing")
-OUTCOMES = {"pending": "pending", "unknown": "pending", "closing": "closing", "superseded": "superseded",
-            "failed": "failed", "succeeded": "paid", "surplus": "surplus"}
+LIVE = ("pending", "processing", "unknown", "closing")
+OUTCOMES = {"pending": "pending", "processing": "pending", "unknown": "pending", "closing": "closing", "superseded": "superseded",
+            "failed": "failed", "succeeded": "paid", "surplus": "surplus", "returned": "returned"}
+RESERVED = ("awaiting_approval", "pending", "unknown")
+REOPENS = ("bank_return",)          # the kinds of reversals after which an order is to be paid again by itself
 NAMES = {"PY101": "order_already_paid", "PY102": "order_closed", "PY103": "payment_in_progress",
          "PY201": "version_conflict", "PY301": "idempotency_key_reused",
          "PY302": "idempotency_key_revoked", "PY303": "payment_failed", "PY401": "order_not_found",
@@ -35,6 +37,7 @@ class Order(NamedTuple):
     payment: Optional[str] = None
     refunded: int = 0
     deadline: Optional[float] = None
+    returned: Optional[str] = None      # the payment whose money was taken back
 
 
 class Payment(NamedTuple):
@@ -69,6 +72,10 @@ class Refund(NamedTuple):
     txn: Optional[str] = None
     returned: Optional[int] = None
     verified: bool = False
+    time: Optional[int] = None          # of a reversal, as the channel has it
+    undone: Optional[int] = None        # when it was undone, as the channel has it
+    born: tuple = (0.0, 0.0)            # when the call that made it began and ended
+    asked: tuple = (0.0, 0.0)           # of one that waits: when it was asked for
 
 
 class Balance(NamedTuple):
@@ -114,6 +121,7 @@ class Report(NamedTuple):
     amount: Optional[int] = None
     currency: Optional[str] = None
     code: Optional[str] = None
+    time: Optional[int] = None          # the channel's, of a reversal
 
 
 class Sale(NamedTuple):
@@ -133,6 +141,7 @@ class Channel(NamedTuple):
     late: str = "accept"
     not_found_is_final: bool = False
     idempotent: bool = True
+    mixed: bool = False                 # scripts that know no "returned" and "merged", and then newer ones
 
 
 class Policy(NamedTuple):
@@ -253,7 +262,7 @@ class Model:
                 self.s.setdefault(("approval", row.id), "open")
             elif self.s.get(("approval", row.id)) == "open":
                 del self.s[("approval", row.id)]        # nobody needs to decide any more
-            if before.txn not in (None, row.txn):
+            if before.txn not in (None, row.txn) and ("refund txn", row.channel, before.txn) in self.s:
                 del self.s[("refund txn", row.channel, before.txn)]
             if row.key is not None:
                 self.s[("refund key", row.key)] = row.id
@@ -335,7 +344,7 @@ class Model:
         order = self.order(order_id)
         if order is None:
             raise Refused("PY401")
-        if order.status != "cancelled" and order.closing is None:
+        if order.status != "cancelled" and order.closing != "cancelled":
             if order.status in ("paid", "refunded"):
                 raise Refused("PY101")
             if order.status == "expired":
@@ -615,7 +624,7 @@ class Model:
         if report[0] == GARBLED:    # an operator's word is refused
             raise Refused("22023")
         self.must_exist(payment_id)
-        return self.result_of_evidence(payment_id, self.evidence(payment_id, Report(*report)))
+        return self.result_of_evidence(payment_id, self.evidence(payment_id, Report(*report), fresh=True))
 
     def result_of_evidence(self, payment_id, applied):
         p = self.payment(payment_id)
@@ -625,8 +634,11 @@ class Model:
             answer["outcome"] = "recorded"
         return answer
 
-    def evidence(self, payment_id, report, applied=None):
-        """Apply what a channel says of a payment: the table of doc/design.md."""
+    def evidence(self, payment_id, report, applied=None, fresh=False):
+        """Apply what a channel says of a payment: the table of doc/design.md.
+
+        fresh: whoever says it has asked since the payment changed.
+        """
         applied = applied or Applied()
         p = self.payment(payment_id)
         settings = self.world.channels[p.channel]
@@ -634,7 +646,7 @@ class Model:
             if report.status == "succeeded" and report.txn not in (None, p.txn):
                 self.evidence(p.second_of, report, applied)
             return applied
-        if report.status == "not_found" and settings.not_found_is_final:
+        if report.status == "not_found" and settings.not_found_is_final and p.status != "processing":
             report = report._replace(status="closed", code=report.code or "not_found")
         if report.txn not in (None, p.txn):
             other = self.payment(self.s.get(("txn", p.channel, report.txn)))
@@ -642,12 +654,19 @@ class Model:
                 self.known_elsewhere(p, other, report, applied)
                 return applied
         if p.status in LIVE:
-            self.about_live(p, report, applied)
+            self.about_live(p, report, settings, applied, fresh)
         elif p.status == "superseded":
             self.about_superseded(p, report, applied)
         elif p.status == "failed":
             if report.status == "succeeded":
                 self.late_success(p, report, settings, applied)
+            elif report.status in ("pending", "processing") and fresh and self.is_revivable(p, settings):
+                self.revive(p, report, applied)
+        elif p.status == "returned":
+            if report.status == "succeeded" and report.txn and p.txn and report.txn != p.txn:
+                money = report._replace(currency=report.currency or p.currency,
+                                        amount=p.received if report.amount is None else report.amount)
+                applied.changed = self.apply_record(p.order, p.channel, money)[1].changed
         elif report.status == "succeeded":
             if report.txn and p.txn and report.txn != p.txn:
                 self.second_charge(p, report, applied)
@@ -674,24 +693,37 @@ class Model:
         else:
             applied.contradicts = True
 
-    def fits(self, p, report):
+    def money(self, order, asked, report):
+        """What came, beside what the attempt and the order ask for: fits, more, less or other."""
+        amount = asked.amount if report.amount is None else report.amount
+        currency = report.currency or asked.currency
+        if currency not in (asked.currency,) or currency != order.currency:
+            return "other"
+        if amount < asked.amount or amount < order.amount or \
+                (report.amount is None and amount != order.amount):
+            return "less"
+        return "more" if amount > order.amount else "fits"
+
+    def is_revivable(self, p, settings):
         order = self.order(p.order)
-        amount = p.amount if report.amount is None else report.amount
-        currency = report.currency or p.currency
-        return amount == p.amount == order.amount and currency == p.currency == order.currency
+        return order.status == "unpaid" and not self.passed(order.deadline) and settings.late != "refund" and \
+            self.money(order, p, Report("succeeded")) == "fits" and p.code not in ("revoked", "same_charge") and \
+            not self.is_held(order)
+
+    def revive(self, p, report, applied):
+        """The channel goes on with what it had said to have failed."""
+        self.put(p, status=report.status, code="revived", txn=report.txn or p.txn)
+        self.change_order(p.order, status="paying")
+        self.note_twin(p.order, True)
+        applied.changed = True
+        self.match_notices(p.id, report.txn not in (None, p.txn))
 
     def without_money(self, order_id):
         self.change_order(order_id, status=self.order(order_id).closing or "unpaid", closing=None)
 
-    def about_live(self, p, report, applied):
+    def about_live(self, p, report, settings, applied, fresh):
         if report.status == "succeeded":
-            if self.fits(p, report):
-                self.take_money(p, "succeeded", report)
-                self.change_order(p.order, status="paid", closing=None, payment=p.id)
-            else:
-                self.take_money(p, "surplus", report)
-                self.without_money(p.order)
-                self.open_surplus_refund(p.id, "pending")
+            self.live_success(p, report, settings)
         elif report.status in ("failed", "closed"):
             self.put(p, status="failed", code=report.code or report.status,
                      txn=report.txn or p.txn)
@@ -699,21 +731,43 @@ class Model:
             self.without_money(p.order)
         else:
             to = p.status
-            if (p.status, report.status) in (("pending", "unknown"), ("unknown", "pending")):
+            if (p.status, report.status) in (("pending", "unknown"), ("unknown", "pending"), ("pending", "processing"),
+                                             ("unknown", "processing")) or \
+                    ((p.status, report.status) == ("processing", "pending") and fresh):
                 to = report.status
             if to == p.status and report.txn in (None, p.txn):
                 return
             if to != p.status:
                 self.put(p, status=to, txn=report.txn or p.txn)
+                if to == "processing":
+                    self.end_task(p.id, "charge")       # the channel has it
             else:
                 self.put(p, txn=report.txn)
         applied.changed = True
         self.match_notices(p.id, report.txn not in (None, p.txn) or report.status == "succeeded")
 
+    def live_success(self, p, report, settings):
+        order = self.order(p.order)
+        enough = self.money(order, p, report) in ("fits", "more")
+        late = p.code == "revived"
+        pays = enough and order.closing != "cancelled" and not (late and settings.late == "refund")
+        held = pays and late and self.is_held(order)
+        if pays and not held:
+            self.take_money(p, "succeeded", report)
+            self.change_order(p.order, status="paid", closing=None, payment=p.id)
+            if late:
+                self.note_twin(p.order, True)
+            self.give_excess_back(p.id)
+        else:
+            self.take_money(p, "surplus", report)
+            self.without_money(p.order)
+            self.open_surplus_refund(p.id, "pending" if enough and not held else "awaiting_approval")
+
     def about_superseded(self, p, report, applied):
         if report.status == "succeeded":
+            enough = self.money(self.order(p.order), p, report) in ("fits", "more")
             self.take_money(p, "surplus", report)
-            self.open_surplus_refund(p.id, "pending")
+            self.open_surplus_refund(p.id, "pending" if enough else "awaiting_approval")
         elif report.status in ("failed", "closed"):
             self.put(p, status="failed", code=report.code or report.status,
                      txn=report.txn or p.txn)
@@ -727,9 +781,8 @@ class Model:
 
     def late_success(self, p, report, settings, applied):
         order = self.order(p.order)
-        pays = self.fits(p, report) and settings.late != "refund" and (
-            order.status in ("unpaid", "paying") or
-            (order.status == "expired" and settings.late == "accept_expired"))
+        enough = self.money(order, p, report) in ("fits", "more")
+        pays = enough and settings.late != "refund" and self.wants_late(order, settings.late)
         held = pays and self.is_held(order)
         pays = pays and not held
         if pays and order.status == "paying":
@@ -738,10 +791,17 @@ class Model:
         if pays:
             self.change_order(p.order, status="paid", closing=None, payment=p.id)
             self.note_twin(p.order, True)
+            self.give_excess_back(p.id)
         else:
-            self.open_surplus_refund(p.id, "awaiting_approval" if held else "pending")
+            self.open_surplus_refund(p.id, "pending" if enough and not held else "awaiting_approval")
         applied.changed = True
         self.match_notices(p.id, True)
+
+    @staticmethod
+    def wants_late(order, late):
+        """Late money, or money without an attempt, may pay the order."""
+        return order.status == "unpaid" or (order.status == "paying" and order.closing != "cancelled") or \
+            (order.status == "expired" and late == "accept_expired")
 
     def supersede(self, order_id):
         other = self.that_counts(order_id)
@@ -818,8 +878,8 @@ class Model:
                 applied.contradicts = True
             return known, applied
         order = self.order(order_id)
-        fits = (report.amount, report.currency) == (order.amount, order.currency)
-        pays = fits and order.status in ("unpaid", "paying")
+        enough = self.money(order, order, report) in ("fits", "more")
+        pays = enough and self.wants_late(order, self.world.channels[channel].late)
         held = pays and self.is_held(order)
         pays = pays and not held
         if pays and order.status == "paying":
@@ -829,8 +889,9 @@ class Model:
         if pays:
             self.change_order(order_id, status="paid", closing=None, payment=payment_id)
             self.note_twin(order_id, True)
+            self.give_excess_back(payment_id)
         else:
-            self.open_surplus_refund(payment_id, "awaiting_approval" if held else "pending")
+            self.open_surplus_refund(payment_id, "pending" if enough and not held else "awaiting_approval")
         self.match_notices(payment_id, True)
         return payment_id, applied
 
@@ -840,22 +901,75 @@ class Model:
             raise Refused("PY105")
         order = self.order(p.order)
         if order.status in ("paid", "refunded"):
-            raise Refused("PY101")
+            if not self.is_all_back(order.payment) or not self.knows_returns(self.payment(order.payment)):
+                raise Refused("PY101")
+            self.take_back(self.payment(order.payment))
+            order = self.order(p.order)
         if order.status == "paying":
             raise Refused("PY103")
         if not p.verified:
             raise Refused("PY105")
         if p.received_currency != order.currency:
             raise Refused("PY502")
-        if p.received != order.amount:
+        if p.received < order.amount:
             raise Refused("PY501")
         self.check_policy(order, order.version)
-        if not self.waive_unbegun(payment_id):
+        if not self.keep_excess(p, order):
             raise Refused("PY105")
         self.put(p, status="succeeded")
         self.change_order(p.order, status="paid", closing=None, payment=payment_id)
         self.note_twin(p.order, True)
         return self.result(payment_id, False, self.order(p.order).version)
+
+    def keep_excess(self, p, order):
+        """Of the refunds of surplus money, which pays its order now, what is more than that is left."""
+        excess = p.received - order.amount
+        r = self.unbegun_of_surplus(p) if excess > 0 else None
+        if r is not None:
+            self.lock_balance(p.id)
+            self.add_refunding(p.id, excess - r.amount)
+            if r.status == "awaiting_approval":
+                self.s[("approval", r.id)] = "open"
+            self.put(r, amount=excess)
+            return True
+        if not self.waive_unbegun(p.id):
+            return False
+        if excess > 0:
+            self.insert_surplus(p.id, excess, "awaiting_approval")
+        return True
+
+    def is_all_back(self, payment_id):
+        p, b = self.payment(payment_id), self.lock_balance(payment_id)
+        return p.received > 0 and b.refunded + b.excess >= p.received
+
+    def knows_returns(self, p):
+        return not self.world.channels[p.channel].mixed or self.choose()
+
+    def take_back(self, p):
+        """All that has paid an order is back: it is to be paid again."""
+        self.put(p, status="returned")
+        self.change_order(p.order, status="unpaid", payment=None, refunded=0, deadline=None, returned=p.id)
+
+    def reopen_order(self, order_id):
+        order = self.order(order_id)
+        if order is None:
+            raise Refused("PY401")
+        if order.status == "unpaid" and order.returned:
+            return self.row_of(order_id)
+        if order.status not in ("paid", "refunded") or not any(
+                r.status == "succeeded" and r.origin == "channel" and r.reversal != "refund"
+                for r in self.refunds_of(order.payment)):
+            raise Refused("PY105")
+        p = self.payment(order.payment)
+        b = self.lock_balance(p.id)
+        if b.refunded + b.excess >= p.received:
+            self.take_back(p)
+        else:
+            self.put(p, status="surplus")
+            self.change_order(order_id, status="unpaid", payment=None, refunded=0, deadline=None, returned=p.id)
+            self.hold_unbegun(p.id)
+            self.refund_what_is_here(p.id)
+        return self.row_of(order_id)
 
     def dismiss_surplus(self, payment_id, same_as):
         same = self.must_exist(same_as)
@@ -897,19 +1011,58 @@ class Model:
         b = self.s[("balance", payment_id)]
         self.put_balance(payment_id, b._replace(refunding=b.refunding + by))
 
+    def not_needed(self, p):
+        """What of a payment its order does not need."""
+        return p.received if p.status == "surplus" else p.received - self.paid_amount(p)
+
+    def paid_amount(self, p):
+        order = self.order(p.order)
+        if order.payment != p.id:
+            return p.received
+        return min(p.received, order.amount) if p.received_currency == order.currency else p.received
+
+    @staticmethod
+    def is_undone(r):
+        return r.status in ("reinstated", "merged") or (r.status == "failed" and r.origin == "channel")
+
+    @staticmethod
+    def is_of_surplus(p, r):
+        return p.status == "surplus" or r.origin == "surplus"
+
+    def give_excess_back(self, payment_id):
+        p = self.payment(payment_id)
+        excess = self.not_needed(p)
+        if excess > 0:
+            self.open_surplus_refund(payment_id, "awaiting_approval" if excess > self.order(p.order).amount else "pending")
+
     def open_surplus_refund(self, payment_id, status):
-        self.lock_balance(payment_id)
-        rest = self.payment(payment_id).received
+        p = self.payment(payment_id)
+        rest = self.not_needed(p)
+        if rest == 0:
+            return
+        b = self.lock_balance(payment_id)
         for other in self.refunds_of(payment_id):
-            rest -= other.returned if other.status == "succeeded" else other.amount
+            if self.is_of_surplus(p, other) and not self.is_undone(other):
+                rest -= other.returned if other.status == "succeeded" else other.amount
+        rest = min(rest, b.received - b.refunding - b.refunded)
         if rest > 0:
-            number = sum(r.origin == "surplus" for r in self.refunds_of(payment_id))
-            refund_id = self.fresh(self.world.surplus_refunds, (payment_id, number),
-                                         "refund")
-            self.insert_refund(refund_id, payment_id, None, rest, status, "surplus")
+            self.insert_surplus(payment_id, rest, status)
+
+    def refund_what_is_here(self, payment_id):
+        b = self.lock_balance(payment_id)
+        rest = self.payment(payment_id).received - b.refunding - b.refunded
+        if rest > 0:
+            self.insert_surplus(payment_id, rest, "awaiting_approval")
+
+    def insert_surplus(self, payment_id, amount, status):
+        if self.world.channels[self.payment(payment_id).channel].internal:
+            status = "awaiting_approval"        # nobody has handed it back yet
+        number = sum(r.origin == "surplus" for r in self.refunds_of(payment_id))
+        refund_id = self.fresh(self.world.surplus_refunds, (payment_id, number), "refund")
+        self.insert_refund(refund_id, payment_id, None, amount, status, "surplus")
 
     def insert_refund(self, refund_id, payment_id, key, amount, status, origin, reversal=None,
-                      txn=None, currency=None):
+                      txn=None, currency=None, time=None):
         p = self.payment(payment_id)
         b = self.lock_balance(payment_id)
         currency = currency or p.received_currency or p.currency
@@ -919,7 +1072,8 @@ class Model:
             status = "succeeded"
         self.put(Refund(refund_id, payment_id, p.order, key, p.channel, amount,
                         currency, origin, status, reversal, txn,
-                        amount if status == "succeeded" else None, status == "succeeded"))
+                        amount if status == "succeeded" else None, status == "succeeded", time,
+                        born=self.now, asked=self.now))
         if status == "succeeded":
             self.count_returned(refund_id, amount)
         else:
@@ -932,7 +1086,7 @@ class Model:
         return policy is not None and policy.refund and going_back >= policy.min_amount
 
     def counts_for_order(self, r):
-        return self.order(r.order).payment == r.payment and r.reversal in (None, "refund")
+        return self.order(r.order).payment == r.payment and r.reversal in (None, "refund") and r.origin != "surplus"
 
     def count_returned(self, refund_id, amount, reserved=0):
         r = self.refund(refund_id)
@@ -950,20 +1104,21 @@ class Model:
     def ask_again(self, r):
         self.end_task(r.id, "refund")
         self.s[("approval", r.id)] = "open"
-        self.put(r, status="awaiting_approval")
+        self.put(r, status="awaiting_approval", asked=self.now)
 
     def uncount_returned(self, r):
         b = self.s[("balance", r.payment)]
-        excess = min(r.returned, b.excess)
-        self.put_balance(r.payment, b._replace(refunded=b.refunded - (r.returned - excess),
-                                               excess=b.excess - excess))
+        total = sum(other.returned for other in self.refunds_of(r.payment)
+                    if other.status == "succeeded" and other.id != r.id)
+        refunded = min(b.refunded, total)
+        self.put_balance(r.payment, b._replace(refunded=refunded, excess=total - refunded))
         if self.counts_for_order(r):
             self.change_refunded(r, -r.returned)
 
     def change_refunded(self, r, by):
         order = self.order(r.order)
         refunded = order.refunded + by
-        full = refunded >= self.payment(r.payment).received
+        full = refunded >= self.paid_amount(self.payment(r.payment))
         self.change_order(r.order, refunded=refunded, status="refunded" if full else "paid")
 
     def correct_received(self, payment_id):
@@ -971,11 +1126,12 @@ class Model:
         b = self.s.get(("balance", payment_id))
         too_much = b is not None and self.put_balance(payment_id, b).received > p.received
         order = self.order(p.order)
-        if p.status == "surplus":
-            too_much = not self.correct_unbegun(p) and too_much
+        if p.status in ("surplus", "succeeded"):
+            if self.correct_unbegun(p) and too_much:
+                too_much = self.lock_balance(payment_id).received > p.received
             self.open_surplus_refund(payment_id, "awaiting_approval")
-        elif order.payment == payment_id:
-            full = 0 < order.refunded and order.refunded >= p.received
+        if order.payment == payment_id:
+            full = 0 < order.refunded and order.refunded >= self.paid_amount(p)
             to = "refunded" if full else "paid"
             if to != order.status:
                 self.change_order(p.order, status=to)
@@ -987,26 +1143,37 @@ class Model:
             if r.status == "pending" and not self.has_begun(r):
                 self.ask_again(r)
 
+    def unbegun_of_surplus(self, p):
+        """The one refund of money that the order does not need, if nobody has begun it."""
+        refunds = [r for r in self.refunds_of(p.id) if self.is_of_surplus(p, r) and not self.is_undone(r)]
+        if len(refunds) != 1 or refunds[0].origin != "surplus" or refunds[0].status not in RESERVED or \
+                self.has_begun(refunds[0]):
+            return None
+        return refunds[0]
+
     def correct_unbegun(self, p):
-        refunds = self.refunds_of(p.id)
-        if len(refunds) != 1 or p.received == 0:
+        r, amount = self.unbegun_of_surplus(p), self.not_needed(p)
+        if r is None:
             return False
-        r = refunds[0]
-        if r.origin != "surplus" or r.status not in ("awaiting_approval", "pending", "unknown") or \
-                self.has_begun(r):
-            return False
+        if amount == 0:
+            if p.status == "surplus":
+                return False
+            self.lock_balance(p.id)
+            self.add_refunding(p.id, -r.amount)
+            self.put(r, status="waived")
+            self.end_task(r.id, "refund")
+            return True
         b = self.lock_balance(p.id)
-        b = self.put_balance(p.id, b._replace(refunding=b.refunding + p.received - r.amount))
-        if r.status == "pending" and (("approval", r.id) in self.s or  # another amount was approved
+        b = self.put_balance(p.id, b._replace(refunding=b.refunding + amount - r.amount))
+        if r.status == "pending" and (p.status != "surplus" or
+                                      ("approval", r.id) in self.s or  # another amount was approved
                                       self.needs_second(p.received_currency, b.refunding + b.refunded)):
             self.ask_again(r)
-        self.put(self.refund(r.id), amount=p.received, currency=p.received_currency)
+        self.put(self.refund(r.id), amount=amount, currency=p.received_currency)
         return True
 
     def has_begun(self, r):
-        if r.status in ("awaiting_approval", "waived"):
-            return False
-        if r.status == "failed" and r.origin == "channel":
+        if r.status in ("awaiting_approval", "waived") or self.is_undone(r):
             return False
         if r.status == "pending":
             task = self.s.get(("task", r.id, "refund"))
@@ -1079,27 +1246,49 @@ class Model:
         return self.refund_answer(refund_id, not applied.changed and not applied.contradicts,
                                   applied.contradicts)
 
-    def settle_refund(self, refund_id, status):
+    def settle_refund(self, refund_id, status, txn=None):
         if self.refund(refund_id) is None:
             raise Refused("PY403")
-        return self.answer_to_report(refund_id, self.refund_evidence(refund_id, Report(status)))
+        return self.answer_to_report(refund_id, self.refund_evidence(refund_id, Report(status, txn)))
 
     def refund_evidence(self, refund_id, report):
         applied = Applied()
         r = self.refund(refund_id)
-        if report.txn is not None and \
-                self.s.get(("refund txn", r.channel, report.txn), refund_id) != refund_id:
-            applied.contradicts = True
-        elif r.reversal and report.txn not in (None, r.txn):
+        if r.status in ("reinstated", "merged"):
+            applied.contradicts = report.status in (("succeeded",) if r.status == "reinstated" else ("failed", "closed"))
+            return applied
+        echo = None
+        known = self.refund(self.s.get(("refund txn", r.channel, report.txn), refund_id)) if report.txn else r
+        if known.id != refund_id:
+            if r.reversal is not None or not self.may_be_echo(r, known):
+                applied.contradicts = True
+                return applied
+            echo = known
+        elif report.txn is None and report.status == "succeeded" and r.reversal is None and r.txn is None and \
+                r.status != "succeeded":
+            amount = r.amount if report.amount is None else report.amount
+            fitting = [other for other in self.refunds_of(r.payment)
+                       if other.returned == amount and self.came_later(other, r) and self.may_be_echo(r, other)]
+            if len(fitting) > 1:
+                applied.contradicts = True
+                return applied
+            echo = fitting[0] if fitting else None
+        if echo is not None:
+            self.merge(r, echo, applied)
+            r = self.refund(refund_id)
+        if r.reversal and report.txn not in (None, r.txn):
             applied.contradicts = True
         elif report.status == "succeeded":
             self.refund_made(r, report, applied)
+            self.note_here_again(refund_id, applied)
         elif report.status in ("failed", "closed"):
             self.refund_not_made(r, report, applied)
+            self.note_here_again(refund_id, applied)
         elif r.status in ("pending", "unknown"):
+            to = "pending" if report.status == "processing" else report.status
             changes = {}
-            if report.status in ("pending", "unknown") and report.status != r.status:
-                changes["status"] = report.status
+            if to in ("pending", "unknown") and to != r.status:
+                changes["status"] = to
             if report.txn is not None and r.txn is None:
                 changes["txn"] = report.txn
             if report.status != "not_found":
@@ -1108,6 +1297,34 @@ class Model:
                 self.put(r, **changes)
                 applied.changed = True
         return applied
+
+    def may_be_echo(self, r, other):
+        """The channel has told of it on its own, and may have meant ours."""
+        return other.payment == r.payment and other.status == "succeeded" and other.reversal == "refund" and \
+            self.knows_returns(self.payment(r.payment))
+
+    def came_later(self, reversal, r):
+        """Was the reversal recorded after the refund was asked for? The tables tell."""
+        made = self.world.made_at
+        return made.get(reversal.id, 0.0) >= made.get(r.id, 0.0)
+
+    def was_asked_since(self, asked, born):
+        if asked == born or asked[0] > born[1]:
+            return True
+        return asked[1] >= born[0] and self.choose()
+
+    def merge(self, r, echo, applied):
+        """Ours has succeeded, with what was told there, which is taken back."""
+        self.lock_balance(r.payment)
+        self.uncount_returned(echo)
+        told = Report("succeeded", echo.txn, echo.returned, echo.currency)
+        del self.s[("refund txn", echo.channel, echo.txn)]
+        self.put(echo, status="merged", txn=None, returned=None)
+        r = self.refund(r.id)
+        if r.status == "awaiting_approval" and self.was_asked_since(r.asked, echo.born):
+            # as long as the two were taken for two, too much seemed to go back
+            r = self.put(r, status="pending")
+        self.refund_made(r, told, applied)
 
     def refund_made(self, r, report, applied):
         amount = r.amount if report.amount is None else report.amount
@@ -1162,24 +1379,96 @@ class Model:
         self.put(r, status="failed", returned=None, verified=False)
         self.end_task(r.id, "refund")
         applied.changed = True
-        if self.payment(r.payment).status == "surplus":
+        if self.payment(r.payment).status == "surplus" and r.reversal is None:
             self.open_surplus_refund(r.payment, "awaiting_approval")
 
-    def record_reversal(self, channel, reversal_id, txn, kind, amount, currency):
+    def note_here_again(self, refund_id, applied):
+        """Money that had gone back is here again: of a reversal that pays its order again, of a refund it is owed."""
+        r = self.refund(refund_id)
+        p = self.payment(r.payment)
+        if not applied.changed:
+            return
+        if r.reversal:
+            if r.status == "failed" or p.status == "returned":
+                self.is_here_again(p)
+        elif p.status == "returned" and self.here(p) > 0:
+            self.put(p, status="surplus")
+            self.open_surplus_refund(p.id, "awaiting_approval")
+
+    def here(self, p):
+        b = self.lock_balance(p.id)
+        return max(p.received - b.refunded - b.excess, 0)
+
+    def is_here_again(self, p):
+        if self.here(p) == 0:
+            return
+        if p.status == "returned":
+            self.pay_again(p)
+        elif p.status == "surplus":
+            self.refund_what_is_here(p.id)
+
+    def record_reversal(self, channel, reversal_id, txn, kind, amount, currency, time=None):
         p = self.charge(channel, txn)
+        report = Report("succeeded", reversal_id, amount, currency, time=time)
         if p is None or self.misses():
-            self.keep((channel, reversal_id, txn), Notice("unmatched", channel, txn,
-                                   Report("succeeded", reversal_id, amount, currency), None, kind))
+            self.keep((channel, reversal_id, txn), Notice("unmatched", channel, txn, report, None, kind))
             return {"outcome": "recorded", "replayed": False, "amount": amount}
-        refund_id, applied = self.reverse(p.id, kind, Report("succeeded", reversal_id, amount, currency))
+        refund_id, applied = self.reverse(p.id, kind, report)
         return self.answer_to_report(refund_id, applied)
+
+    def record_reinstatement(self, channel, reversal_id, time=None):
+        report = Report("succeeded", reversal_id, time=time)
+        known = self.s.get(("refund txn", channel, reversal_id))
+        if known is None or self.misses():
+            self.keep((channel, reversal_id, "undone", time),
+                      Notice("unmatched", channel, reversal_id, report, None, "reinstatement"))
+            return {"outcome": "recorded", "replayed": False}
+        return self.answer_to_report(known, self.reinstate(known, report))
+
+    def reinstate(self, refund_id, report):
+        applied = Applied()
+        r = self.refund(refund_id)
+        if r.reversal is None:
+            applied.contradicts = True
+            return applied
+        if r.status == "reinstated" and report.time is not None and (r.undone is None or report.time > r.undone):
+            self.put(r, undone=report.time)
+            applied.changed = True
+        if r.status != "succeeded" or (report.time is not None and r.time is not None and report.time < r.time):
+            return applied
+        if r.undone is not None and report.time is None:
+            applied.contradicts = True
+            return applied
+        self.lock_balance(r.payment)
+        self.uncount_returned(r)
+        self.put(r, status="reinstated", returned=None, undone=report.time)
+        applied.changed = True
+        self.is_here_again(self.payment(r.payment))
+        return applied
+
+    def pay_again(self, p):
+        """The money of a returned payment is here again: the first money wins."""
+        order = self.order(p.order)
+        enough = self.money(order, order, Report("succeeded", None, self.here(p), p.received_currency)) in ("fits", "more")
+        pays = enough and self.wants_late(order, "accept") and not self.is_held(order)
+        if not pays:
+            self.put(p, status="surplus")
+            self.refund_what_is_here(p.id)
+            return
+        if order.status == "paying":
+            self.supersede(p.order)
+        self.put(p, status="succeeded")
+        self.change_order(p.order, status="paid", closing=None, payment=p.id)
+        self.note_twin(p.order, True)
+        if self.not_needed(self.payment(p.id)) > 0:
+            self.open_surplus_refund(p.id, "awaiting_approval")
 
     def charge(self, channel, txn):
         """The payment whose money came by a transaction."""
         p = self.payment(self.s.get(("txn", channel, txn)))
         while p is not None and p.status == "failed" and p.code == "same_charge" and p.second_of:
             p = self.payment(p.second_of)
-        return p if p is not None and p.status in ("succeeded", "surplus") else None
+        return p if p is not None and p.status in ("succeeded", "surplus", "returned") else None
 
     def reverse(self, payment_id, kind, report):
         p = self.payment(payment_id)
@@ -1188,14 +1477,77 @@ class Model:
         if known is not None:
             if self.refund(known).payment != payment_id:
                 applied.contradicts = True
+            elif self.refund(known).status == "reinstated":
+                self.reverse_again(known, report, applied)
             else:
                 applied = self.refund_evidence(known, report)
+                r = self.refund(known)
+                if not applied.contradicts and r.reversal and r.status == "succeeded" and report.time is not None and \
+                        (r.time is None or report.time > r.time):
+                    self.put(r, time=report.time)
+                    applied.changed = True
             return known, applied
+        if kind == "refund":
+            unnamed = [r for r in self.refunds_of(payment_id) if r.status == "succeeded" and r.reversal is None and
+                       r.txn is None and r.returned == report.amount and r.channel == p.channel]
+            if unnamed and self.knows_returns(p):
+                if len(unnamed) == 1:
+                    return unnamed[0].id, self.refund_evidence(unnamed[0].id, report)
+                applied.contradicts = True
+                return unnamed[-1].id, applied
+        effect = self.effect(p, kind, report)
+        if effect is not None:
+            self.waive_unbegun(payment_id)
         refund_id = self.fresh(self.world.refund_of_txn, (p.channel, report.txn), "refund")
         self.insert_refund(refund_id, payment_id, None, report.amount, "succeeded", "channel", kind,
-                           report.txn, report.currency)
+                           report.txn, report.currency, report.time)
+        if effect == "reopens":
+            self.take_back(self.payment(payment_id))
         applied.changed = True
+        self.match_reinstatements(refund_id)
         return refund_id, applied
+
+    def effect(self, p, kind, report):
+        """What a reversal does beside being counted: its order is to be paid again, or surplus is settled."""
+        b = self.lock_balance(p.id)
+        if any(self.has_begun(r) for r in self.refunds_of(p.id)) or b.refunded or b.excess or \
+                report.amount < p.received or report.currency != p.received_currency:
+            return None
+        if p.status == "surplus":
+            return "settles"
+        order = self.order(p.order)
+        if order.status == "paid" and order.payment == p.id and kind in REOPENS and self.knows_returns(p):
+            return "reopens"
+        return None
+
+    def reverse_again(self, refund_id, report, applied):
+        r = self.refund(refund_id)
+        if report.time is not None and (report.time == r.time or (r.undone is not None and report.time <= r.undone)):
+            return
+        if report.time is None or r.undone is None:
+            applied.contradicts = True
+            return
+        p = self.payment(r.payment)
+        effect = self.effect(p, r.reversal, report)
+        if effect is not None:
+            self.waive_unbegun(p.id)
+        self.put(r, status="succeeded", returned=report.amount, verified=True, time=report.time)
+        self.lock_balance(p.id)
+        self.count_returned(refund_id, report.amount)
+        if effect == "reopens":
+            self.take_back(self.payment(p.id))
+        applied.changed = True
+
+    def match_reinstatements(self, refund_id):
+        """What undoes a reversal came before it."""
+        r = self.refund(refund_id)
+        for what, notice in list(self.s.items()):
+            if what[0] == "notice" and notice.result == "unmatched" and notice.reversal == "reinstatement" and \
+                    (notice.channel, notice.txn) == (r.channel, r.txn):
+                if notice.until > self.now[0] and self.misses():
+                    continue
+                applied = self.reinstate(refund_id, notice.report)
+                self.s[what] = Notice("contradicting" if applied.contradicts else "applied")
 
     def retry_refund(self, refund_id, boss):
         r = self.refund(refund_id)
@@ -1220,7 +1572,7 @@ class Model:
             raise Refused("PY403")
         if r.status == "waived":
             return self.refund_answer(refund_id, True)
-        if r.status != "failed" and self.has_begun(r):
+        if r.status in ("reinstated", "merged") or (r.status != "failed" and self.has_begun(r)):
             raise Refused("PY105")
         if r.status in ("awaiting_approval", "pending", "unknown"):
             self.lock_balance(r.payment)
@@ -1329,7 +1681,8 @@ class Model:
             notice = self.s[("notice", what)]
             if notice.result != "unmatched" or (notice.until > self.now[0] and self.misses()):
                 continue        # a message before it has matched it, too
-            if notice.reversal and self.payment(payment_id).status not in ("succeeded", "surplus"):
+            if notice.reversal == "reinstatement" or (
+                    notice.reversal and self.payment(payment_id).status not in ("succeeded", "surplus", "returned")):
                 continue
             self.s[("notice", what)] = Notice("applied")
             if notice.report.status is None:
@@ -1345,6 +1698,9 @@ class Model:
         """The kind and id of what a waiting message is about; None: it is still not known."""
         if notice.order:
             return ("order", notice.order) if self.order(notice.order) else None
+        if notice.reversal == "reinstatement":
+            known = self.s.get(("refund txn", notice.channel, notice.txn))
+            return ("reversal", known) if known else None
         if notice.reversal:
             charge = self.charge(notice.channel, notice.txn)
             return ("charge", charge.id) if charge else None
@@ -1356,6 +1712,8 @@ class Model:
         kind, known = self.subject_of(notice)
         if kind == "order":
             _, applied = self.apply_record(known, notice.channel, notice.report)
+        elif kind == "reversal":
+            applied = self.reinstate(known, notice.report)
         elif kind == "charge":
             _, applied = self.reverse(known, notice.reversal, notice.report)
         else:
@@ -1439,7 +1797,10 @@ class Model:
                 self.make_due(refund_id, "refund", again=True)
             answer = {"outcome": r.status, "payment_id": payment_id, "amount": r.amount}
         else:
-            applied = self.evidence(payment_id, report)
+            asked = held and ended is None and kind in ("query", "close") and \
+                report.status in ("pending", "processing") and \
+                self.payment(payment_id).status in ("failed", "processing") and self.choose()
+            applied = self.evidence(payment_id, report, fresh=asked)
             if kind == "query" and report.status == "not_found":
                 self.charge_again(payment_id)
             answer = {"outcome": self.result(payment_id, False)["outcome"],
@@ -1475,7 +1836,7 @@ class Model:
         return [self.complete_task(*answer) for answer in answers]
 
     def may_charge(self, p):
-        return self.order(p.order).closing is None and p.status in ("pending", "unknown")
+        return self.order(p.order).closing is None and p.status in ("pending", "unknown") and p.code != "revived"
 
     def charge_again(self, payment_id):
         p = self.payment(payment_id)

@@ -20,6 +20,9 @@ EPOCH = time.time() - time.monotonic()
 STATUSES = ["succeeded"] * 8 + ["failed"] * 5 + ["closed"] * 2 + ["pending"] * 3 + ["unknown"] * 3 + \
     ["not_found"] * 2
 CALLS_OF_A_FAMILY = 110
+# what a channel takes back, by the number of the reversal; None: all of it
+REVERSALS = [("refund", 10), ("chargeback", 17), ("bank_return", 24), ("refund", 31), ("chargeback", 38)]
+NEWER_REVERSALS = REVERSALS + [("bank_return", None), ("bank_return", None), ("chargeback", None)]
 SQL = {
     "create_order": "SELECT * FROM payguard.create_order(%s, %s, %s, %s, pg_catalog.to_timestamp(%s))",
     "update_order": "SELECT * FROM payguard.update_order(%s, %s, %s, %s)",
@@ -50,6 +53,9 @@ SQL = {
     "decide_order": "SELECT * FROM payguard.{}_order(%s, 'decided', %s)",
     "decide_refund": "SELECT * FROM payguard.{}_refund(%s, 'decided')",
     "record_reversal": "SELECT * FROM payguard.record_reversal(%s, %s, %s, %s, %s, %s)",
+    "record_reversal at": "SELECT * FROM payguard.record_reversal(%s, %s, %s, %s, %s, %s, pg_catalog.to_timestamp(%s))",
+    "record_reinstatement": "SELECT * FROM payguard.record_reinstatement(%s, %s, pg_catalog.to_timestamp(%s))",
+    "reopen_order": "SELECT * FROM payguard.reopen_order(%s, 'to be paid again')",
     "complete_task": "SELECT * FROM payguard.complete_task(%s, %s, %s, %s, %s, %s)",
     "retry_task": "SELECT payguard.retry_task(%s, %s, 'no way out', '1 ms') AS task_id",
     "extend_lease": "SELECT payguard.extend_lease(%s, %s, '1 hour')",
@@ -73,7 +79,7 @@ def now():
 
 
 class Family:
-    def __init__(self, rnd, number, policies):
+    def __init__(self, rnd, number, policies, whole=False):
         self.number = number
         self.name = f"f{number}"
         self.orders = [f"{self.name}/a", f"{self.name}/b"]
@@ -81,7 +87,7 @@ class Family:
         self.channel = f"c{number}"
         self.settings = Channel(late=rnd.choice(["accept", "accept", "accept_expired", "refund"]),
                                 not_found_is_final=rnd.random() < 0.3,
-                                idempotent=rnd.random() < 0.7)
+                                idempotent=rnd.random() < 0.7, mixed=not whole)
         self.short_lease = rnd.random() < 0.12
         self.deadlines = rnd.random() < 0.2
         self.calm = rnd.random() < 0.25         # its orders are settled soon, and so archived
@@ -138,7 +144,7 @@ class Stage:
                 self.calls -= 1
             self.families = [f for f in self.families if f.left > 0]
             while len(self.families) < max(1, self.hot // 2):
-                family = Family(self.rnd, len(self.used), self.approves)
+                family = Family(self.rnd, len(self.used), self.approves, self.whole)
                 family.register(self.cursor)
                 # the calls in flight at the end of a family's life would be few: stagger them
                 family.left = self.rnd.randrange(CALLS_OF_A_FAMILY // 2, CALLS_OF_A_FAMILY * 3 // 2)
@@ -246,6 +252,8 @@ class Client(threading.Thread):
             channel, event, payment_id, refund_id, *report = args
             sql = SQL[method]
             values = (channel, self.bodies[event], payment_id, refund_id, *report[:4])
+        elif method == "record_reversal" and len(args) > 6:
+            sql, values = SQL["record_reversal at"], args
         elif method == "attack":
             sql, values = args[0], ()
         elif method in ("decide_refund", "decide_order"):
@@ -446,7 +454,7 @@ class Client(threading.Thread):
         if family.policy:
             calls[self.decide_order] = 6
         if self.stage.whole:
-            calls.update({self.sale_insert: 4, self.sale_update: 8, self.sale_delete: 1, self.sale_read: 2})
+            calls.update({self.reinstatement: 2, self.reopen: 1, self.sale_insert: 4, self.sale_update: 8, self.sale_delete: 1, self.sale_read: 2})
         make = rnd.choices(list(calls), list(calls.values()))[0]
         return make(family, rnd.choice(family.orders))
 
@@ -538,7 +546,7 @@ class Client(threading.Thread):
 
     def says(self):
         """What a channel says; now and then nobody can read it."""
-        return GARBLED if self.rnd.random() < 0.03 else self.rnd.choice(STATUSES)
+        return GARBLED if self.rnd.random() < 0.03 else self.status_of_channel()
 
     def report(self, family, order=None):
         payment_id, order = self.some_payment(family, order)
@@ -566,7 +574,7 @@ class Client(threading.Thread):
             payment_id = None
         elif r < 0.45:
             payment_id, refund_id, txn = None, self.some_refund(family), None
-        status = self.says() if rnd.random() < 0.9 else None
+        status = self.says() if rnd.random() < 0.92 else None
         amount = self.amount(family, order, 0.4) if status == "succeeded" and not refund_id else None
         text = f"{family.name} {payment_id} {refund_id} {status} {txn} {amount} {rnd.randrange(2)}"
         event = hashlib.sha256(text.encode()).hexdigest()       # the text is the body, this its id
@@ -602,7 +610,7 @@ class Client(threading.Thread):
         return "report_refund", (refund_id, self.says(), txn, amount, None)
 
     def settle_refund(self, family, order):
-        return "settle_refund", (self.some_refund(family), self.rnd.choice(STATUSES))
+        return "settle_refund", (self.some_refund(family), self.status_of_channel())
 
     def retry_refund(self, family, order):
         return "retry_refund", (self.some_refund(family), self.boss(0.5))
@@ -618,12 +626,28 @@ class Client(threading.Thread):
                                 self.boss(0.9), self.version(family))
 
     def reversal(self, family, order):
-        payment_id = self.some_payment(family)[0]
-        number = self.rnd.randrange(5)
+        payment_id, order = self.some_payment(family)
+        known = NEWER_REVERSALS if self.stage.whole else REVERSALS
+        number = self.rnd.randrange(len(known))
+        kind, amount = known[number]
+        time = (self.time(),) if self.stage.whole else ()
         return "record_reversal", (family.channel, f"{family.name}/v{number}",
                                    self.txn(family, payment_id) or "t" + payment_id,
-                                   ["refund", "chargeback", "bank_return"][number % 3],
-                                   10 + 7 * number, family.currency)
+                                   kind, amount or family.amounts[order], family.currency, *time)
+
+    def time(self):
+        return None if self.rnd.random() < 0.4 else self.rnd.randrange(1, 6)
+
+    def reinstatement(self, family, order):
+        return "record_reinstatement", (family.channel, f"{family.name}/v{self.rnd.randrange(len(NEWER_REVERSALS))}",
+                                        self.time())
+
+    def reopen(self, family, order):
+        return "reopen_order", (order,)
+
+    def status_of_channel(self):
+        """What a channel says; the older scripts have no word for "processing"."""
+        return self.rnd.choice(STATUSES + ["processing"] * 2 if self.stage.whole else STATUSES)
 
     def claim(self, family, order):
         return "claim_tasks", ()
