@@ -295,9 +295,14 @@ class Handler:
 
     def record(self, database, message):
         if message["about"] == "reversal":
-            database.evidence("SELECT * FROM payguard.record_reversal(%s, %s, %s, %s, %s, %s)",
+            database.evidence("SELECT * FROM payguard.record_reversal(%s, %s, %s, %s, %s, %s,"
+                              " to_timestamp(%s))",
                               message["channel"], message["reversal_id"], message["txn"],
-                              message["kind"], message["amount"], message["currency"])
+                              message["kind"], message["amount"], message["currency"], message["time"])
+            return
+        if message["about"] == "reinstatement":
+            database.evidence("SELECT * FROM payguard.record_reinstatement(%s, %s, to_timestamp(%s))",
+                              message["channel"], message["reversal_id"], message["time"])
             return
         if message["about"] == "console":
             database.evidence("SELECT * FROM payguard.record_payment(%s, %s, %s, %s, %s)",
@@ -436,6 +441,8 @@ class Operator:
             self.accept()
         if self.random.random() < 0.2:
             self.settle()
+        if self.random.random() < 0.2:
+            self.reopen()
 
     def refunds(self, status):
         return self.reader.rows(
@@ -473,8 +480,8 @@ class Operator:
         except wire.NoAnswer:
             return
         if answer["status"] == "succeeded":
-            self.ask("SELECT * FROM payguard.settle_refund(%s, 'succeeded', %s)",
-                     refund["refund_id"], "made at the console")
+            self.ask("SELECT * FROM payguard.settle_refund(%s, 'succeeded', %s, %s)",
+                     refund["refund_id"], "made at the console", answer["txn"])
             self.counts["operator settled"] += 1
         elif answer.get("code") == "not_that_much_left":
             self.ask("SELECT * FROM payguard.waive_refund(%s, %s)", refund["refund_id"],
@@ -504,12 +511,21 @@ class Operator:
                      "the customer wants it")
             self.counts["operator accepted"] += 1
 
+    def reopen(self):
+        """An order whose money the customer's bank has taken back is to be paid again."""
+        for order in self.reader.rows(
+                "SELECT r.order_id FROM payguard.refunds r JOIN payguard.orders o USING (order_id, payment_id)"
+                " WHERE r.status = 'succeeded' AND r.reversal_kind = 'chargeback'"
+                "   AND o.status = 'paid' LIMIT 1"):
+            self.ask("SELECT * FROM payguard.reopen_order(%s, %s)", order["order_id"],
+                     "the customer pays in another way")
+            self.counts["operator reopened"] += 1
 
     def settle(self):
         """An attempt that stays open: a look into the channel's back office."""
         for payment in self.reader.rows(
                 "SELECT payment_id::text, channel FROM payguard.payments"
-                " WHERE status IN ('pending', 'unknown', 'closing', 'superseded')"
+                " WHERE status IN ('pending', 'processing', 'unknown', 'closing', 'superseded')"
                 "   AND created_at < clock_timestamp() - interval '300 ms' LIMIT 1"):
             try:
                 answer = self.peer.call(f"/{payment['channel']}/query", payment)

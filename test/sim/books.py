@@ -5,7 +5,7 @@ import collections
 RECEIVED = """
     SELECT payment_id::text, order_id, channel, status, channel_txn_id AS txn,
            received_amount AS amount, received_currency AS currency
-    FROM payguard.payments WHERE status IN ('succeeded', 'surplus')"""
+    FROM payguard.payments WHERE status IN ('succeeded', 'surplus', 'returned')"""
 RETURNED = """
     SELECT r.refund_id::text, r.payment_id::text, r.channel, r.status, r.origin, r.reversal_kind,
            r.channel_refund_id, r.returned_amount AS amount, r.currency,
@@ -17,19 +17,25 @@ ORACLES = {
     "verify() finds nothing": "SELECT * FROM payguard.verify()",
     "an order is paid once at most": """
         SELECT order_id, count(*) FROM payguard.payments
-        WHERE status NOT IN ('failed', 'surplus', 'superseded')
+        WHERE status NOT IN ('failed', 'surplus', 'superseded', 'returned')
         GROUP BY order_id HAVING count(*) > 1""",
     "no attempt is open": """
         SELECT payment_id, order_id, status FROM payguard.payments
-        WHERE status IN ('pending', 'unknown', 'closing', 'superseded')""",
+        WHERE status IN ('pending', 'processing', 'unknown', 'closing', 'superseded')""",
     "no order is paying": """
         SELECT order_id, status, closing_as FROM payguard.orders WHERE status = 'paying'""",
-    "the order's payment brought what the order asks": """
-        SELECT o.order_id, o.amount, o.currency, p.received_amount, p.received_currency
+    "the order's payment brought what the order asks, and what is more goes back": """
+        SELECT o.order_id, o.amount, o.currency, p.received_amount, p.received_currency, r.settled
         FROM payguard.orders o LEFT JOIN payguard.payments p USING (payment_id)
+        CROSS JOIN LATERAL (
+          SELECT coalesce(sum(CASE WHEN r.status = 'succeeded' THEN r.returned_amount
+                                   ELSE r.amount END), 0) AS settled
+          FROM payguard.refunds r
+          WHERE r.payment_id = p.payment_id AND r.status IN ('succeeded', 'waived')) r
         WHERE o.status IN ('paid', 'refunded')
-          AND (p.status, p.order_id, p.received_amount, p.received_currency)
-              IS DISTINCT FROM ('succeeded', o.order_id, o.amount, o.currency)
+          AND ((p.status, p.order_id, p.received_currency)
+               IS DISTINCT FROM ('succeeded', o.order_id, o.currency)
+               OR p.received_amount < o.amount OR r.settled < p.received_amount - o.amount)
           AND NOT EXISTS (SELECT FROM payguard.alerts a
                           WHERE a.payment_id = p.payment_id AND a.kind = 'amount_mismatch')""",
     "no order is unpaid with money of its own": """
@@ -44,9 +50,14 @@ ORACLES = {
           FROM payguard.refunds r
           WHERE r.payment_id = p.payment_id AND r.status IN ('succeeded', 'waived')) r
         WHERE p.status = 'surplus' AND r.settled < p.received_amount""",
+    "what was returned is back": """
+        SELECT p.payment_id, p.received_amount, b.refunded, b.excess
+        FROM payguard.payments p LEFT JOIN payguard.refund_balances b USING (payment_id)
+        WHERE p.status = 'returned'
+          AND (b.refunded + b.excess < p.received_amount) IS NOT FALSE""",
     "no refund waits": """
         SELECT refund_id, payment_id, status FROM payguard.refunds
-        WHERE status NOT IN ('succeeded', 'waived')""",
+        WHERE status NOT IN ('succeeded', 'waived', 'reinstated', 'merged')""",
     "nothing goes back twice without an alert": """
         SELECT b.* FROM payguard.refund_balances b
         WHERE b.excess > 0 AND NOT EXISTS (
@@ -70,6 +81,8 @@ class Comparison:
                     self.refunds[refund["channel_refund_id"]] = dict(refund, channel=name)
         self.failed = [dict(refund, channel=name) for name, book in books.items()
                        for refund in book["refunds"] if refund["state"] == "failed"]
+        self.undone = [dict(refund, channel=name) for name, book in books.items()
+                       for refund in book["refunds"] if refund["state"] == "reinstated"]
         rows = database.rows(RECEIVED)
         self.received = [row for row in rows if row["channel"] != "internal"]
         self.internal = [row for row in rows if row["channel"] == "internal"]
@@ -89,6 +102,11 @@ class Comparison:
         known = {row["channel_refund_id"] for row in self.returned}
         return [refund for refund_id, refund in self.refunds.items() if refund_id not in known]
 
+    def reversals_undone(self):
+        """payguard takes them for what they were, or has never heard of them."""
+        known = {row["channel_refund_id"] for row in self.returned}
+        return [refund for refund in self.undone if refund["channel_refund_id"] in known]
+
     def refunds_that_failed(self):
         """payguard takes them for made."""
         return [refund for refund in self.failed
@@ -98,6 +116,7 @@ class Comparison:
         """Every difference, as a line of text."""
         lines = [f"payguard does not know charge {charge}" for charge in self.missing_charges()]
         lines += [f"payguard does not know refund {refund}" for refund in self.missing_refunds()]
+        lines += [f"payguard does not know that {refund} was undone" for refund in self.reversals_undone()]
         lines += self.compare("payment", self.received, self.charges,
                               lambda row: self.in_books(row["txn"]))
         lines += self.compare("refund", self.returned, self.refunds,
@@ -163,8 +182,11 @@ def counter_differences(database, counts):
 METRICS = """
     WITH recount (name, labels, value) AS (
       SELECT 'payguard_payments_total',
-             jsonb_build_object('channel', channel, 'currency', currency, 'status', status), count(*)
-      FROM payguard.payments WHERE status = 'succeeded' GROUP BY channel, currency, status
+             jsonb_build_object('channel', p.channel, 'currency', p.currency, 'status', 'succeeded'), count(*)
+      FROM payguard.payments p JOIN payguard.events e USING (payment_id)
+      WHERE e.kind = 'payment.succeeded' AND e.from_status IS DISTINCT FROM e.to_status
+         OR e.kind = 'order.paid' AND p.request_kind = 'pay'
+      GROUP BY p.channel, p.currency
       UNION ALL
       SELECT 'payguard_payments_total',
              jsonb_build_object('channel', channel, 'currency', currency, 'status', 'started'), count(*)
@@ -173,7 +195,8 @@ METRICS = """
       SELECT 'payguard_payments_total',
              jsonb_build_object('channel', p.channel, 'currency', p.currency, 'status', e.to_status), count(*)
       FROM payguard.payments p JOIN payguard.events e USING (payment_id)
-      WHERE e.kind IN ('payment.failed', 'payment.surplus') GROUP BY p.channel, p.currency, e.to_status
+      WHERE e.kind IN ('payment.failed', 'payment.surplus', 'payment.returned')
+        AND e.from_status IS DISTINCT FROM e.to_status GROUP BY p.channel, p.currency, e.to_status
       UNION ALL
       SELECT 'payguard_refunds_total',
              jsonb_build_object('channel', r.channel, 'currency', r.currency, 'status', e.to_status), count(*)

@@ -2,8 +2,9 @@
 
 A channel charges once for one payment_id, however often it is asked. Apart from that it does
 what channels do: it times out before and after charging, answers failed and charges later,
-charges twice, charges another amount, names one charge in two ways, gives money back on its
-own, and repeats, delays, reorders and loses its webhooks. What it does is drawn from a seeded
+charges twice, charges another amount, names one charge in two ways, settles slowly, goes on with
+what it has called failed, gives money back on its own, takes that back, announces a refund that it
+was asked for as if it were its own, and repeats, delays, reorders and loses its webhooks. What it does is drawn from a seeded
 generator. Its books say what really happened: every charge and every refund.
 
     /<channel>/charge         payment_id, order_id, amount, currency
@@ -35,7 +36,11 @@ CHARGE_FAULTS = {
     "wrong_amount": 2,
     "wrong_currency": 1,
     "not_found_yet": 4,
+    "settles_slowly": 5,
+    "goes_on": 3,
     "chargeback": 2,
+    "bank_return": 3,
+    "dispute_won": 3,
     "second_charge": 3,
     "second_name": 2,
     "console_refund": 2,
@@ -51,6 +56,8 @@ REFUND_FAULTS = {
     "refund_fails_later": 2,
     "refund_succeeds_later": 2,
     "refund_declined": 1,
+    "echo": 2,
+    "echo_and_no_answer": 2,
 }
 WEBHOOK_FAULTS = {
     "duplicate_webhook": 4,
@@ -81,6 +88,7 @@ class Channel:
         self.calls = collections.Counter()
         self.scheduled = 0
         self.last_id = 0
+        self.last_time = 0  # the channel's clock
 
     # faults and time
 
@@ -103,6 +111,11 @@ class Channel:
     def new_id(self, prefix):
         self.last_id += 1
         return f"{self.name}-{prefix}{self.last_id:06}"
+
+    def tick(self):
+        """The channel's time, in seconds."""
+        self.last_time += 1
+        return self.last_time
 
     # webhooks
 
@@ -131,7 +144,9 @@ class Channel:
         elif fault == "duplicate_webhook":
             for _ in range(self.random.randint(1, 3)):
                 self.pusher.push(message, self.random.choice((0, 0.001, 0.1)))
-        if about and (message["about"] != "payment"
+        if about and message["about"] == "reinstatement":
+            about["told_back"] = True
+        elif about and (message["about"] != "payment"
                       or ("payment_id" in message and "status" in message)):
             about["told"] = True
         self.pusher.push(message, delay)
@@ -145,16 +160,17 @@ class Channel:
         self.webhook(message, charge)
 
     def refund_webhook(self, refund):
-        if refund["kind"] == "asked":
+        if refund["kind"] == "asked" and not refund.get("echo"):
             self.webhook({"about": "refund", "refund_id": refund["refund_id"],
                           "status": refund["state"], "txn": refund["channel_refund_id"],
                           "amount": refund["amount"], "currency": refund["currency"]},
                          refund)
         else:
-            self.webhook({"about": "reversal", "kind": refund["kind"],
+            self.webhook({"about": "reversal",
+                          "kind": "refund" if refund["kind"] == "asked" else refund["kind"],
                           "reversal_id": refund["channel_refund_id"], "txn": refund["txn"],
-                          "amount": refund["amount"], "currency": refund["currency"]},
-                         refund)
+                          "amount": refund["amount"], "currency": refund["currency"],
+                          "time": refund.get("time")}, refund)
 
     # money in
 
@@ -175,11 +191,35 @@ class Channel:
         if trade["state"] == while_state:
             self.take(trade)
 
+    def process(self, trade, while_state):
+        """The customer has done it all, and the channel settles."""
+        if trade["state"] != while_state:
+            return
+        trade["state"] = "processing"
+        self.payment_webhook(trade, "processing")
+        self.later(0.02, 0.4, self.settle, trade)
+
+    def settle(self, trade):
+        """It may be the customer's turn once more, before it succeeds or fails."""
+        if trade["state"] != "processing":
+            return
+        if self.random.random() < 0.2:
+            trade["state"] = "pending"
+            self.payment_webhook(trade, "pending")
+            self.later(0.01, 0.15, self.complete, trade)
+        elif self.random.random() < 0.8:
+            self.take(trade)
+        else:
+            trade["state"] = "failed"
+            self.payment_webhook(trade, "failed")
+
     def complete(self, trade):
         """A customer completes, or leaves, what was pending."""
         if trade["state"] != "pending":
             return
-        if self.random.random() < 0.8:
+        if self.random.random() < 0.2:
+            self.process(trade, "pending")
+        elif self.random.random() < 0.8:
             self.take(trade)
         else:
             trade["state"] = "failed"
@@ -228,6 +268,14 @@ class Channel:
             self.payment_webhook(trade, "failed")
             self.later(0.02, 0.4, self.take, trade)
             return self.answer(trade)
+        if fault == "settles_slowly":
+            self.process(trade, "new")
+            return self.answer(trade)
+        if fault == "goes_on":
+            trade["state"] = "failed"
+            self.payment_webhook(trade, "failed")
+            self.later(0.02, 0.3, self.process, trade, "failed")
+            return self.answer(trade)
         if fault == "not_found_yet":
             trade["state"] = "hidden"
             self.later(0.02, 0.5, self.take_later, trade, "hidden")
@@ -260,8 +308,11 @@ class Channel:
             self.later(0, 0.1, self.second_name, trade)
         elif fault == "console_charge":
             self.later(0, 0.1, self.console_charge, trade)
-        elif fault == "chargeback":
-            self.later(0.01, 0.2, self.give_back, charge, "chargeback")
+        elif fault in ("chargeback", "bank_return"):
+            self.later(0.01, 0.2, self.give_back, charge, fault)
+        elif fault == "dispute_won":
+            self.later(0.01, 0.2, self.give_back, charge,
+                       self.random.choice(("chargeback", "bank_return")), True)
         elif fault == "console_refund":
             self.later(0.01, 0.2, self.give_back, charge, "refund")
         elif fault == "spurious_failure":
@@ -307,18 +358,34 @@ class Channel:
         """What of a charge may still go back."""
         return charge["amount"] - sum(
             refund["amount"] for refund in self.refunds.values()
-            if refund["txn"] == charge["txn"] and refund["state"] != "failed")
+            if refund["txn"] == charge["txn"] and refund["state"] not in ("failed", "reinstated"))
 
-    def give_back(self, charge, kind):
-        """A refund at the console, or a chargeback, of a part or of all."""
-        amount = charge["amount"] if kind == "chargeback" else max(1, charge["amount"] // 2)
+    def give_back(self, charge, kind, won=False):
+        """A refund at the console of a part, or a chargeback or bank return of all. won: the shop gets it again."""
+        amount = max(1, charge["amount"] // 2) if kind == "refund" else charge["amount"]
         if kind == "refund" and amount > self.room(charge):
             return
         reversal = {"refund_id": None, "channel_refund_id": self.new_id("reversal"),
                     "txn": charge["txn"], "amount": amount, "currency": charge["currency"],
-                    "state": "succeeded", "kind": kind}
+                    "state": "succeeded", "kind": kind, "time": self.tick()}
         self.refunds[reversal["channel_refund_id"]] = reversal
         self.refund_webhook(reversal)
+        if won:
+            self.later(0.005, 0.3, self.reinstate, reversal)
+
+    def reinstate(self, reversal):
+        """The shop gets the money again; now and then it loses it once more."""
+        reversal.update(state="reinstated", back=self.tick())
+        self.webhook({"about": "reinstatement", "reversal_id": reversal["channel_refund_id"],
+                      "time": reversal["back"]}, reversal)
+        if self.random.random() < 0.3:
+            self.later(0.005, 0.2, self.lose_again, reversal)
+
+    def lose_again(self, reversal):
+        reversal.update(state="succeeded", time=self.tick(), told=False, told_back=False)
+        self.refund_webhook(reversal)
+        if self.random.random() < 0.3:
+            self.later(0.005, 0.2, self.reinstate, reversal)
 
     def refund_state(self, refund, state, while_state):
         if refund["state"] != while_state:
@@ -353,6 +420,7 @@ class Channel:
                       "kind": "asked"}
             self.refunds[request["refund_id"]] = refund
         refund["state"] = "succeeded"
+        refund["echo"] = fault in ("echo", "echo_and_no_answer")
         if fault in ("refund_declined", "refund_succeeds_later"):
             refund["state"] = "failed"
             if fault == "refund_succeeds_later":
@@ -364,7 +432,7 @@ class Channel:
             self.refund_webhook(refund)
         if fault == "refund_fails_later":
             self.later(0.02, 0.2, self.refund_state, refund, "failed", "succeeded")
-        if fault == "timeout_after":
+        if fault in ("timeout_after", "echo_and_no_answer"):
             return None
         return self.refund_answer(refund)
 

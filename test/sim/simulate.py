@@ -35,7 +35,7 @@ SETUP = """
     SELECT payguard.grant_access('shop', access) FROM unnest('{checkout,cashier,channel}'::text[]) access;
     SELECT payguard.grant_access('webhook', 'channel');
     SELECT payguard.grant_access('operator', 'operator');
-    GRANT EXECUTE ON FUNCTION payguard.refund_order TO shop;
+    GRANT EXECUTE ON FUNCTION payguard.refund_order(varchar, text, bigint, text, jsonb, text) TO shop;
     SELECT payguard.register_channel(name, first_query_after => '20 ms',
       max_query_interval => '100 ms', not_found_is_final_after => '200 ms',
       late_success => late)
@@ -45,11 +45,11 @@ SETUP = """
 UNSETTLED = """
     SELECT 'payment' AS what, payment_id::text AS id, order_id, status, amount_verified::text AS more
     FROM payguard.payments
-    WHERE status IN ('pending', 'unknown', 'closing', 'superseded')
+    WHERE status IN ('pending', 'processing', 'unknown', 'closing', 'superseded')
        OR (status IN ('succeeded', 'surplus') AND NOT amount_verified)
     UNION ALL
     SELECT 'refund', refund_id::text, order_id, status, failure_code
-    FROM payguard.refunds WHERE status NOT IN ('succeeded', 'waived')
+    FROM payguard.refunds WHERE status NOT IN ('succeeded', 'waived', 'reinstated', 'merged')
     UNION ALL
     SELECT 'order', NULL, order_id, status, closing_as FROM payguard.orders
     WHERE status = 'paying'"""
@@ -173,9 +173,16 @@ class Simulation:
                 self.tell("report_refund(%s, 'succeeded', %s, %s, %s)", refund["refund_id"],
                           refund["channel_refund_id"], refund["amount"], refund["currency"])
             else:
-                self.tell("record_reversal(%s, %s, %s, %s, %s, %s)", refund["channel"],
-                          refund["channel_refund_id"], refund["txn"], refund["kind"],
-                          refund["amount"], refund["currency"])
+                self.tell("record_reversal(%s, %s, %s, %s, %s, %s, to_timestamp(%s))",
+                          refund["channel"], refund["channel_refund_id"], refund["txn"],
+                          refund["kind"], refund["amount"], refund["currency"], refund["time"])
+        for refund in comparison.reversals_undone():
+            lines += 1
+            self.counts["statement reinstatement"] += 1
+            if refund.get("told_back"):
+                self.forgotten.append(f"a webhook told that the shop has got back {refund}")
+            self.tell("record_reinstatement(%s, %s, to_timestamp(%s))", refund["channel"],
+                      refund["channel_refund_id"], refund["back"])
         for refund in comparison.refunds_that_failed():
             lines += 1
             self.counts["statement refund that failed"] += 1

@@ -65,7 +65,9 @@ class Statement:
 
     def refund_line(self, name, refund, **other):
         kind = "refund" if refund["kind"] == "asked" else refund["kind"]
-        line = {"channel": name, "kind": kind, "channel_status": refund["state"],
+        # what the channel took back it lists, whatever it has undone since
+        line = {"channel": name, "kind": kind,
+                "channel_status": "succeeded" if refund["state"] == "reinstated" else refund["state"],
                 "channel_txn_id": refund["txn"],
                 "channel_refund_id": refund["channel_refund_id"], "payment_id": None,
                 "order_id": None, "refund_id": refund["refund_id"],
@@ -297,7 +299,9 @@ def resolve(clerk, statement, rows):
     """Resolves findings as it was planned; → what was refused, as lines of text"""
     refused = []
     for row in rows:
-        action = statement.plan[row["finding"], row["id"]]
+        action = statement.plan.get((row["finding"], row["id"]))
+        if action is None:
+            continue    # compare() tells of it
         try:
             clerk.rows("SELECT * FROM payguard.resolve_finding(%s, %s, 'looked into it')",
                        row["alert_id"], action)
@@ -312,7 +316,7 @@ def settle_refunds(statement, boss):
             "SELECT r.refund_id::text, r.channel, r.amount, r.currency, r.status,"
             " p.channel_txn_id AS txn"
             " FROM payguard.refunds r JOIN payguard.payments p USING (payment_id)"
-            " WHERE r.status NOT IN ('succeeded', 'waived')"):
+            " WHERE r.status NOT IN ('succeeded', 'waived', 'reinstated', 'merged')"):
         if row["status"] == "failed":
             statement.call("waive_refund(%s, 'the customer keeps it')", row["refund_id"])
             continue
