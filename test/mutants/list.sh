@@ -56,8 +56,7 @@ mutant deadline_inclusive src/records/order.c "regress expiry" \
 mutant unknown_is_failure src/rules/decide.c "regress decision_list" \
   's/^\t\t\t\tdecision\.payment = PAYMENT_UNKNOWN;$/\t\t\t\tdecision.payment = PAYMENT_FAILED;/'
 mutant surplus_without_refund src/rules/decide.c "regress surplus" 's/^\tdecision\.refund = true;$//' short
-mutant wrong_amount_pays src/evidence/apply.c "regress surplus" \
-  's/^\treturn amount == payment->amount \&\& amount == order->amount \&\&$/\treturn amount >= 0 \&\&/'
+mutant wrong_amount_pays src/evidence/facts.c "regress surplus" 's/^\t\treturn MONEY_LESS;$/\t\treturn MONEY_FITS;/'
 mutant closing_forgotten src/rules/decide.c "regress attempts" \
   's/^\treturn facts->closing_as != ORDER_NONE \? facts->closing_as : ORDER_UNPAID;$/\treturn ORDER_UNPAID;/'
 mutant second_charge_pays_back src/evidence/apply.c "regress surplus" \
@@ -86,7 +85,29 @@ mutant ceiling_before_lock src/requests/refund_order.c "isolation refund_refund"
 mutant refund_key_of_anyone src/money/refunding.c "regress refunds" 's/^\telse if \(call->amount != NO_AMOUNT \&\& call->amount != refund->amount\)$/\telse if (false)/'
 mutant begun_refund_waived src/requests/refund_order.c "regress refunds" 's/^\tif \(refund\.status != REFUND_FAILED \&\& payguard_refund_has_begun\(\&refund\)\)$/\tif (false)/'
 mutant self_approval src/records/approval.c "regress approvals" 's/^\tif \(payguard_text_equal\(actor, approval->requested_by\)\)$/\tif (false)/' short
-mutant waived_corrected src/money/surplus.c "regress surplus" 's/^\t\t!payguard_refund_is_reserved\(refund->status\) \|\|$//'
+mutant waived_corrected src/money/surplus.c "regress surplus" '/^find_unbegun\(/,/^}/s/^\t\t\t!payguard_refund_is_reserved\(refunds\[i\]\.status\) \|\|$//'
+
+# what a channel says
+mutant excess_kept src/rules/decide.c "regress overpaid" 's/^\tdecision\.excess = facts->money == MONEY_MORE;$//' short
+mutant cancelled_pays src/rules/decide.c "regress late_success" '/^decide_success\(/,/^}/s/facts->closing_as == ORDER_CANCELLED \|\|$//'
+mutant mismatch_goes_back src/rules/decide.c "regress overpaid" '/^take_as_mismatch\(/,/^}/s/^\tdecision\.hold = true;$//'
+mutant late_word_steps_back src/rules/decide.c "regress processing" '/^decide_live\(/,/^}/s/PAYMENT_PROCESSING \&\& facts->fresh\)/PAYMENT_PROCESSING)/' short
+mutant late_word_revives src/rules/decide.c "regress processing" '/^decide_failed\(/,/^}/s/^\t\t\tif \(!facts->fresh\)$/\t\t\tif (false)/'
+mutant late_word_takes_back src/rules/decide.c "regress taken_back" '/^decide_received\(/,/^}/s/^\t\t\telse if \(facts->fresh\)$/\t\t\telse if (true)/'
+mutant old_claim_is_fresh src/queue/answer.c "regress processing" '/^is_fresh\(/,/^}/s/task->run_at == lease->run_at/lease != NULL/'
+mutant processing_expires src/requests/close_order.c "regress processing" 's/live\.status == PAYMENT_PROCESSING/false/'
+mutant returned_pays_twice src/rules/decide.c "regress taken_back" 's/^\tdecision\.another = facts->report == CHANNEL_SUCCEEDED \&\& facts->other_txn;$/\tdecision.another = facts->report == CHANNEL_SUCCEEDED;/'
+mutant part_reopens src/evidence/reversal.c "regress taken_back" '/^takes_all\(/,/^}/s/report->amount >= payment->received_amount/true/' short
+mutant begun_reopens src/evidence/reversal.c "regress taken_back" '/^takes_all\(/,/^}/s/payguard_refund_has_begun\(&refunds\[i\]\)/false/'
+mutant failure_counted_twice src/evidence/reversal.c "regress taken_back" 's/^\tif \(name_failure\(payment, report, refund, applied\) \|\|$/\tif (/'
+mutant old_reversal_again src/evidence/reversal.c "regress taken_back" '/^reverse_again\(/,/^}/s/^\t\t  report->channel_time <= refund->reinstated_time\)\)\)$/\t\t  false)))/'
+mutant timeless_reversal_again src/evidence/reversal.c "regress taken_back" '/^reverse_again\(/,/^}/s/^\tif \(report->channel_time == NO_TIME \|\| .*$/\tif (false)/'
+mutant reinstatement_lost src/evidence/reversal.c "regress taken_back" 's/^\treinstate_waiting\(order, payment, refund\);$//'
+mutant old_reinstatement src/evidence/reinstatement.c "regress taken_back" '/^is_old\(/,/^}/s/^\treturn /\treturn false \&\& /'
+mutant echo_counted src/evidence/returned.c "regress echo" '/^find_echo\(/,/^}/s/^\t\t\*echo = refunds\[i\];$//' short
+mutant echo_guessed src/evidence/returned.c "regress echo" '/^find_echo\(/,/^}/s/^\t\tif \(echo->refund_id != NULL\)$/\t\tif (false)/'
+mutant told_again_counted src/evidence/reversal.c "regress echo" '/^name_refund\(/,/^}/s/^\tif \(fitting == 0\)$/\tif (true)/'
+mutant told_again_guessed src/evidence/reversal.c "regress echo" '/^name_refund\(/,/^}/s/^\tif \(fitting == 1\)$/\tif (true)/'
 
 # the queue
 mutant any_token src/queue/lease.c "regress queue" 's/^\t\t   payguard_uuid_equal\(lease->lease_token, answer->token\) \&\&$//'
@@ -110,7 +131,7 @@ mutant stale_failure src/evidence/reported.c "isolation report_contrary" 's/!Iso
 mutant unseen_charge src/queue/answer.c "isolation again_cancel" 's/^\tpayguard_order_touch\(order\);$//'
 mutant unreadable_waits src/queue/answer_batch.c "regress unreadable" 's/held \|\| answer->bad\.name \|\|/held ||/'
 mutant unreadable_learned src/evidence/message.c "regress unreadable" '/^try_again\(/,/^}/s/learned = learn_anew\(/learned = learn(/'
-mutant stale_approval src/evidence/apply.c "isolation report_decide" 's/payguard_policy_holds\(order, true\)/payguard_policy_holds(order, false)/'
+mutant stale_approval src/evidence/facts.c "isolation report_decide" '/^payguard_decide_or_hold\(/,/^}/s/payguard_policy_holds\(order, true\)/payguard_policy_holds(order, false)/'
 
 # who waited, and goes by what he read before
 mutant old_asker src/requests/approve.c "isolation approve_own_change" '/^decide_order\(/,/^}/s/^\tpayguard_store_refresh\(\);$//'
@@ -129,7 +150,7 @@ mutant lost_unseen src/queue/lease.c "isolation found_before" '/^end_lease\(/,/^
 mutant requeued_unseen src/queue/retry.c "isolation found_before" '/^payguard_requeue_task\(/,/^}/s/^\tpayguard_store_refresh\(\);$//'
 mutant untold src/requests/create_order.c "isolation refused_detail" '/^payguard_update_order\(/,/^}/s/^\tpayguard_store_refresh\(\);$//'
 mutant cancelled_unseen src/requests/close_order.c "isolation refused_detail" '/^payguard_cancel_order\(/,/^}/s/^\t\tpayguard_store_refresh\(\);$//'
-mutant unread_key src/money/refunding.c "isolation txn_race" '/^payguard_refund_insert\(/,/^}/s/^\t\tpayguard_store_refresh\(\);$//'
+mutant unread_key src/money/refunding.c "isolation txn_race" '/^store_new\(/,/^}/s/^\t\tpayguard_store_refresh\(\);$//'
 
 mutant second_approval src/records/approval.c "isolation finding_accept" \
   's/if \(!payguard_store_insert_new\(&payguard_approvals, key_of\(&approval\), &approval\)\)/if (payguard_store_insert(\&payguard_approvals, \&approval), false)/'
