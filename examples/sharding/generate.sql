@@ -16,8 +16,8 @@ INSERT INTO route VALUES
   ('reset_counters', 'all'), ('grant_access', 'all'), ('revoke_access', 'all'),
   -- the same everywhere
   ('state_transitions', 'any'), ('decisions', 'any'), ('current_actor', 'any'), ('role_access', 'any'), ('minor_units', 'any'), ('major_units', 'any'),
-  -- where the money is known: by its payment or refund, else by its transaction
-  ('record_notification', 'lookup'), ('record_reversal', 'lookup'),
+  -- where the money is known: by its payment or refund, else by its transaction or reversal
+  ('record_notification', 'lookup'), ('record_reversal', 'lookup'), ('record_reinstatement', 'lookup'),
   -- batches are split
   ('pay_orders', 'split'), ('complete_tasks', 'split'),
   -- so many from one shard after the other
@@ -98,6 +98,7 @@ FROM routed WHERE kind = 'all' AND proretset ORDER BY oid;
 
 -- Messages from channels. The lookup is made with the rights of the owner, who is to be mapped to an auditor.
 \echo 'CREATE FUNCTION payguard_router.known_at(channel text, channel_txn_id text) RETURNS SETOF text LANGUAGE plproxy SECURITY DEFINER AS $$ CLUSTER ''payguard''; RUN ON ALL; SELECT p.payment_id::text FROM payguard.payments p WHERE p.channel = $1 AND p.channel_txn_id = $2; $$;'
+\echo 'CREATE FUNCTION payguard_router.reversal_known_at(channel text, reversal_id text) RETURNS SETOF text LANGUAGE plproxy SECURITY DEFINER AS $$ CLUSTER ''payguard''; RUN ON ALL; SELECT r.refund_id::text FROM payguard.refunds r WHERE r.channel = $1 AND r.channel_refund_id = $2; $$;'
 SELECT format($f$CREATE FUNCTION payguard_router.%I(shard integer, %s) RETURNS %s LANGUAGE plproxy AS $$
 CLUSTER 'payguard'; RUN ON shard; SELECT * FROM payguard.%I(%s); $$;
 CREATE FUNCTION payguard.%I(%s) RETURNS %s LANGUAGE plpgsql AS $$
@@ -105,19 +106,22 @@ CREATE FUNCTION payguard.%I(%s) RETURNS %s LANGUAGE plpgsql AS $$
 DECLARE
   known text := %s::text;
 BEGIN
-  IF known IS NULL AND channel_txn_id IS NOT NULL THEN
-    SELECT k INTO known FROM payguard_router.known_at(channel, channel_txn_id) k LIMIT 1;
+  IF known IS NULL AND %s IS NOT NULL THEN
+    SELECT k INTO known FROM payguard_router.%I(channel, %s) k LIMIT 1;
   END IF;
   RETURN payguard_router.%I(CASE WHEN known IS NOT NULL THEN payguard_router.shard_of_id(known::uuid)
                                  ELSE payguard_router.shard_of_order(md5(%s)) END, %s);
 END $$;$f$, name, inputs, result, name, names, name, arguments, result,
   CASE name WHEN 'record_notification' THEN 'coalesce(payment_id, refund_id)' ELSE 'NULL' END,
-  name, CASE WHEN name = 'record_notification' AND inputs LIKE '%body text%' THEN
+  l.id, l.lookup, l.id, name, CASE WHEN name = 'record_notification' AND inputs LIKE '%body text%' THEN
     -- the bytes that the shard will keep: both forms of one body go to one shard
     $x$concat(channel, event_id, CASE WHEN body ~ '^\\x([0-9A-Fa-f]{2})*$' THEN decode(substr(body, 3), 'hex')
                                      ELSE convert_to(body, 'UTF8') END)$x$
     WHEN name = 'record_notification' THEN 'concat(channel, event_id, body)' ELSE 'concat(channel, reversal_id)' END, names)
-FROM routed WHERE kind = 'lookup' ORDER BY oid;
+FROM routed, LATERAL (
+  SELECT CASE name WHEN 'record_reinstatement' THEN 'reversal_id' ELSE 'channel_txn_id' END AS id,
+    CASE name WHEN 'record_reinstatement' THEN 'reversal_known_at' ELSE 'known_at' END AS lookup) l
+WHERE kind = 'lookup' ORDER BY oid;
 
 -- Batches: each element goes to its shard with its position, by which the results are put in order again.
 SELECT format($f$CREATE FUNCTION payguard_router.%I(element %s) RETURNS integer LANGUAGE sql STABLE AS

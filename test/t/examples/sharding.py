@@ -189,6 +189,17 @@ def changes(many):
         channel_txn_id := 'txn-nobody', channel_status := 'succeeded')""")
     ok(answer == "unmatched" and value("router", "SELECT count(*) FROM payguard.alerts WHERE kind = 'unmatched_notification' AND details->>'channel' = 'shards-card'") == "1",
        "one that no shard knows is kept and alerted", answer)
+    answer = [value("router", statement % orders[9]) for statement in (
+        "SELECT status FROM payguard.record_reversal('shards-card', 'back-1', 'txn-%s', 'bank_return', 100, 'EUR')",
+        "SELECT status FROM payguard.order_status('%s')",
+        "SELECT status || ' ' || order_id FROM payguard.record_reinstatement('shards-card', 'back-1') -- %s",
+        "SELECT status FROM payguard.order_status('%s')",
+        "SELECT status FROM payguard.record_reversal('shards-card', 'back-2', 'txn-%s', 'chargeback', 40, 'EUR')",
+        "SELECT status FROM payguard.reopen_order('%s', 'the customer pays again')")]
+    ok(answer == ["succeeded", "unpaid", "reinstated " + orders[9], "paid", "succeeded", "unpaid"],
+       "a reversal finds its shard by the transaction, and what undoes it by the reversal", answer)
+    answer = value("router", "SELECT outcome FROM payguard.record_reinstatement('shards-card', 'back-nobody')")
+    ok(answer == "recorded", "what undoes a reversal that no shard knows is kept", answer)
     answer = value("router", "SELECT outcome FROM payguard.report_payment(gen_random_uuid(), 'succeeded')")
     ok(answer == "recorded", "evidence about an id that payguard never made is kept too", answer)
     ok(value("router", "SELECT count(*) FROM payguard.verify()") == "0", "verify() asks every shard and finds nothing")
