@@ -97,6 +97,11 @@ class Life:
             self.one("SELECT outcome FROM payguard.pay_order(%s, %s)", self.order, self.order)
         self.one("SELECT outcome FROM payguard.record_payment(%s, 'card', %s, 500, 'EUR')", self.order, f"{self.order}/txn")
 
+    def overpaid(self, way):
+        self.new_order()
+        # so much more that somebody may have mixed up units: the refund waits
+        self.report(self.start(), "succeeded", f"{self.order}/txn", 50000 if way == 1 else 600, "EUR")
+
     def second_charge(self, way):
         self.report(self.paid(), "succeeded", f"{self.order}/other", 500, "EUR")
 
@@ -117,6 +122,19 @@ class Life:
         self.report(payment, "failed")
         self.start(key="2")
         self.report(payment, "succeeded", f"{self.order}/txn", 500, "EUR")
+
+    def attempt_alive(self, way):
+        channel = f"alive-{way}"
+        self.one("SELECT name FROM payguard.register_channel(%s, first_query_after => '1 us')", channel)
+        self.new_order()
+        payment = self.start(channel)
+        self.report(payment, "failed")
+        self.one("SELECT outcome FROM payguard.pay_order(%s, %s)", self.order, self.order)
+        # a message may be old: the channel is asked, and says the same
+        self.report(payment, "processing")
+        self.one("SELECT pg_sleep(0.005)")
+        self.one("SELECT payguard.complete_task(task_id, lease_token, 'processing')"
+                 " FROM payguard.claim_tasks('w', 1, kinds => '{query}', channels => %s)", [channel])
 
     def suspected_duplicate(self, way):
         for _ in range(2):
@@ -184,10 +202,10 @@ class Life:
                  " WHERE r.order_id = %s", self.order, cursor=self.root)
 
     def chargeback(self, way):
-        self.reverse("chargeback", 500)
+        self.reverse("chargeback", 500 if way == 0 else 200)
 
     def bank_return(self, way):
-        self.reverse("bank_return", 500)
+        self.reverse("bank_return", 500 if way == 0 else 200)
 
     def reverse(self, kind, amount):
         self.paid()
@@ -304,26 +322,88 @@ def runbooks():
             for name, text in zip(sections[::2], sections[1::2])}
 
 
-# what a call that opens an alert may name instead of a kind; kinds() knows what is behind it
-NAMES = {"kind", "alert", "decision.alert", "decision->alert", "payguard_str(report->reversal_kind)"}
+# What opens an alert, and which of its arguments is the kind.
+OPENERS = {"payguard_alert_open": 0, "payguard_alert_payment": 0, "payguard_alert_refund": 0, "payguard_alert_task": 0,
+           "payguard_alert_order": 0, "payguard_received_alert": 1, "payguard_returned_contradict": 2, "contradict": 2,
+           "take_as_surplus": 1, "RAISE": 0}
+# What returns a kind of alert, a literal in each of its branches.
+NAMERS = {"payguard_refund_reversal_alert"}
+LITERAL = r'"(\w+)"'
+
+
+# in which a kind is not named three times
+ODD = """
+void
+follow(const Order *order, const char *mood)
+{
+	payguard_alert_order("late", "warning", order, NULL);
+	payguard_alert_order(guess(order), "warning", order, NULL);
+	payguard_alert_order(mood, "warning", order, NULL);
+	decision.alert = is_early(order, 1) ? "early" : mood;
+	payguard_received_alert(payment, decision.alert, NULL);
+}
+"""
+
+
+def arguments(text, start):
+    """→ the arguments of the call whose bracket opens before start"""
+    depth, parts, quoted, last = 1, [""], False, ""
+    for letter in text[start:]:
+        if letter == '"' and last != "\\":
+            quoted = not quoted
+        if not quoted:
+            depth += (letter == "(") - (letter == ")")
+        if depth == 0:
+            break
+        if letter == "," and depth == 1 and not quoted:
+            parts.append("")
+        else:
+            parts[-1] += letter
+        last = letter
+    return [part.strip() for part in parts]
+
+
+def kinds_in(text):
+    """→ the kinds of alerts that a C file names, and what it names that is none.
+
+    A kind is a literal. What is none is an argument of a function that is itself in OPENERS, the alert of a decision,
+    to which nothing but literals are assigned, or comes from one of the NAMERS."""
+    found, strange = set(), []
+    text = re.sub(r"/\*.*?\*/", "", text, flags=re.S)
+    functions = [(match.start(), match[1], match[2]) for match in re.finditer(r"(?m)^(\w+)\(([^;{]*)\)\n\{", text)]
+    passed_on = {name: arguments(parameters + ")", 0)[OPENERS[name]].split()[-1].strip("*")
+                 for _, name, parameters in functions if name in OPENERS}
+
+    def judge(place, named):
+        inside = max((f for f in functions if f[0] < place), default=(0, None, ""))[1]
+        if re.fullmatch(LITERAL, named):
+            found.add(named.strip('"'))
+        elif named not in ("decision.alert", "decision->alert", "NULL") and named != passed_on.get(inside) \
+                and not any(named.startswith(name + "(") for name in NAMERS):
+            strange.append(named)
+
+    for call in re.finditer(r"\b(%s)\(" % "|".join(OPENERS), text):
+        before = text[:call.start()].rpartition("\n")[2]
+        if before[:1].isspace() or "=" in before:   # otherwise it is declared or defined there
+            judge(call.start(), arguments(text, call.end())[OPENERS[call[1]]])
+    for match in re.finditer(r"(?:->|\.)alert = ([^;]*);", text):
+        for named in re.sub(r"^[^?]*\?", "", match[1]).split(":"):
+            judge(match.start(), named.strip())
+    for _, name, _ in (f for f in functions if f[1] in NAMERS):
+        body = text.split("\n%s(" % name)[1].split("\n}\n")[0]
+        for named in re.findall(r"(?:return|\?|:)\s+([^\s?;]+)(?=\s*(?:;|:))", body):
+            judge(0, named)
+    return found, strange
 
 
 def kinds():
-    """→ the kinds of alerts that the sources name, and what they name that kinds() does not know."""
-    found, strange = {"chargeback", "bank_return"}, []  # of a reversal
+    """→ the kinds of alerts that the sources name, and what they name that is none."""
+    found, strange = set(), []
     for path in glob.glob(os.path.join(TREE, "src", "*", "*.c")):
         with open(path, encoding="utf-8") as file:
-            text = file.read()
-        for kind in re.findall(r"payguard_alert_(?:open|payment|refund|task|order)\(\s*([^,]+?),", text):
-            if kind.startswith('"'):
-                found.add(kind.strip('"'))
-            elif kind not in NAMES and not kind.startswith("const char *"):
-                strange.append(kind)
-        found.update(re.findall(r'\bRAISE\(\s*"(\w+)"', text))
-        found.update(re.findall(r'(?:->|\.)alert = (?:[^;"]*\? )?"(\w+)"', text))
-        for call in re.findall(r"\btake_as_surplus\([^;]*;", text):
-            found.update(re.findall(r'"(\w+)"', call))
-        found.update(re.findall(r'\n\t+contradict\([^;"]*"(\w+)"', text))
+            some, others = kinds_in(file.read())
+        found |= some
+        strange += [f"{os.path.basename(path)}: {other}" for other in others]
     for path in glob.glob(os.path.join(TREE, "src", "sql", "*.sql")):
         with open(path, encoding="utf-8") as file:
             text = file.read()
@@ -371,6 +451,8 @@ def checks(server):
     named, strange = kinds()
     yield "every kind of alert has a runbook, and no other", named == set(books), sorted(named ^ set(books))
     yield "what opens alerts names their kinds", not strange, strange
+    odd = kinds_in(ODD)
+    yield "a kind that is not named is found", odd == ({"late", "early"}, ["guess(order)", "mood", "mood"]), odd
     yield "every kind is in the reference", named == documented(), sorted(named ^ documented())
     yield "the test can make each of them", all(hasattr(life, name) for name in books), ""
     for kind, blocks in books.items():

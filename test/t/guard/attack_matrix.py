@@ -22,7 +22,7 @@ ROLES = ("public", "checkout", "operator", "owner", "superuser")
 COLUMNS = "order_id, amount, currency, status, version, refunded_amount, created_at, updated_at"
 PAID = "'{id}', 5, 'EUR', 'paid', 1, 0, now(), now()"
 UNDO = "status = 'unpaid', version = version + 1"
-LINE = "p3\t\\N\t5\tEUR\tpaid\t\\N\t1\t\\N\t0\t2026-01-01\t2026-01-01\t\\N\n"
+LINE = "p3\t\\N\t5\tEUR\tpaid\t\\N\t1\t\\N\t0\t2026-01-01\t2026-01-01\t\\N\t\\N\n"
 
 SETUP = """
 CREATE ROLE dba SUPERUSER LOGIN; CREATE ROLE root SUPERUSER LOGIN;

@@ -225,6 +225,8 @@ def tour(n):
         "SELECT count(*) FROM payguard.reconcile('card', now() - interval '1 day', now(), '1 h')",
         f"SELECT payguard.resolve_finding({finding}, 'accept', 'it is there')",
         f"SELECT payguard.acknowledge_alert({alert}, 'seen')", f"SELECT payguard.resolve_alert({alert}, 'done')",
+        f"SELECT payguard.reopen_order('{order('told')}', 'pay again')",
+        f"SELECT payguard.record_reinstatement('card', '{order('back')}')",
         f"WITH r AS MATERIALIZED (SELECT * FROM payguard.read_events('tour-{n}', 5)) SELECT payguard.commit_events("
         f"'tour-{n}', max(window_id), max(event_id)) FROM r",
         f"SELECT payguard.drop_consumer('tour-{n}')",
