@@ -98,8 +98,12 @@ CREATE FUNCTION pg_temp.adyen_webhook(body text, capture text) RETURNS TABLE (ca
   UNION ALL
   SELECT v.call, r.outcome
   FROM adyen.reversals(body) v,
-       payguard.record_reversal('adyen', v.reversal_id, v.channel_txn_id, v.kind, v.amount, v.currency) r
+       payguard.record_reversal('adyen', v.reversal_id, v.channel_txn_id, v.kind, v.amount, v.currency, v.channel_time) r
   WHERE v.call = 'record_reversal'
+  UNION ALL
+  SELECT v.call, r.outcome
+  FROM adyen.reversals(body) v, payguard.record_reinstatement('adyen', v.reversal_id, v.channel_time) r
+  WHERE v.call = 'record_reinstatement'
 $$;
 SELECT name FROM payguard.register_channel('adyen');
 SELECT (payguard.create_order(id, 1000, 'EUR')).status FROM unnest('{ad-1,ad-2}'::text[]) id;
@@ -114,6 +118,10 @@ SELECT w.* FROM adyen_events, pg_temp.adyen_webhook(replace(replace(body, '1000'
 SELECT order_id, status, refunded_amount FROM payguard.orders WHERE order_id LIKE 'ad-%' ORDER BY 1;
 SELECT w.* FROM adyen_events, pg_temp.adyen_webhook(replace(replace(body, '1000', '400'), '0190f3a25b7c7abc8def0123456789cd', :'r'), 'automatic') w WHERE name = 'refund of ours, came back';
 SELECT w.* FROM adyen_events, pg_temp.adyen_webhook(body, 'automatic') w WHERE name = 'charged back';
+SELECT w.* FROM adyen_events, pg_temp.adyen_webhook(body, 'automatic') w WHERE name = 'defended';
+SELECT reversal_kind, status, amount FROM payguard.refunds WHERE order_id = 'ad-1' ORDER BY 1;
+SELECT w.* FROM adyen_events, pg_temp.adyen_webhook(body, 'automatic') w WHERE name = 'charged back again';
+SELECT reversal_kind, status, amount FROM payguard.refunds WHERE order_id = 'ad-1' ORDER BY 1;
 SELECT order_id, status, refunded_amount FROM payguard.orders WHERE order_id LIKE 'ad-%' ORDER BY 1;
 SELECT kind, order_id FROM payguard.alerts WHERE order_id LIKE 'ad-%' ORDER BY alert_id;
 SELECT * FROM payguard.verify();

@@ -418,8 +418,12 @@ CREATE FUNCTION pg_temp.stripe_webhook(body text) RETURNS TABLE (call text, answ
   UNION ALL
   SELECT v.call, r.outcome
   FROM stripe.reversals(body) v,
-       payguard.record_reversal('stripe', v.reversal_id, v.channel_txn_id, v.kind, v.amount, v.currency) r
+       payguard.record_reversal('stripe', v.reversal_id, v.channel_txn_id, v.kind, v.amount, v.currency, v.channel_time) r
   WHERE v.call = 'record_reversal'
+  UNION ALL
+  SELECT v.call, r.outcome
+  FROM stripe.reversals(body) v, payguard.record_reinstatement('stripe', v.reversal_id, v.channel_time) r
+  WHERE v.call = 'record_reinstatement'
 $$;
 SELECT payment_id AS p FROM payguard.start_payment('ch-8', 'ch-8', 'stripe') \gset
 SELECT outcome FROM payguard.report_payment(:'p', 'succeeded', 'pi_8', 2000, 'USD');
@@ -427,6 +431,11 @@ SELECT s.name, w.* FROM stripe_money s, LATERAL pg_temp.stripe_webhook(replace(s
 WHERE name IN ('opened', 'taken', 'given back in part', 'refund at the console', 'the same again', 'not yet', 'a payout') ORDER BY place;
 SELECT status, refunded_amount FROM payguard.orders WHERE order_id = 'ch-8';
 SELECT result, channel_txn_id FROM payguard.notifications WHERE channel = 'stripe' AND event_id LIKE 'evt_m%' ORDER BY event_id;
+-- a dispute that is won gives the money back, a refund that failed after all does
+SELECT s.name, w.* FROM stripe_money s, LATERAL pg_temp.stripe_webhook(replace(replace(s.body, 'pi_1', 'pi_8'), '1686089970', '1686089990')) w WHERE name = 'given back';
+SELECT s.name, w.* FROM stripe_money s, LATERAL pg_temp.stripe_webhook(replace(replace(s.body, 'pi_1', 'pi_8'), '1692942400', '1692942500')) w WHERE name = 'failed after all';
+SELECT reversal_kind, status, amount FROM payguard.refunds WHERE order_id = 'ch-8' ORDER BY 1;
+SELECT status, refunded_amount FROM payguard.orders WHERE order_id = 'ch-8';
 SELECT order_id, status, refunded_amount FROM payguard.orders WHERE order_id LIKE 'ch-%' ORDER BY 1;
 SELECT kind, order_id FROM payguard.alerts WHERE order_id LIKE 'ch-%' ORDER BY alert_id;
 SELECT * FROM payguard.verify();

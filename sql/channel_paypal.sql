@@ -30,6 +30,7 @@ FROM (SELECT '{"id":"3C679366HH908993F","status":"COMPLETED","amount":{"currency
              (5, 'voided', 'VOIDED', '{}'), (6, 'a new one', 'FROZEN', '{}'), (7, 'completed with nothing', 'COMPLETED', '{}'),
              (8, 'captured', 'COMPLETED', '{"captures":[' || c || ']}'),
              (9, 'capture pending', 'COMPLETED', '{"captures":[' || replace(c, '"status":"COMPLETED"', '"status":"PENDING","status_details":{"reason":"ECHECK"}') || ']}'),
+             (20, 'to be funded', 'COMPLETED', '{"captures":[' || replace(c, '"status":"COMPLETED"', '"status":"PENDING","status_details":{"reason":"TRANSACTION_APPROVED_AWAITING_FUNDING"}') || ']}'),
              (10, 'declined, still open', 'APPROVED', '{"captures":[' || replace(c, 'COMPLETED', 'DECLINED') || ']}'),
              (11, 'declined', 'COMPLETED', '{"captures":[' || replace(c, 'COMPLETED', 'DECLINED') || ']}'),
              (12, 'failed', 'COMPLETED', '{"captures":[' || replace(c, 'COMPLETED', 'FAILED') || ']}'),
@@ -115,7 +116,7 @@ CREATE FUNCTION pg_temp.paypal_webhook(body text) RETURNS TABLE (call text, answ
   UNION ALL
   SELECT v.call, r.outcome
   FROM paypal.reversals(body) v,
-       payguard.record_reversal('paypal', v.reversal_id, v.channel_txn_id, v.kind, v.amount, v.currency) r
+       payguard.record_reversal('paypal', v.reversal_id, v.channel_txn_id, v.kind, v.amount, v.currency, v.channel_time) r
   WHERE v.call = 'record_reversal'
 $$;
 SELECT name FROM payguard.register_channel('paypal');

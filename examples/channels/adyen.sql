@@ -137,9 +137,10 @@ SET search_path = pg_catalog, pg_temp AS $$
       WHEN 'Authorised' THEN CASE capture WHEN 'automatic' THEN 'succeeded' ELSE 'pending' END
       WHEN 'Refused' THEN 'failed'
       WHEN 'Cancelled' THEN 'closed'
-      -- the customer has done it all, and the webhook tells how it ends
+      -- perhaps there is something left for the customer to do
       WHEN 'Pending' THEN 'pending'
-      WHEN 'Received' THEN 'pending'
+      -- Adyen has it, and the webhook tells how it ends
+      WHEN 'Received' THEN 'processing'
       WHEN 'RedirectShopper' THEN 'pending'
       WHEN 'IdentifyShopper' THEN 'pending'
       WHEN 'ChallengeShopper' THEN 'pending'

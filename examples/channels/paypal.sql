@@ -34,13 +34,13 @@ $$;
 COMMENT ON FUNCTION paypal.amount_to_send(bigint, text) IS
   'payguard''s amount as PayPal wants it; NULL where PayPal would refuse it';
 
-CREATE FUNCTION paypal.capture_status(status text) RETURNS text
+CREATE FUNCTION paypal.capture_status(status text, reason text) RETURNS text
 LANGUAGE sql IMMUTABLE
 SET search_path = pg_catalog, pg_temp AS $$
   SELECT CASE status
     WHEN 'COMPLETED' THEN 'succeeded'
-    -- "not yet credited": an eCheck, a review
-    WHEN 'PENDING' THEN 'pending'
+    -- "not yet credited": an eCheck, a review; or the customer has still to send the money
+    WHEN 'PENDING' THEN CASE reason WHEN 'TRANSACTION_APPROVED_AWAITING_FUNDING' THEN 'pending' ELSE 'processing' END
     WHEN 'DECLINED' THEN 'failed'
     WHEN 'DENIED' THEN 'failed'
     WHEN 'FAILED' THEN 'failed'
@@ -48,7 +48,7 @@ SET search_path = pg_catalog, pg_temp AS $$
     ELSE 'unknown'
   END
 $$;
-COMMENT ON FUNCTION paypal.capture_status(text) IS 'channel_status of a capture';
+COMMENT ON FUNCTION paypal.capture_status(text, text) IS 'channel_status of a capture, from its status and the reason of that';
 
 CREATE FUNCTION paypal.refund_status(status text) RETURNS text
 LANGUAGE sql IMMUTABLE
@@ -66,7 +66,7 @@ COMMENT ON FUNCTION paypal.refund_status(text) IS 'channel_status of a refund';
 CREATE FUNCTION paypal.payment_of(capture jsonb, event_id text DEFAULT NULL) RETURNS channel_body.answer
 LANGUAGE sql IMMUTABLE
 SET search_path = pg_catalog, pg_temp AS $$
-  SELECT channel_body.answer_of('payment', paypal.capture_status(status),
+  SELECT channel_body.answer_of('payment', paypal.capture_status(status, channel_body.field(capture, 'status_details', 'reason')),
     channel_txn_id := channel_body.field(capture, 'id'),
     amount := paypal.amount(capture -> 'amount'),
     currency := channel_body.currency(channel_body.field(capture, 'amount', 'currency_code')),

@@ -44,7 +44,8 @@ SET search_path = pg_catalog, pg_temp AS $$
     WHEN 'requires_payment_method' THEN 'pending'
     WHEN 'requires_confirmation' THEN 'pending'
     WHEN 'requires_action' THEN 'pending'
-    WHEN 'processing' THEN 'pending'
+    -- the customer has done it all: the bank takes hours or days
+    WHEN 'processing' THEN 'processing'
     -- authorised: it can be captured
     WHEN 'requires_capture' THEN 'pending'
     WHEN 'canceled' THEN CASE channel_body.field(intent, 'amount_received') WHEN '0' THEN 'closed' ELSE 'unknown' END
