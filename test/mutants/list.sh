@@ -106,6 +106,12 @@ mutant reinstatement_lost src/evidence/reversal.c "regress taken_back" 's/^\trei
 mutant old_reinstatement src/evidence/reinstatement.c "regress taken_back" '/^is_old\(/,/^}/s/^\treturn /\treturn false \&\& /'
 mutant echo_counted src/evidence/returned.c "regress echo" '/^find_echo\(/,/^}/s/^\t\t\*echo = refunds\[i\];$//' short
 mutant echo_guessed src/evidence/returned.c "regress echo" '/^find_echo\(/,/^}/s/^\t\tif \(echo->refund_id != NULL\)$/\t\tif (false)/'
+mutant undone_counts_again src/evidence/returned.c "regress taken_back" '/^counts_no_more\(/,/^}/s/^\tif \(refund->status != REFUND_MERGED .*$/\tif (true)/'
+mutant taken_again_unseen src/evidence/returned.c "regress taken_back" 's/^\t\talert_taken_again\(payment, refund, report\);$/\t\t;/'
+mutant here_again_unseen src/evidence/returned.c "regress taken_back" 's/^\t+note_here_again\(order, &payment, refund, report, applied\);$//'
+mutant owed_twice src/money/surplus.c "regress taken_back" '/^payguard_refund_what_is_here\(/,/^}/s/^\t\t\trefund\.amount -= others\[i\]\.amount;$/\t\t\t;/'
+mutant later_time_lost src/evidence/reversal.c "regress taken_back" 's/^\t\t\tnote_later\(report, refund, applied\);$//'
+mutant processing_charged src/evidence/apply.c "regress processing" 's/^\t\tpayguard_task_remove\("charge", payguard_payment_about\(payment\)\);$/\t\t;/'
 mutant told_again_counted src/evidence/reversal.c "regress echo" '/^name_refund\(/,/^}/s/^\tif \(fitting == 0\)$/\tif (true)/'
 mutant told_again_guessed src/evidence/reversal.c "regress echo" '/^name_refund\(/,/^}/s/^\tif \(fitting == 1\)$/\tif (true)/'
 
