@@ -82,10 +82,25 @@ FROM steps ORDER BY steps;
 SELECT step, breaks, pg_temp.answer(format('SELECT outcome FROM payguard.try_pay_order(%L, %L, %L, %L, %L, %L)',
        order_id, key, amount, currency, version, channel)) AS outcome
 FROM steps WHERE step > 1 ORDER BY steps;
+-- those that open an attempt name what start_payment() and request_payment() raise
+SELECT step, breaks, f AS function, tried, tried = split_part(raised, ' ', 2) AS same FROM (
+  SELECT steps.*, f, pg_temp.answer(format('SELECT payguard.%s_payment(%s)', f, call)) AS raised,
+    pg_temp.answer(format('SELECT outcome FROM payguard.try_%s_payment(%s)', f, call)) AS tried
+  FROM steps, unnest('{start,request}'::text[]) f, format('%L, %L, %L, %L, %L, %L', order_id, key,
+    CASE channel WHEN 'internal' THEN 'checks-card' ELSE channel END, amount, currency, version) call
+  WHERE step > 1 AND channel <> 'checks-wallet') s ORDER BY s, f;
+SELECT f, pg_temp.answer(format('SELECT outcome FROM payguard.try_%s_payment(%L, %L, %L)', f, 'checks-unpaid', 'checks-new', 'internal')) AS internal FROM unnest('{start,request}'::text[]) f;
 SELECT pg_temp.written() = :'before' AS nothing_written;
 -- no key was consumed by all that
 SELECT outcome, version FROM payguard.pay_order('checks-unpaid', 'checks-new', 100, 'EUR', 1, 'checks-wallet');
+-- without an error they do what those do, and one key is one call whichever of the two names it
+SELECT outcome, replayed FROM payguard.try_start_payment('checks-other', 'checks-start', 'checks-card', 100, 'EUR', 1, details := '{"a": 1}');
+SELECT outcome, replayed FROM payguard.start_payment('checks-other', 'checks-start', 'checks-card');
+SELECT outcome, order_status FROM payguard.try_request_payment('checks-other', 'checks-request', 'checks-card');
+SELECT outcome FROM payguard.close_payment((SELECT payment_id FROM payguard.try_start_payment('checks-other', 'checks-start', 'checks-card')));
+SELECT (payguard.create_order('checks-request', 100, 'EUR')).status, (payguard.try_request_payment('checks-request', 'checks-request', 'checks-card')).outcome;
 RESET SESSION AUTHORIZATION;
+SELECT kind FROM payguard.tasks WHERE order_id = 'checks-request';
 SELECT payguard.revoke_access('regress_checks', access) FROM unnest('{checkout,cashier,operator}'::text[]) access;
 DROP OWNED BY regress_checks;
 DROP ROLE regress_checks;

@@ -10,6 +10,7 @@ SELECT (payguard.pay_order('read-only', 'read-only')).outcome;
 BEGIN READ ONLY;
 SELECT pg_temp.answer(call) FROM (VALUES
   ($$SELECT payguard.pay_order('read-only', 'read-only')$$), ($$SELECT payguard.try_pay_order('read-only', 'read-only')$$),
+  ($$SELECT payguard.try_start_payment('read-only', 'read-only', 'card')$$), ($$SELECT payguard.try_request_payment('read-only', 'read-only', 'card')$$),
   ($$SELECT payguard.pay_orders('{}')$$), ($$SELECT payguard.revoke_key('read-only', 'read-only')$$),
   ($$SELECT payguard.create_order('read-only', 1, 'EUR')$$), ($$SELECT payguard.update_order('read-only', 2)$$),
   ($$SELECT payguard.cancel_order('read-only')$$), ($$SELECT payguard.register_channel('read-only')$$)) c (call);

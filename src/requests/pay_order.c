@@ -1,6 +1,6 @@
 /*
  * pay_order.c
- *		pay_order(), start_payment(), request_payment(), try_pay_order(), pay_orders() and revoke_key(): their
+ *		pay_order(), start_payment(), request_payment(), the same as try_…(), pay_orders() and revoke_key(): their
  *		arguments and their answers.
  *
  * What they do is one algorithm, in pay_round.c.
@@ -31,8 +31,8 @@
 #include "requests/pay_round.h"
 
 static Datum pay_one(FunctionCallInfo fcinfo, const char *function, PayCall *call);
-static Datum open_attempt(FunctionCallInfo fcinfo, const char *kind,
-						  const char *function);
+static Datum open_attempt(FunctionCallInfo fcinfo, const char *kind, const char *function,
+						  bool brief);
 static void read_pay_arguments(FunctionCallInfo fcinfo, PayCall *call);
 static void read_pay_requests(ArrayType *array, MemoryContext memory, PayCall **calls,
 							  int *n);
@@ -72,7 +72,7 @@ PG_FUNCTION_INFO_V1(payguard_start_payment);
 Datum
 payguard_start_payment(PG_FUNCTION_ARGS)
 {
-	return open_attempt(fcinfo, "start", "start_payment()");
+	return open_attempt(fcinfo, "start", "start_payment()", false);
 }
 
 PG_FUNCTION_INFO_V1(payguard_request_payment);
@@ -85,14 +85,42 @@ PG_FUNCTION_INFO_V1(payguard_request_payment);
 Datum
 payguard_request_payment(PG_FUNCTION_ARGS)
 {
-	return open_attempt(fcinfo, "request", "request_payment()");
+	return open_attempt(fcinfo, "request", "request_payment()", false);
+}
+
+PG_FUNCTION_INFO_V1(payguard_try_start_payment);
+
+/*
+ * try_start_payment(the arguments of start_payment) → payment_result
+ *
+ * The same, but a business error is returned as the outcome: its constraint name.
+ * Errors: 22004, 22023.
+ */
+Datum
+payguard_try_start_payment(PG_FUNCTION_ARGS)
+{
+	return open_attempt(fcinfo, "start", "try_start_payment()", true);
+}
+
+PG_FUNCTION_INFO_V1(payguard_try_request_payment);
+
+/*
+ * try_request_payment(the arguments of start_payment) → payment_result
+ *
+ * request_payment(), whose business error is returned as the outcome. Errors: 22004, 22023.
+ */
+Datum
+payguard_try_request_payment(PG_FUNCTION_ARGS)
+{
+	return open_attempt(fcinfo, "request", "try_request_payment()", true);
 }
 
 static Datum
-open_attempt(FunctionCallInfo fcinfo, const char *kind, const char *function)
+open_attempt(FunctionCallInfo fcinfo, const char *kind, const char *function, bool brief)
 {
 	PayCall call = {
 		.kind = kind,
+		.brief = brief,
 		.order_id = payguard_arg_id(ARG(0), "order_id"),
 		.key = payguard_arg_id(ARG(1), "idempotency_key"),
 		.channel = payguard_arg_id(ARG(2), "channel"),

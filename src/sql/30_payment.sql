@@ -115,6 +115,24 @@ LANGUAGE C VOLATILE SECURITY DEFINER;
 COMMENT ON FUNCTION payguard.request_payment(text, text, text, bigint, text, bigint, timestamptz, jsonb) IS
   'start_payment(), and a charge task: a worker will call the channel';
 
+CREATE FUNCTION payguard.try_start_payment(order_id text, idempotency_key text, channel text,
+  amount bigint DEFAULT NULL, currency text DEFAULT NULL, expected_version bigint DEFAULT NULL,
+  expires_at timestamptz DEFAULT NULL, details jsonb DEFAULT NULL)
+RETURNS payguard.payment_result
+AS 'MODULE_PATHNAME', 'payguard_try_start_payment'
+LANGUAGE C VOLATILE SECURITY DEFINER;
+COMMENT ON FUNCTION payguard.try_start_payment(text, text, text, bigint, text, bigint, timestamptz, jsonb) IS
+  'start_payment(), which returns a business error as its outcome instead of raising it';
+
+CREATE FUNCTION payguard.try_request_payment(order_id text, idempotency_key text, channel text,
+  amount bigint DEFAULT NULL, currency text DEFAULT NULL, expected_version bigint DEFAULT NULL,
+  expires_at timestamptz DEFAULT NULL, details jsonb DEFAULT NULL)
+RETURNS payguard.payment_result
+AS 'MODULE_PATHNAME', 'payguard_try_request_payment'
+LANGUAGE C VOLATILE SECURITY DEFINER;
+COMMENT ON FUNCTION payguard.try_request_payment(text, text, text, bigint, text, bigint, timestamptz, jsonb) IS
+  'request_payment(), which returns a business error as its outcome instead of raising it';
+
 CREATE FUNCTION payguard.close_payment(payment_id uuid) RETURNS payguard.payment_result
 AS 'MODULE_PATHNAME', 'payguard_close_payment'
 LANGUAGE C VOLATILE SECURITY DEFINER;

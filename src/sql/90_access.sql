@@ -11,6 +11,8 @@ AS $$
     ('checkout', false, 'payguard.update_order(text,bigint,bigint,text,timestamptz)'),
     ('checkout', false, 'payguard.cancel_order(text,bigint,text)'),
     ('checkout', false, 'payguard.start_payment(text,text,text,bigint,text,bigint,timestamptz,jsonb)'),
+    ('checkout', false, 'payguard.try_start_payment(text,text,text,bigint,text,bigint,timestamptz,jsonb)'),
+    ('checkout', false, 'payguard.try_request_payment(text,text,text,bigint,text,bigint,timestamptz,jsonb)'),
     ('checkout', false, 'payguard.request_payment(text,text,text,bigint,text,bigint,timestamptz,jsonb)'),
     ('checkout', false, 'payguard.close_payment(uuid)'),
     ('checkout', false, 'payguard.revoke_key(text,text)'),

@@ -24,11 +24,11 @@ SELECT f, argument, position, kind, good FROM unnest('{pay_order,try_pay_order}'
   (VALUES ('order_id', 1, 'id', $$'arguments'$$), ('idempotency_key', 2, 'id', $$'arguments'$$),
           ('amount', 3, 'optional amount', 'NULL'), ('currency', 4, 'optional currency', 'NULL'),
           ('expected_version', 5, 'optional version', 'NULL'), ('channel', 6, 'id', $$'internal'$$)) a (argument, position, kind, good);
-INSERT INTO calls VALUES
-  ('start_payment', 'order_id', 1, 'id', $$'arguments'$$), ('start_payment', 'idempotency_key', 2, 'id', $$'arguments'$$),
-  ('start_payment', 'channel', 3, 'id', $$'arguments-card'$$), ('start_payment', 'amount', 4, 'optional amount', 'NULL'),
-  ('start_payment', 'currency', 5, 'optional currency', 'NULL'), ('start_payment', 'expected_version', 6, 'optional version', 'NULL'),
-  ('start_payment', 'expires_at', 7, 'time', 'NULL'), ('start_payment', 'details', 8, 'none', 'NULL');
+INSERT INTO calls
+SELECT f, argument, position, kind, good FROM unnest('{start_payment,try_start_payment,try_request_payment}'::text[]) f,
+  (VALUES ('order_id', 1, 'id', $$'arguments'$$), ('idempotency_key', 2, 'id', $$'arguments'$$), ('channel', 3, 'id', $$'arguments-card'$$),
+          ('amount', 4, 'optional amount', 'NULL'), ('currency', 5, 'optional currency', 'NULL'), ('expected_version', 6, 'optional version', 'NULL'),
+          ('expires_at', 7, 'time', 'NULL'), ('details', 8, 'none', 'NULL')) a (argument, position, kind, good);
 CREATE TEMP TABLE malformed (kind text, what text, value text);
 INSERT INTO malformed VALUES
   ('id', 'null', 'NULL'), ('amount', 'null', 'NULL'), ('currency', 'null', 'NULL'), ('version', 'null', 'NULL'), ('payment', 'null', 'NULL'),

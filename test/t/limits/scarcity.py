@@ -184,7 +184,7 @@ def tour(n):
     return [
         f"SELECT payguard.register_channel('tour-{n}')",
         f"SELECT payguard.set_policy('TST', {n}, approve_payment := true, approve_refund := true)",
-        *map(create, ("plain", "try", "batch", "gone", "spent", "closed", "lost", "done", "many", "asked", "told", "paid",
+        *map(create, ("plain", "try", "batch", "gone", "spent", "closed", "started", "queued", "lost", "done", "many", "asked", "told", "paid",
                       "settled", "message", "surplus", "second", "line", "out")),
         f"SELECT payguard.update_order('{order('plain')}', 1, 90)", pay("pay_order", "plain"), pay("try_pay_order", "try"),
         f"SELECT count(*) FROM payguard.pay_orders({batch})",
@@ -192,6 +192,8 @@ def tour(n):
         f"SELECT payguard.revoke_key('{order('spent')}', '{order('spent')}')",
         f"SELECT payguard.start_payment('{order('closed')}', '{order('closed')}', 'card')",
         f"SELECT payguard.close_payment({payment('closed')})",
+        f"SELECT payguard.try_start_payment('{order('started')}', '{order('started')}', 'card')",
+        f"SELECT payguard.try_request_payment('{order('queued')}', '{order('queued')}', 'card')",
         *map(request, ("lost", "done", "many")), claim,
         leased("lost", "payguard.extend_lease(l.task_id, l.lease_token, '2 min')"),
         leased("lost", "payguard.retry_task(l.task_id, l.lease_token, 'no way out')"),
