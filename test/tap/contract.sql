@@ -18,7 +18,9 @@ INSERT INTO contract VALUES
   ('try_pay_order(order_id text, idempotency_key text, amount bigint DEFAULT NULL::bigint, currency text DEFAULT NULL::text, expected_version bigint DEFAULT NULL::bigint, channel text DEFAULT ''internal''::text)', 'payguard.payment_result', 'v', true),
   ('pay_orders(requests payguard.pay_request[])', 'SETOF payguard.payment_result', 'v', true),
   ('revoke_key(order_id text, idempotency_key text)', 'payguard.payment_result', 'v', true),
-  ('register_channel(name text, internal boolean DEFAULT NULL::boolean, driver text DEFAULT NULL::text, first_query_after interval DEFAULT NULL::interval, max_query_interval interval DEFAULT NULL::interval, alert_after interval DEFAULT NULL::interval, not_found_is_final_after interval DEFAULT NULL::interval, late_success text DEFAULT NULL::text, idempotent_charge boolean DEFAULT NULL::boolean)', 'payguard.channels', 'v', true),
+  ('register_channel(name character varying, internal boolean DEFAULT NULL::boolean, driver text DEFAULT NULL::text, first_query_after interval DEFAULT NULL::interval, max_query_interval interval DEFAULT NULL::interval, alert_after interval DEFAULT NULL::interval, not_found_is_final_after interval DEFAULT NULL::interval, late_success text DEFAULT NULL::text, idempotent_charge boolean DEFAULT NULL::boolean, surplus text DEFAULT NULL::text, reopen_on text[] DEFAULT NULL::text[], processing_alert_after interval DEFAULT NULL::interval)', 'payguard.channels', 'v', true),
+  ('reopen_order(order_id text, note text)', 'payguard.orders', 'v', true),
+  ('record_reinstatement(channel text, reversal_id text, channel_time timestamp with time zone DEFAULT NULL::timestamp with time zone)', 'payguard.refund_result', 'v', true),
   ('request_payment(order_id text, idempotency_key text, channel text, amount bigint DEFAULT NULL::bigint, currency text DEFAULT NULL::text, expected_version bigint DEFAULT NULL::bigint, expires_at timestamp with time zone DEFAULT NULL::timestamp with time zone, details jsonb DEFAULT NULL::jsonb)', 'payguard.payment_result', 'v', true),
   ('try_start_payment(order_id text, idempotency_key text, channel text, amount bigint DEFAULT NULL::bigint, currency text DEFAULT NULL::text, expected_version bigint DEFAULT NULL::bigint, expires_at timestamp with time zone DEFAULT NULL::timestamp with time zone, details jsonb DEFAULT NULL::jsonb)', 'payguard.payment_result', 'v', true),
   ('try_request_payment(order_id text, idempotency_key text, channel text, amount bigint DEFAULT NULL::bigint, currency text DEFAULT NULL::text, expected_version bigint DEFAULT NULL::bigint, expires_at timestamp with time zone DEFAULT NULL::timestamp with time zone, details jsonb DEFAULT NULL::jsonb)', 'payguard.payment_result', 'v', true),
@@ -74,7 +76,7 @@ INSERT INTO type_columns VALUES
   ('payouts', 'channel text, payout_id text, settled_currency text, lines bigint, gross numeric, fees numeric, net numeric, first_at timestamp with time zone, last_at timestamp with time zone'),
   ('unreadable_messages', 'channel text, code text, received_at timestamp with time zone, event_id text, order_id text, payment_id uuid, refund_id uuid, message text, body bytea'),
   ('finding_result', 'outcome text, alert_id bigint, finding text, order_id text, payment_id uuid, refund_id uuid, message text'),
-  ('orders', 'order_id text, customer_id text, amount bigint, currency text, status text, closing_as text, version bigint, payment_id uuid, refunded_amount bigint, created_at timestamp with time zone, updated_at timestamp with time zone, expires_at timestamp with time zone');
+  ('orders', 'order_id text, customer_id text, amount bigint, currency text, status text, closing_as text, version bigint, payment_id uuid, refunded_amount bigint, created_at timestamp with time zone, updated_at timestamp with time zone, expires_at timestamp with time zone, returned_payment_id uuid');
 SELECT no_plan();
 -- signatures
 SELECT is(p.returns, c.returns, c.function || ' returns') FROM contract c LEFT JOIN (
@@ -122,9 +124,10 @@ SELECT is((SELECT bool_or(trusted) FROM pg_available_extension_versions WHERE na
 SELECT is_empty($$SELECT * FROM payguard.verify()$$, 'a new database is sound');
 -- the order machine, as it is documented
 SELECT set_eq($$SELECT from_status, to_status FROM payguard.state_transitions() WHERE machine = 'order'$$,
-  $$VALUES (NULL, 'unpaid'), ('unpaid', 'paying'), ('unpaid', 'paid'), ('paying', 'unpaid'), ('paying', 'paid'), ('paid', 'refunded'), ('refunded', 'paid'),
+  $$VALUES (NULL, 'unpaid'), ('unpaid', 'paying'), ('unpaid', 'paid'), ('paying', 'unpaid'), ('paying', 'paid'), ('paid', 'refunded'), ('refunded', 'paid'), ('paid', 'unpaid'), ('refunded', 'unpaid'),
     ('unpaid', 'cancelled'), ('unpaid', 'expired'), ('paying', 'cancelled'), ('paying', 'expired'), ('expired', 'paid'), ('cancelled', 'paid')$$, 'moves of an order');
-SELECT is_empty($$SELECT FROM payguard.state_transitions() WHERE machine = 'payment' AND from_status = 'succeeded'$$, 'succeeded never goes back');
+SELECT set_eq($$SELECT to_status FROM payguard.state_transitions() WHERE machine = 'payment' AND from_status = 'succeeded'$$, ARRAY['returned', 'surplus'],
+  'money that came is taken back, or is not needed any more; its attempt is over');
 SELECT set_eq($$SELECT to_status FROM payguard.state_transitions() WHERE machine = 'refund' AND from_status = 'waived'$$, ARRAY['succeeded'],
   'a waived refund changes only where the channel made it all the same');
 SELECT * FROM finish();
