@@ -503,11 +503,11 @@ payguard_facts_possible(const Facts *facts)
 		case PAYMENT_UNKNOWN:
 		case PAYMENT_CLOSING:
 			return facts->order == ORDER_PAYING && is_detail_possible(facts);
-		case PAYMENT_SUPERSEDED:
 		case PAYMENT_SUCCEEDED:
 			return paid && is_detail_possible(facts);
 		case PAYMENT_NONE:
 			return facts->report == CHANNEL_SUCCEEDED && is_detail_possible(facts);
+		case PAYMENT_SUPERSEDED: /* the money that superseded it may be taken back */
 		case PAYMENT_FAILED:
 		case PAYMENT_SURPLUS:
 		case PAYMENT_RETURNED:

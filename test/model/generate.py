@@ -11,12 +11,16 @@ import csv
 import sys
 
 # The facts that a decision depends on, in the order in which the generated code asks.
-FACTS = ["payment_status", "channel_status", "other_txn", "money_fits", "late_success",
-         "order_status", "closing_as"]
-PREFIXES = {"payment_status": "PAYMENT_", "channel_status": "REPORT_",
+FACTS = ["payment_status", "channel_status", "other_txn", "money", "late_success",
+         "order_status", "closing_as", "in_time", "revived", "fresh", "revivable", "reverses"]
+# What has to be possible together; of the others it is not asked where one value or all lead to the same, since the
+# list of decisions would be too long for Spin.
+TOGETHER = ["payment_status", "order_status", "closing_as"]
+PREFIXES = {"payment_status": "PAYMENT_", "channel_status": "REPORT_", "money": "MONEY_",
             "late_success": "LATE_", "order_status": "ORDER_", "closing_as": "ORDER_"}
-FLAGS = ["supersede", "refund", "second_charge", "fill_in", "query", "close"]
-LIVE = ("pending", "unknown", "closing")
+FLAGS = ["supersede", "refund", "excess", "second_charge", "another", "reverse", "fill_in", "query",
+         "close"]
+LIVE = ("pending", "processing", "unknown", "closing")
 
 
 def read_csv(path):
@@ -26,14 +30,14 @@ def read_csv(path):
 
 # --- bugs -------------------------------------------------------------------------------------
 
+def facts_of(row):
+    return tuple(row[fact] for fact in FACTS)
+
+
 def copy_result(rows, row, **facts):
-    """Give a row the result of the row with the same facts, but for those named."""
-    wanted = dict(row, **facts)
-    for other in rows:
-        if all(other[fact] == wanted[fact] for fact in FACTS):
-            row.update({name: other[name] for name in other if name not in FACTS})
-            return
-    raise SystemExit("there is no row like %s" % wanted)
+    """Give a row the result of the row with the same facts, but for those named. rows: by their facts."""
+    other = rows[facts_of(dict(row, **facts))]
+    row.update({name: other[name] for name in other if name not in FACTS})
 
 
 def change_nothing(row):
@@ -71,7 +75,7 @@ def first_money_does_not_supersede(rows, row):
 
 
 def late_failure_undoes_success(rows, row):
-    if row["payment_status"] == "succeeded" and row["channel_status"] == "failed":
+    if row["payment_status"] == "succeeded" and row["channel_status"] == "failed" and row["reverses"] == "f":
         change_nothing(row)
         row.update(payment_becomes="failed", order_becomes="unpaid")
 
@@ -83,7 +87,7 @@ def surplus_without_refund(rows, row):
 
 def wrong_amount_pays(rows, row):
     if row["payment_status"] in LIVE:
-        copy_result(rows, row, money_fits="t")
+        copy_result(rows, row, money="fits")
 
 
 def superseded_success_counts(rows, row):
@@ -112,7 +116,7 @@ def superseded_not_closed(rows, row):
 
 
 def cancelled_order_paid(rows, row):
-    if is_late_success(row) and row["order_status"] == "cancelled" and row["money_fits"] == "t":
+    if is_late_success(row) and row["order_status"] == "cancelled" and row["money"] == "fits":
         row.update(order_becomes="paid", payment_becomes="succeeded", refund="f")
 
 
@@ -121,19 +125,54 @@ def late_success_always_accepted(rows, row):
         copy_result(rows, row, late_success="accept")
 
 
+def cancelling_order_paid(rows, row):
+    if row["payment_status"] in LIVE and row["closing_as"] == "cancelled":
+        copy_result(rows, row, closing_as="expired")
+
+
+def excess_kept(rows, row):
+    row["excess"] = "f"
+
+
+def message_revives(rows, row):
+    if row["payment_status"] == "failed" and row["order_status"] == "unpaid" and \
+            row["channel_status"] in ("pending", "processing") and row["fresh"] == "f":
+        copy_result(rows, row, fresh="t", revivable="t")
+
+
+def message_takes_back(rows, row):
+    if row["payment_status"] in ("processing", "succeeded") and row["fresh"] == "f" and (
+            row["reverses"] == "t" or row["channel_status"] == "pending") and \
+            (row["payment_status"], row["channel_status"]) != ("succeeded", "pending"):
+        copy_result(rows, row, fresh="t")
+
+
+def failure_after_success_ignored(rows, row):
+    if row["reverses"] == "t":
+        change_nothing(row)
+
+
+def returned_pays_again(rows, row):
+    if row["payment_status"] == "returned" and row["channel_status"] == "succeeded" and \
+            row["order_status"] == "unpaid":
+        row.update(payment_becomes="succeeded", order_becomes="paid")
+
+
 BUGS = {bug.__name__: bug for bug in (
     unknown_is_failure, not_found_is_failure, late_success_ignored, first_money_dropped,
     first_money_does_not_supersede, late_failure_undoes_success, surplus_without_refund,
     wrong_amount_pays, superseded_success_counts, second_charge_ignored, closing_as_forgotten,
     close_not_repeated, superseded_not_closed, cancelled_order_paid,
-    late_success_always_accepted)}
+    late_success_always_accepted, cancelling_order_paid, excess_kept, message_revives, message_takes_back,
+    failure_after_success_ignored, returned_pays_again)}
 
 
 def spoil(rows, bug):
     """Return the decisions with a bug, which has to change some of them."""
     spoilt = [dict(row) for row in rows]
+    known = {facts_of(row): row for row in rows}
     for row in spoilt:
-        BUGS[bug](rows, row)
+        BUGS[bug](known, row)
     if spoilt == rows:
         raise SystemExit("the bug %s changes nothing" % bug)
     return spoilt
@@ -169,7 +208,7 @@ def values_of(rows, fact):
     return list(dict.fromkeys(row[fact] for row in rows))
 
 
-def tree(rows, facts, domains):
+def tree(rows, facts):
     """Return a decision tree: ("do", statements), or ("ask", fact, [(values, subtree)])."""
     if not facts:
         results = {result(row) for row in rows}
@@ -179,14 +218,14 @@ def tree(rows, facts, domains):
     fact, rest = facts[0], facts[1:]
     branches = []
     for value in values_of(rows, fact):
-        subtree = tree([row for row in rows if row[fact] == value], rest, domains)
+        subtree = tree([row for row in rows if row[fact] == value], rest)
         for values, known in branches:
             if known == subtree:
                 values.append(value)
                 break
         else:
             branches.append(([value], subtree))
-    if len(branches) == 1 and set(branches[0][0]) == set(domains[fact]):
+    if len(branches) == 1:
         return branches[0][1]
     return ("ask", fact, branches)
 
@@ -194,10 +233,9 @@ def tree(rows, facts, domains):
 def print_tree(node, depth, out, path, leaves):
     pad = "\t" * depth
     if node[0] == "do":
-        out.append(pad + "REACHED(%d)" % len(leaves))
+        out.append(pad + ("REACHED(%d)" if node[1] else "REACHED_ONLY(%d)") % len(leaves))
         leaves.append(", ".join(path))
-        for statement in node[1] or ("skip",):
-            out.append(pad + statement + ";")
+        out.extend(pad + statement + ";" for statement in node[1])
         return
     out.append(pad + "if")
     for values, subtree in node[2]:
@@ -206,7 +244,6 @@ def print_tree(node, depth, out, path, leaves):
         out.append(pad + ":: %s ->" % condition)
         asked = "%s %s" % (node[1], "/".join(value or "none" for value in values))
         print_tree(subtree, depth + 1, out, path + [asked], leaves)
-    out.append(pad + ":: else -> assert(IMPOSSIBLE_FACTS);")
     out.append(pad + "fi;")
 
 
@@ -226,6 +263,15 @@ def print_moves(machine, prefix, moves, out):
                 move["to_status"].upper()))
     out.append("\tfalse)")
     out.append("")
+
+
+def print_possible(rows, out):
+    """Which states are possible together, as the code says."""
+    out.append("#define POSSIBLE_FACTS ( \\")
+    for facts in dict.fromkeys(tuple(row[fact] for fact in TOGETHER) for row in rows):
+        out.append("\t(%s) || \\" % " && ".join("%s == %s" % (variable(fact), constant(fact, value))
+                                             for fact, value in zip(TOGETHER, facts)))
+    out.append("\tfalse)")
 
 
 def states_of(machine, moves):
@@ -251,8 +297,10 @@ c_decl {
 \t}
 }
 #define REACHED(n) c_code { decision_reached[n] = 1; };
+#define REACHED_ONLY(n) REACHED(n)
 #else
 #define REACHED(n)
+#define REACHED_ONLY(n) skip;
 #endif
 """
 
@@ -262,23 +310,27 @@ def generate(decisions, moves):
     out = ["/*",
            " * Generated from payguard.decisions() and payguard.state_transitions().",
            " */"]
+    # the model has no policies, so that nothing is held
+    decisions = [row for row in decisions if row["late_success"] != "hold"]
     domains = {fact: values_of(decisions, fact) for fact in FACTS}
     print_names("ORDER_", states_of("order", moves), out)
     print_names("PAYMENT_", states_of("payment", moves), out)
     print_names("REPORT_", [""] + domains["channel_status"], out)
     print_names("LATE_", domains["late_success"], out)
+    print_names("MONEY_", domains["money"], out)
     print_moves("order", "ORDER_", moves, out)
     print_moves("payment", "PAYMENT_", moves, out)
-    out += ["#define IMPOSSIBLE_FACTS false", "", "/* the facts */"]
+    print_possible(decisions, out)
+    out += ["", "/* the facts */"]
     out += ["hidden byte %s;" % variable(fact) for fact in FACTS]
     out += ["/* what follows */", "hidden byte d_payment;", "hidden byte d_order;"]
     out += ["hidden byte d_%s;" % flag for flag in FLAGS + ["contradiction"]]
     out += ["", "inline decide()", "{",
-            "\td_payment = %s;" % variable("payment_status"),
+            "\tassert(POSSIBLE_FACTS);", "\td_payment = %s;" % variable("payment_status"),
             "\td_order = %s;" % variable("order_status")]
     out += ["\td_%s = false;" % flag for flag in FLAGS + ["contradiction"]]
     leaves = []
-    print_tree(tree(decisions, FACTS, domains), 1, out, [], leaves)
+    print_tree(tree(decisions, FACTS), 1, out, [], leaves)
     out += ["}", ""]
     at = out.index("inline decide()")
     out[at:at] = COVERAGE.replace("LEAVES", str(len(leaves))).split("\n")

@@ -24,9 +24,17 @@
 #define RECORDED ATTEMPTS /* money without an attempt comes behind the last one */
 #define SLOTS (ATTEMPTS + 1)
 
-/* with LEAN, the channels charge once, and what they were asked to */
+/* with LEAN, the channels charge once, and what they were asked to, and settle at once */
 #ifndef LEAN
 #define LEAN false
+#endif
+/* with RETURNS, they take money back that they took */
+#ifndef RETURNS
+#define RETURNS false
+#endif
+/* with GOES_ON, they settle slowly, and go on with what they said to have failed */
+#ifndef GOES_ON
+#define GOES_ON false
 #endif
 
 /* bugs to be found; those of the decisions are in generate.py */
@@ -48,6 +56,15 @@
 #ifndef BUG_WITHDRAWN_AFTER_CLAIM
 #define BUG_WITHDRAWN_AFTER_CLAIM false
 #endif
+#ifndef BUG_CHARGED_WHILE_PROCESSING
+#define BUG_CHARGED_WHILE_PROCESSING false
+#endif
+#ifndef BUG_RETURNED_STAYS_PAID
+#define BUG_RETURNED_STAYS_PAID false
+#endif
+#ifndef BUG_REVERSAL_NOT_KEPT
+#define BUG_REVERSAL_NOT_KEPT false
+#endif
 #ifndef BUG_CANCELLED_AT_ONCE
 #define BUG_CANCELLED_AT_ONCE false
 #endif
@@ -62,6 +79,10 @@ bool refund[SLOTS];		 /* the payment's money goes back */
 bool second[SLOTS];		 /* a surplus payment for the other transaction, with its refund */
 bool charge_due[SLOTS];	 /* a charge task that no worker has claimed */
 bool close_due[SLOTS];	 /* a close task */
+bool query_due[SLOTS];	 /* a query task of an attempt that is not open */
+bool revived[SLOTS];	 /* it had failed, and the channel goes on */
+bool excess[SLOTS];		 /* what is more than the order asks goes back */
+bool kept_back[SLOTS];	 /* a reversal is kept until its money is known */
 byte late_success[2];	 /* a channel's setting */
 bit channel_of[SLOTS];
 
@@ -69,16 +90,23 @@ bit channel_of[SLOTS];
 
 #define TRADE_NONE 0	   /* the channel has never heard of it */
 #define TRADE_OPEN 1	   /* the customer has yet to pay, or the channel to decide */
-#define TRADE_FAILED 2	   /* it said failed; some channels take the money all the same */
-#define TRADE_CLOSED 3	   /* it cannot be charged any more */
-#define TRADE_TAKEN 4	   /* the money was taken */
-#define TRADE_TAKEN_LATE 5 /* after it said failed */
-#define TRADE_TAKEN_WRONG 6 /* another amount than was asked for */
+#define TRADE_PROCESSING 2 /* the customer has done it all, and the channel settles */
+#define TRADE_FAILED 3	   /* it said failed; some channels go on, or take the money all the same */
+#define TRADE_CLOSED 4	   /* it cannot be charged any more */
+#define TRADE_TAKEN 5	   /* the money was taken */
+#define TRADE_RETURNED 6   /* and the customer's bank has taken it back */
 
 byte trade[SLOTS];
 bool twice[SLOTS]; /* and once more, as transaction 2 */
 
+byte amount[SLOTS]; /* what was taken beside what was asked for: MONEY_ */
+bool early[SLOTS];	/* it was taken, and not told, before the order expired */
+bool said_failed[SLOTS];
+bool said_processing[SLOTS];
+
 #define TAKEN(a) (trade[a] >= TRADE_TAKEN)
+/* how a channel says that money was taken back: as a failure of the payment, or as a reversal */
+#define SAYS_FAILED(a) (channel_of[a] == 1)
 
 /* --- what happened, for the checks only -------------------------------------------------- */
 
@@ -86,6 +114,7 @@ bool sent[SLOTS];	/* somebody may have sent the charge to the channel */
 bool ended[SLOTS];	/* the channel said: failed, closed, or for a long time not found */
 bool told_1[SLOTS]; /* the channel reported the money of transaction 1 */
 bool told_2[SLOTS];
+bool told_back[SLOTS]; /* the channel reported that it was taken back */
 bool closing_asked; /* the order was cancelled or expired */
 
 bool quiet;			/* the outside world has fallen quiet */
@@ -96,35 +125,57 @@ bool asked[SLOTS];	/* since then the channel has been queried, and nothing has c
 /* after each transaction */
 #define COUNTED(a) \
 	((payment[a] == PAYMENT_SUCCEEDED) + (payment[a] == PAYMENT_SURPLUS && refund[a]) + \
-	 second[a])
+	 (payment[a] == PAYMENT_RETURNED) + second[a])
 #define PAID_ONCE (succeeded + live <= 1)
 #define MONEY_IS_ACCOUNTED_FOR(a) (COUNTED(a) == told_1[a] + told_2[a])
 #define NOTHING_IS_GUESSED(a) (payment[a] != PAYMENT_FAILED || ended[a] || !sent[a])
 #define ONLY_THE_RIGHT_AMOUNT_PAYS(a) \
-	(payment[a] != PAYMENT_SUCCEEDED || trade[a] != TRADE_TAKEN_WRONG)
+	(payment[a] != PAYMENT_SUCCEEDED || amount[a] == MONEY_FITS || amount[a] == MONEY_MORE)
+#define EXCESS_GOES_BACK(a) \
+	(payment[a] != PAYMENT_SUCCEEDED || amount[a] != MONEY_MORE || excess[a])
+#define RETURNED_MONEY_PAYS_NOTHING(a) (payment[a] != PAYMENT_SUCCEEDED || !told_back[a])
 #define ORDER_SAYS_WHAT_PAYMENTS_SAY \
 	(succeeded == (order == ORDER_PAID || order == ORDER_REFUNDED) && \
 	 live == (order == ORDER_PAYING))
 #define NOT_ASKED_TO_PAY_AFTER_ITS_END (!closing_asked || order != ORDER_UNPAID)
 
-/* before another attempt starts: each earlier one was answered, or certainly never sent */
-#define ANSWERED_BEFORE_THE_NEXT(a) (!sent[a] || ended[a] || told_1[a] || told_2[a])
+/* before another attempt starts: each earlier one was answered, or certainly never sent, or is being closed since
+   other money paid the order, which was taken back then */
+#define ANSWERED_BEFORE_THE_NEXT(a) \
+	(!sent[a] || ended[a] || told_1[a] || told_2[a] || payment[a] == PAYMENT_SUPERSEDED)
 
 /* with each report */
-#define CANCELLED_FOR_GOOD (f_order_status != ORDER_CANCELLED || order == ORDER_CANCELLED)
+#define CANCELLED_FOR_GOOD \
+	((f_order_status != ORDER_CANCELLED || order == ORDER_CANCELLED) && \
+	 (f_closing_as != ORDER_CANCELLED || order != ORDER_PAID))
 #define LATE_MONEY_AS_THE_CHANNEL_SAYS \
-	(f_payment_status != PAYMENT_FAILED || d_payment != PAYMENT_SUCCEEDED || \
+	((f_payment_status != PAYMENT_FAILED && !f_revived) || d_payment != PAYMENT_SUCCEEDED || \
 	 (f_late_success != LATE_REFUND && \
-	  (f_order_status != ORDER_EXPIRED || f_late_success == LATE_ACCEPT_EXPIRED)))
+	  (f_order_status != ORDER_EXPIRED || f_late_success == LATE_ACCEPT_EXPIRED || f_in_time)))
+#define A_MESSAGE_TAKES_NOTHING_BACK \
+	(fresh || (!d_reverse && \
+	  (f_payment_status != PAYMENT_PROCESSING || d_payment != PAYMENT_PENDING) && \
+	  (f_payment_status != PAYMENT_FAILED || \
+	   (d_payment != PAYMENT_PENDING && d_payment != PAYMENT_PROCESSING))))
 #define LEGAL_MOVE_OF_PAYMENT(from, to) PAYMENT_MAY(from, to)
 #define LEGAL_MOVE_OF_ORDER(from, to) ORDER_MAY(from, to)
 
+/* with each charge that is claimed */
+#define CHARGED_ONLY_WHEN_WANTED(a) \
+	((payment[a] == PAYMENT_PENDING || payment[a] == PAYMENT_UNKNOWN) && closing_as == ORDER_NONE)
+
 /* when nothing is left to do: a customer may still be about to pay */
 #define SETTLED_ATTEMPT(a) \
-	(!OPEN(a) || (payment[a] == PAYMENT_PENDING && trade[a] == TRADE_OPEN && \
+	(!OPEN(a) || (((payment[a] == PAYMENT_PENDING && trade[a] == TRADE_OPEN) || \
+				   (payment[a] == PAYMENT_PROCESSING && trade[a] == TRADE_PROCESSING)) && \
 				  closing_as == ORDER_NONE))
-#define SETTLED_TASKS(a) (!charge_due[a] && !close_due[a])
-#define SETTLED_MONEY(a) ((!TAKEN(a) || told_1[a]) && (!twice[a] || told_2[a]))
+#define SETTLED_TASKS(a) (!charge_due[a] && !close_due[a] && !query_due[a])
+/* money that came and went before anybody heard of it, and which the channel calls failed, is none */
+#define SETTLED_MONEY(a) \
+	((!TAKEN(a) || told_1[a] || (trade[a] == TRADE_RETURNED && SAYS_FAILED(a))) && \
+	 (!twice[a] || told_2[a]) && \
+	 (trade[a] != TRADE_RETURNED || !told_1[a] || \
+	  (told_back[a] && payment[a] != PAYMENT_SUCCEEDED)))
 #define SETTLED_ORDER \
 	(closing_as == ORDER_NONE && \
 	 (!closing_asked || order == ORDER_PAID || order == ORDER_CANCELLED || \
@@ -133,8 +184,9 @@ bool asked[SLOTS];	/* since then the channel has been queried, and nothing has c
 /* --- payguard ---------------------------------------------------------------------------- */
 
 #define LIVE(a) \
-	(payment[a] == PAYMENT_PENDING || payment[a] == PAYMENT_UNKNOWN || \
-	 payment[a] == PAYMENT_CLOSING)
+	(payment[a] == PAYMENT_PENDING || payment[a] == PAYMENT_PROCESSING || \
+	 payment[a] == PAYMENT_UNKNOWN || payment[a] == PAYMENT_CLOSING)
+#define RECEIVED(a) (payment[a] == PAYMENT_SUCCEEDED || payment[a] == PAYMENT_SURPLUS)
 /* a charge that waits was never sent, unless it is one to be repeated (tasks.again) */
 #define NOT_SENT(a) (charge_due[a] && (!sent[a] || BUG_EARLIER_CHARGE_FORGOTTEN))
 #define OPEN(a) (LIVE(a) || payment[a] == PAYMENT_SUPERSEDED)
@@ -157,6 +209,16 @@ inline order_becomes(to)
 		assert(LEGAL_MOVE_OF_ORDER(order, to));
 		order = to;
 		closing_as = ORDER_NONE;
+		if
+		:: order == ORDER_EXPIRED ->
+			other = 0;
+			do
+			:: other < SLOTS -> early[other] = !LEAN && TAKEN(other) && !told_1[other]; other++;
+			:: else -> break;
+			od;
+			other = 0;
+		:: else
+		fi;
 	:: else
 	fi;
 }
@@ -182,22 +244,61 @@ inline supersede_other()
 	fi;
 }
 
-/* evidence: what follows from a report of attempt a */
+/* all that paid the order, or was surplus, is taken back: the order is to be paid again */
+inline reverse(a)
+{
+	told_back[a] = true;
+	kept_back[a] = false;
+	if
+	:: payment[a] == PAYMENT_SUCCEEDED ->
+		payment_becomes(a, PAYMENT_RETURNED);
+		if
+		:: BUG_RETURNED_STAYS_PAID -> skip;
+		:: else -> order_becomes(ORDER_UNPAID);
+		fi;
+		closing_asked = false; /* its deadline is no more */
+	:: else
+	fi;
+}
+
+/* evidence: a reversal waits until its money is known */
+inline record_reversal(a)
+{
+	if
+	:: RECEIVED(a) -> reverse(a);
+	:: !RECEIVED(a) && payment[a] != PAYMENT_RETURNED && !BUG_REVERSAL_NOT_KEPT -> kept_back[a] = true;
+	:: else -> told_back[a] = true;
+	fi;
+}
+
+/* evidence: what follows from a report of attempt a. fresh: whoever says it has asked just now */
 inline apply(a)
 {
 	f_payment_status = payment[a];
 	f_channel_status = report;
 	f_other_txn = report_txn != 0 && txn[a] != 0 && report_txn != txn[a];
-	f_money_fits = trade[a] != TRADE_TAKEN_WRONG;
+	f_money = amount[a];
 	f_late_success = (a == RECORDED -> LATE_ACCEPT : late_success[channel_of[a]]);
 	f_order_status = order;
 	f_closing_as = closing_as;
+	f_in_time = early[a] && order == ORDER_EXPIRED && report == REPORT_SUCCEEDED &&
+		(payment[a] == PAYMENT_NONE || payment[a] == PAYMENT_FAILED);
+	f_revived = revived[a] && LIVE(a) && report == REPORT_SUCCEEDED;
+	f_reverses = a != RECORDED && SAYS_FAILED(a) && RECEIVED(a) &&
+		(report == REPORT_FAILED || report == REPORT_CLOSED);
+	f_fresh = fresh && ((payment[a] == PAYMENT_PROCESSING && report == REPORT_PENDING) ||
+		(payment[a] == PAYMENT_FAILED && (report == REPORT_PENDING || report == REPORT_PROCESSING)) ||
+		f_reverses);
+	f_revivable = f_fresh && payment[a] == PAYMENT_FAILED && order == ORDER_UNPAID &&
+		f_late_success != LATE_REFUND;
 	decide();
+	assert(A_MESSAGE_TAKES_NOTHING_BACK);
 	if
 	:: f_other_txn && second[a] -> skip; /* the other transaction is known */
 	:: else ->
 		if
 		:: d_second_charge -> second[a] = true;
+		:: d_reverse -> reverse(a);
 		:: d_fill_in || d_contradiction -> skip;
 		:: else ->
 			if
@@ -210,23 +311,38 @@ inline apply(a)
 			:: else
 			fi;
 			if
+			:: d_payment != f_payment_status && d_payment == PAYMENT_PROCESSING ->
+				charge_due[a] = charge_due[a] && BUG_CHARGED_WHILE_PROCESSING;
 			:: d_payment != f_payment_status && d_payment != PAYMENT_PENDING &&
-			   d_payment != PAYMENT_UNKNOWN ->
+			   d_payment != PAYMENT_PROCESSING && d_payment != PAYMENT_UNKNOWN ->
 				charge_due[a] = false;
 				close_due[a] = false;
+				query_due[a] = false;
 			:: else
 			fi;
+			if
+			:: f_payment_status == PAYMENT_FAILED && d_payment != PAYMENT_FAILED -> revived[a] = true;
+			:: else
+			fi;
+			early[a] = early[a] && !told_1[a];
 			payment_becomes(a, d_payment);
 			order_becomes(d_order);
 			assert(CANCELLED_FOR_GOOD);
 			assert(LATE_MONEY_AS_THE_CHANNEL_SAYS);
+			revived[a] = revived[a] && LIVE(a);
 			if
 			:: d_refund -> refund[a] = true;
+			:: d_excess -> excess[a] = true;
+			:: else
+			fi;
+			if
+			:: kept_back[a] && RECEIVED(a) -> reverse(a);
 			:: else
 			fi;
 		fi;
 		if
 		:: d_close -> close_due[a] = true;
+		:: d_query && !OPEN(a) && (GOES_ON || RETURNS) -> query_due[a] = true;
 		:: else
 		fi;
 	fi;
@@ -276,6 +392,8 @@ inline check()
 		assert(MONEY_IS_ACCOUNTED_FOR(other));
 		assert(NOTHING_IS_GUESSED(other));
 		assert(ONLY_THE_RIGHT_AMOUNT_PAYS(other));
+		assert(EXCESS_GOES_BACK(other));
+		assert(RETURNED_MONEY_PAYS_NOTHING(other));
 		other++;
 	:: else -> break;
 	od;
@@ -301,11 +419,12 @@ inline check_before_start()
 
 /* what the channel says when it is asked now */
 #define ANSWER(a) \
-	(TAKEN(a) -> REPORT_SUCCEEDED : \
-	 (trade[a] == TRADE_FAILED -> REPORT_FAILED : \
+	(SAYS_TAKEN(a) -> REPORT_SUCCEEDED : \
+	 (trade[a] == TRADE_FAILED || trade[a] == TRADE_RETURNED -> REPORT_FAILED : \
 	  (trade[a] == TRADE_CLOSED -> REPORT_CLOSED : \
-	   (trade[a] == TRADE_OPEN -> REPORT_PENDING : REPORT_NOT_FOUND))))
-#define SAID_FAILED(a) (trade[a] == TRADE_FAILED || trade[a] == TRADE_TAKEN_LATE)
+	   (trade[a] == TRADE_PROCESSING -> REPORT_PROCESSING : \
+		(trade[a] == TRADE_OPEN -> REPORT_PENDING : REPORT_NOT_FOUND)))))
+#define SAYS_TAKEN(a) (TAKEN(a) && (trade[a] != TRADE_RETURNED || !SAYS_FAILED(a)))
 
 #define MAY_START(a) \
 	(a < ATTEMPTS && payment[a] == PAYMENT_NONE && \
@@ -327,9 +446,23 @@ inline hear(status, transaction)
 	report_txn = transaction;
 }
 
+/* what the channel says to whoever asks now */
+inline answer(a)
+{
+	hear(ANSWER(a), (SAYS_TAKEN(a) -> 1 : 0));
+	fresh = true;
+}
+
+inline take(a, how_much)
+{
+	trade[a] = TRADE_TAKEN;
+	amount[a] = how_much;
+}
+
 proctype slot(byte a)
 {
 	byte report, report_txn, other, succeeded, live;
+	bool fresh;
 
 end:
 	do
@@ -354,8 +487,9 @@ end:
 		/* money that comes without an attempt */
 		:: !quiet && a == RECORDED && trade[a] == TRADE_NONE ->
 			if
-			:: trade[a] = TRADE_TAKEN;
-			:: trade[a] = TRADE_TAKEN_WRONG;
+			:: take(a, MONEY_FITS);
+			:: !LEAN -> take(a, MONEY_LESS);
+			:: !LEAN -> take(a, MONEY_MORE);
 			fi;
 			hear(REPORT_SUCCEEDED, 1);
 		:: !quiet && a == RECORDED && TAKEN(a) ->
@@ -365,37 +499,47 @@ end:
 		:: !quiet && a < ATTEMPTS && MAY_END_ORDER(a) ->
 			if
 			:: close_order(a, ORDER_CANCELLED);
-			:: close_order(a, ORDER_EXPIRED);
+			:: payment[a] != PAYMENT_PROCESSING -> close_order(a, ORDER_EXPIRED);
 			fi;
 
 		/* the channel: a charge that was sent arrives, sooner or later, or never */
 		:: !quiet && sent[a] && trade[a] == TRADE_NONE ->
 			trade[a] = TRADE_OPEN;
-		:: !quiet && trade[a] == TRADE_OPEN ->
+		:: !quiet && (trade[a] == TRADE_OPEN || trade[a] == TRADE_PROCESSING) ->
 			if
-			:: trade[a] = TRADE_TAKEN;
-			:: !LEAN -> trade[a] = TRADE_TAKEN_WRONG;
-			:: trade[a] = TRADE_FAILED;
+			:: take(a, MONEY_FITS);
+			:: !LEAN && channel_of[a] == 0 -> take(a, MONEY_LESS);
+			:: !LEAN && channel_of[a] == 1 -> take(a, MONEY_MORE);
+			:: trade[a] = TRADE_FAILED; said_failed[a] = true;
 			fi;
-		:: !quiet && trade[a] == TRADE_FAILED ->
-			trade[a] = TRADE_TAKEN_LATE;
-		:: !quiet && !LEAN && a < ATTEMPTS && trade[a] == TRADE_TAKEN && !twice[a] ->
+		:: !quiet && GOES_ON && channel_of[a] == 0 && trade[a] == TRADE_OPEN ->
+			trade[a] = TRADE_PROCESSING;
+			said_processing[a] = true;
+		:: !quiet && GOES_ON && channel_of[a] == 0 && (trade[a] == TRADE_PROCESSING || trade[a] == TRADE_FAILED) ->
+			trade[a] = TRADE_OPEN;
+		:: !quiet && trade[a] == TRADE_FAILED -> take(a, MONEY_FITS);
+		:: !quiet && !LEAN && a < ATTEMPTS && trade[a] == TRADE_TAKEN && amount[a] == MONEY_FITS &&
+		   !said_failed[a] && !twice[a] ->
 			twice[a] = true;
+		:: !quiet && RETURNS && a < ATTEMPTS && trade[a] == TRADE_TAKEN && !twice[a] ->
+			trade[a] = TRADE_RETURNED;
+			said_failed[a] = said_failed[a] || SAYS_FAILED(a);
 
 		/* what it said arrives, in any order and any number of times: notifications, the answer
 		   to the charge, the customer's return page */
 		:: !quiet && a < ATTEMPTS && trade[a] >= TRADE_OPEN -> hear(REPORT_PENDING, 0);
-		:: !quiet && a < ATTEMPTS && SAID_FAILED(a) -> hear(REPORT_FAILED, 0);
+		:: !quiet && a < ATTEMPTS && said_processing[a] -> hear(REPORT_PROCESSING, 0);
+		:: !quiet && a < ATTEMPTS && said_failed[a] -> hear(REPORT_FAILED, 0);
 		:: !quiet && a < ATTEMPTS && trade[a] == TRADE_CLOSED -> hear(REPORT_CLOSED, 0);
 		:: !quiet && a < ATTEMPTS && TAKEN(a) -> hear(REPORT_SUCCEEDED, 1);
 		:: !quiet && a < ATTEMPTS && twice[a] -> hear(REPORT_SUCCEEDED, 2);
+		:: !quiet && trade[a] == TRADE_RETURNED && !SAYS_FAILED(a) -> record_reversal(a);
 		/* a time-out, an expired lease */
 		:: !quiet && sent[a] && payment[a] != PAYMENT_NONE -> hear(REPORT_UNKNOWN, 0);
 
 		/* the worker: he claims a charge, and sends it from then on */
 		:: charge_due[a] ->
-			assert((payment[a] == PAYMENT_PENDING || payment[a] == PAYMENT_UNKNOWN) &&
-				   closing_as == ORDER_NONE);
+			assert(CHARGED_ONLY_WHEN_WANTED(a));
 			charge_due[a] = false;
 			sent[a] = true;
 			asked[a] = false;
@@ -404,7 +548,7 @@ end:
 		/* he asks for each open attempt; that nothing is found counts after a long time */
 		:: a < ATTEMPTS && OPEN(a) && !asked[a] && !BUG_NO_QUERY ->
 			if
-			:: !quiet || trade[a] != TRADE_NONE -> hear(ANSWER(a), (TAKEN(a) -> 1 : 0));
+			:: !quiet || trade[a] != TRADE_NONE -> answer(a);
 			/* and before that time, a worker may charge again */
 			:: !quiet && trade[a] == TRADE_NONE && sent[a] && closing_as == ORDER_NONE &&
 			   (payment[a] == PAYMENT_PENDING || payment[a] == PAYMENT_UNKNOWN) ->
@@ -412,6 +556,10 @@ end:
 				charge_due[a] = true;
 			:: trade[a] == TRADE_NONE -> hear(REPORT_CLOSED, 0);
 			fi;
+		/* and for one that has ended, where a message contradicts that */
+		:: query_due[a] ->
+			query_due[a] = false;
+			answer(a);
 		/* he has the channel close it, which may answer, or lose the request or the answer, or
 		   say that the customer is just paying */
 		:: close_due[a] ->
@@ -419,24 +567,34 @@ end:
 			asked[a] = false;
 			if
 			:: trade[a] <= TRADE_OPEN -> trade[a] = TRADE_CLOSED;
-			:: TAKEN(a) || SAID_FAILED(a) || trade[a] == TRADE_CLOSED -> skip;
+			:: TAKEN(a) || trade[a] == TRADE_FAILED || trade[a] == TRADE_CLOSED -> skip;
 			:: !quiet || BUG_CHANNEL_NEVER_ANSWERS -> report = REPORT_UNKNOWN;
 			:: !quiet && trade[a] == TRADE_OPEN -> report = REPORT_PENDING;
+			:: !quiet && trade[a] == TRADE_PROCESSING -> report = REPORT_PROCESSING; fresh = true;
+			/* what is being settled cannot be closed, but it ends */
+			:: trade[a] == TRADE_PROCESSING -> take(a, MONEY_FITS);
+			:: trade[a] == TRADE_PROCESSING -> trade[a] = TRADE_FAILED; said_failed[a] = true;
 			fi;
 			if
-			:: report == REPORT_NONE -> hear(ANSWER(a), (TAKEN(a) -> 1 : 0));
+			:: report == REPORT_NONE -> answer(a);
 			:: !quiet && report == REPORT_NONE -> report = REPORT_UNKNOWN;
 			:: else
 			fi;
 
 		/* the statement names money that payguard has not heard of */
-		:: a < ATTEMPTS && TAKEN(a) && !told_1[a] && !OPEN(a) -> hear(REPORT_SUCCEEDED, 1);
+		:: SAYS_TAKEN(a) && !told_1[a] && !OPEN(a) -> hear(REPORT_SUCCEEDED, 1);
 		:: a < ATTEMPTS && twice[a] && !told_2[a] && !OPEN(a) -> hear(REPORT_SUCCEEDED, 2);
+		/* and what was taken back of it */
+		:: trade[a] == TRADE_RETURNED && told_1[a] && !told_back[a] && !OPEN(a) ->
+			if
+			:: SAYS_FAILED(a) -> hear(REPORT_FAILED, 0); fresh = true;
+			:: else -> record_reversal(a);
+			fi;
 		fi;
 
 		d_step {
 			ended[a] = ended[a] || report == REPORT_CLOSED ||
-				(report == REPORT_FAILED && SAID_FAILED(a));
+				(report == REPORT_FAILED && said_failed[a]);
 			told_1[a] = told_1[a] || (report == REPORT_SUCCEEDED && report_txn == 1);
 			told_2[a] = told_2[a] || (report == REPORT_SUCCEEDED && report_txn == 2);
 			if
@@ -449,6 +607,7 @@ end:
 			check();
 			report = REPORT_NONE;
 			report_txn = 0;
+			fresh = false;
 			succeeded = 0;
 			live = 0;
 		}
