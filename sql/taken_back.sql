@@ -179,6 +179,12 @@ SELECT pg_temp.now_of('undone-' || n) FROM generate_series(1, 3) n;
 -- and that it was made all the same is the loss of it once more
 SELECT outcome FROM payguard.report_refund(pg_temp.back_of('undone-1'), 'succeeded');
 SELECT pg_temp.now_of('undone-1');
+-- a message that was sent before it failed takes nothing back
+SELECT pg_temp.paid('undone-6') IS NOT NULL AS made, pg_temp.take('undone-6', at := '2026-03-01'), pg_temp.paid('undone-7') IS NOT NULL AS made, pg_temp.take('undone-7');
+SELECT outcome FROM unnest('{6,7}'::int[]) n, payguard.report_refund(pg_temp.back_of('undone-' || n), 'failed');
+SELECT pg_temp.take('undone-6', at := '2026-03-01'), pg_temp.now_of('undone-6');
+SELECT pg_temp.take('undone-7'), pg_temp.take('undone-7', at := '2026-03-09'), pg_temp.now_of('undone-7');
+SELECT pg_temp.take('undone-6', at := '2026-03-09'), pg_temp.now_of('undone-6');
 -- a report of a reversal that is reinstated: what it says is known, or nobody can know
 SELECT pg_temp.paid('undone-4') IS NOT NULL AS made, pg_temp.take('undone-4'), pg_temp.give('undone-4');
 SELECT said, outcome, replayed, message FROM unnest('{failed,closed,pending,processing,unknown,not_found,succeeded}'::text[]) said, payguard.report_refund(pg_temp.back_of('undone-4'), said);

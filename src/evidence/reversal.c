@@ -69,6 +69,8 @@ static bool name_refund(Order *order, const Payment *payment, const Report *repo
 						Refund *refund, Applied *applied);
 static void reverse_again(Order *order, Payment *payment, const Report *report,
 						  Refund *refund, Applied *applied);
+static bool may_be_old(const Payment *payment, const Report *report, const Refund *refund,
+					   Applied *applied);
 static void note_later(const Report *report, Refund *refund, Applied *applied);
 static void reinstate_waiting(Order *order, Payment *payment, Refund *refund);
 
@@ -249,7 +251,7 @@ payguard_refund_reverse(Order *order, Payment *payment, const Report *report,
 		payguard_refund_must_be_there(refund->refund_id, refund);
 		if (refund->status == REFUND_REINSTATED)
 			reverse_again(order, payment, report, refund, applied);
-		else
+		else if (!may_be_old(payment, report, refund, applied))
 		{
 			payguard_refund_report(order, report, refund, applied);
 			note_later(report, refund, applied);
@@ -512,6 +514,29 @@ reverse_again(Order *order, Payment *payment, const Report *report, Refund *refu
 								   refund->returned_amount);
 	follow(order, payment, report, refund, effect);
 	applied->changed = true;
+}
+
+/*
+ * may_be_old tells whether a report of a reversal that has failed may be one from before that, and keeps it where
+ * nobody can know. What the shop has given back itself, and the scripts before 1.2.0, take it for the newest word.
+ */
+static bool
+may_be_old(const Payment *payment, const Report *report, const Refund *refund,
+		   Applied *applied)
+{
+	Channel channel;
+
+	payguard_channel_of(payment, &channel);
+	if (refund->status != REFUND_FAILED || refund->reversal_kind == NULL ||
+		payguard_text_is(refund->reversal_kind, "refund") ||
+		!payguard_channel_knows_returns(&channel))
+		return false;
+	if (report->channel_time != NO_TIME && refund->channel_time != NO_TIME)
+		return report->channel_time <= refund->channel_time;
+	payguard_returned_contradict(
+		refund, report, "refund_mismatch",
+		"It has failed since, and nobody can tell whether this is old.", applied);
+	return true;
 }
 
 /*

@@ -1479,6 +1479,9 @@ class Model:
                 applied.contradicts = True
             elif self.refund(known).status == "reinstated":
                 self.reverse_again(known, report, applied)
+            elif self.refund(known).status == "failed" and self.refund(known).reversal not in (None, "refund") and self.knows_returns(p) and \
+                    (report.time is None or self.refund(known).time is None or report.time <= self.refund(known).time):
+                applied.contradicts = report.time is None or self.refund(known).time is None
             else:
                 applied = self.refund_evidence(known, report)
                 r = self.refund(known)

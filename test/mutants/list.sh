@@ -106,6 +106,7 @@ mutant reinstatement_lost src/evidence/reversal.c "regress taken_back" 's/^\trei
 mutant old_reinstatement src/evidence/reinstatement.c "regress taken_back" '/^is_old\(/,/^}/s/^\treturn /\treturn false \&\& /'
 mutant echo_counted src/evidence/returned.c "regress echo" '/^find_echo\(/,/^}/s/^\t\t\*echo = refunds\[i\];$//' short
 mutant echo_guessed src/evidence/returned.c "regress echo" '/^find_echo\(/,/^}/s/^\t\tif \(echo->refund_id != NULL\)$/\t\tif (false)/'
+mutant failed_counts_again src/evidence/reversal.c "regress taken_back" '/^may_be_old\(/,/^}/s/^\tif \(refund->status != REFUND_FAILED .*$/\tif (true ||/'
 mutant undone_counts_again src/evidence/returned.c "regress taken_back" '/^counts_no_more\(/,/^}/s/^\tif \(refund->status != REFUND_MERGED .*$/\tif (true)/'
 mutant taken_again_unseen src/evidence/returned.c "regress taken_back" 's/^\t\talert_taken_again\(payment, refund, report\);$/\t\t;/'
 mutant here_again_unseen src/evidence/returned.c "regress taken_back" 's/^\t+note_here_again\(order, &payment, refund, report, applied\);$//'
