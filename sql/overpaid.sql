@@ -36,6 +36,10 @@ SELECT outcome, amount FROM payguard.refund_order('over-1', 'over-1/a', reason :
 SELECT (payguard.settle_refund(refund_id, 'succeeded', 'it is')).outcome, pg_temp.now_of('over-1') FROM payguard.refunds WHERE order_id = 'over-1' AND origin = 'request';
 -- more than twice what was asked for: somebody has mixed up units, and a person looks
 SELECT pg_temp.start_with('over-2', 100000), pg_temp.now_of('over-2');
+-- less of the excess went back than was asked for: the rest of it is still owed
+SELECT pg_temp.start_with('part-1', 1250);
+SELECT outcome FROM payguard.refunds r, payguard.report_refund(r.refund_id, 'succeeded', amount := 100) WHERE r.order_id = 'part-1';
+SELECT pg_temp.now_of('part-1');
 -- where the setting says so, a person looks at any excess, and at any money that is not needed
 SELECT pg_temp.start_with('over-3', 1250, 'careful'), pg_temp.now_of('over-3');
 SELECT pg_temp.record('over-3', 'careful', 'again'), pg_temp.now_of('over-3');

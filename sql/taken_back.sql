@@ -213,6 +213,46 @@ INSERT INTO payguard.settlement_lines (channel, kind, channel_status, channel_tx
   ('sepa', 'payment', 'succeeded', 'listed-4', NULL, 1000, 'EUR', clock_timestamp()), ('sepa', 'bank_return', 'succeeded', 'listed-4', 'listed-4/back-1', 1000, 'EUR', clock_timestamp()),
   ('sepa', 'payment', 'succeeded', 'ach-5', NULL, 1000, 'EUR', clock_timestamp()), ('sepa', 'payment', 'failed', 'listed-3', NULL, 1000, 'EUR', clock_timestamp());
 SELECT finding, order_id, details ->> 'kind' AS kind FROM payguard.reconcile('sepa', '-infinity', clock_timestamp(), '0 s') WHERE order_id ~ '^listed' ORDER BY 2, 3;
+-- a failure is counted once, whether the bank's return has come before it or has named it
+SELECT pg_temp.paid('ach-6', 'ach') IS NOT NULL AS made;
+SELECT outcome FROM payguard.refund_order('ach-6', 'ach-6/refund', 100, 'goods returned', channel := 'internal');
+SELECT pg_temp.give_word(pg_temp.id('ach-6', 'this'), 'failed');
+SELECT pg_temp.take('ach-6', channel := 'ach'), pg_temp.give_word(pg_temp.id('ach-6', 'this'), 'failed');
+SELECT pg_temp.now_of('ach-6');
+SELECT pg_temp.paid('ach-7', 'ach') IS NOT NULL AS made;
+SELECT outcome FROM payguard.record_payment('ach-7', 'ach', 'ach-7/again', 1000, 'EUR');
+SELECT outcome FROM payguard.record_reversal('ach', 'ach-7/back', 'ach-7/again', 'bank_return', 1000, 'EUR');
+SELECT pg_temp.give_word(payment_id, 'failed') FROM payguard.payments WHERE channel_txn_id = 'ach-7/again';
+SELECT pg_temp.now_of('ach-7');
+-- what undoes a failure may come before its name
+SELECT pg_temp.paid('ach-8', 'ach') IS NOT NULL AS made;
+SELECT pg_temp.give_word(pg_temp.id('ach-8', 'this'), 'failed');
+SELECT pg_temp.give('ach-8', channel := 'ach'), pg_temp.take('ach-8', channel := 'ach');
+SELECT pg_temp.now_of('ach-8');
+-- other money of a returned payment, whose amount the channel has not named: what was asked, and the channel is queried
+CREATE FUNCTION pg_temp.paid_more(id text) RETURNS text LANGUAGE plpgsql AS $$
+BEGIN
+  PERFORM payguard.create_order(id, 1000, 'EUR');
+  RETURN pg_temp.say(pg_temp.start(id, 'this', 'sdd'), 'succeeded', id, 1500, 'EUR');
+END
+$$;
+SELECT pg_temp.paid_more('extra-1'), pg_temp.take('extra-1', amount := 1500);
+SELECT pg_temp.say(pg_temp.id('extra-1', 'this'), 'succeeded', 'extra-1/other') FROM generate_series(1, 2);
+SELECT pg_temp.now_of('extra-1');
+SELECT kind FROM payguard.tasks WHERE order_id = 'extra-1';
+SELECT pg_temp.say(pg_temp.id('extra-1', 'this'), 'succeeded', 'extra-1/other', 1200, 'EUR');
+SELECT pg_temp.now_of('extra-1');
+-- the money that pays an order again is more than it asks for: a person decides about what is here of the rest
+SELECT pg_temp.paid_more('extra-2'), pg_temp.take('extra-2', amount := 1500), pg_temp.give('extra-2');
+SELECT pg_temp.now_of('extra-2');
+SELECT pg_temp.paid_more('extra-3'), pg_temp.take('extra-3', '1', 'chargeback', 300), pg_temp.take('extra-3', '2', 'chargeback', 1200);
+SELECT status FROM payguard.reopen_order('extra-3', 'they pay again');
+SELECT pg_temp.give('extra-3', '2');
+SELECT pg_temp.now_of('extra-3');
+-- an order that is paid again by hand: what nobody has begun to give back is not given back
+SELECT pg_temp.paid('extra-4') IS NOT NULL AS made, pg_temp.back('extra-4', amount := 400), pg_temp.take('extra-4', kind := 'chargeback');
+SELECT status FROM payguard.reopen_order('extra-4', 'they pay again');
+SELECT pg_temp.now_of('extra-4');
 -- malformed settings and arguments
 SELECT pg_temp.answer(format('SELECT payguard.register_channel(%L, reopen_on := %L)', 'odd', kinds)) FROM unnest('{"{refund}","{NULL}","{bank_return,\"\"}"}'::text[]) kinds;
 SELECT pg_temp.answer($$SELECT payguard.register_channel('odd', surplus := 'keep')$$);

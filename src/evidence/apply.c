@@ -62,6 +62,7 @@ static bool not_found_is_final(const Payment *payment, const Channel *channel);
 static bool txn_is_another_payment(Order *order, Payment *payment, const Report *report,
 								   Applied *applied);
 static bool is_other_name_of(const Payment *other, const Payment *payment);
+static bool is_another_of(const Payment *other, const Payment *payment);
 static bool is_dismissed_as(const Payment *other, const Payment *payment);
 static bool is_recorded_before(const Payment *other, const Payment *payment,
 							   const Report *report);
@@ -447,6 +448,11 @@ txn_is_another_payment(Order *order, Payment *payment, const Report *report,
 		payguard_payment_must_be_there(other.payment_id, &other);
 		payguard_evidence_apply(order, &other, report, applied);
 	}
+	else if (is_another_of(&other, payment))
+	{
+		payguard_payment_must_be_there(other.payment_id, &other);
+		payguard_evidence_apply(order, &other, report, applied);
+	}
 	else if (is_recorded_before(&other, payment, report))
 		merge_into(order, payment, &other, applied);
 	else
@@ -469,6 +475,17 @@ is_other_name_of(const Payment *other, const Payment *payment)
 	return other->details &&
 		   payguard_text_is(payguard_json_text(other->details, "second_charge_of"),
 							payguard_uuid_str(payment->payment_id));
+}
+
+/*
+ * is_another_of tells whether `other` was recorded as other money of `payment`, whose own was taken back: then a
+ * report of its transaction, made about `payment`, is about `other`.
+ */
+static bool
+is_another_of(const Payment *other, const Payment *payment)
+{
+	return payment->status == PAYMENT_RETURNED && other->idempotency_key == NULL &&
+		   payguard_text_equal(other->order_id, payment->order_id);
 }
 
 static bool
@@ -646,7 +663,10 @@ record_another(Order *order, const Payment *payment, const Channel *channel,
 
 	if (money.currency == NULL)
 		money.currency = payment->currency;
-	if (money.amount == NO_AMOUNT)
-		money.amount = payment->received_amount;
+	money.assumed = money.amount == NO_AMOUNT;
+	if (money.assumed)
+		money.amount = payment->amount;
 	payguard_record_apply(order, channel, &money, &another, applied);
+	if (money.assumed && !another.amount_verified)
+		payguard_task_query(payguard_payment_about(&another), channel);
 }

@@ -73,7 +73,7 @@ pay_again(Order *order, Payment *payment, const Report *report)
 	if (decision.order != order->status)
 		payguard_received_become(order, payment, decision.order);
 	if (decision.excess)
-		payguard_refund_surplus(order, payment, REFUND_AWAITING_APPROVAL);
+		payguard_refund_what_is_here(order, payment);
 	if (decision.excess)
 		payguard_received_alert(payment, "overpaid", NULL);
 	payguard_received_alert(payment, decision.alert, NULL);

@@ -110,7 +110,7 @@ payguard_received_take(Payment *payment, const Report *report)
 	payment->received_amount =
 		report->amount != NO_AMOUNT ? report->amount : payment->amount;
 	payment->received_currency = report->currency ? report->currency : payment->currency;
-	payment->amount_verified = report->amount != NO_AMOUNT;
+	payment->amount_verified = report->amount != NO_AMOUNT && !report->assumed;
 	payment->channel_txn_id = report->txn_id ? report->txn_id : payment->channel_txn_id;
 	payment->channel_time = report->channel_time;
 	payment->failure_code = NULL;

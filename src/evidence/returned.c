@@ -504,7 +504,8 @@ check_returned(Order *order, const Payment *payment, const Refund *refund,
 		(report->currency && !payguard_text_equal(report->currency, refund->currency)))
 		payguard_alert_refund("refund_mismatch", "critical", refund,
 							  payguard_refund_report_details(report));
-	if (payment->status == PAYMENT_SURPLUS && refund->returned_amount < refund->amount)
+	if (payguard_payment_brought_money(payment) &&
+		refund->returned_amount < refund->amount)
 		payguard_refund_surplus(order, payment, REFUND_AWAITING_APPROVAL);
 }
 

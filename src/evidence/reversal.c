@@ -62,6 +62,7 @@ static bool takes_all(const Payment *payment, const Report *report);
 static Effect effect_of(const Order *order, const Payment *payment, const Report *report);
 static void follow(Order *order, Payment *payment, const Report *report,
 				   const Refund *refund, Effect effect);
+static bool has_failed_before(const Payment *payment);
 static bool find_failure(const Payment *payment, Refund *refund);
 static bool name_failure(const Payment *payment, const Report *report, Refund *refund,
 						 Applied *applied);
@@ -258,8 +259,12 @@ payguard_refund_reverse(Order *order, Payment *payment, const Report *report,
 		}
 		return;
 	}
-	if (name_failure(payment, report, refund, applied) ||
-		name_refund(order, payment, report, refund, applied))
+	if (name_failure(payment, report, refund, applied))
+	{
+		reinstate_waiting(order, payment, refund);
+		return;
+	}
+	if (name_refund(order, payment, report, refund, applied))
 		return;
 	if (!insert(order, payment, report, refund))
 	{
@@ -383,11 +388,37 @@ payguard_reversal_of_failed(Order *order, Payment *payment, const Report *report
 
 	Assert(payguard_order_is_locked(order->order_id));
 	*applied = (Applied){0};
-	if (find_failure(payment, &refund))
-		return; /* it has been said before */
+	if (has_failed_before(payment))
+		return;
 	if (!insert(order, payment, &reversal, &refund))
 		elog(ERROR, "payguard: a reversal without an id is taken");
 	applied->changed = true;
+}
+
+/*
+ * has_failed_before tells whether a payment's failure after its success counts already: it has been said before, or
+ * the bank's return of all the money was reported, which is the same.
+ */
+static bool
+has_failed_before(const Payment *payment)
+{
+	Refund *refunds;
+	int n = payguard_refund_list_of(payment, &refunds);
+
+	for (int i = 0; i < n; i++)
+	{
+		if (refunds[i].status != REFUND_SUCCEEDED)
+			continue;
+		if (payguard_text_is(refunds[i].reversal_kind, "failed") ||
+			(payguard_text_is(refunds[i].reversal_kind, "bank_return") &&
+			 refunds[i].returned_amount >= payment->received_amount))
+		{
+			/* under an older snapshot it may have been undone since */
+			payguard_refund_must_be_there(refunds[i].refund_id, &refunds[i]);
+			return true;
+		}
+	}
+	return false;
 }
 
 /*

@@ -30,6 +30,8 @@
 
 static int64 not_needed(const Order *order, const Payment *payment);
 static bool is_of_surplus(const Payment *payment, const Refund *refund);
+static int64 kept_for_order(const Order *order, const Payment *payment,
+							const Refund *refunds, int n);
 static bool correct_unbegun(const Order *order, const Payment *payment);
 static Refund *find_unbegun(const Payment *payment, Refund *refunds, int n);
 static void change_amount(const Payment *payment, Refund *refund, int64 amount);
@@ -106,9 +108,34 @@ payguard_refund_surplus(Order *order, const Payment *payment, RefundStatus statu
 }
 
 /*
+ * kept_for_order returns what of a payment's money stays here, as what has paid its order: what the order asked for, of
+ * which refunds give back a part. The rest may be less than what the order does not need, where the channel has taken
+ * a part of the money back.
+ */
+static int64
+kept_for_order(const Order *order, const Payment *payment, const Refund *refunds, int n)
+{
+	int64 kept;
+
+	if (payment->status == PAYMENT_SURPLUS ||
+		!payguard_uuid_equal(order->payment_id, payment->payment_id))
+		return 0;
+	kept = payguard_refund_paid_amount(order, payment);
+	for (int i = 0; i < n && kept > 0; i++)
+		if (payguard_refund_counts_for_order(order, payment, &refunds[i]))
+		{
+			if (refunds[i].status == REFUND_SUCCEEDED)
+				kept -= refunds[i].returned_amount;
+			else if (payguard_refund_is_reserved(refunds[i].status))
+				kept -= refunds[i].amount;
+		}
+	return Max(kept, 0);
+}
+
+/*
  * payguard_refund_what_is_here opens, for a person to decide about, the refund of all money of a payment that is
- * here and not on its way back: whatever was decided about it before, it had gone since. What a refund has failed to
- * give back is owed by that one. The caller holds the order's lock.
+ * here, not on its way back, and not what its order asks for: whatever was decided about it before, it had gone since.
+ * What a refund has failed to give back is owed by that one. The caller holds the order's lock.
  */
 void
 payguard_refund_what_is_here(Order *order, const Payment *payment)
@@ -123,11 +150,13 @@ payguard_refund_what_is_here(Order *order, const Payment *payment)
 	};
 
 	payguard_balance_lock(payment, &balance);
-	refund.amount = payment->received_amount - balance.refunding - balance.refunded;
 	payguard_store_refresh(); /* to see what this call has written */
 	n = payguard_refund_list_of(payment, &others);
+	refund.amount = payment->received_amount - balance.refunding - balance.refunded -
+					kept_for_order(order, payment, others, n);
 	for (int i = 0; i < n; i++)
-		if (others[i].status == REFUND_FAILED && !payguard_refund_is_undone(&others[i]))
+		if (others[i].status == REFUND_FAILED && is_of_surplus(payment, &others[i]) &&
+			!payguard_refund_is_undone(&others[i]))
 			refund.amount -= others[i].amount;
 	if (refund.amount > 0)
 		payguard_refund_insert(order, payment, &refund);
@@ -325,6 +354,26 @@ payguard_refund_waive_unbegun(const Payment *payment, const text *note)
 			payguard_refund_end_tasks(&refunds[i]);
 		}
 	return true;
+}
+
+/*
+ * payguard_refund_waive_rest waives the refunds of a payment that nobody has begun: all of its money is back in another
+ * way.
+ */
+void
+payguard_refund_waive_rest(const Payment *payment, text *note)
+{
+	Refund *refunds;
+	int n = payguard_refund_list_of(payment, &refunds);
+
+	for (int i = 0; i < n; i++)
+	{
+		/* one that waits may have been approved since an older snapshot */
+		payguard_refund_must_be_there(refunds[i].refund_id, &refunds[i]);
+		if (payguard_refund_is_reserved(refunds[i].status) &&
+			!payguard_refund_has_begun(&refunds[i]))
+			payguard_refund_waive(payment, &refunds[i], note);
+	}
 }
 
 /*

@@ -14,6 +14,7 @@ extern void payguard_refund_surplus(Order *order, const Payment *payment,
 									RefundStatus status);
 extern void payguard_refund_what_is_here(Order *order, const Payment *payment);
 extern void payguard_refund_correct_received(Order *order, const Payment *payment);
+extern void payguard_refund_waive_rest(const Payment *payment, text *note);
 extern bool payguard_refund_waive_unbegun(const Payment *payment, const text *note);
 extern bool payguard_refund_keep_excess(Order *order, const Payment *payment,
 										const text *note);

@@ -26,6 +26,7 @@ typedef struct Report
 	text *note;			 /* the operator's, where one gives his word for the channel */
 	text *reversal_kind; /* money that the channel gave back on its own ... */
 	text *reversal_of;	 /* ... of this transaction; txn_id is the reversal's */
+	bool assumed;		 /* the channel has not named the amount: it is what was asked */
 	bool fresh;			 /* who says it has asked since the payment's last change */
 	bool corrects;		 /* an operator believes it more than what was reported before */
 	bool give_back;		 /* an operator wants the money to go back: it pays no order */

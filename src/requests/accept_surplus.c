@@ -39,7 +39,7 @@
 
 static void lock_for_operator(const pg_uuid_t *payment_id, Order *order,
 							  Payment *payment);
-static void return_paying(Order *order, Jsonb *details);
+static void return_paying(Order *order, text *note);
 static bool judge_accept(const Order *order, const Payment *payment, Refusal *refusal);
 static void waive_unbegun(const Payment *payment, text *note);
 static void refuse_begun(const Payment *payment) pg_attribute_noreturn();
@@ -65,7 +65,7 @@ payguard_accept_surplus(PG_FUNCTION_ARGS)
 
 	payguard_request_begin("accept_surplus()");
 	lock_for_operator(payment_id, &order, &payment);
-	return_paying(&order, payguard_json("note", 't', note, NULL));
+	return_paying(&order, note);
 	if (!judge_accept(&order, &payment, &refusal))
 		payguard_raise(&refusal);
 	if (!payguard_refund_keep_excess(&order, &payment, note))
@@ -85,7 +85,7 @@ payguard_accept_surplus(PG_FUNCTION_ARGS)
  * return_paying: where all money is back that has paid an order, other money may pay it.
  */
 static void
-return_paying(Order *order, Jsonb *details)
+return_paying(Order *order, text *note)
 {
 	Payment payment;
 	Channel channel;
@@ -98,7 +98,10 @@ return_paying(Order *order, Jsonb *details)
 	payguard_balance_lock(&payment, &balance);
 	if (payguard_channel_knows_returns(&channel) && payment.received_amount > 0 &&
 		balance.refunded + balance.excess >= payment.received_amount)
-		payguard_received_return(order, &payment, details);
+	{
+		payguard_refund_waive_rest(&payment, note);
+		payguard_received_return(order, &payment, payguard_json("note", 't', note, NULL));
+	}
 }
 
 /*

@@ -64,7 +64,10 @@ payguard_reopen_order(PG_FUNCTION_ARGS)
 	must_be_taken_back(&order, &payment);
 	payguard_balance_lock(&payment, &balance);
 	if (balance.refunded + balance.excess >= payment.received_amount)
+	{
+		payguard_refund_waive_rest(&payment, note);
 		payguard_received_return(&order, &payment, details);
+	}
 	else
 	{
 		payguard_payment_change(&order, &payment, PAYMENT_SURPLUS, 0, details);
