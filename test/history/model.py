@@ -16,6 +16,7 @@ LIVE = ("pending", "processing", "unknown", "closing")
 OUTCOMES = {"pending": "pending", "processing": "pending", "unknown": "pending", "closing": "closing", "superseded": "superseded",
             "failed": "failed", "succeeded": "paid", "surplus": "surplus", "returned": "returned"}
 RESERVED = ("awaiting_approval", "pending", "unknown")
+RESERVED = ("awaiting_approval", "pending", "unknown")
 REOPENS = ("bank_return",)          # the kinds of reversals after which an order is to be paid again by itself
 NAMES = {"PY101": "order_already_paid", "PY102": "order_closed", "PY103": "payment_in_progress",
          "PY201": "version_conflict", "PY301": "idempotency_key_reused",
@@ -665,8 +666,8 @@ class Model:
         elif p.status == "returned":
             if report.status == "succeeded" and report.txn and p.txn and report.txn != p.txn:
                 money = report._replace(currency=report.currency or p.currency,
-                                        amount=p.received if report.amount is None else report.amount)
-                applied.changed = self.apply_record(p.order, p.channel, money)[1].changed
+                                        amount=p.amount if report.amount is None else report.amount)
+                applied.changed = self.apply_record(p.order, p.channel, money, report.amount is None)[1].changed
         elif report.status == "succeeded":
             if report.txn and p.txn and report.txn != p.txn:
                 self.second_charge(p, report, applied)
@@ -679,7 +680,7 @@ class Model:
     def known_elsewhere(self, p, other, report, applied):
         if other.second_of == p.id and other.status == "failed" and other.code == "same_charge":
             self.evidence(p.id, report._replace(txn=p.txn), applied)
-        elif other.second_of == p.id:
+        elif other.second_of == p.id or p.status == "returned" and other.key is None and other.order == p.order:
             self.evidence(other.id, report, applied)
         elif report.status == "succeeded" and other.key is None and other.second_of is None and \
                 other.order == p.order and (p.status in LIVE or p.status == "superseded") and \
@@ -868,7 +869,7 @@ class Model:
                              order_id))
         return {"outcome": "recorded", "order_id": order_id, "payment_id": None, "replayed": False}
 
-    def apply_record(self, order_id, channel, report):
+    def apply_record(self, order_id, channel, report, assumed=False):
         applied = Applied()
         known = self.s.get(("txn", channel, report.txn))
         if known is not None:
@@ -885,6 +886,8 @@ class Model:
         if pays and order.status == "paying":
             self.supersede(order_id)
         payment_id = self.record(order_id, channel, report, "succeeded" if pays else "surplus")
+        if assumed:
+            self.put(self.payment(payment_id), verified=False)
         applied.changed = True
         if pays:
             self.change_order(order_id, status="paid", closing=None, payment=payment_id)
@@ -903,6 +906,7 @@ class Model:
         if order.status in ("paid", "refunded"):
             if not self.is_all_back(order.payment) or not self.knows_returns(self.payment(order.payment)):
                 raise Refused("PY101")
+            self.waive_rest(order.payment)
             self.take_back(self.payment(order.payment))
             order = self.order(p.order)
         if order.status == "paying":
@@ -963,6 +967,7 @@ class Model:
         p = self.payment(order.payment)
         b = self.lock_balance(p.id)
         if b.refunded + b.excess >= p.received:
+            self.waive_rest(p.id)
             self.take_back(p)
         else:
             self.put(p, status="surplus")
@@ -1050,9 +1055,22 @@ class Model:
 
     def refund_what_is_here(self, payment_id):
         b = self.lock_balance(payment_id)
-        rest = self.payment(payment_id).received - b.refunding - b.refunded
+        p = self.payment(payment_id)
+        rest = p.received - b.refunding - b.refunded - self.kept_for_order(p)
+        rest -= sum(r.amount for r in self.refunds_of(payment_id)
+                    if r.status == "failed" and self.is_of_surplus(p, r) and not self.is_undone(r))
         if rest > 0:
             self.insert_surplus(payment_id, rest, "awaiting_approval")
+
+    def kept_for_order(self, p):
+        """What of a payment's money stays, as what has paid its order."""
+        if p.status == "surplus" or self.order(p.order).payment != p.id:
+            return 0
+        kept = self.paid_amount(p)
+        for r in self.refunds_of(p.id):
+            if self.counts_for_order(r):
+                kept -= r.returned if r.status == "succeeded" else r.amount if r.status in RESERVED else 0
+        return max(kept, 0)
 
     def insert_surplus(self, payment_id, amount, status):
         if self.world.channels[self.payment(payment_id).channel].internal:
@@ -1192,6 +1210,14 @@ class Model:
                 self.put(r, status="waived")
                 self.end_task(r.id, "refund")
         return True
+
+    def waive_rest(self, payment_id):
+        for r in self.refunds_of(payment_id):
+            if r.status in RESERVED and not self.has_begun(r):
+                self.lock_balance(payment_id)
+                self.add_refunding(payment_id, -r.amount)
+                self.put(r, status="waived")
+                self.end_task(r.id, "refund")
 
     def refund_answer(self, refund_id, replayed, recorded=False):
         r = self.refund(refund_id)
@@ -1341,7 +1367,7 @@ class Model:
         self.refund_rest(r, amount)
 
     def refund_rest(self, r, returned):
-        if self.payment(r.payment).status == "surplus" and returned < r.amount:
+        if self.payment(r.payment).status in ("succeeded", "surplus") and returned < r.amount:
             self.open_surplus_refund(r.payment, "awaiting_approval")
 
     def fill_in_refund(self, r, report, applied):
@@ -1461,7 +1487,7 @@ class Model:
         self.change_order(p.order, status="paid", closing=None, payment=p.id)
         self.note_twin(p.order, True)
         if self.not_needed(self.payment(p.id)) > 0:
-            self.open_surplus_refund(p.id, "awaiting_approval")
+            self.refund_what_is_here(p.id)
 
     def charge(self, channel, txn):
         """The payment whose money came by a transaction."""
