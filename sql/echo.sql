@@ -82,6 +82,10 @@ SELECT pg_temp.answer_refund('echo-10', 'succeeded', 'A', 300), pg_temp.now_of('
 -- two refunds of one amount: each takes its own
 SELECT pg_temp.asked('echo-11', 300, 300), pg_temp.echo('echo-11', 'A', 300), pg_temp.answer_refund('echo-11', 'succeeded', 'A', 300, 2), pg_temp.now_of('echo-11');
 SELECT pg_temp.echo('echo-11', 'B', 300), pg_temp.answer_refund('echo-11', 'succeeded', 'B', 300, 1), pg_temp.now_of('echo-11'), pg_temp.balance_of('echo-11');
+-- what was told of ours without a name had another amount: the named one counts, once
+SELECT pg_temp.asked('named-1', 400), pg_temp.answer_refund('named-1', 'succeeded', amount := 400), pg_temp.echo('named-1', 'A', 600);
+SELECT pg_temp.answer_refund('named-1', 'succeeded', 'A'), pg_temp.answer_refund('named-1', 'succeeded', 'A'), pg_temp.echo('named-1', 'A', 600);
+SELECT pg_temp.now_of('named-1'), pg_temp.balance_of('named-1');
 -- money goes back by another way, which is the shop's own: at once, under the same ceiling
 SELECT pg_temp.make('credit-' || n, 'succeeded', txn := 'credit-' || n) IS NOT NULL AS made FROM generate_series(1, 2) n;
 SELECT outcome, status, amount FROM payguard.refund_order('credit-1', 'credit-1/a', 400, 'as store credit', channel := 'store_credit');

@@ -310,6 +310,7 @@ merge(Order *order, const Payment *payment, Refund *refund, Refund *echo,
 	told.txn_id = echo->channel_refund_id;
 	told.amount = echo->returned_amount;
 	told.currency = echo->currency;
+	told.corrects = true; /* it has a name; what was told of ours before had none */
 	payguard_balance_lock(payment, &balance);
 	payguard_returned_uncount(order, payment, echo, &balance);
 	echo->channel_refund_id = NULL;
