@@ -99,7 +99,11 @@ mutant processing_expires src/requests/close_order.c "regress processing" 's/liv
 mutant returned_pays_twice src/rules/decide.c "regress taken_back" 's/^\tdecision\.another = facts->report == CHANNEL_SUCCEEDED \&\& facts->other_txn;$/\tdecision.another = facts->report == CHANNEL_SUCCEEDED;/'
 mutant part_reopens src/evidence/reversal.c "regress taken_back" '/^takes_all\(/,/^}/s/report->amount >= payment->received_amount/true/' short
 mutant begun_reopens src/evidence/reversal.c "regress taken_back" '/^takes_all\(/,/^}/s/payguard_refund_has_begun\(&refunds\[i\]\)/false/'
-mutant failure_counted_twice src/evidence/reversal.c "regress taken_back" 's/^\tif \(name_failure\(payment, report, refund, applied\) \|\|$/\tif (/'
+mutant failure_counted_twice src/evidence/reversal.c "regress taken_back" 's/^\tif \(name_failure\(payment, report, refund, applied\)\)$/\tif (false)/'
+mutant failure_said_again src/evidence/reversal.c "regress taken_back" 's/^\tif \(has_failed_before\(payment\)\)$/\tif (false)/'
+mutant another_guessed src/evidence/apply.c "regress taken_back" '/^record_another\(/,/^}/s/^\t\tmoney\.amount = payment->amount;$/\t\tmoney.amount = payment->received_amount;/'
+mutant returned_goes_back src/requests/reopen_order.c "regress taken_back" 's/^\t\tpayguard_refund_waive_rest\(&payment, note\);$//'
+mutant excess_forgotten src/evidence/here.c "regress taken_back" '/^pay_again\(/,/^}/s/^(\tif \(decision\.)excess\)$/\1supersede \&\& false)/'
 mutant old_reversal_again src/evidence/reversal.c "regress taken_back" '/^reverse_again\(/,/^}/s/^\t\t  report->channel_time <= refund->reinstated_time\)\)\)$/\t\t  false)))/'
 mutant timeless_reversal_again src/evidence/reversal.c "regress taken_back" '/^reverse_again\(/,/^}/s/^\tif \(report->channel_time == NO_TIME \|\| .*$/\tif (false)/'
 mutant reinstatement_lost src/evidence/reversal.c "regress taken_back" 's/^\treinstate_waiting\(order, payment, refund\);$//'
