@@ -249,6 +249,10 @@ SELECT pg_temp.paid_more('extra-3'), pg_temp.take('extra-3', '1', 'chargeback', 
 SELECT status FROM payguard.reopen_order('extra-3', 'they pay again');
 SELECT pg_temp.give('extra-3', '2');
 SELECT pg_temp.now_of('extra-3');
+-- what a refund has failed to give back is owed by that one, and not a second time
+SELECT pg_temp.paid_more('extra-5'), pg_temp.undo('extra-5', 'surplus'), pg_temp.take('extra-5', amount := 1500);
+SELECT status FROM payguard.reopen_order('extra-5', 'they pay again');
+SELECT pg_temp.give('extra-5'), pg_temp.now_of('extra-5');
 -- an order that is paid again by hand: what nobody has begun to give back is not given back
 SELECT pg_temp.paid('extra-4') IS NOT NULL AS made, pg_temp.back('extra-4', amount := 400), pg_temp.take('extra-4', kind := 'chargeback');
 SELECT status FROM payguard.reopen_order('extra-4', 'they pay again');
