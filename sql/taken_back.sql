@@ -212,6 +212,12 @@ INSERT INTO payguard.settlement_lines (channel, kind, channel_status, channel_tx
   ('sepa', 'payment', 'succeeded', 'listed-1', NULL, 1000, 'EUR', clock_timestamp()), ('sepa', 'bank_return', 'succeeded', 'listed-1', 'listed-1/back-1', 1000, 'EUR', clock_timestamp()),
   ('sepa', 'payment', 'succeeded', 'listed-4', NULL, 1000, 'EUR', clock_timestamp()), ('sepa', 'bank_return', 'succeeded', 'listed-4', 'listed-4/back-1', 1000, 'EUR', clock_timestamp()),
   ('sepa', 'payment', 'succeeded', 'ach-5', NULL, 1000, 'EUR', clock_timestamp()), ('sepa', 'payment', 'failed', 'listed-3', NULL, 1000, 'EUR', clock_timestamp());
+-- surplus money that a person has given back at the channel: the channel told of it as its own, and the statement names our refund
+SELECT outcome FROM payguard.record_payment('listed-4', 'sepa', 'listed-5', 1000, 'EUR');
+SELECT pg_temp.take('listed-5', kind := 'refund', channel := 'sepa'), pg_temp.now_of('listed-4');
+INSERT INTO payguard.settlement_lines (channel, kind, channel_status, channel_txn_id, channel_refund_id, refund_id, amount, currency, channel_time)
+  SELECT 'sepa', 'refund', 'succeeded', 'listed-5', 'listed-5/back-1', refund_id, 1000, 'EUR', clock_timestamp() FROM payguard.refunds WHERE order_id = 'listed-4' AND status = 'waived'
+  UNION ALL SELECT 'sepa', 'payment', 'succeeded', 'listed-5', NULL, NULL, 1000, 'EUR', clock_timestamp();
 SELECT finding, order_id, details ->> 'kind' AS kind FROM payguard.reconcile('sepa', '-infinity', clock_timestamp(), '0 s') WHERE order_id ~ '^listed' ORDER BY 2, 3;
 -- a failure is counted once, whether the bank's return has come before it or has named it
 SELECT pg_temp.paid('ach-6', 'ach') IS NOT NULL AS made;

@@ -165,7 +165,9 @@ AS $$
           -- a statement lists what the channel took back, and undid later
           WHEN r.status NOT IN ('succeeded', 'reinstated') OR l.amount <> coalesce(r.returned_amount, r.amount) OR l.currency <> r.currency
             OR (l.channel_txn_id IS NOT NULL AND coalesce(n.payment_id, t.payment_id) IS DISTINCT FROM r.payment_id)
-            OR (l.refund_id IS NOT NULL AND l.refund_id <> r.refund_id)
+            -- one that was given up, since the channel had told of it as its own, is named all the same
+            OR (l.refund_id IS NOT NULL AND l.refund_id <> r.refund_id
+                AND NOT (y.status IN ('waived', 'merged') AND y.payment_id = r.payment_id AND r.reversal_kind = 'refund'))
             OR (r.channel_refund_id IS NOT NULL AND l.channel_refund_id <> r.channel_refund_id) THEN 'refund_mismatch' END
         WHEN l.channel_status = 'succeeded' AND l.channel_time >= missing_from AND l.channel_time < missing_until
           THEN 'missing_locally' END,
