@@ -180,7 +180,6 @@ count_no_more(Order *order, const Payment *payment, const Report *report, Refund
 							   FIELD(REFUND_F_REINSTATED_TIME) |
 							   FIELD(REFUND_F_COMPLETED_AT),
 						   payguard_refund_report_details(report));
-	payguard_alert_resolve("chargeback", cause, why);
-	payguard_alert_resolve("bank_return", cause, why);
+	payguard_alert_resolve(payguard_refund_reversal_alert(refund), cause, why);
 	payguard_alert_resolve("refund_exceeds_payment", cause, why);
 }

@@ -121,10 +121,7 @@ resolve_reversals(const Payment *payment, text *note)
 	payguard_store_refresh(); /* to see what this call has written */
 	n = payguard_refund_list_of(payment, &refunds);
 	for (int i = 0; i < n; i++)
-	{
-		text *cause = payguard_text(payguard_uuid_str(refunds[i].refund_id));
-
-		payguard_alert_resolve("chargeback", cause, note);
-		payguard_alert_resolve("bank_return", cause, note);
-	}
+		payguard_alert_resolve(payguard_refund_reversal_alert(&refunds[i]),
+							   payguard_text(payguard_uuid_str(refunds[i].refund_id)),
+							   note);
 }
