@@ -1,6 +1,6 @@
 -- A success that leaves the amount out is asked about until the channel answers.
 CREATE ROLE regress_amount;
-SELECT count(payguard.grant_access('regress_amount', a)) FROM unnest('{checkout,channel,operator,auditor}'::text[]) a;
+SELECT count(payguard.grant_access('regress_amount', a)) FROM unnest('{checkout,channel,admin,refunds,auditor}'::text[]) a;
 SET SESSION AUTHORIZATION regress_amount;
 SELECT name FROM payguard.register_channel('amount-left-out', first_query_after => '1 us', max_query_interval => '2 us');
 CREATE FUNCTION pg_temp.answer(status text, amount bigint, currency text, OUT kind text, OUT outcome text, OUT asked_again boolean)

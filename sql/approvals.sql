@@ -9,8 +9,8 @@ CREATE ROLE regress_till;
 CREATE ROLE regress_hook;
 CREATE ROLE regress_pool;
 SELECT count(payguard.grant_access(r, a)) FROM (VALUES
-  ('regress_asker'::name, 'checkout'), ('regress_asker', 'operator'), ('regress_decider', 'operator'), ('regress_web', 'checkout'),
-  ('regress_till', 'cashier'), ('regress_hook', 'channel'), ('regress_pool', 'checkout'), ('regress_pool', 'cashier'), ('regress_pool', 'operator'),
+  ('regress_asker'::name, 'checkout'), ('regress_asker', 'admin'), ('regress_asker', 'refunds'), ('regress_decider', 'admin'), ('regress_decider', 'refunds'), ('regress_web', 'checkout'),
+  ('regress_till', 'cashier'), ('regress_hook', 'channel'), ('regress_pool', 'checkout'), ('regress_pool', 'cashier'), ('regress_pool', 'operator'), ('regress_pool', 'refunds'),
   ('regress_pool', 'delegate')) g (r, a);
 SELECT (payguard.register_channel('approvals', first_query_after := '1 min')).late_success;
 -- what is asked, in short

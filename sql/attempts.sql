@@ -1,7 +1,7 @@
 -- An attempt: started, closed, asked about; one at a time.
 \getenv srcdir PG_ABS_SRCDIR
 CREATE ROLE regress_attempts;
-SELECT count(payguard.grant_access('regress_attempts', a)) FROM unnest('{checkout,cashier,channel,operator,auditor}'::text[]) a;
+SELECT count(payguard.grant_access('regress_attempts', a)) FROM unnest('{checkout,cashier,channel,admin,refunds,auditor}'::text[]) a;
 SET SESSION AUTHORIZATION regress_attempts;
 \set situation :srcdir /test/lib/situation.sql
 \i :situation

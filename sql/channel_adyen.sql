@@ -12,7 +12,7 @@
 \set ECHO all
 SET TIME ZONE 'UTC';
 CREATE ROLE regress_channel_adyen;
-SELECT payguard.grant_access('regress_channel_adyen', access) FROM unnest('{checkout,channel,operator,auditor}'::text[]) access;
+SELECT payguard.grant_access('regress_channel_adyen', access) FROM unnest('{checkout,channel,admin,refunds,auditor}'::text[]) access;
 GRANT USAGE ON SCHEMA channel_body, adyen TO regress_channel_adyen;
 SET SESSION AUTHORIZATION regress_channel_adyen;
 -- minor units, four of which are not ISO 4217's
@@ -127,6 +127,6 @@ SELECT kind, order_id FROM payguard.alerts WHERE order_id LIKE 'ad-%' ORDER BY a
 SELECT * FROM payguard.verify();
 RESET SESSION AUTHORIZATION;
 DROP SCHEMA adyen, channel_body CASCADE;
-SELECT payguard.revoke_access('regress_channel_adyen', access) FROM unnest('{checkout,channel,operator,auditor}'::text[]) access;
+SELECT payguard.revoke_access('regress_channel_adyen', access) FROM unnest('{checkout,channel,admin,refunds,auditor}'::text[]) access;
 DISCARD TEMP;
 DROP ROLE regress_channel_adyen;

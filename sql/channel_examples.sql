@@ -15,7 +15,7 @@
 \set ECHO all
 SET TIME ZONE 'UTC';
 CREATE ROLE regress_channel_examples;
-SELECT payguard.grant_access('regress_channel_examples', access) FROM unnest('{checkout,channel,operator,auditor}'::text[]) access;
+SELECT payguard.grant_access('regress_channel_examples', access) FROM unnest('{checkout,channel,admin,refunds,auditor}'::text[]) access;
 GRANT USAGE ON SCHEMA channel_body, stripe, wechatpay, alipay TO regress_channel_examples;
 SET SESSION AUTHORIZATION regress_channel_examples;
 -- the words themselves
@@ -441,6 +441,6 @@ SELECT kind, order_id FROM payguard.alerts WHERE order_id LIKE 'ch-%' ORDER BY a
 SELECT * FROM payguard.verify();
 RESET SESSION AUTHORIZATION;
 DROP SCHEMA alipay, wechatpay, stripe, channel_body CASCADE;
-SELECT payguard.revoke_access('regress_channel_examples', access) FROM unnest('{checkout,channel,operator,auditor}'::text[]) access;
+SELECT payguard.revoke_access('regress_channel_examples', access) FROM unnest('{checkout,channel,admin,refunds,auditor}'::text[]) access;
 DISCARD TEMP;
 DROP ROLE regress_channel_examples;

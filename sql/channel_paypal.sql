@@ -12,7 +12,7 @@
 \set ECHO all
 SET TIME ZONE 'UTC';
 CREATE ROLE regress_channel_paypal;
-SELECT payguard.grant_access('regress_channel_paypal', access) FROM unnest('{checkout,channel,operator,auditor}'::text[]) access;
+SELECT payguard.grant_access('regress_channel_paypal', access) FROM unnest('{checkout,channel,admin,refunds,auditor}'::text[]) access;
 GRANT USAGE ON SCHEMA channel_body, paypal TO regress_channel_paypal;
 SET SESSION AUTHORIZATION regress_channel_paypal;
 -- decimal amounts
@@ -137,6 +137,6 @@ SELECT kind, order_id FROM payguard.alerts WHERE order_id LIKE 'pp-%' ORDER BY a
 SELECT * FROM payguard.verify();
 RESET SESSION AUTHORIZATION;
 DROP SCHEMA paypal, channel_body CASCADE;
-SELECT payguard.revoke_access('regress_channel_paypal', access) FROM unnest('{checkout,channel,operator,auditor}'::text[]) access;
+SELECT payguard.revoke_access('regress_channel_paypal', access) FROM unnest('{checkout,channel,admin,refunds,auditor}'::text[]) access;
 DISCARD TEMP;
 DROP ROLE regress_channel_paypal;

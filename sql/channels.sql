@@ -1,7 +1,7 @@
 -- Channels: registered with defaults, changed one setting at a time.
 \getenv srcdir PG_ABS_SRCDIR
 CREATE ROLE regress_channels;
-SELECT count(payguard.grant_access('regress_channels', a)) FROM unnest('{checkout,cashier,channel,operator,auditor}'::text[]) a;
+SELECT count(payguard.grant_access('regress_channels', a)) FROM unnest('{checkout,cashier,channel,admin,refunds,auditor}'::text[]) a;
 SET SESSION AUTHORIZATION regress_channels;
 \set situation :srcdir /test/lib/situation.sql
 \i :situation

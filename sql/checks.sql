@@ -3,7 +3,7 @@
 \set answer :srcdir /test/lib/answer.sql
 \i :answer
 CREATE ROLE regress_checks;
-SELECT payguard.grant_access('regress_checks', access) FROM unnest('{checkout,cashier,operator}'::text[]) access;
+SELECT payguard.grant_access('regress_checks', access) FROM unnest('{checkout,cashier,admin,refunds}'::text[]) access;
 SET SESSION AUTHORIZATION regress_checks;
 SELECT (payguard.register_channel('checks-card')).internal;
 SELECT (payguard.register_channel('checks-wallet', internal := true)).internal;
@@ -101,6 +101,6 @@ SELECT outcome FROM payguard.close_payment((SELECT payment_id FROM payguard.try_
 SELECT (payguard.create_order('checks-request', 100, 'EUR')).status, (payguard.try_request_payment('checks-request', 'checks-request', 'checks-card')).outcome;
 RESET SESSION AUTHORIZATION;
 SELECT kind FROM payguard.tasks WHERE order_id = 'checks-request';
-SELECT payguard.revoke_access('regress_checks', access) FROM unnest('{checkout,cashier,operator}'::text[]) access;
+SELECT payguard.revoke_access('regress_checks', access) FROM unnest('{checkout,cashier,admin,refunds}'::text[]) access;
 DROP OWNED BY regress_checks;
 DROP ROLE regress_checks;

@@ -5,7 +5,7 @@
 CREATE ROLE regress_shop;
 CREATE ROLE regress_chief;
 SELECT count(payguard.grant_access('regress_shop', a)) FROM unnest('{checkout,cashier,channel}'::text[]) a;
-SELECT payguard.grant_access('regress_chief', 'operator');
+SELECT count(payguard.grant_access('regress_chief', a)) FROM unnest('{admin,refunds}'::text[]) a;
 SELECT (payguard.register_channel('duplicates', first_query_after := '1 min')).late_success;
 CREATE FUNCTION pg_temp.alerts_of(id text) RETURNS text LANGUAGE sql SECURITY DEFINER AS $$
   SELECT string_agg(concat_ws(' ', kind, severity, details ->> 'duplicate_of'), ', ' ORDER BY alert_id) FROM payguard.alerts WHERE order_id = id AND resolved_at IS NULL
@@ -52,10 +52,39 @@ SELECT pg_temp.answer($$SELECT payguard.start_payment('dup-hold-2', 'dup-hold-2'
 SELECT status, advice, can_pay, can_cancel FROM payguard.order_status('dup-hold-2');
 RESET SESSION AUTHORIZATION;
 SELECT pg_temp.written() = :'before' AS nothing_written;
+-- the customer may ask for it; whoever asked does not decide
+SET SESSION AUTHORIZATION regress_shop;
+SELECT subject, order_id, amount, currency, status, requested_by, note FROM payguard.request_approval('dup-hold-2', 'a gift for my sister');
+RESET SESSION AUTHORIZATION;
+SELECT pg_temp.written() AS before \gset
+SET SESSION AUTHORIZATION regress_shop;
+SELECT status, note FROM payguard.request_approval('dup-hold-2', 'once more');
+RESET SESSION AUTHORIZATION;
+SELECT pg_temp.written() = :'before' AS nothing_written;
+SELECT kind, severity, details FROM payguard.alerts WHERE order_id = 'dup-hold-2' AND resolved_at IS NULL;
+SET SESSION AUTHORIZATION regress_shop;
+SELECT advice, message, can_pay, can_cancel FROM payguard.order_status('dup-hold-2');
+SELECT pg_temp.pay('hold-2');
+-- where an order is suspicious already, somebody is asked when it is made, or gets its customer
+SELECT version FROM payguard.create_order('dup-hold-4', 500, 'XTS', 'dup-hold-same');
+SELECT version FROM payguard.create_order('dup-hold-5', 500, 'XTS');
+SELECT customer_id, version FROM payguard.update_order('dup-hold-5', 1, customer_id := 'dup-hold-same');
+SELECT pg_temp.alerts_of('dup-hold-4'), pg_temp.alerts_of('dup-hold-5');
+SELECT order_id, advice FROM unnest('{dup-hold-4,dup-hold-5}'::text[]) o, payguard.order_status(o);
+-- who cannot ask: the amount is another by now, it is paid, nobody holds it back, it is nowhere
+SELECT pg_temp.answer($$SELECT payguard.request_approval('dup-hold-1', 'x')$$);
+SELECT pg_temp.answer($$SELECT payguard.request_approval('dup-other-none', 'x')$$);
+SELECT pg_temp.answer($$SELECT payguard.request_approval('dup-hold-2', NULL)$$);
+SELECT pg_temp.make('needless', 1), pg_temp.answer($$SELECT payguard.request_approval('dup-needless-1', 'x')$$);
+SELECT amount, version FROM payguard.update_order('dup-hold-4', 1, 501);
+SELECT pg_temp.alerts_of('dup-hold-4'), pg_temp.answer($$SELECT payguard.request_approval('dup-hold-4', 'x')$$);
 SET SESSION AUTHORIZATION regress_chief;
 SELECT subject, status, requested_by, decided_by FROM payguard.approve_order('dup-hold-2', 'the customer wants two');
 SELECT subject, status FROM payguard.reject_order('dup-hold-3', 'but not three');
 SET SESSION AUTHORIZATION regress_shop;
+SELECT advice, message, can_pay, can_cancel FROM payguard.order_status('dup-hold-3');
+SELECT pg_temp.answer($$SELECT payguard.request_approval('dup-hold-3', 'please')$$);
+SELECT status, decided_by FROM payguard.request_approval('dup-hold-2', 'please');
 SELECT pg_temp.pay('hold-2'), pg_temp.pay('hold-3');
 -- an attempt counts as long as it lives
 SELECT pg_temp.make('live', 2);
@@ -81,6 +110,8 @@ SET SESSION AUTHORIZATION regress_shop;
 SELECT pg_temp.make('refuse', 2);
 SELECT pg_temp.pay('refuse-1'), pg_temp.pay('refuse-2');
 SELECT outcome, message FROM payguard.try_pay_order('dup-refuse-2', 'dup-refuse-2');
+SELECT advice, message, can_pay, can_cancel FROM payguard.order_status('dup-refuse-2');
+SELECT pg_temp.answer($$SELECT payguard.request_approval('dup-refuse-2', 'x')$$);
 SET SESSION AUTHORIZATION regress_chief;
 SELECT (payguard.approve_order('dup-refuse-2', 'fine')).status;
 SET SESSION AUTHORIZATION regress_shop;

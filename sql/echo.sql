@@ -1,7 +1,7 @@
 -- One refund, one row: what a channel reports of a refund of ours on its own, before and after the answer; and money that goes back another way.
 \getenv srcdir PG_ABS_SRCDIR
 CREATE ROLE regress_echo;
-SELECT count(payguard.grant_access('regress_echo', a)) FROM unnest('{checkout,cashier,channel,operator,auditor}'::text[]) a;
+SELECT count(payguard.grant_access('regress_echo', a)) FROM unnest('{checkout,cashier,channel,admin,refunds,auditor}'::text[]) a;
 SET SESSION AUTHORIZATION regress_echo;
 \set situation :srcdir /test/lib/situation.sql
 \i :situation

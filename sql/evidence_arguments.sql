@@ -1,7 +1,7 @@
 -- Malformed arguments of evidence, attempts, refunds and operators' words: the documented SQLSTATE, or kept as evidence that cannot be read.
 \getenv srcdir PG_ABS_SRCDIR
 CREATE ROLE regress_evidence_arguments;
-SELECT count(payguard.grant_access('regress_evidence_arguments', a)) FROM unnest('{checkout,cashier,channel,operator,auditor}'::text[]) a;
+SELECT count(payguard.grant_access('regress_evidence_arguments', a)) FROM unnest('{checkout,cashier,channel,admin,refunds,auditor}'::text[]) a;
 SET SESSION AUTHORIZATION regress_evidence_arguments;
 \set situation :srcdir /test/lib/situation.sql
 \i :situation

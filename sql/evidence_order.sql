@@ -7,7 +7,7 @@ CREATE DATABASE regress_payguard_evidence_order;
 SET client_min_messages = warning;
 CREATE EXTENSION payguard;
 CREATE ROLE regress_evidence_order;
-SELECT count(payguard.grant_access('regress_evidence_order', a)) FROM unnest('{checkout,cashier,channel,operator,auditor}'::text[]) a;
+SELECT count(payguard.grant_access('regress_evidence_order', a)) FROM unnest('{checkout,cashier,channel,admin,refunds,auditor}'::text[]) a;
 SET SESSION AUTHORIZATION regress_evidence_order;
 \set situation :srcdir /test/lib/situation.sql
 \i :situation

@@ -7,7 +7,7 @@ CREATE DATABASE regress_payguard_evidence_table;
 SET client_min_messages = warning;
 CREATE EXTENSION payguard;
 CREATE ROLE regress_evidence_table;
-SELECT count(payguard.grant_access('regress_evidence_table', a)) FROM unnest('{checkout,cashier,channel,operator,auditor}'::text[]) a;
+SELECT count(payguard.grant_access('regress_evidence_table', a)) FROM unnest('{checkout,cashier,channel,admin,refunds,auditor}'::text[]) a;
 SET SESSION AUTHORIZATION regress_evidence_table;
 \set situation :srcdir /test/lib/situation.sql
 \i :situation

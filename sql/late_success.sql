@@ -1,7 +1,7 @@
 -- Money that comes after a failure, a cancellation or the deadline is never lost: it pays, or goes back.
 \getenv srcdir PG_ABS_SRCDIR
 CREATE ROLE regress_late_success;
-SELECT count(payguard.grant_access('regress_late_success', a)) FROM unnest('{checkout,cashier,channel,operator,auditor}'::text[]) a;
+SELECT count(payguard.grant_access('regress_late_success', a)) FROM unnest('{checkout,cashier,channel,admin,refunds,auditor}'::text[]) a;
 SET SESSION AUTHORIZATION regress_late_success;
 \set situation :srcdir /test/lib/situation.sql
 \i :situation

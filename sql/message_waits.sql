@@ -1,7 +1,7 @@
 -- What waits for a channel's transaction is applied in the call that makes it known, whichever that is.
 \getenv srcdir PG_ABS_SRCDIR
 CREATE ROLE regress_waits;
-SELECT count(payguard.grant_access('regress_waits', a)) FROM unnest('{checkout,cashier,channel,operator,auditor}'::text[]) a;
+SELECT count(payguard.grant_access('regress_waits', a)) FROM unnest('{checkout,cashier,channel,admin,refunds,auditor}'::text[]) a;
 SET SESSION AUTHORIZATION regress_waits;
 \set situation :srcdir /test/lib/situation.sql
 \i :situation

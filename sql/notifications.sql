@@ -1,7 +1,7 @@
 -- A channel's message is kept as it came, and applied once.
 \getenv srcdir PG_ABS_SRCDIR
 CREATE ROLE regress_notifications;
-SELECT count(payguard.grant_access('regress_notifications', a)) FROM unnest('{checkout,cashier,channel,operator,auditor}'::text[]) a;
+SELECT count(payguard.grant_access('regress_notifications', a)) FROM unnest('{checkout,cashier,channel,admin,refunds,auditor}'::text[]) a;
 SET SESSION AUTHORIZATION regress_notifications;
 \set situation :srcdir /test/lib/situation.sql
 \i :situation

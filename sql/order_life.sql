@@ -26,6 +26,18 @@ SELECT pg_temp.answer($$SELECT payguard.update_order('life-none', 1, amount := 1
 -- what it was created with, not what it is
 SELECT version, amount FROM payguard.create_order('life-1', 100, 'EUR', 'customer');
 SELECT pg_temp.answer($$SELECT payguard.create_order('life-1', 160, 'USD', 'customer')$$);
+-- a guest's order gets its customer, once
+SELECT customer_id, version FROM payguard.create_order('life-4', 100, 'EUR');
+SELECT customer_id, version FROM payguard.update_order('life-4', 1, customer_id := 'anna');
+SELECT customer_id, version FROM payguard.update_order('life-4', 2, customer_id := 'anna');
+SELECT pg_temp.answer($$SELECT payguard.update_order('life-4', 2, customer_id := 'otto')$$);
+SELECT pg_temp.answer($$SELECT payguard.update_order('life-4', 2, customer_id := '')$$);
+SELECT customer_id FROM payguard.create_order('life-4', 100, 'EUR', 'anna');
+SELECT customer_id FROM payguard.create_order('life-4', 100, 'EUR');
+SELECT pg_temp.answer($$SELECT payguard.create_order('life-4', 100, 'EUR', 'otto')$$);
+SELECT kind, version, details FROM payguard.order_timeline('life-4');
+-- the arguments of 1.1.0, all of them
+SELECT version FROM payguard.update_order('life-4', 2, 120, 'EUR', NULL::timestamptz);
 -- cancelled
 SELECT pg_temp.answer($$SELECT payguard.cancel_order('life-1', 1)$$);
 SELECT status, version FROM payguard.cancel_order('life-1', 4, 'out of stock');

@@ -1,7 +1,7 @@
 -- Money that does not fit: more, less, in another currency, not needed; what goes back by itself, and what waits for a person.
 \getenv srcdir PG_ABS_SRCDIR
 CREATE ROLE regress_overpaid;
-SELECT count(payguard.grant_access('regress_overpaid', a)) FROM unnest('{checkout,cashier,channel,operator,auditor}'::text[]) a;
+SELECT count(payguard.grant_access('regress_overpaid', a)) FROM unnest('{checkout,cashier,channel,admin,refunds,auditor}'::text[]) a;
 SET SESSION AUTHORIZATION regress_overpaid;
 \set situation :srcdir /test/lib/situation.sql
 \i :situation

@@ -6,12 +6,15 @@ CREATE ROLE regress_nobody;
 CREATE ROLE regress_channel;
 CREATE ROLE regress_checkout;
 CREATE ROLE regress_cashier;
+CREATE ROLE regress_support;
+CREATE ROLE regress_refunds;
 CREATE ROLE regress_operator;
+CREATE ROLE regress_admin;
 CREATE ROLE regress_auditor;
 CREATE ROLE regress_consumer;
 CREATE ROLE regress_owner;
 CREATE ROLE regress_delegate;
-SELECT payguard.grant_access(('regress_' || access)::name, access) FROM unnest('{channel,checkout,cashier,operator,consumer,auditor,owner,delegate}'::text[]) access;
+SELECT payguard.grant_access(('regress_' || access)::name, access) FROM unnest('{channel,checkout,cashier,support,refunds,operator,admin,consumer,auditor,owner,delegate}'::text[]) access;
 SELECT * FROM payguard.role_access() WHERE role::text LIKE 'regress\_%' ORDER BY 1;
 SELECT (payguard.create_order('privileges-1', 1, 'EUR')).version;
 -- nothing for PUBLIC: functions (but the guards' trigger functions, for those who add a partition), tables, sequences, the schema
@@ -79,6 +82,25 @@ SELECT has_function_privilege('regress_checkout', 'payguard.order_timeline(text)
 SELECT payguard.revoke_access('regress_checkout', 'operator');
 SELECT has_schema_privilege('regress_checkout', 'payguard', 'USAGE') AS usage;
 SELECT payguard.revoke_access('regress_checkout', 'operator');
+-- an admin is an operator by that alone: taking one of the two leaves nothing of it behind
+SELECT payguard.grant_access('regress_checkout', 'operator'), payguard.grant_access('regress_checkout', 'admin');
+SELECT access FROM payguard.role_access() WHERE role = 'regress_checkout' ORDER BY 1;
+SELECT payguard.revoke_access('regress_checkout', 'operator');
+SELECT has_function_privilege('regress_checkout', 'payguard.resolve_alert(bigint,text)', 'EXECUTE') AS still_within;
+SELECT payguard.revoke_access('regress_checkout', 'admin');
+SELECT has_schema_privilege('regress_checkout', 'payguard', 'USAGE') AS usage;
+-- who was an operator before 1.2.0 keeps what he had; who is one now does not become an admin
+SELECT payguard.grant_access('regress_checkout', 'operator');
+SELECT payguard.renew_access() > 0 AS renewed;
+SELECT access FROM payguard.role_access() WHERE role = 'regress_checkout' ORDER BY 1;
+GRANT EXECUTE ON FUNCTION payguard.register_channel(text, boolean, text, interval, interval, interval, interval, text, boolean),
+  payguard.set_policy(text, bigint, boolean, boolean, boolean, interval, text), payguard.archive_orders(timestamptz, integer),
+  payguard.erase_customer(text), payguard.refund_order(text, text, bigint, text, jsonb),
+  payguard.refund_payment(uuid, text, bigint, text, jsonb) TO regress_checkout;
+SELECT payguard.renew_access() > 0 AS renewed;
+SELECT access FROM payguard.role_access() WHERE role = 'regress_checkout' ORDER BY 1;
+SELECT payguard.revoke_access('regress_checkout', access) FROM unnest('{admin,refunds}'::text[]) access;
+SELECT has_schema_privilege('regress_checkout', 'payguard', 'USAGE') AS usage;
 -- who acts: the session's user, also behind SET ROLE; a delegate names another
 SELECT payguard.grant_access('regress_cashier', 'checkout'), payguard.grant_access('regress_delegate', 'checkout');
 SET SESSION AUTHORIZATION regress_cashier;
@@ -120,7 +142,7 @@ CREATE FUNCTION regress_hostile.concat(text, text) RETURNS text LANGUAGE plpgsql
 CREATE FUNCTION regress_hostile.clock_timestamp() RETURNS timestamptz LANGUAGE plpgsql AS $$ BEGIN INSERT INTO regress_hostile.caught VALUES ('clock'); RETURN '2001-01-01'; END $$;
 CREATE TABLE regress_hostile.orders (order_id text);
 CREATE TABLE regress_hostile.pg_class (oid oid);
-SELECT payguard.grant_access('regress_cashier', 'auditor'), payguard.grant_access('regress_cashier', 'operator');
+SELECT count(payguard.grant_access('regress_cashier', access)) FROM unnest('{auditor,admin,refunds}'::text[]) access;
 SET SESSION AUTHORIZATION regress_cashier;
 CREATE TEMP TABLE orders (order_id text);
 CREATE TEMP TABLE pg_trigger (oid oid);
@@ -162,4 +184,4 @@ WHERE NOT has_function_privilege('public', q.oid, 'EXECUTE')
   AND NOT EXISTS (SELECT FROM payguard.access_functions() b WHERE b.access = a.access AND b.function::regprocedure = q.oid);
 DROP SCHEMA regress_hostile CASCADE;
 SELECT payguard.revoke_access(role, access) FROM payguard.role_access() WHERE role::text LIKE 'regress\_%';
-DROP ROLE regress_nobody, regress_channel, regress_checkout, regress_cashier, regress_operator, regress_consumer, regress_auditor, regress_owner, regress_delegate;
+DROP ROLE regress_nobody, regress_channel, regress_checkout, regress_cashier, regress_support, regress_refunds, regress_operator, regress_admin, regress_consumer, regress_auditor, regress_owner, regress_delegate;

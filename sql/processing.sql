@@ -1,7 +1,7 @@
 -- The channel settles for hours or days; it goes on with what it had said to have failed.
 \getenv srcdir PG_ABS_SRCDIR
 CREATE ROLE regress_processing;
-SELECT count(payguard.grant_access('regress_processing', a)) FROM unnest('{checkout,cashier,channel,operator,auditor}'::text[]) a;
+SELECT count(payguard.grant_access('regress_processing', a)) FROM unnest('{checkout,cashier,channel,admin,refunds,auditor}'::text[]) a;
 SET SESSION AUTHORIZATION regress_processing;
 \set situation :srcdir /test/lib/situation.sql
 \i :situation

@@ -1,7 +1,7 @@
 -- The queue of outside work: what each answer to each kind of task does, repeats, expired leases, dead letters. No charge is made twice.
 \getenv srcdir PG_ABS_SRCDIR
 CREATE ROLE regress_queue;
-SELECT count(payguard.grant_access('regress_queue', a)) FROM unnest('{checkout,cashier,channel,operator,auditor}'::text[]) a;
+SELECT count(payguard.grant_access('regress_queue', a)) FROM unnest('{checkout,cashier,channel,admin,refunds,auditor}'::text[]) a;
 SET SESSION AUTHORIZATION regress_queue;
 \set situation :srcdir /test/lib/situation.sql
 \i :situation

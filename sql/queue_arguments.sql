@@ -1,7 +1,7 @@
 -- Malformed arguments of the queue's functions: the documented SQLSTATE, or kept as evidence that cannot be read.
 \getenv srcdir PG_ABS_SRCDIR
 CREATE ROLE regress_queue_arguments;
-SELECT count(payguard.grant_access('regress_queue_arguments', a)) FROM unnest('{checkout,cashier,channel,operator,auditor}'::text[]) a;
+SELECT count(payguard.grant_access('regress_queue_arguments', a)) FROM unnest('{checkout,cashier,channel,admin,refunds,auditor}'::text[]) a;
 SET SESSION AUTHORIZATION regress_queue_arguments;
 \set situation :srcdir /test/lib/situation.sql
 \i :situation

@@ -1,7 +1,7 @@
 -- Why money was surplus: told by the event, counted by its reason.
 \getenv srcdir PG_ABS_SRCDIR
 CREATE ROLE regress_rates;
-SELECT count(payguard.grant_access('regress_rates', a)) FROM unnest('{checkout,channel,operator}'::text[]) a;
+SELECT count(payguard.grant_access('regress_rates', a)) FROM unnest('{checkout,channel,admin,refunds}'::text[]) a;
 SELECT (payguard.register_channel('rates')).late_success, (payguard.register_channel('rates-refund', late_success := 'refund')).late_success;
 SELECT (payguard.set_policy('XTS', 500, approve_payment := true)).approve_payment;
 SELECT payguard.count_events(1000) >= 0 AS counted;

@@ -3,7 +3,7 @@
 \set answer :srcdir /test/lib/answer.sql
 \i :answer
 CREATE ROLE regress_read_only;
-SELECT payguard.grant_access('regress_read_only', access) FROM unnest('{checkout,cashier,operator,auditor}'::text[]) access;
+SELECT payguard.grant_access('regress_read_only', access) FROM unnest('{checkout,cashier,admin,refunds,auditor}'::text[]) access;
 SET SESSION AUTHORIZATION regress_read_only;
 SELECT (payguard.create_order('read-only', 1, 'EUR')).version;
 SELECT (payguard.pay_order('read-only', 'read-only')).outcome;
@@ -20,5 +20,5 @@ SELECT length(payguard.new_order_id());
 SELECT * FROM payguard.verify();
 COMMIT;
 RESET SESSION AUTHORIZATION;
-SELECT payguard.revoke_access('regress_read_only', access) FROM unnest('{checkout,cashier,operator,auditor}'::text[]) access;
+SELECT payguard.revoke_access('regress_read_only', access) FROM unnest('{checkout,cashier,admin,refunds,auditor}'::text[]) access;
 DROP ROLE regress_read_only;

@@ -1,7 +1,7 @@
 -- Money goes back once, and never more than came.
 \getenv srcdir PG_ABS_SRCDIR
 CREATE ROLE regress_refunds;
-SELECT count(payguard.grant_access('regress_refunds', a)) FROM unnest('{checkout,cashier,channel,operator,auditor}'::text[]) a;
+SELECT count(payguard.grant_access('regress_refunds', a)) FROM unnest('{checkout,cashier,channel,admin,refunds,auditor}'::text[]) a;
 SET SESSION AUTHORIZATION regress_refunds;
 \set situation :srcdir /test/lib/situation.sql
 \i :situation

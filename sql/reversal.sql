@@ -3,7 +3,7 @@
 \set answer :srcdir /test/lib/answer.sql
 \i :answer
 CREATE ROLE regress_reversal;
-SELECT payguard.grant_access('regress_reversal', access) FROM unnest('{checkout,channel,operator,auditor}'::text[]) access;
+SELECT payguard.grant_access('regress_reversal', access) FROM unnest('{checkout,channel,admin,refunds,auditor}'::text[]) access;
 SET SESSION AUTHORIZATION regress_reversal;
 SELECT name FROM payguard.register_channel('reversal');
 CREATE FUNCTION pg_temp.pay(id text) RETURNS uuid LANGUAGE sql AS $$
@@ -205,5 +205,5 @@ SELECT * FROM payguard.verify();
 RESET SESSION AUTHORIZATION;
 DROP VIEW pg_temp.refund;
 DROP FUNCTION pg_temp.pay;
-SELECT payguard.revoke_access('regress_reversal', access) FROM unnest('{checkout,channel,operator,auditor}'::text[]) access;
+SELECT payguard.revoke_access('regress_reversal', access) FROM unnest('{checkout,channel,admin,refunds,auditor}'::text[]) access;
 DROP ROLE regress_reversal;

@@ -5,7 +5,7 @@
 CREATE ROLE regress_clerk;
 CREATE ROLE regress_boss;
 CREATE ROLE regress_gateway;
-SELECT count(payguard.grant_access(r, a)) FROM (VALUES ('regress_clerk'::name, 'operator'), ('regress_boss', 'operator'), ('regress_gateway', 'checkout'), ('regress_gateway', 'channel')) g (r, a);
+SELECT count(payguard.grant_access(r, a)) FROM (VALUES ('regress_clerk'::name, 'admin'), ('regress_boss', 'operator'), ('regress_clerk', 'refunds'), ('regress_boss', 'refunds'), ('regress_gateway', 'checkout'), ('regress_gateway', 'channel')) g (r, a);
 SELECT (payguard.register_channel('statement', first_query_after := '1 min')).late_success;
 -- what is known: orders that were paid through the channel, or not
 SET SESSION AUTHORIZATION regress_gateway;

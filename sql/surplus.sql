@@ -1,7 +1,7 @@
 -- Surplus money goes back, or an operator lets it pay its order, or says that it was never there twice.
 \getenv srcdir PG_ABS_SRCDIR
 CREATE ROLE regress_surplus;
-SELECT count(payguard.grant_access('regress_surplus', a)) FROM unnest('{checkout,cashier,channel,operator,auditor}'::text[]) a;
+SELECT count(payguard.grant_access('regress_surplus', a)) FROM unnest('{checkout,cashier,channel,admin,refunds,auditor}'::text[]) a;
 SET SESSION AUTHORIZATION regress_surplus;
 \set situation :srcdir /test/lib/situation.sql
 \i :situation

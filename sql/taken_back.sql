@@ -1,7 +1,7 @@
 -- Money that a channel takes back, and gives back: what becomes of the order, and of money that came meanwhile.
 \getenv srcdir PG_ABS_SRCDIR
 CREATE ROLE regress_taken_back;
-SELECT count(payguard.grant_access('regress_taken_back', a)) FROM unnest('{checkout,cashier,channel,operator,auditor,consumer}'::text[]) a;
+SELECT count(payguard.grant_access('regress_taken_back', a)) FROM unnest('{checkout,cashier,channel,admin,refunds,auditor,consumer}'::text[]) a;
 SET SESSION AUTHORIZATION regress_taken_back;
 \set situation :srcdir /test/lib/situation.sql
 \i :situation

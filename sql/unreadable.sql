@@ -1,7 +1,7 @@
 -- Evidence that cannot be read is kept and alerted, never refused; what of it can be read later is applied.
 \getenv srcdir PG_ABS_SRCDIR
 CREATE ROLE regress_unreadable;
-SELECT count(payguard.grant_access('regress_unreadable', a)) FROM unnest('{checkout,cashier,channel,operator,auditor}'::text[]) a;
+SELECT count(payguard.grant_access('regress_unreadable', a)) FROM unnest('{checkout,cashier,channel,admin,refunds,auditor}'::text[]) a;
 SET SESSION AUTHORIZATION regress_unreadable;
 \set situation :srcdir /test/lib/situation.sql
 \i :situation

@@ -23,6 +23,9 @@ static const struct config_enum_entry stores[] = {
 };
 static int store_setting = 0;
 
+/* Only where it is set for the whole database does it count: reset() looks there. */
+static bool allow_reset = false;
+
 extern PGDLLEXPORT void _PG_init(void);
 
 /*
@@ -36,6 +39,10 @@ _PG_init(void)
 		"payguard.actor", "Who acts, for roles with the access \"delegate\".",
 		"Events name this actor instead of the session's user.", &payguard_actor_setting,
 		"", PGC_USERSET, 0, NULL, NULL, NULL);
+	DefineCustomBoolVariable(
+		"payguard.allow_reset", "Allows payguard.reset() to empty this database's payguard.",
+		"It counts where ALTER DATABASE ... SET has set it, and nowhere else.",
+		&allow_reset, false, PGC_SUSET, 0, NULL, NULL, NULL);
 	DefineCustomBoolVariable(
 		"payguard.allow_unsafe_ddl", "Allows DDL that removes payguard's protection.",
 		NULL, &payguard_allow_unsafe_ddl, false, PGC_SUSET, 0, NULL, NULL, NULL);

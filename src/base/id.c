@@ -24,6 +24,9 @@
 
 #define SLOTS 4096 /* as many as 12 bits name */
 
+static pg_uuid_t *make_uuid_v7(uint16 rand_a, uint64 ms);
+static void put_ms(pg_uuid_t *uuid, uint64 ms);
+static int64 unix_ms(TimestampTz time);
 static void draw_random(void *to, size_t length);
 
 /*
@@ -32,19 +35,62 @@ static void draw_random(void *to, size_t length);
 pg_uuid_t *
 payguard_uuid_v7(uint16 rand_a)
 {
-	pg_uuid_t *uuid = palloc(sizeof(pg_uuid_t));
 	struct timeval now;
-	uint64 ms;
+
+	gettimeofday(&now, NULL);
+	return make_uuid_v7(rand_a, (uint64) now.tv_sec * 1000 + now.tv_usec / 1000);
+}
+
+/*
+ * payguard_uuid_v7_at makes an id of another time, which it must hold.
+ */
+pg_uuid_t *
+payguard_uuid_v7_at(uint16 rand_a, TimestampTz time)
+{
+	Assert(payguard_uuid_v7_holds(time));
+	return make_uuid_v7(rand_a, unix_ms(time));
+}
+
+/*
+ * payguard_uuid_v7_holds tells whether there is an id of a time: 48 bits are milliseconds since 1970.
+ */
+bool
+payguard_uuid_v7_holds(TimestampTz time)
+{
+	return !TIMESTAMP_NOT_FINITE(time) && unix_ms(time) >= 0 && unix_ms(time) >> 48 == 0;
+}
+
+static pg_uuid_t *
+make_uuid_v7(uint16 rand_a, uint64 ms)
+{
+	pg_uuid_t *uuid = palloc(sizeof(pg_uuid_t));
 
 	draw_random(uuid->data + 8, 8);
-	gettimeofday(&now, NULL);
-	ms = (uint64) now.tv_sec * 1000 + now.tv_usec / 1000;
-	for (int i = 0; i < 6; i++)
-		uuid->data[i] = (unsigned char) (ms >> (40 - 8 * i));
+	put_ms(uuid, ms);
 	uuid->data[6] = 0x70 | ((rand_a >> 8) & 0x0f);
 	uuid->data[7] = rand_a & 0xff;
 	uuid->data[8] = 0x80 | (uuid->data[8] & 0x3f);
 	return uuid;
+}
+
+/*
+ * put_ms writes the time that an id begins with.
+ */
+static void
+put_ms(pg_uuid_t *uuid, uint64 ms)
+{
+	for (int i = 0; i < 6; i++)
+		uuid->data[i] = (unsigned char) (ms >> (40 - 8 * i));
+}
+
+/*
+ * unix_ms returns the milliseconds between 1970 and a finite time.
+ */
+static int64
+unix_ms(TimestampTz time)
+{
+	return time / 1000 +
+		   (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * SECS_PER_DAY * INT64CONST(1000);
 }
 
 /*
@@ -166,18 +212,14 @@ Datum
 payguard_first_id_at(PG_FUNCTION_ARGS)
 {
 	pg_uuid_t *uuid = palloc0(sizeof(pg_uuid_t));
-	int64 ms;
 
 	if (PG_ARGISNULL(0))
 		payguard_arg_missing("at");
-	ms = PG_GETARG_TIMESTAMPTZ(0) / 1000 +
-		 (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * SECS_PER_DAY * INT64CONST(1000);
-	if (TIMESTAMP_NOT_FINITE(PG_GETARG_TIMESTAMPTZ(0)) || ms < 0 || ms >> 48 != 0)
+	if (!payguard_uuid_v7_holds(PG_GETARG_TIMESTAMPTZ(0)))
 		ereport(ERROR, (errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
 						errmsg("there is no id of that time"),
 						errdetail("A version 7 uuid holds times from 1970 on."),
 						errhint("Give a later time.")));
-	for (int i = 0; i < 6; i++)
-		uuid->data[i] = (unsigned char) (ms >> (40 - 8 * i));
+	put_ms(uuid, unix_ms(PG_GETARG_TIMESTAMPTZ(0)));
 	PG_RETURN_UUID_P(uuid);
 }

@@ -24,6 +24,7 @@
 	X(KEY_REVOKED, "PY302", "idempotency_key_revoked", "payments", "idempotency_key")    \
 	X(PAYMENT_FAILED, "PY303", "payment_failed", "payments", "status")                   \
 	X(ORDER_ID_REUSED, "PY304", "order_id_reused", "orders", "order_id")                 \
+	X(TRANSACTION_KNOWN, "PY305", "transaction_known", "payments", "channel_txn_id")     \
 	X(ORDER_NOT_FOUND, "PY401", "order_not_found", "orders", "order_id")                 \
 	X(PAYMENT_NOT_FOUND, "PY402", "payment_not_found", "payments", "payment_id")         \
 	X(REFUND_NOT_FOUND, "PY403", "refund_not_found", "refunds", "refund_id")             \
@@ -37,7 +38,8 @@
 	X(SELF_APPROVAL, "PY602", "self_approval", "approvals", "")                          \
 	X(LEASE_LOST, "PY701", "lease_lost", "tasks", "lease_token")                         \
 	X(DIRECT_WRITE, "PY901", "direct_write_forbidden", "", "")                           \
-	X(UNSAFE_DDL, "PY902", "unsafe_ddl", "", "")
+	X(UNSAFE_DDL, "PY902", "unsafe_ddl", "", "")                                         \
+	X(RESET_NOT_ALLOWED, "PY903", "reset_not_allowed", "", "")
 
 typedef enum ErrorId
 {

@@ -1,6 +1,7 @@
 /*
  * access.c
- *		renew_access(): roles get what the accesses that were granted to them have gained since.
+ *		renew_access(): roles get what the accesses that were granted to them have gained since, and
+ * keep what these have lost.
  */
 #include "postgres.h"
 
@@ -13,8 +14,8 @@ static uint64 grant_anew(void);
 PG_FUNCTION_INFO_V1(payguard_renew_access);
 
 /*
- * renew_access() → bigint: grants each role what its accesses consist of now; returns how many
- * accesses that were. An update's script calls it, and whoever has restored the dump of an older
+ * renew_access() → bigint: grants each role what its accesses consist of now, and who became an operator when that
+ * was to be admin and refunds, too, both of them; returns how many accesses that were. An update's script calls it, and whoever has restored the dump of an older
  * version. Errors: 42501.
  *
  * What a script grants counts as part of the extension, and pg_dump leaves it out, together with
@@ -46,7 +47,10 @@ grant_anew(void)
 
 	SPI_connect();
 	if (SPI_execute(
-			"SELECT payguard.apply_access(role, access) FROM payguard.role_access()",
+			"SELECT payguard.apply_access(role, access) FROM payguard.role_access()"
+			" UNION ALL"
+			" SELECT payguard.apply_access(o, a) FROM payguard.earlier_operators() o,"
+			" pg_catalog.unnest('{admin,refunds}'::pg_catalog.text[]) a",
 			false, 0) != SPI_OK_SELECT)
 		elog(ERROR, "payguard: cannot grant anew");
 	granted = SPI_processed;

@@ -16,8 +16,39 @@
 #include "records/payment.h"
 #include "money/payable.h"
 
-static bool judge_payable(const Order *order, TimestampTz now, bool brief,
-						  Refusal *refusal);
+/* What to do instead, where an order is paid, is closed, or is being paid. */
+typedef struct Hints
+{
+	const char *paid;
+	const char *closed;
+	const char *paying;
+} Hints;
+
+static const Hints hints[] = {
+	[PAYABLE_TO_PAY] = {"Do not pay it again. A retry of a call that may have succeeded "
+						"repeats that call's idempotency key.",
+						"Create a new order.",
+						"Wait for its outcome, or close it with payguard.close_payment()."},
+	[PAYABLE_TO_CHANGE] =
+		{"Ask for more money with a new order, and give money back with "
+		 "payguard.refund_order().",
+		 "Create a new order.",
+		 "Close it with payguard.close_payment(), and change the order when it has ended."},
+	[PAYABLE_TO_CANCEL] = {"Give its money back with payguard.refund_order().",
+						   "There is nothing to cancel: it cannot be paid any more.",
+						   "Wait for its outcome."},
+	[PAYABLE_TO_ACCEPT] = {"Let the surplus go back, unless the money that paid the order "
+						   "is to go back instead: payguard.refund_order() first.",
+						   "Create a new order.",
+						   "Close it with payguard.close_payment(), and accept the surplus "
+						   "when it has ended."},
+	[PAYABLE_TO_DECIDE] = {"There is nothing to decide any more.",
+						   "There is nothing to decide any more.",
+						   "Decide when it has ended; until then it needs no approval."},
+};
+
+static bool judge_payable(Purpose purpose, const Order *order, TimestampTz now,
+						  bool brief, Refusal *refusal);
 
 /*
  * payguard_judge_payable tells whether a new payment may be made for an order; PY101, PY102 or PY103
@@ -26,7 +57,17 @@ static bool judge_payable(const Order *order, TimestampTz now, bool brief,
 bool
 payguard_judge_payable(const Order *order, TimestampTz now, Refusal *refusal)
 {
-	return judge_payable(order, now, false, refusal);
+	return judge_payable(PAYABLE_TO_PAY, order, now, false, refusal);
+}
+
+/*
+ * payguard_judge_payable_to is the same for who does not pay, and has to do something else instead.
+ */
+bool
+payguard_judge_payable_to(Purpose purpose, const Order *order, TimestampTz now,
+						  Refusal *refusal)
+{
+	return judge_payable(purpose, order, now, false, refusal);
 }
 
 /*
@@ -36,14 +77,16 @@ payguard_judge_payable(const Order *order, TimestampTz now, Refusal *refusal)
 bool
 payguard_judge_payable_briefly(const Order *order, TimestampTz now, Refusal *refusal)
 {
-	return judge_payable(order, now, true, refusal);
+	return judge_payable(PAYABLE_TO_PAY, order, now, true, refusal);
 }
 
 static bool
-judge_payable(const Order *order, TimestampTz now, bool brief, Refusal *refusal)
+judge_payable(Purpose purpose, const Order *order, TimestampTz now, bool brief,
+			  Refusal *refusal)
 {
 	const char *id = payguard_str(order->order_id);
 	const char *detail = "Its payment is not to be found.";
+	bool closing = false;
 	Payment payment;
 
 	switch (order->status)
@@ -60,8 +103,7 @@ judge_payable(const Order *order, TimestampTz now, bool brief, Refusal *refusal)
 			return payguard_refuse(
 				refusal, ERR_ORDER_ALREADY_PAID,
 				psprintf("order \"%s\" is already paid", id), detail,
-				"Do not pay it again. A retry of a call that may have succeeded "
-				"repeats that call's idempotency key.");
+				hints[purpose].paid);
 		case ORDER_CANCELLED:
 		case ORDER_EXPIRED:
 			return payguard_refuse(
@@ -69,25 +111,28 @@ judge_payable(const Order *order, TimestampTz now, bool brief, Refusal *refusal)
 				psprintf("It is %s since %s.",
 						 payguard_machine_name(&payguard_order_machine, order->status),
 						 payguard_time_str(order->updated_at)),
-				"Create a new order.");
+				hints[purpose].closed);
 		case ORDER_PAYING:
 			if (!brief && payguard_payment_that_counts(order->order_id, &payment))
+			{
+				closing = payment.status == PAYMENT_CLOSING;
 				detail = psprintf(
 					"Payment \"%s\" through channel \"%s\" is %s since %s.",
 					payguard_uuid_str(payment.payment_id), payguard_str(payment.channel),
 					payguard_machine_name(&payguard_payment_machine, payment.status),
 					payguard_time_str(payment.created_at));
+			}
 			return payguard_refuse(
 				refusal, ERR_PAYMENT_IN_PROGRESS,
 				psprintf("a payment of order \"%s\" is in progress", id), detail,
-				"Wait for its outcome, or close it with payguard.close_payment().");
+				closing ? "Wait until it is closed." : hints[purpose].paying);
 		case ORDER_UNPAID:
 			if (!payguard_order_is_past_deadline(order, now))
 				return true;
 			return payguard_refuse(
 				refusal, ERR_ORDER_CLOSED, psprintf("order \"%s\" is closed", id),
 				psprintf("It expired at %s.", payguard_time_str(order->expires_at)),
-				"Create a new order.");
+				hints[purpose].closed);
 		case ORDER_NONE:
 		case N_ORDER_STATUS:
 			break;

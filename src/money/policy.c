@@ -187,6 +187,28 @@ payguard_policy_judge(const Order *order, int64 expected_version, bool locked,
 }
 
 /*
+ * payguard_policy_wants_approval tells whether a second person has to approve an order, where nobody was asked.
+ * duplicate_of: the order that it seems to repeat, where that is why; else NULL.
+ */
+bool
+payguard_policy_wants_approval(const Order *order, text **duplicate_of)
+{
+	Asked asked;
+	Order other;
+
+	*duplicate_of = NULL;
+	if (!payguard_policy_asks(order->currency, order->amount, &asked))
+		return false;
+	if (asked.approve_payment)
+		return true;
+	if (order->customer_id == NULL ||
+		!find_duplicate(order, asked.since[DUPLICATE_HOLD], &other))
+		return false;
+	*duplicate_of = other.order_id;
+	return true;
+}
+
+/*
  * payguard_policy_holds tells whether money that came for an order must not pay it by itself. locked:
  * as in payguard_policy_judge().
  */
@@ -218,8 +240,9 @@ refuse_unapproved(const Order *order, const Approval *approval, bool known,
 {
 	bool rejected = known && payguard_text_is(approval->status, "rejected");
 	const char *hint =
-		"An operator who has not asked for it decides: payguard.approve_order() or "
-		"payguard.reject_order().";
+		known ? "An operator who has not asked for it decides: payguard.approve_order() or "
+				"payguard.reject_order()."
+			  : "Ask for it with payguard.request_approval(); an operator decides.";
 
 	if (rejected)
 		hint = "Change the order, or cancel it.";

@@ -93,6 +93,7 @@ extern bool payguard_policy_asks(const text *currency, int64 amount, Asked *aske
 extern bool payguard_policy_looks_for_duplicates(const Order *order);
 extern bool payguard_policy_judge(const Order *order, int64 expected_version, bool locked,
 								  text **duplicate, Refusal *refusal);
+extern bool payguard_policy_wants_approval(const Order *order, text **duplicate_of);
 extern bool payguard_policy_holds(const Order *order, bool locked);
 extern void payguard_policy_lock_customer(text *customer_id, const text *order_id);
 extern void payguard_policy_note_customer(const Order *order);

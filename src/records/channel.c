@@ -7,6 +7,7 @@
 #include "catalog/pg_type.h"
 #include "utils/array.h"
 
+#include "base/refusal.h"
 #include "base/text.h"
 #include "store/rows.h"
 #include "store/table.h"
@@ -28,6 +29,19 @@ payguard_channel_find(const text *name, Channel *channel)
 	Channel like = {.name = unconstify(text *, name)};
 
 	return payguard_store_find(&payguard_channels, CHANNEL_BY_NAME, &like, channel);
+}
+
+/*
+ * payguard_channel_refuse_unknown says PY405 of a channel that does not exist.
+ */
+bool
+payguard_channel_refuse_unknown(const text *name, Refusal *refusal)
+{
+	return payguard_refuse(
+		refusal, ERR_CHANNEL_NOT_FOUND,
+		psprintf("channel \"%s\" does not exist", payguard_str(name)),
+		"Nothing has been written.",
+		"Register it with payguard.register_channel(), or correct its name.");
 }
 
 /*

@@ -8,6 +8,7 @@
 #include "datatype/timestamp.h"
 #include "utils/array.h"
 
+#include "base/refusal.h"
 #include "store/table.h"
 
 #define INTERNAL_CHANNEL "internal"
@@ -60,6 +61,7 @@ enum
 };
 
 extern bool payguard_channel_find(const text *name, Channel *channel);
+extern bool payguard_channel_refuse_unknown(const text *name, Refusal *refusal);
 extern bool payguard_channel_knows_returns(const Channel *channel);
 extern bool payguard_channel_reopens(const Channel *channel, const char *kind);
 extern const Table payguard_channels;

@@ -8,11 +8,14 @@
 #include "postgres.h"
 
 #include "access/xact.h"
+#include "catalog/pg_type.h"
 #include "utils/jsonb.h"
 #include "utils/timestamp.h"
 
 #include "base/text.h"
 #include "base/value.h"
+#include "store/open.h"
+#include "store/plan.h"
 #include "store/table.h"
 #include "store/write.h"
 #include "records/about.h"
@@ -31,6 +34,31 @@ static const Table archived_events =
 	TABLE("archived_events", Event, event_fields, event_keys);
 const Table payguard_events =
 	ARCHIVED_TABLE("events", Event, event_fields, event_keys, archived_events);
+
+/* How an order came to be: made here, or imported. */
+static const RowQuery first = {
+	"order_id " OP_EQ " $1 AND kind " OP_EQ " ANY "
+	"('{order.created,order.imported}'::pg_catalog.text[]) ORDER BY event_id LIMIT 1",
+	{TEXTOID, InvalidOid}};
+
+/*
+ * payguard_event_first_of reads the event that an order began with, also that of an archived one.
+ */
+void
+payguard_event_first_of(const text *order_id, Event *event)
+{
+	Datum id = PointerGetDatum(order_id);
+	Event *events;
+
+	if (payguard_store_list(&payguard_events, &first, &id, (void **) &events) == 0 &&
+		(payguard_store_is_empty(payguard_events.archive) ||
+		 payguard_store_list(payguard_events.archive, &first, &id, (void **) &events) ==
+			 0))
+		ereport(ERROR, (errcode(ERRCODE_DATA_CORRUPTED),
+						errmsg("order \"%s\" has no first event", payguard_str(order_id)),
+						errhint("Run payguard.verify().")));
+	*event = events[0];
+}
 
 /*
  * payguard_event_write records one change. version: the order's new one, where the change is one of

@@ -55,6 +55,7 @@ enum
 
 extern void payguard_event_write(const char *kind, About about, const char *from_status,
 								 const char *to_status, int64 version, Jsonb *details);
+extern void payguard_event_first_of(const text *order_id, Event *event);
 extern const Table payguard_events;
 
 #endif

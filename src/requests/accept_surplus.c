@@ -112,7 +112,8 @@ judge_accept(const Order *order, const Payment *payment, Refusal *refusal)
 {
 	if ((order->status == ORDER_PAID || order->status == ORDER_REFUNDED ||
 		 order->status == ORDER_PAYING) &&
-		!payguard_judge_payable(order, GetCurrentTimestamp(), refusal))
+		!payguard_judge_payable_to(PAYABLE_TO_ACCEPT, order, GetCurrentTimestamp(),
+								   refusal))
 		return false;
 	if (!payment->amount_verified)
 		return payguard_refuse(refusal, ERR_ILLEGAL_TRANSITION,

@@ -1,6 +1,6 @@
 /*
  * approve.c
- *		approve_order(), reject_order(), approve_refund(), reject_refund(): the second opinion.
+ *		approve_order(), reject_order(), request_approval(), approve_refund(), reject_refund(): the second opinion.
  *
  * Whoever asked, or has changed the order since, is no second person. What is decided is what was seen: an
  * order that changed while its lock was waited for is judged anew.
@@ -37,10 +37,11 @@
 #include "money/payable.h"
 #include "money/policy.h"
 #include "money/refunding.h"
+#include "requests/create_order.h"
 
 static const RowQuery last_change_by_a_person = {
 	"order_id " OP_EQ " $1 AND kind " OP_EQ " ANY "
-	"('{order.created,order.updated}'::pg_catalog.text[]) ORDER BY event_id DESC LIMIT 1",
+	"('{order.created,order.imported,order.updated}'::pg_catalog.text[]) ORDER BY event_id DESC LIMIT 1",
 	{TEXTOID, InvalidOid}};
 
 static Datum decide_order(FunctionCallInfo fcinfo, bool approve, const char *function);
@@ -48,6 +49,9 @@ static void judge_order(const Order *order, int64 expected_version);
 static void refuse_pointless(const Order *order) pg_attribute_noreturn();
 static void open_for_order(Order *order, bool approve, Approval *approval);
 static text *who_asked(const Order *order);
+static void ask(const Order *order, text *note, Approval *approval);
+static void refuse_rejected(const Approval *approval);
+static void refuse_needless(const Order *order) pg_attribute_noreturn();
 static Datum decide_refund(FunctionCallInfo fcinfo, bool approve, const char *function);
 static void go_on(Order *order, const Payment *payment, Refund *refund, text *note);
 
@@ -121,7 +125,8 @@ judge_order(const Order *order, int64 expected_version)
 {
 	Refusal refusal;
 
-	if (!payguard_judge_payable(order, GetCurrentTimestamp(), &refusal) ||
+	if (!payguard_judge_payable_to(PAYABLE_TO_DECIDE, order, GetCurrentTimestamp(),
+								   &refusal) ||
 		!payguard_judge_version(order, expected_version, &refusal))
 		payguard_raise(&refusal);
 }
@@ -183,6 +188,91 @@ who_asked(const Order *order)
 				 errmsg("order \"%s\" has no first event", payguard_str(order->order_id)),
 				 errhint("Run payguard.verify().")));
 	return events[0].actor;
+}
+
+PG_FUNCTION_INFO_V1(payguard_request_approval);
+
+/*
+ * request_approval(order_id, note) → approvals
+ *
+ * Asks a second person about an order that a policy holds back (PY601). One that is asked for, or given, is returned.
+ * Errors: 22004, 22023; PY401; PY101-PY103 where the order is not to be paid; PY104 where nobody can allow it; PY105
+ * where it was rejected, or needs none.
+ */
+Datum
+payguard_request_approval(PG_FUNCTION_ARGS)
+{
+	text *order_id = payguard_arg_id(ARG(0), "order_id");
+	text *note = payguard_arg_note(ARG(1), "note");
+	Order order;
+	Approval approval;
+
+	payguard_request_begin("request_approval()");
+	payguard_order_must_exist(order_id, &order);
+	judge_order(&order, NO_ID);
+	payguard_order_lock_known(order_id, &order);
+	payguard_store_refresh();
+	judge_order(&order, NO_ID);
+	if (payguard_approval_of_order(order_id, true, &approval))
+		refuse_rejected(&approval);
+	else
+		ask(&order, note, &approval);
+	payguard_call_end();
+	return payguard_row_result(fcinfo, &payguard_approvals, &approval);
+}
+
+/*
+ * ask opens an approval. Errors: PY104, PY105.
+ */
+static void
+ask(const Order *order, text *note, Approval *approval)
+{
+	Refusal refusal;
+	text *duplicate_of;
+
+	if (payguard_policy_judge(order, order->version, true, NULL, &refusal))
+		refuse_needless(order);
+	if (refusal.id != ERR_APPROVAL_REQUIRED)
+		payguard_raise(&refusal);
+	payguard_policy_wants_approval(order, &duplicate_of);
+	payguard_order_ask_approval(order, note, duplicate_of);
+	payguard_store_refresh(); /* to see it */
+	if (!payguard_approval_of_order(order->order_id, true, approval))
+		payguard_store_suppressed(&payguard_approvals);
+}
+
+/*
+ * refuse_rejected raises PY105 where an approval was rejected.
+ */
+static void
+refuse_rejected(const Approval *approval)
+{
+	Refusal refusal;
+
+	if (!payguard_text_is(approval->status, "rejected"))
+		return;
+	payguard_refuse(&refusal, ERR_ILLEGAL_TRANSITION,
+					psprintf("the approval of order \"%s\" was rejected",
+							 payguard_str(approval->order_id)),
+					psprintf("\"%s\" rejected it at %s.", payguard_str(approval->decided_by),
+							 payguard_time_str(approval->decided_at)),
+					"Change the order, or cancel it.");
+	payguard_raise(&refusal);
+}
+
+/*
+ * refuse_needless raises PY105: an order that no policy holds back can be paid.
+ */
+static void
+refuse_needless(const Order *order)
+{
+	Refusal refusal;
+
+	payguard_refuse(
+		&refusal, ERR_ILLEGAL_TRANSITION,
+		psprintf("order \"%s\" needs no approval", payguard_str(order->order_id)),
+		"No policy holds it back.", "Pay it.");
+	payguard_raise(&refusal);
 }
 
 PG_FUNCTION_INFO_V1(payguard_approve_refund);

@@ -171,7 +171,8 @@ judge_cancel(const Order *order, int64 expected_version, Refusal *refusal)
 	if (is_closing(order))
 		return true;
 	return (order->status == ORDER_PAYING ||
-			payguard_judge_payable(order, before_any_deadline, refusal)) &&
+			payguard_judge_payable_to(PAYABLE_TO_CANCEL, order, before_any_deadline,
+									  refusal)) &&
 		   payguard_judge_version(order, expected_version, refusal);
 }
 

@@ -8,7 +8,6 @@
  */
 #include "postgres.h"
 
-#include "catalog/pg_type.h"
 #include "fmgr.h"
 #include "lib/stringinfo.h"
 #include "utils/timestamp.h"
@@ -21,7 +20,6 @@
 #include "base/value.h"
 #include "store/durable.h"
 #include "store/open.h"
-#include "store/plan.h"
 #include "store/table.h"
 #include "store/write.h"
 #include "records/about.h"
@@ -35,11 +33,10 @@
 #include "money/policy.h"
 #include "requests/create_order.h"
 
-static const RowQuery creation = {
-	"order_id " OP_EQ " $1 AND kind " OP_EQ " 'order.created'", {TEXTOID, InvalidOid}};
-
+static void renew_approval(const Order *order, bool anew);
 static bool judge_creation(const Order *asked, const Order *existing, Refusal *refusal);
-static bool judge_update(const Order *order, int64 expected_version, Refusal *refusal);
+static bool judge_update(const Order *order, int64 expected_version,
+						 const text *customer_id, Refusal *refusal);
 
 PG_FUNCTION_INFO_V1(payguard_create_order);
 
@@ -78,7 +75,7 @@ payguard_create_order(PG_FUNCTION_ARGS)
 											   't', asked.currency, "customer_id", 't',
 											   asked.customer_id, "expires_at", 'd',
 											   asked.expires_at, NULL));
-			payguard_approval_renew(&asked);
+			renew_approval(&asked, false);
 			payguard_call_end();
 			return payguard_row_result(fcinfo, &payguard_orders, &asked);
 		}
@@ -95,33 +92,25 @@ payguard_create_order(PG_FUNCTION_ARGS)
 
 /*
  * judge_creation compares with what the order was created with, which its first event tells:
- * the order itself may have been changed since. Values are not shown: the order may be another
- * customer's.
+ * the order itself may have been changed since. The customer may be the one that it was given since, too. Values are
+ * not shown: the order may be another customer's.
  */
 static bool
 judge_creation(const Order *asked, const Order *existing, Refusal *refusal)
 {
-	Datum id = PointerGetDatum(existing->order_id);
-	Event *created;
+	Event first;
 	StringInfoData fields;
 
 	initStringInfo(&fields);
-	if ((payguard_store_list(&payguard_events, &creation, &id, (void **) &created) == 0 &&
-		 (payguard_store_is_empty(payguard_events.archive) ||
-		  payguard_store_list(payguard_events.archive, &creation, &id,
-							  (void **) &created) == 0)) ||
-		created->details == NULL)
-		ereport(ERROR, (errcode(ERRCODE_DATA_CORRUPTED),
-						errmsg("order \"%s\" has no first event",
-							   payguard_str(existing->order_id)),
-						errhint("Run payguard.verify().")));
-	if (payguard_json_int(created->details, "amount") != asked->amount)
+	payguard_event_first_of(existing->order_id, &first);
+	if (payguard_json_int(first.details, "amount") != asked->amount)
 		appendStringInfoString(&fields, ", amount");
-	if (!payguard_text_equal(payguard_json_text(created->details, "currency"),
+	if (!payguard_text_equal(payguard_json_text(first.details, "currency"),
 							 asked->currency))
 		appendStringInfoString(&fields, ", currency");
-	if (!payguard_text_equal(payguard_json_text(created->details, "customer_id"),
-							 asked->customer_id))
+	if (!payguard_text_equal(payguard_json_text(first.details, "customer_id"),
+							 asked->customer_id) &&
+		!payguard_text_equal(existing->customer_id, asked->customer_id))
 		appendStringInfoString(&fields, ", customer_id");
 	if (fields.len == 0)
 		return true;
@@ -129,16 +118,21 @@ judge_creation(const Order *asked, const Order *existing, Refusal *refusal)
 		refusal, ERR_ORDER_ID_REUSED,
 		psprintf("order id \"%s\" is already used", payguard_str(asked->order_id)),
 		psprintf("The order was created with another value of: %s.", fields.data + 2),
-		"Use a new order id, from payguard.new_order_id() for example.");
+		existing->status == ORDER_UNPAID || existing->status == ORDER_PAYING
+			? "To change this order use payguard.update_order(), after "
+			  "payguard.close_payment() where a payment of it is open. Another order needs "
+			  "an id of its own, from payguard.new_order_id() for example."
+			: "Use a new order id, from payguard.new_order_id() for example.");
 }
 
 PG_FUNCTION_INFO_V1(payguard_update_order);
 
 /*
- * update_order(order_id, expected_version, amount, currency, expires_at) → orders
+ * update_order(order_id, expected_version, amount, currency, expires_at, customer_id) → orders
  *
- * NULL leaves a value as it is; a call that changes nothing writes nothing.
- * Errors: 22004, 22023; PY401; PY101, PY102, PY103 where the order is not unpaid; PY201.
+ * NULL leaves a value as it is; a call that changes nothing writes nothing. The arguments of 1.1.0 end with expires_at.
+ * Errors: 22004, 22023; PY401; PY101, PY102, PY103 where the order is not unpaid; PY201; PY105 where the order is
+ * another customer's.
  */
 Datum
 payguard_update_order(PG_FUNCTION_ARGS)
@@ -148,6 +142,8 @@ payguard_update_order(PG_FUNCTION_ARGS)
 	int64 amount = payguard_arg_amount_or_null(ARG(2), "amount");
 	text *currency = payguard_arg_currency_or_null(ARG(3), "currency");
 	TimestampTz expires_at = payguard_arg_deadline_or_null(ARG(4), "expires_at");
+	text *customer_id =
+		PG_NARGS() > 5 ? payguard_arg_id_or_null(ARG(5), "customer_id") : NULL;
 	FieldSet changed = 0;
 	Order order;
 	Refusal refusal;
@@ -155,11 +151,11 @@ payguard_update_order(PG_FUNCTION_ARGS)
 	payguard_order_check_deadline(expires_at);
 	payguard_request_begin("update_order()");
 	payguard_order_must_exist(order_id, &order);
-	if (!judge_update(&order, expected_version, &refusal))
+	if (!judge_update(&order, expected_version, customer_id, &refusal))
 		payguard_order_refuse(&order, &refusal);
 	payguard_order_lock_known(order_id, &order);
 	payguard_store_refresh();
-	if (!judge_update(&order, expected_version, &refusal))
+	if (!judge_update(&order, expected_version, customer_id, &refusal))
 		payguard_order_refuse(&order, &refusal);
 
 	if (amount != NO_AMOUNT && amount != order.amount)
@@ -177,6 +173,11 @@ payguard_update_order(PG_FUNCTION_ARGS)
 		order.expires_at = expires_at;
 		changed |= FIELD(ORDER_F_EXPIRES_AT);
 	}
+	if (customer_id != NULL && order.customer_id == NULL)
+	{
+		order.customer_id = customer_id;
+		changed |= FIELD(ORDER_F_CUSTOMER_ID);
+	}
 	if (changed & FIELD(ORDER_F_EXPIRES_AT))
 		payguard_order_set_deadline(&order);
 	if (changed != 0)
@@ -187,52 +188,78 @@ payguard_update_order(PG_FUNCTION_ARGS)
 				"amount", 'i', changed & FIELD(ORDER_F_AMOUNT) ? amount : NO_AMOUNT,
 				"currency", 't', changed & FIELD(ORDER_F_CURRENCY) ? currency : NULL,
 				"expires_at", 'd',
-				changed & FIELD(ORDER_F_EXPIRES_AT) ? expires_at : NO_TIME, NULL));
-		payguard_approval_renew(&order);
+				changed & FIELD(ORDER_F_EXPIRES_AT) ? expires_at : NO_TIME, "customer_id",
+				't', changed & FIELD(ORDER_F_CUSTOMER_ID) ? customer_id : NULL, NULL));
+		/* whoever has approved it did not know whose it is */
+		renew_approval(&order, changed & FIELD(ORDER_F_CUSTOMER_ID));
 	}
 	payguard_call_end();
 	return payguard_row_result(fcinfo, &payguard_orders, &order);
 }
 
 static bool
-judge_update(const Order *order, int64 expected_version, Refusal *refusal)
+judge_update(const Order *order, int64 expected_version, const text *customer_id,
+			 Refusal *refusal)
 {
-	return payguard_judge_payable(order, GetCurrentTimestamp(), refusal) &&
-		   payguard_judge_version(order, expected_version, refusal);
+	if (!payguard_judge_payable_to(PAYABLE_TO_CHANGE, order, GetCurrentTimestamp(),
+								   refusal) ||
+		!payguard_judge_version(order, expected_version, refusal))
+		return false;
+	if (customer_id == NULL || order->customer_id == NULL ||
+		payguard_text_equal(order->customer_id, customer_id))
+		return true;
+	return payguard_refuse(
+		refusal, ERR_ILLEGAL_TRANSITION,
+		psprintf("order \"%s\" is another customer's", payguard_str(order->order_id)),
+		"An order that has a customer keeps him.",
+		"Cancel it with payguard.cancel_order(), and create one for the other customer.");
 }
 
 /*
- * payguard_approval_renew follows the creation or a change of an unpaid order: what was decided
- * holds on where amount and currency are the same and it was not rejected.
+ * renew_approval follows the creation or a change of an unpaid order: what was decided holds on where amount and
+ * currency are the same and it was not rejected, unless it is to be asked anew. Where a policy wants a second person,
+ * one is asked.
+ */
+static void
+renew_approval(const Order *order, bool anew)
+{
+	Approval known;
+	text *duplicate_of;
+
+	Assert(payguard_order_is_locked(order->order_id) && order->status == ORDER_UNPAID);
+	if (payguard_approval_of_order(order->order_id, true, &known))
+	{
+		if (!anew && known.amount == order->amount &&
+			payguard_text_equal(known.currency, order->currency) &&
+			!payguard_text_is(known.status, "rejected"))
+			return;
+		payguard_approval_end(order->order_id, NULL, NO_ID);
+	}
+	if (payguard_policy_wants_approval(order, &duplicate_of))
+		payguard_order_ask_approval(order, NULL, duplicate_of);
+}
+
+/*
+ * payguard_order_ask_approval asks a second person whether an order may be paid, and tells by an alert that somebody
+ * has to decide. note: of who asks, or NULL; duplicate_of: the order that it seems to repeat, or NULL.
  */
 void
-payguard_approval_renew(const Order *order)
+payguard_order_ask_approval(const Order *order, text *note, const text *duplicate_of)
 {
 	Approval asked = {
 		.subject = payguard_text("order"),
 		.order_id = order->order_id,
 		.amount = order->amount,
 		.currency = order->currency,
+		.requested_by = payguard_actor(),
+		.note = note,
 	};
-	Approval known;
-	Asked by_policy;
 
-	Assert(payguard_order_is_locked(order->order_id) && order->status == ORDER_UNPAID);
-	if (payguard_approval_of_order(order->order_id, true, &known))
-	{
-		if (known.amount == order->amount &&
-			payguard_text_equal(known.currency, order->currency) &&
-			!payguard_text_is(known.status, "rejected"))
-			return;
-		payguard_approval_end(order->order_id, NULL, NO_ID);
-	}
-	if (!payguard_policy_asks(order->currency, order->amount, &by_policy) ||
-		!by_policy.approve_payment)
-		return;
-	asked.requested_by = payguard_actor();
+	Assert(payguard_order_is_locked(order->order_id));
 	payguard_approval_ask(&asked);
 	payguard_alert_order("approval_required", "warning", order,
 						 payguard_json("amount", 'i', order->amount, "currency", 't',
 									   order->currency, "requested_by", 't',
-									   asked.requested_by, NULL));
+									   asked.requested_by, "duplicate_of", 't',
+									   duplicate_of, "note", 't', note, NULL));
 }

@@ -22,6 +22,7 @@
 #include "store/open.h"
 #include "store/plan.h"
 #include "records/alert.h"
+#include "records/approval.h"
 #include "records/call.h"
 #include "records/order.h"
 #include "records/payment.h"
@@ -31,9 +32,20 @@
 /* The columns of payguard.order_status_result. */
 #define N_STATUS_COLUMNS 12
 
+/* Why an unpaid order may not be paid now, but for its deadline. */
+typedef enum Hold
+{
+	HOLD_NONE,
+	HOLD_DUPLICATE, /* the customer has paid another one like it: later */
+	HOLD_UNASKED,	/* a second person has to approve it, and nobody was asked */
+	HOLD_UNDECIDED, /* somebody was asked */
+	HOLD_REJECTED
+} Hold;
+
+static Hold find_hold(const Order *order);
 static bool needs_support(const Order *order);
 static bool is_returned(const Order *order);
-static void describe_status(const Order *order, const Payment *live, bool held,
+static void describe_status(const Order *order, const Payment *live, Hold hold,
 							bool support, bool returned, Datum *values, bool *nulls);
 
 PG_FUNCTION_INFO_V1(payguard_order_status);
@@ -51,7 +63,7 @@ payguard_order_status(PG_FUNCTION_ARGS)
 	Order order;
 	Payment live;
 	bool is_live;
-	bool held;
+	Hold hold;
 	bool support;
 	bool returned;
 
@@ -59,15 +71,34 @@ payguard_order_status(PG_FUNCTION_ARGS)
 	payguard_order_must_exist(order_id, &order);
 	is_live =
 		order.status == ORDER_PAYING && payguard_payment_that_counts(order_id, &live);
-	held = order.status == ORDER_UNPAID && payguard_policy_holds(&order, false);
+	hold = order.status == ORDER_UNPAID ? find_hold(&order) : HOLD_NONE;
 	support = needs_support(&order);
 	returned = is_returned(&order);
 	payguard_store_end(STORE_READ);
 
-	describe_status(&order, is_live ? &live : NULL, held, support, returned, values,
+	describe_status(&order, is_live ? &live : NULL, hold, support, returned, values,
 					nulls);
 	return HeapTupleGetDatum(
 		heap_form_tuple(payguard_result_desc(fcinfo), values, nulls));
+}
+
+/*
+ * find_hold tells why a policy holds an order back.
+ */
+static Hold
+find_hold(const Order *order)
+{
+	Refusal refusal;
+	Approval approval;
+
+	/* a version is for requests */
+	if (payguard_policy_judge(order, order->version, false, NULL, &refusal))
+		return HOLD_NONE;
+	if (refusal.id == ERR_SUSPECTED_DUPLICATE)
+		return HOLD_DUPLICATE;
+	if (!payguard_approval_of_order(order->order_id, false, &approval))
+		return HOLD_UNASKED;
+	return payguard_text_is(approval.status, "rejected") ? HOLD_REJECTED : HOLD_UNDECIDED;
 }
 
 static const RowQuery critical_alerts = {"order_id " OP_EQ " $1 AND resolved_at IS NULL "
@@ -125,8 +156,38 @@ typedef struct Advice
 	bool can_cancel;
 } Advice;
 
+/*
+ * advise_unpaid tells what to do about an order that waits for payment.
+ */
 static Advice
-advise(const Order *order, const Payment *live, bool held)
+advise_unpaid(Hold hold)
+{
+	switch (hold)
+	{
+		case HOLD_NONE:
+			break;
+		case HOLD_DUPLICATE:
+			return (Advice){"duplicate",
+							"An order over the same amount has just been paid. To pay this "
+							"one, too, please try again later.",
+							false, true};
+		case HOLD_UNASKED:
+			return (Advice){"request_approval",
+							"This order has to be checked before it can be paid.", false,
+							true};
+		case HOLD_UNDECIDED:
+			return (Advice){"wait", "This order is being checked before it can be paid.",
+							false, true};
+		case HOLD_REJECTED:
+			return (Advice){"contact_support",
+							"This order cannot be paid as it is. Please contact us.", false,
+							true};
+	}
+	return (Advice){"pay", "This order is waiting for payment.", true, true};
+}
+
+static Advice
+advise(const Order *order, const Payment *live, Hold hold)
 {
 	switch (order->status)
 	{
@@ -134,11 +195,7 @@ advise(const Order *order, const Payment *live, bool held)
 			if (payguard_order_is_past_deadline(order, GetCurrentTimestamp()))
 				return (Advice){"closed", "The time to pay this order is over.", false,
 								true};
-			if (held)
-				return (Advice){"wait",
-								"This order is being checked before it can be paid.",
-								false, true};
-			return (Advice){"pay", "This order is waiting for payment.", true, true};
+			return advise_unpaid(hold);
 		case ORDER_PAYING:
 			if (order->closing_as == ORDER_NONE && live &&
 				live->status == PAYMENT_PENDING &&
@@ -177,10 +234,10 @@ advise(const Order *order, const Payment *live, bool held)
  * describe_status fills in the columns of order_status_result.
  */
 static void
-describe_status(const Order *order, const Payment *live, bool held, bool support,
+describe_status(const Order *order, const Payment *live, Hold hold, bool support,
 				bool returned, Datum *values, bool *nulls)
 {
-	Advice advice = advise(order, live, held);
+	Advice advice = advise(order, live, hold);
 	bool wait = strcmp(advice.code, "wait") == 0;
 	bool resume = strcmp(advice.code, "resume") == 0;
 	int i = 0;

@@ -181,10 +181,7 @@ judge_channel(const PayCall *call, Refusal *refusal)
 		!payguard_pay_is_attempt(call))
 		return true;
 	if (!payguard_channel_find(call->channel, &channel))
-		return payguard_refuse(
-			refusal, ERR_CHANNEL_NOT_FOUND,
-			psprintf("channel \"%s\" does not exist", name), "Nothing has been written.",
-			"Register it with payguard.register_channel(), or correct its name.");
+		return payguard_channel_refuse_unknown(call->channel, refusal);
 	if (payguard_pay_is_attempt(call) && channel.internal)
 		payguard_arg_bad("channel",
 						 "It is internal: there is nothing outside to wait for.",

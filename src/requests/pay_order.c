@@ -1,7 +1,7 @@
 /*
  * pay_order.c
- *		pay_order(), start_payment(), request_payment(), the same as try_…(), pay_orders() and revoke_key(): their
- *		arguments and their answers.
+ *		pay_order(), start_payment(), request_payment(), the same as try_…(), pay_orders(), request_payments() and
+ *		revoke_key(): their arguments and their answers.
  *
  * What they do is one algorithm, in pay_round.c.
  */
@@ -30,12 +30,22 @@
 #include "requests/pay_judge.h"
 #include "requests/pay_round.h"
 
+/* The arguments of start_payment(), and the columns of payguard.payment_request. */
+#define N_ATTEMPT_ARGUMENTS 8
+
+/* Reads one element of a batch into a call. */
+typedef void (*ReadElement)(Datum row, PayCall *call);
+
 static Datum pay_one(FunctionCallInfo fcinfo, const char *function, PayCall *call);
 static Datum open_attempt(FunctionCallInfo fcinfo, const char *kind, const char *function,
 						  bool brief);
 static void read_pay_arguments(FunctionCallInfo fcinfo, PayCall *call);
-static void read_pay_requests(ArrayType *array, MemoryContext memory, PayCall **calls,
-							  int *n);
+static Datum pay_batch(FunctionCallInfo fcinfo, const char *function, ReadElement read);
+static void read_elements(ArrayType *array, MemoryContext memory, ReadElement read,
+						  PayCall **calls, int *n);
+static void read_pay_request(Datum row, PayCall *call);
+static void read_payment_request(Datum row, PayCall *call);
+static void read_attempt(const Datum *values, const bool *nulls, PayCall *call);
 static void set_result(const PayCall *call, PaymentResult *result);
 
 PG_FUNCTION_INFO_V1(payguard_pay_order);
@@ -118,19 +128,16 @@ payguard_try_request_payment(PG_FUNCTION_ARGS)
 static Datum
 open_attempt(FunctionCallInfo fcinfo, const char *kind, const char *function, bool brief)
 {
-	PayCall call = {
-		.kind = kind,
-		.brief = brief,
-		.order_id = payguard_arg_id(ARG(0), "order_id"),
-		.key = payguard_arg_id(ARG(1), "idempotency_key"),
-		.channel = payguard_arg_id(ARG(2), "channel"),
-		.amount = payguard_arg_amount_or_null(ARG(3), "amount"),
-		.currency = payguard_arg_currency_or_null(ARG(4), "currency"),
-		.expected_version = payguard_arg_version_or_null(ARG(5), "expected_version"),
-		.expires_at = payguard_arg_deadline_or_null(ARG(6), "expires_at"),
-		.details = payguard_arg_json_or_null(ARG(7), "details"),
-	};
+	PayCall call = {.kind = kind, .brief = brief};
+	Datum values[N_ATTEMPT_ARGUMENTS];
+	bool nulls[N_ATTEMPT_ARGUMENTS];
 
+	for (int i = 0; i < N_ATTEMPT_ARGUMENTS; i++)
+	{
+		values[i] = PG_GETARG_DATUM(i);
+		nulls[i] = PG_ARGISNULL(i);
+	}
+	read_attempt(values, nulls, &call);
 	return pay_one(fcinfo, function, &call);
 }
 
@@ -180,6 +187,30 @@ PG_FUNCTION_INFO_V1(payguard_pay_orders);
 Datum
 payguard_pay_orders(PG_FUNCTION_ARGS)
 {
+	return pay_batch(fcinfo, "pay_orders()", read_pay_request);
+}
+
+PG_FUNCTION_INFO_V1(payguard_request_payments);
+
+/*
+ * request_payments(payment_request[]) → SETOF payment_result
+ *
+ * A batch of attempts in one transaction, each with its charge task, answered element by element,
+ * in the order asked, as single calls of try_request_payment() in that order would be. Errors:
+ * 22004, 22023 for any element, before anything is written.
+ */
+Datum
+payguard_request_payments(PG_FUNCTION_ARGS)
+{
+	return pay_batch(fcinfo, "request_payments()", read_payment_request);
+}
+
+/*
+ * pay_batch answers every element of a batch, the function's one argument. Errors: 22004, 22023.
+ */
+static Datum
+pay_batch(FunctionCallInfo fcinfo, const char *function, ReadElement read)
+{
 	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
 	MemoryContext memory = payguard_element_memory();
 	PayCall *calls;
@@ -187,10 +218,10 @@ payguard_pay_orders(PG_FUNCTION_ARGS)
 
 	if (PG_ARGISNULL(0))
 		payguard_arg_missing("requests");
-	read_pay_requests(PG_GETARG_ARRAYTYPE_P(0), memory, &calls, &n);
+	read_elements(PG_GETARG_ARRAYTYPE_P(0), memory, read, &calls, &n);
 	InitMaterializedSRF(fcinfo, 0);
 
-	payguard_request_begin("pay_orders()");
+	payguard_request_begin(function);
 	payguard_pay(calls, n);
 	payguard_call_end();
 
@@ -219,37 +250,78 @@ read_pay_arguments(FunctionCallInfo fcinfo, PayCall *call)
 }
 
 /*
- * read_pay_requests reads an array of pay_request: the arguments of pay_order() in the same
- * order, where a NULL channel is the internal one.
+ * read_elements reads an array of rows into calls whose refusals are outcomes.
  */
 static void
-read_pay_requests(ArrayType *array, MemoryContext memory, PayCall **calls, int *n)
+read_elements(ArrayType *array, MemoryContext memory, ReadElement read, PayCall **calls,
+			  int *n)
 {
 	Datum *elements = payguard_arg_rows(array, "requests", n);
-	text *internal = payguard_text(INTERNAL_CHANNEL);
 
 	*calls = palloc0(sizeof(PayCall) * Max(*n, 1));
 	for (int i = 0; i < *n; i++)
 	{
 		PayCall *call = &(*calls)[i];
-		Datum values[6];
-		bool nulls[6];
 
 		CHECK_FOR_INTERRUPTS();
-		payguard_arg_row(elements[i], lengthof(values), values, nulls);
-		call->kind = "pay";
 		call->brief = true;
 		call->memory = memory;
-		call->order_id = payguard_arg_id(values[0], nulls[0], "order_id");
-		call->key = payguard_arg_id(values[1], nulls[1], "idempotency_key");
-		call->amount = payguard_arg_amount_or_null(values[2], nulls[2], "amount");
-		call->currency = payguard_arg_currency_or_null(values[3], nulls[3], "currency");
-		call->expected_version =
-			payguard_arg_version_or_null(values[4], nulls[4], "expected_version");
-		call->channel =
-			nulls[5] ? internal : payguard_arg_id(values[5], nulls[5], "channel");
+		read(elements[i], call);
 	}
 	pfree(elements);
+}
+
+/*
+ * read_pay_request reads a pay_request: the arguments of pay_order() in the same order, where a NULL
+ * channel is the internal one.
+ */
+static void
+read_pay_request(Datum row, PayCall *call)
+{
+	Datum values[6];
+	bool nulls[6];
+
+	payguard_arg_row(row, lengthof(values), values, nulls);
+	call->kind = "pay";
+	call->order_id = payguard_arg_id(values[0], nulls[0], "order_id");
+	call->key = payguard_arg_id(values[1], nulls[1], "idempotency_key");
+	call->amount = payguard_arg_amount_or_null(values[2], nulls[2], "amount");
+	call->currency = payguard_arg_currency_or_null(values[3], nulls[3], "currency");
+	call->expected_version =
+		payguard_arg_version_or_null(values[4], nulls[4], "expected_version");
+	call->channel = nulls[5] ? payguard_text(INTERNAL_CHANNEL)
+							 : payguard_arg_id(values[5], nulls[5], "channel");
+}
+
+/*
+ * read_payment_request reads a payment_request: the arguments of request_payment() in the same order.
+ */
+static void
+read_payment_request(Datum row, PayCall *call)
+{
+	Datum values[N_ATTEMPT_ARGUMENTS];
+	bool nulls[N_ATTEMPT_ARGUMENTS];
+
+	payguard_arg_row(row, lengthof(values), values, nulls);
+	call->kind = "request";
+	read_attempt(values, nulls, call);
+}
+
+/*
+ * read_attempt reads the arguments of start_payment() and request_payment(), in their order.
+ */
+static void
+read_attempt(const Datum *values, const bool *nulls, PayCall *call)
+{
+	call->order_id = payguard_arg_id(values[0], nulls[0], "order_id");
+	call->key = payguard_arg_id(values[1], nulls[1], "idempotency_key");
+	call->channel = payguard_arg_id(values[2], nulls[2], "channel");
+	call->amount = payguard_arg_amount_or_null(values[3], nulls[3], "amount");
+	call->currency = payguard_arg_currency_or_null(values[4], nulls[4], "currency");
+	call->expected_version =
+		payguard_arg_version_or_null(values[5], nulls[5], "expected_version");
+	call->expires_at = payguard_arg_deadline_or_null(values[6], nulls[6], "expires_at");
+	call->details = payguard_arg_json_or_null(values[7], nulls[7], "details");
 }
 
 /*

@@ -186,10 +186,7 @@ check_channel(const RefundCall *call, const Payment *payment)
 	if (call->channel == NULL || payguard_text_equal(call->channel, payment->channel))
 		return;
 	if (!payguard_channel_find(call->channel, &channel))
-		payguard_refuse(
-			&refusal, ERR_CHANNEL_NOT_FOUND,
-			psprintf("channel \"%s\" does not exist", payguard_str(call->channel)),
-			"Nothing has been written.", "Register it with payguard.register_channel().");
+		payguard_channel_refuse_unknown(call->channel, &refusal);
 	else if (!channel.internal)
 		payguard_refuse(
 			&refusal, ERR_CHANNEL_NOT_INTERNAL,

@@ -18,21 +18,24 @@
 #include "store/table.h"
 #include "store/write.h"
 #include "records/about.h"
+#include "records/alert.h"
 #include "records/call.h"
 #include "records/event.h"
 #include "money/policy.h"
 
-static void keep_policy(const Policy *policy, bool asks);
+static bool keep_policy(const Policy *policy, bool asks);
+static bool is_same(const Policy *a, const Policy *b);
+static Jsonb *describe(const Policy *policy);
 static void check_policy(Policy *policy, bool has_window);
 
 PG_FUNCTION_INFO_V1(payguard_set_policy);
 
 /*
  * set_policy(currency, min_amount, approve_payment := false, approve_refund := false,
- *			  require_version := false, duplicate_window := NULL, payguard_policy_on_duplicate := NULL)
+ *			  require_version := false, duplicate_window := NULL, on_duplicate := NULL)
  *	→ policies
  *
- * min_amount: minor units. One that asks for nothing is removed. Errors: 22004, 22023.
+ * min_amount: minor units. One that asks for nothing is removed. A change opens the alert policy_changed. Errors: 22004, 22023.
  */
 Datum
 payguard_set_policy(PG_FUNCTION_ARGS)
@@ -59,38 +62,52 @@ payguard_set_policy(PG_FUNCTION_ARGS)
 	check_policy(&policy, policy.duplicate_window != NULL);
 
 	payguard_request_begin("set_policy()");
-	keep_policy(&policy, asks);
-	payguard_event_write(
-		"policy.set", ABOUT_NOTHING, NULL, NULL, NO_ID,
-		payguard_json("currency", 't', policy.currency, "min_amount", 'i',
-					  policy.min_amount, "approve_payment", 'b', policy.approve_payment,
-					  "approve_refund", 'b', policy.approve_refund, "require_version",
-					  'b', policy.require_version, "duplicate_window", 's',
-					  policy.duplicate_window
-						  ? DatumGetCString(DirectFunctionCall1(
-								interval_out, IntervalPGetDatum(policy.duplicate_window)))
-						  : NULL,
-					  "on_duplicate", 't', policy.on_duplicate, NULL));
+	/* what guards the shop's money has changed: somebody else shall know */
+	if (keep_policy(&policy, asks))
+		payguard_alert_open(
+			"policy_changed", "warning",
+			payguard_text(psprintf("%s " INT64_FORMAT " %s", payguard_str(policy.currency),
+								   policy.min_amount,
+								   payguard_time_str(policy.updated_at))),
+			ABOUT_NOTHING, describe(&policy));
+	payguard_event_write("policy.set", ABOUT_NOTHING, NULL, NULL, NO_ID,
+						 describe(&policy));
 	payguard_call_end();
 	return payguard_row_result(fcinfo, &payguard_policies, &policy);
 }
 
+static Jsonb *
+describe(const Policy *policy)
+{
+	return payguard_json(
+		"currency", 't', policy->currency, "min_amount", 'i', policy->min_amount,
+		"approve_payment", 'b', policy->approve_payment, "approve_refund", 'b',
+		policy->approve_refund, "require_version", 'b', policy->require_version,
+		"duplicate_window", 's',
+		policy->duplicate_window
+			? DatumGetCString(DirectFunctionCall1(
+				  interval_out, IntervalPGetDatum(policy->duplicate_window)))
+			: NULL,
+		"on_duplicate", 't', policy->on_duplicate, NULL);
+}
+
 /*
- * keep_policy writes a policy, or removes the one that asks for nothing any more.
+ * keep_policy writes a policy, or removes the one that asks for nothing any more, and tells whether anything has
+ * changed by that.
  */
-static void
+static bool
 keep_policy(const Policy *policy, bool asks)
 {
 	Policy existing;
 
 	if (asks && payguard_store_insert_new(&payguard_policies, POLICY_OF_AMOUNT, policy))
-		return;
+		return true;
 	if (!payguard_store_lock(&payguard_policies, POLICY_OF_AMOUNT, policy, &existing))
 	{
 		/* somebody has removed it while we waited */
 		if (asks)
 			payguard_store_insert(&payguard_policies, policy);
-		return;
+		return asks;
 	}
 	if (asks)
 		payguard_store_update(
@@ -101,6 +118,24 @@ keep_policy(const Policy *policy, bool asks)
 			policy);
 	else
 		payguard_store_delete(&payguard_policies, &existing);
+	return !asks || !is_same(policy, &existing);
+}
+
+/*
+ * is_same tells whether two policies for an amount ask for the same.
+ */
+static bool
+is_same(const Policy *a, const Policy *b)
+{
+	return a->approve_payment == b->approve_payment &&
+		   a->approve_refund == b->approve_refund &&
+		   a->require_version == b->require_version &&
+		   (a->duplicate_window != NULL) == (b->duplicate_window != NULL) &&
+		   (a->duplicate_window == NULL ||
+			DatumGetBool(DirectFunctionCall2(interval_eq,
+											 IntervalPGetDatum(a->duplicate_window),
+											 IntervalPGetDatum(b->duplicate_window)))) &&
+		   payguard_text_equal(a->on_duplicate, b->on_duplicate);
 }
 
 /*

@@ -49,7 +49,7 @@ CREATE TYPE payguard.order_status_result AS (
   version           bigint
 );
 COMMENT ON TYPE payguard.order_status_result IS
-  'What a customer''s page may say and offer; advice is a stable code: pay, resume, wait, paid, refunded, closed, contact_support';
+  'What a customer''s page may say and offer; advice is a stable code: pay, resume, wait, request_approval, duplicate, paid, refunded, closed, contact_support';
 
 CREATE FUNCTION payguard.new_order_id() RETURNS text
 AS 'MODULE_PATHNAME', 'payguard_new_order_id'
@@ -83,13 +83,22 @@ LANGUAGE C VOLATILE SECURITY DEFINER;
 COMMENT ON FUNCTION payguard.create_order(text, bigint, text, text, timestamptz) IS
   'Makes an order; the same call again returns it. amount: minor units. Errors: PY304';
 
+CREATE FUNCTION payguard.update_order(order_id varchar, expected_version bigint,
+  amount bigint DEFAULT NULL, currency text DEFAULT NULL, expires_at timestamptz DEFAULT NULL,
+  customer_id text DEFAULT NULL)
+RETURNS payguard.orders
+AS 'MODULE_PATHNAME', 'payguard_update_order'
+LANGUAGE C VOLATILE SECURITY DEFINER;
+COMMENT ON FUNCTION payguard.update_order(varchar, bigint, bigint, text, timestamptz, text) IS
+  'Changes an unpaid order, or gives it its customer; NULL leaves a value as it is. Errors: PY101, PY102, PY103, PY105, PY201, PY401';
+
 CREATE FUNCTION payguard.update_order(order_id text, expected_version bigint,
-  amount bigint DEFAULT NULL, currency text DEFAULT NULL, expires_at timestamptz DEFAULT NULL)
+  amount bigint, currency text, expires_at timestamptz)
 RETURNS payguard.orders
 AS 'MODULE_PATHNAME', 'payguard_update_order'
 LANGUAGE C VOLATILE SECURITY DEFINER;
 COMMENT ON FUNCTION payguard.update_order(text, bigint, bigint, text, timestamptz) IS
-  'Changes an unpaid order; NULL leaves a value as it is. Errors: PY101, PY102, PY103, PY201, PY401';
+  'The arguments of 1.1.0, for grants in dumps; it goes with the next version';
 
 CREATE FUNCTION payguard.cancel_order(order_id text, expected_version bigint DEFAULT NULL,
   reason text DEFAULT NULL)
@@ -104,6 +113,16 @@ AS 'MODULE_PATHNAME', 'payguard_reopen_order'
 LANGUAGE C VOLATILE SECURITY DEFINER;
 COMMENT ON FUNCTION payguard.reopen_order(text, text) IS
   'An operator lets an order be paid again whose money a channel has taken back; what is left of it is surplus. Errors: PY105, PY401';
+
+CREATE FUNCTION payguard.import_order(order_id text, amount bigint, currency text, status text,
+  customer_id text DEFAULT NULL, created_at timestamptz DEFAULT NULL, paid_at timestamptz DEFAULT NULL,
+  channel text DEFAULT NULL, channel_txn_id text DEFAULT NULL, refunded_amount bigint DEFAULT NULL,
+  refunded_at timestamptz DEFAULT NULL, channel_refund_id text DEFAULT NULL, closed_at timestamptz DEFAULT NULL)
+RETURNS payguard.orders
+AS 'MODULE_PATHNAME', 'payguard_import_order'
+LANGUAGE C VOLATILE SECURITY DEFINER;
+COMMENT ON FUNCTION payguard.import_order(text, bigint, text, text, text, timestamptz, timestamptz, text, text, bigint, timestamptz, text, timestamptz) IS
+  'Takes over an order that was paid, refunded, cancelled or expired elsewhere, with its own times; the same call again returns it. amounts: minor units. Errors: PY304, PY305, PY405';
 
 CREATE FUNCTION payguard.expire_orders("max" integer DEFAULT 1000) RETURNS integer
 AS 'MODULE_PATHNAME', 'payguard_expire_orders'

@@ -29,7 +29,7 @@ COMMENT ON COLUMN payguard.payments.amount IS 'As asked, in the currency''s mino
 COMMENT ON COLUMN payguard.payments.received_amount IS 'As the channel reported';
 COMMENT ON COLUMN payguard.payments.amount_verified IS 'The channel has named the amount';
 COMMENT ON COLUMN payguard.payments.order_version IS 'The order''s version when this payment was made or started';
-COMMENT ON COLUMN payguard.payments.request_kind IS 'The kind of call that the key names';
+COMMENT ON COLUMN payguard.payments.request_kind IS 'The kind of call that made it: pay, start, request, revoke, record, import';
 
 -- A key names one request.
 CREATE UNIQUE INDEX payments_idempotency_key ON payguard.payments (idempotency_key);
@@ -68,6 +68,18 @@ CREATE TYPE payguard.pay_request AS (
   channel          text
 );
 COMMENT ON TYPE payguard.pay_request IS 'One element of pay_orders(): the arguments of pay_order()';
+
+CREATE TYPE payguard.payment_request AS (
+  order_id         text,
+  idempotency_key  text,
+  channel          text,
+  amount           bigint,
+  currency         text,
+  expected_version bigint,
+  expires_at       timestamptz,
+  details          jsonb
+);
+COMMENT ON TYPE payguard.payment_request IS 'One element of request_payments(): the arguments of request_payment()';
 
 CREATE FUNCTION payguard.payment_slot(payment_id uuid) RETURNS integer
 AS 'MODULE_PATHNAME', 'payguard_payment_slot'
@@ -132,6 +144,13 @@ AS 'MODULE_PATHNAME', 'payguard_try_request_payment'
 LANGUAGE C VOLATILE SECURITY DEFINER;
 COMMENT ON FUNCTION payguard.try_request_payment(text, text, text, bigint, text, bigint, timestamptz, jsonb) IS
   'request_payment(), which returns a business error as its outcome instead of raising it';
+
+CREATE FUNCTION payguard.request_payments(requests payguard.payment_request[])
+RETURNS SETOF payguard.payment_result
+AS 'MODULE_PATHNAME', 'payguard_request_payments'
+LANGUAGE C VOLATILE SECURITY DEFINER;
+COMMENT ON FUNCTION payguard.request_payments(payguard.payment_request[]) IS
+  'Requests a batch of payments in one transaction; answers each element, in the order asked, as try_request_payment() would';
 
 CREATE FUNCTION payguard.close_payment(payment_id uuid) RETURNS payguard.payment_result
 AS 'MODULE_PATHNAME', 'payguard_close_payment'

@@ -19,12 +19,19 @@ ALTER SEQUENCE payguard.approvals_approval_id_seq OWNED BY payguard.approvals.ap
 COMMENT ON TABLE payguard.approvals IS 'Second opinions that were asked for, bound to an amount and a currency';
 COMMENT ON COLUMN payguard.approvals.subject IS 'order, refund or finding (of a reconciliation: alert_id)';
 COMMENT ON COLUMN payguard.approvals.status IS 'open, approved, rejected, or void: asked anew, or pointless by now';
+COMMENT ON COLUMN payguard.approvals.note IS 'Of who asked; once it is decided, of who decided';
 COMMENT ON COLUMN payguard.approvals.decided_by IS 'Never who asked';
 -- One that counts for each subject.
 CREATE UNIQUE INDEX approvals_of_order ON payguard.approvals (order_id) WHERE subject = 'order' AND status <> 'void';
 CREATE UNIQUE INDEX approvals_of_refund ON payguard.approvals (refund_id) WHERE subject = 'refund' AND status <> 'void';
 CREATE INDEX approvals_order_id ON payguard.approvals (order_id);
 CREATE UNIQUE INDEX approvals_of_finding ON payguard.approvals (alert_id) WHERE subject = 'finding' AND status <> 'void';
+
+CREATE FUNCTION payguard.request_approval(order_id text, note text) RETURNS payguard.approvals
+AS 'MODULE_PATHNAME', 'payguard_request_approval'
+LANGUAGE C VOLATILE SECURITY DEFINER;
+COMMENT ON FUNCTION payguard.request_approval(text, text) IS
+  'Asks a second person about an order that a policy holds back (PY601); one that was asked for is returned. Errors: PY101, PY102, PY103, PY104, PY105, PY401';
 
 CREATE FUNCTION payguard.approve_order(order_id text, note text, expected_version bigint DEFAULT NULL)
 RETURNS payguard.approvals

@@ -13,7 +13,7 @@ AS $$
     WHERE status NOT IN ('failed', 'superseded', 'surplus', 'returned')
     GROUP BY order_id
   ), versioned AS (
-    SELECT e.order_id, e.event_id, e.version, e.from_status, e.to_status,
+    SELECT e.order_id, e.event_id, e.kind, e.version, e.from_status, e.to_status,
            lag(e.to_status) OVER w AS previous_status,
            lag(e.version) OVER w AS previous_version,
            lead(e.version) OVER w IS NULL AS is_last
@@ -27,7 +27,7 @@ AS $$
     SELECT order_id,
            (array_agg(details ->> 'amount' ORDER BY event_id DESC) FILTER (WHERE details ? 'amount'))[1] AS amount,
            (array_agg(details ->> 'currency' ORDER BY event_id DESC) FILTER (WHERE details ? 'currency'))[1] AS currency
-    FROM payguard.every_event WHERE kind IN ('order.created', 'order.updated')
+    FROM payguard.every_event WHERE kind IN ('order.created', 'order.imported', 'order.updated')
     GROUP BY order_id
   ), corrected AS (
     -- what the channel, or an operator, said later of money that was here already
@@ -182,7 +182,8 @@ AS $$
          'event ' || event_id || ' goes from ' || coalesce(from_status, 'nothing') || ' to '
          || coalesce(to_status, 'nothing')
   FROM versioned v
-  WHERE from_status IS DISTINCT FROM to_status AND NOT EXISTS (
+  -- what was imported began as it had ended elsewhere
+  WHERE from_status IS DISTINCT FROM to_status AND NOT (kind = 'order.imported' AND from_status IS NULL) AND NOT EXISTS (
     SELECT FROM moves m
     WHERE m.machine = 'order' AND m.from_status IS NOT DISTINCT FROM v.from_status
       AND m.to_status = v.to_status)

@@ -1,6 +1,24 @@
 -- Who may do what: exact sets of functions, and nothing for PUBLIC (95_private.sql).
 -- An access has markers: whoever may execute all of them has the access. They belong to that access
 -- alone, and never change. So the grants themselves remember who has what, in dumps too.
+CREATE FUNCTION payguard.support_access() RETURNS void
+LANGUAGE sql IMMUTABLE
+SET search_path = pg_catalog, pg_temp
+AS $$ $$;
+COMMENT ON FUNCTION payguard.support_access() IS 'Marks the access support: it does nothing';
+
+CREATE FUNCTION payguard.refunds_access() RETURNS void
+LANGUAGE sql IMMUTABLE
+SET search_path = pg_catalog, pg_temp
+AS $$ $$;
+COMMENT ON FUNCTION payguard.refunds_access() IS 'Marks the access refunds: it does nothing';
+
+CREATE FUNCTION payguard.admin_access() RETURNS void
+LANGUAGE sql IMMUTABLE
+SET search_path = pg_catalog, pg_temp
+AS $$ $$;
+COMMENT ON FUNCTION payguard.admin_access() IS 'Marks the access admin: it does nothing';
+
 CREATE FUNCTION payguard.access_functions() RETURNS TABLE (access text, is_marker boolean, function text)
 LANGUAGE sql IMMUTABLE
 SET search_path = pg_catalog, pg_temp
@@ -9,11 +27,14 @@ AS $$
     ('checkout', true,  'payguard.create_order(text,bigint,text,text,timestamptz)'),
     ('checkout', false, 'payguard.new_order_id()'),
     ('checkout', false, 'payguard.update_order(text,bigint,bigint,text,timestamptz)'),
+    ('checkout', false, 'payguard.update_order(varchar,bigint,bigint,text,timestamptz,text)'),
     ('checkout', false, 'payguard.cancel_order(text,bigint,text)'),
     ('checkout', false, 'payguard.start_payment(text,text,text,bigint,text,bigint,timestamptz,jsonb)'),
     ('checkout', false, 'payguard.try_start_payment(text,text,text,bigint,text,bigint,timestamptz,jsonb)'),
     ('checkout', false, 'payguard.try_request_payment(text,text,text,bigint,text,bigint,timestamptz,jsonb)'),
     ('checkout', false, 'payguard.request_payment(text,text,text,bigint,text,bigint,timestamptz,jsonb)'),
+    ('checkout', false, 'payguard.request_payments(payguard.payment_request[])'),
+    ('checkout', false, 'payguard.request_approval(text,text)'),
     ('checkout', false, 'payguard.close_payment(uuid)'),
     ('checkout', false, 'payguard.revoke_key(text,text)'),
     ('checkout', false, 'payguard.order_status(text)'),
@@ -44,9 +65,6 @@ AS $$
     ('channel',  false, 'payguard.run_tasks(integer,interval)'),
     ('channel',  false, 'payguard.minor_units(numeric,text)'),
     ('channel',  false, 'payguard.major_units(bigint,text)'),
-    ('operator', false, 'payguard.register_channel(text,boolean,text,interval,interval,interval,interval,text,boolean)'),
-    ('operator', false, 'payguard.register_channel(varchar,boolean,text,interval,interval,interval,interval,text,boolean,text,text[],interval)'),
-    ('operator', false, 'payguard.set_policy(text,bigint,boolean,boolean,boolean,interval,text)'),
     ('operator', false, 'payguard.order_timeline(text)'),
     ('operator', false, 'payguard.approve_order(text,text,bigint)'),
     ('operator', false, 'payguard.reject_order(text,text,bigint)'),
@@ -55,10 +73,6 @@ AS $$
     ('operator', false, 'payguard.reconcile(text,timestamptz,timestamptz,interval)'),
     ('operator', false, 'payguard.session_role()'),
     ('operator', false, 'payguard.resolve_finding(bigint,text,text)'),
-    ('operator', false, 'payguard.refund_order(text,text,bigint,text,jsonb)'),
-    ('operator', false, 'payguard.refund_order(varchar,text,bigint,text,jsonb,text)'),
-    ('operator', false, 'payguard.refund_payment(uuid,text,bigint,text,jsonb)'),
-    ('operator', false, 'payguard.refund_payment(uuid,varchar,bigint,text,jsonb,text)'),
     ('operator', false, 'payguard.retry_refund(uuid,text)'),
     ('operator', false, 'payguard.waive_refund(uuid,text)'),
     ('operator', false, 'payguard.settle_refund(uuid,text,text)'),
@@ -76,14 +90,33 @@ AS $$
     ('operator', false, 'payguard.acknowledge_alert(bigint,text)'),
     ('operator', true,  'payguard.resolve_alert(bigint,text)'),
     ('operator', false, 'payguard.drop_consumer(text)'),
-    ('operator', false, 'payguard.archive_orders(timestamptz,integer)'),
-    ('operator', false, 'payguard.erase_customer(text)'),
     ('operator', false, 'payguard.reset_counters()'),
     ('operator', false, 'payguard.payment_rates(interval,text)'),
     ('operator', false, 'payguard.read_counters()'),
     ('operator', false, 'payguard.consumer_lags()'),
     ('operator', false, 'payguard.minor_units(numeric,text)'),
     ('operator', false, 'payguard.major_units(bigint,text)'),
+    ('support',  true,  'payguard.support_access()'),
+    ('support',  false, 'payguard.order_status(text)'),
+    ('support',  false, 'payguard.order_timeline(text)'),
+    ('support',  false, 'payguard.minor_units(numeric,text)'),
+    ('support',  false, 'payguard.major_units(bigint,text)'),
+    ('refunds',  true,  'payguard.refunds_access()'),
+    ('refunds',  false, 'payguard.refund_order(text,text,bigint,text,jsonb)'),
+    ('refunds',  false, 'payguard.refund_order(varchar,text,bigint,text,jsonb,text)'),
+    ('refunds',  false, 'payguard.refund_payment(uuid,text,bigint,text,jsonb)'),
+    ('refunds',  false, 'payguard.refund_payment(uuid,varchar,bigint,text,jsonb,text)'),
+    ('refunds',  false, 'payguard.minor_units(numeric,text)'),
+    ('refunds',  false, 'payguard.major_units(bigint,text)'),
+    -- and all that an operator may
+    ('admin',    true,  'payguard.admin_access()'),
+    ('admin',    false, 'payguard.register_channel(text,boolean,text,interval,interval,interval,interval,text,boolean)'),
+    ('admin',    false, 'payguard.register_channel(varchar,boolean,text,interval,interval,interval,interval,text,boolean,text,text[],interval)'),
+    ('admin',    false, 'payguard.set_policy(text,bigint,boolean,boolean,boolean,interval,text)'),
+    ('admin',    false, 'payguard.archive_orders(timestamptz,integer)'),
+    ('admin',    false, 'payguard.erase_customer(text)'),
+    ('admin',    false, 'payguard.import_order(text,bigint,text,text,text,timestamptz,timestamptz,text,text,bigint,timestamptz,text,timestamptz)'),
+    ('admin',    false, 'payguard.reset()'),
     ('consumer', true,  'payguard.read_events(text,integer)'),
     ('consumer', false, 'payguard.commit_events(text,bigint,bigint)'),
     ('consumer', false, 'payguard.minor_units(numeric,text)'),
@@ -113,22 +146,43 @@ AS $$
     ('delegate', true,  'payguard.current_actor()')
 $$;
 COMMENT ON FUNCTION payguard.access_functions() IS
-  'The functions of each access; an operator may also read alerts, dead_tasks, approvals, policies, metrics, payouts, unreadable_messages and settlement_lines, into which he may load statements, a consumer the outbox, an owner guards, an auditor all tables and sequences';
+  'The functions of each access; an admin may all that an operator may; an operator may also read alerts, dead_tasks, approvals, policies, metrics, payouts, unreadable_messages and settlement_lines, into which he may load statements, a consumer the outbox, an owner guards, an auditor all tables and sequences';
 
 CREATE FUNCTION payguard.role_access(OUT role name, OUT access text) RETURNS SETOF record
 LANGUAGE sql STABLE
 SET search_path = pg_catalog, pg_temp
 AS $$
-  SELECT r.rolname, f.access
-  FROM payguard.access_functions() f
-  JOIN pg_proc p ON p.oid = f.function::regprocedure
-  CROSS JOIN LATERAL aclexplode(p.proacl) a
-  JOIN pg_roles r ON r.oid = a.grantee
-  WHERE f.is_marker AND a.privilege_type = 'EXECUTE' AND a.grantee <> p.proowner
-  GROUP BY r.rolname, f.access
-  HAVING count(DISTINCT p.oid) = (SELECT count(*) FROM payguard.access_functions() m WHERE m.is_marker AND m.access = f.access)
+  WITH marked AS (
+    SELECT r.rolname, f.access
+    FROM payguard.access_functions() f
+    JOIN pg_proc p ON p.oid = f.function::regprocedure
+    CROSS JOIN LATERAL aclexplode(p.proacl) a
+    JOIN pg_roles r ON r.oid = a.grantee
+    WHERE f.is_marker AND a.privilege_type = 'EXECUTE' AND a.grantee <> p.proowner
+    GROUP BY r.rolname, f.access
+    HAVING count(DISTINCT p.oid) = (SELECT count(*) FROM payguard.access_functions() m WHERE m.is_marker AND m.access = f.access)
+  )
+  -- an admin may what an operator may by that alone
+  SELECT m.rolname, m.access FROM marked m
+  WHERE m.access <> 'operator' OR (m.rolname, 'admin') NOT IN (SELECT a.rolname, a.access FROM marked a)
 $$;
-COMMENT ON FUNCTION payguard.role_access() IS 'Which role has been granted which access';
+COMMENT ON FUNCTION payguard.role_access() IS 'Which role has been granted which access; an admin has that of an operator within it';
+
+CREATE FUNCTION payguard.earlier_operators() RETURNS SETOF name
+LANGUAGE sql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+  SELECT o.role FROM payguard.role_access() o
+  WHERE o.access = 'operator' AND NOT EXISTS (
+    SELECT FROM unnest('{
+      "payguard.register_channel(text,boolean,text,interval,interval,interval,interval,text,boolean)",
+      "payguard.set_policy(text,bigint,boolean,boolean,boolean,interval,text)",
+      "payguard.archive_orders(timestamptz,integer)", "payguard.erase_customer(text)",
+      "payguard.refund_order(text,text,bigint,text,jsonb)", "payguard.refund_payment(uuid,text,bigint,text,jsonb)"}'::text[]) f
+    WHERE NOT has_function_privilege(o.role, f, 'EXECUTE'))
+$$;
+COMMENT ON FUNCTION payguard.earlier_operators() IS
+  'Part of renew_access(): who became an operator before 1.2.0, when that was to be admin and refunds, too';
 
 CREATE FUNCTION payguard.apply_access(role name, access text) RETURNS void
 LANGUAGE plpgsql
@@ -138,16 +192,17 @@ DECLARE
   f text;
 BEGIN
   EXECUTE format('GRANT USAGE ON SCHEMA payguard TO %I', role);
-  FOR f IN SELECT a.function FROM payguard.access_functions() a WHERE a.access = apply_access.access LOOP
+  FOR f IN SELECT a.function FROM payguard.access_functions() a WHERE a.access = apply_access.access
+    OR apply_access.access = 'admin' AND a.access = 'operator' LOOP
     EXECUTE format('GRANT EXECUTE ON ROUTINE %s TO %I', f::regprocedure, role);
   END LOOP;
-  IF access IN ('operator', 'auditor') THEN
+  IF access IN ('operator', 'admin', 'auditor') THEN
     EXECUTE format('GRANT SELECT ON payguard.alerts, payguard.dead_tasks, payguard.approvals, payguard.policies, payguard.metrics, payguard.stat_counters, payguard.payouts, payguard.unreadable_messages TO %I', role);
   END IF;
   IF access IN ('consumer', 'auditor') THEN
     EXECUTE format('GRANT SELECT ON payguard.outbox TO %I', role);
   END IF;
-  IF access = 'operator' THEN
+  IF access IN ('operator', 'admin') THEN
     -- all but what the database fills in
     EXECUTE format('GRANT SELECT, INSERT (channel, kind, channel_status, channel_txn_id, channel_refund_id, payment_id, '
                    'order_id, refund_id, amount, currency, channel_time, fee, settled_amount, settled_currency, '
@@ -211,7 +266,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION payguard.grant_access(name, text) IS
-  'Gives a role an access: checkout, cashier, channel, operator, consumer, auditor, owner (of tables to guard) or delegate';
+  'Gives a role an access: checkout, cashier, channel, support, refunds, operator, admin, consumer, auditor, owner (of tables to guard) or delegate';
 
 CREATE FUNCTION payguard.revoke_access(role name, access text) RETURNS void
 LANGUAGE plpgsql
@@ -236,8 +291,15 @@ $$;
 COMMENT ON FUNCTION payguard.revoke_access(name, text) IS
   'Takes an access from a role, which keeps what its other accesses need';
 
+CREATE FUNCTION payguard.reset() RETURNS void
+AS 'MODULE_PATHNAME', 'payguard_reset'
+LANGUAGE C VOLATILE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp;
+COMMENT ON FUNCTION payguard.reset() IS
+  'Empties payguard, for tests of an application, where ALTER DATABASE ... SET payguard.allow_reset = on allows it; sequences go on. Errors: PY903';
+
 CREATE FUNCTION payguard.renew_access() RETURNS bigint
 AS 'MODULE_PATHNAME', 'payguard_renew_access'
 LANGUAGE C VOLATILE;
 COMMENT ON FUNCTION payguard.renew_access() IS
-  'Grants each role what its accesses consist of now: called by an update, and after restoring the dump of an older version';
+  'Grants each role what its accesses consist of now, and who became an operator before 1.2.0 admin and refunds: called by an update, and after restoring the dump of an older version';

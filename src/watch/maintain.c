@@ -289,6 +289,7 @@ static const Statement add_totals = {
 	"  SELECT 'events', '', '', e.kind, e.at FROM e"
 	"  UNION ALL SELECT 'orders', '', '', e.to_status, e.at FROM e"
 	"   WHERE e.version IS NOT NULL AND e.from_status IS DISTINCT FROM e.to_status"
+	"    AND e.kind <> 'order.imported'"
 	"  UNION ALL SELECT 'payments', p.channel, p.currency,"
 	"    CASE e.kind WHEN 'order.paying' THEN 'started'"
 	"     WHEN 'order.paid' THEN 'succeeded'"

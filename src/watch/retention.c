@@ -129,10 +129,23 @@ static const Statement read_limits = {
 
 /* $1 behind which event, $2 up to which, $3 before */
 static const Statement scan_events = {
-	"SELECT e.event_id, e.at < $3, CASE e.kind WHEN 'order.created' THEN e.order_id END"
+	"SELECT e.event_id, e.at < $3 OR e.kind = 'order.imported', CASE WHEN e.kind IN ('order.created', 'order.imported') THEN e.order_id END"
 	" FROM payguard.events e WHERE e.event_id > $1 AND e.event_id <= $2"
 	" ORDER BY e.event_id LIMIT " CppAsString2(EVENTS_AT_ONCE),
 	{INT8OID, INT8OID, TIMESTAMPTZOID, InvalidOid},
+	NULL,
+	CMD_UNKNOWN};
+
+/*
+ * The next order that was imported: it may be old behind events that are not. $1 behind which event, $2 up to which.
+ * Where none has ever been imported, no event is read.
+ */
+static const Statement next_imported = {
+	"SELECT e.event_id FROM payguard.events e WHERE e.event_id > $1 AND e.event_id <= $2"
+	" AND e.kind = 'order.imported' AND EXISTS (SELECT FROM payguard.totals t"
+	"  WHERE t.bucket = '-infinity' AND t.subject = 'events' AND t.status = 'order.imported')"
+	" ORDER BY e.event_id LIMIT 1",
+	{INT8OID, INT8OID, InvalidOid},
 	NULL,
 	CMD_UNKNOWN};
 
@@ -144,7 +157,7 @@ static const Statement lock_settled = {
 	"SELECT o.order_id FROM ONLY payguard.orders o WHERE o.order_id = ANY ($1)"
 	" AND o.updated_at < $2 AND " IS_SETTLED
 	" AND NOT EXISTS (SELECT FROM payguard.events e WHERE e.order_id = o.order_id"
-	"  AND (e.at >= $2 OR e.event_id > $3 OR e.xid >= $4 AND e.xid < $5"
+	"  AND (e.at >= $2 AND e.kind <> 'order.imported' OR e.event_id > $3 OR e.xid >= $4 AND e.xid < $5"
 	"   OR EXISTS (SELECT FROM payguard.consumers c WHERE e.xid = ANY (c.open_xids)"
 	"    OR e.event_id > c.last_event AND e.xid = ANY (c.late_xids) OFFSET 0)) OFFSET 0)"
 	" ORDER BY o.order_id FOR UPDATE OF o SKIP LOCKED",
@@ -364,7 +377,7 @@ read_limits_of(Archival *archival)
 /*
  * sweep looks through the events between two of them for orders, and archives those that are
  * settled, until there are enough. Returns where to go on, or 0 where it came to the end: to
- * `upto`, or to a time behind `before`.
+ * `upto`, or to a time behind `before` behind which nothing was imported.
  */
 static int64
 sweep(Archival *archival, int64 from, int64 upto)
@@ -392,7 +405,12 @@ sweep(Archival *archival, int64 from, int64 upto)
 			old |= DatumGetBool(payguard_store_result(i, 1, &isnull));
 		}
 		if (!old)
-			return 0;
+		{
+			if (payguard_store_execute(&next_imported, values, NULL) == 0)
+				return 0;
+			from = DatumGetInt64(payguard_store_result(0, 0, &isnull)) - 1;
+			continue;
+		}
 		archive(archival, orders, found);
 		if (n < EVENTS_AT_ONCE && found < wanted)
 			return 0;

@@ -54,8 +54,13 @@ DROP FUNCTION payguard.decisions(), payguard.payment_rates(interval, text);
 -- that is under way.
 UPDATE pg_catalog.pg_proc SET pronargdefaults = 0, proargdefaults = NULL WHERE oid IN (
   'payguard.register_channel(text, boolean, text, interval, interval, interval, interval, text, boolean)'::pg_catalog.regprocedure,
+  'payguard.update_order(text, bigint, bigint, text, timestamptz)'::pg_catalog.regprocedure,
   'payguard.refund_order(text, text, bigint, text, jsonb)'::pg_catalog.regprocedure,
   'payguard.refund_payment(uuid, text, bigint, text, jsonb)'::pg_catalog.regprocedure);
+-- One element of request_payments().
+CREATE TYPE payguard.payment_request AS (order_id text, idempotency_key text, channel text, amount bigint, currency text,
+  expected_version bigint, expires_at timestamptz, details jsonb);
+COMMENT ON TYPE payguard.payment_request IS 'One element of request_payments(): the arguments of request_payment()';
 --@ functions
 -- What the shops that are there get without asking for it.
 ALTER TABLE payguard.channels DISABLE TRIGGER payguard_protect;
@@ -81,10 +86,14 @@ COMMENT ON COLUMN payguard.settlement_lines.settled_amount IS 'What the line add
 COMMENT ON COLUMN payguard.settlement_lines.settled_currency IS 'Of settled_amount and fee; NULL: the line''s own';
 COMMENT ON COLUMN payguard.settlement_lines.payout_id IS 'The channel''s transfer to the merchant''s account; the view payouts adds its lines up';
 COMMENT ON COLUMN payguard.totals.subject IS 'orders, payments, refunds; events, whose status is their kind; surplus, whose status is why (since 1.2.0). A payment that was begun has entered started';
+COMMENT ON COLUMN payguard.payments.request_kind IS 'The kind of call that made it: pay, start, request, revoke, record, import';
+COMMENT ON COLUMN payguard.approvals.note IS 'Of who asked; once it is decided, of who decided';
 COMMENT ON COLUMN payguard.notifications.result IS 'applied, duplicate, unmatched, contradicting or unreadable';
 COMMENT ON COLUMN payguard.notifications.code IS 'Of a report; where it cannot be read, the function and the argument that cannot';
 COMMENT ON COLUMN payguard.notifications.message IS 'Of a report; where it cannot be read, why, and what record_notification() was given';
 -- What they said is not so.
+COMMENT ON TYPE payguard.order_status_result IS
+  'What a customer''s page may say and offer; advice is a stable code: pay, resume, wait, request_approval, duplicate, paid, refunded, closed, contact_support';
 COMMENT ON COLUMN payguard.tasks.tries IS 'How often a worker has claimed it; requeue_task() begins anew, at 1';
 COMMENT ON TABLE payguard.finished_tasks IS 'Tasks that were claimed and are gone, kept for a week at least';
 -- The columns that the tables have from now on.
