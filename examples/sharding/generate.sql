@@ -19,14 +19,14 @@ INSERT INTO route VALUES
   -- where the money is known: by its payment or refund, else by its transaction or reversal
   ('record_notification', 'lookup'), ('record_reversal', 'lookup'), ('record_reinstatement', 'lookup'),
   -- batches are split
-  ('pay_orders', 'split'), ('complete_tasks', 'split'),
+  ('pay_orders', 'split'), ('request_payments', 'split'), ('complete_tasks', 'split'),
   -- so many from one shard after the other
   ('claim_tasks', 'gather');
 -- Not at the router: these work beside the data, or on one database's roles and tables.
 INSERT INTO route SELECT f, 'none' FROM unnest('{run_tasks,call_driver,channel_drivers,as_note,session_role,not_in_dumps,
   guard_table,unguard_table,guard_triggers,guard_settings,guard_bad_rows,broken_rows,guard_problems,lost_guards,
   read_events,commit_events,drop_consumer,consumer_lags,read_counters,
-  reconcile,archive_orders,erase_customer}'::text[]) f;
+  reconcile,archive_orders,erase_customer,support_access,refunds_access,admin_access,reset}'::text[]) f;
 
 CREATE TEMP VIEW api AS
 SELECT p.oid, p.proname AS name, p.proretset, p.provolatile, t.typtype,
@@ -138,7 +138,7 @@ BEGIN
   END IF;
 END $$;$f$,
   'shard_of_' || name, left(first_type, -2),
-  CASE name WHEN 'pay_orders' THEN 'payguard_router.shard_of_order(($1).order_id)' ELSE 'payguard_router.shard_of_number(($1).task_id)' END,
+  CASE WHEN name IN ('pay_orders', 'request_payments') THEN 'payguard_router.shard_of_order(($1).order_id)' ELSE 'payguard_router.shard_of_number(($1).task_id)' END,
   name, first_type, c.columns, 'shard_of_' || name, c.names, name, first_type, c.names,
   name, arguments, result, c.named, name, name)
 FROM routed r, LATERAL (

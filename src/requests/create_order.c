@@ -100,6 +100,7 @@ judge_creation(const Order *asked, const Order *existing, Refusal *refusal)
 {
 	Event first;
 	StringInfoData fields;
+	bool others = false; /* it is another customer's */
 
 	initStringInfo(&fields);
 	payguard_event_first_of(existing->order_id, &first);
@@ -111,14 +112,17 @@ judge_creation(const Order *asked, const Order *existing, Refusal *refusal)
 	if (!payguard_text_equal(payguard_json_text(first.details, "customer_id"),
 							 asked->customer_id) &&
 		!payguard_text_equal(existing->customer_id, asked->customer_id))
+	{
 		appendStringInfoString(&fields, ", customer_id");
+		others = existing->customer_id != NULL;
+	}
 	if (fields.len == 0)
 		return true;
 	return payguard_refuse(
 		refusal, ERR_ORDER_ID_REUSED,
 		psprintf("order id \"%s\" is already used", payguard_str(asked->order_id)),
 		psprintf("The order was created with another value of: %s.", fields.data + 2),
-		existing->status == ORDER_UNPAID || existing->status == ORDER_PAYING
+		(existing->status == ORDER_UNPAID || existing->status == ORDER_PAYING) && !others
 			? "To change this order use payguard.update_order(), after "
 			  "payguard.close_payment() where a payment of it is open. Another order needs "
 			  "an id of its own, from payguard.new_order_id() for example."

@@ -18,6 +18,7 @@
 #include "store/table.h"
 #include "store/write.h"
 #include "records/about.h"
+#include "records/actor.h"
 #include "records/alert.h"
 #include "records/call.h"
 #include "records/event.h"
@@ -25,7 +26,7 @@
 
 static bool keep_policy(const Policy *policy, bool asks);
 static bool is_same(const Policy *a, const Policy *b);
-static Jsonb *describe(const Policy *policy);
+static Jsonb *describe(const Policy *policy, const text *changed_by);
 static void check_policy(Policy *policy, bool has_window);
 
 PG_FUNCTION_INFO_V1(payguard_set_policy);
@@ -69,15 +70,15 @@ payguard_set_policy(PG_FUNCTION_ARGS)
 			payguard_text(psprintf("%s " INT64_FORMAT " %s", payguard_str(policy.currency),
 								   policy.min_amount,
 								   payguard_time_str(policy.updated_at))),
-			ABOUT_NOTHING, describe(&policy));
+			ABOUT_NOTHING, describe(&policy, payguard_actor()));
 	payguard_event_write("policy.set", ABOUT_NOTHING, NULL, NULL, NO_ID,
-						 describe(&policy));
+						 describe(&policy, NULL));
 	payguard_call_end();
 	return payguard_row_result(fcinfo, &payguard_policies, &policy);
 }
 
 static Jsonb *
-describe(const Policy *policy)
+describe(const Policy *policy, const text *changed_by)
 {
 	return payguard_json(
 		"currency", 't', policy->currency, "min_amount", 'i', policy->min_amount,
@@ -88,7 +89,7 @@ describe(const Policy *policy)
 			? DatumGetCString(DirectFunctionCall1(
 				  interval_out, IntervalPGetDatum(policy->duplicate_window)))
 			: NULL,
-		"on_duplicate", 't', policy->on_duplicate, NULL);
+		"on_duplicate", 't', policy->on_duplicate, "changed_by", 't', changed_by, NULL);
 }
 
 /*

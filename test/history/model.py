@@ -409,7 +409,9 @@ class Model:
         """The order is new, or has changed: what somebody has said of it before is void."""
         order = self.order(order_id)
         self.s.pop(("opinion", order_id), None)
-        if self.policy(order).approve:
+        policy = self.policy(order)
+        # who makes an order waits for no customer, as evidence does not
+        if policy.approve or (policy.duplicate == "hold" and self.twin(order, evidence=True)):
             self.set_opinion(order, "open")
 
     def note_twin(self, order_id, evidence):
@@ -478,6 +480,26 @@ class Model:
             raise Refused("PY105")
         self.set_opinion(order, decision)
         return {"order_id": order_id, "subject": "order", "status": decision, "amount": order.amount,
+                "currency": order.currency}
+
+    def request_approval(self, order_id):
+        order = self.order(order_id)
+        if order is None:
+            raise Refused("PY401")
+        self.check_payable(order)
+        opinion = self.opinion(order_id)
+        if opinion is None:
+            try:
+                self.check_policy(order, order.version, evidence=True)
+            except Refused as refused:
+                if refused.code != "PY601":
+                    raise
+            else:
+                raise Refused("PY105")
+            self.set_opinion(order, "open")
+        elif opinion.status == "rejected":
+            raise Refused("PY105")
+        return {"order_id": order_id, "subject": "order", "status": self.opinion(order_id).status, "amount": order.amount,
                 "currency": order.currency}
 
     # -- requests to pay

@@ -51,6 +51,7 @@ SQL = {
     "retry_refund": "SELECT * FROM payguard.retry_refund(%s, 'once more')",
     "waive_refund": "SELECT * FROM payguard.waive_refund(%s, 'they keep it')",
     "decide_order": "SELECT * FROM payguard.{}_order(%s, 'decided', %s)",
+    "request_approval": "SELECT * FROM payguard.request_approval(%s, 'please')",
     "decide_refund": "SELECT * FROM payguard.{}_refund(%s, 'decided')",
     "record_reversal": "SELECT * FROM payguard.record_reversal(%s, %s, %s, %s, %s, %s)",
     "record_reversal at": "SELECT * FROM payguard.record_reversal(%s, %s, %s, %s, %s, %s, pg_catalog.to_timestamp(%s))",
@@ -453,6 +454,8 @@ class Client(threading.Thread):
                      self.record: 1, self.refund_order: 5, self.refund_payment: 1}
         if family.policy:
             calls[self.decide_order] = 6
+            if self.stage.whole:
+                calls[self.request_approval] = 3
         if self.stage.whole:
             calls.update({self.reinstatement: 2, self.reopen: 1, self.sale_insert: 4, self.sale_update: 8, self.sale_delete: 1, self.sale_read: 2})
         make = rnd.choices(list(calls), list(calls.values()))[0]
@@ -624,6 +627,9 @@ class Client(threading.Thread):
     def decide_order(self, family, order):
         return "decide_order", (order, self.rnd.choice(["approved", "approved", "rejected"]),
                                 self.boss(0.9), self.version(family))
+
+    def request_approval(self, family, order):
+        return "request_approval", (order,)
 
     def reversal(self, family, order):
         payment_id, order = self.some_payment(family)

@@ -35,7 +35,7 @@ SETUP = """
     SELECT payguard.grant_access('shop', access) FROM unnest('{checkout,cashier,channel}'::text[]) access;
     SELECT payguard.grant_access('webhook', 'channel');
     SELECT payguard.grant_access('operator', 'operator');
-    GRANT EXECUTE ON FUNCTION payguard.refund_order(varchar, text, bigint, text, jsonb, text) TO shop;
+    SELECT payguard.grant_access('shop', 'refunds');
     SELECT payguard.register_channel(name, first_query_after => '20 ms',
       max_query_interval => '100 ms', not_found_is_final_after => '200 ms',
       late_success => late)

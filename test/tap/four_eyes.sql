@@ -7,15 +7,16 @@ CREATE ROLE tap_checkout;
 CREATE ROLE tap_cashier;
 CREATE ROLE tap_channel;
 CREATE ROLE tap_operator;
+CREATE ROLE tap_admin;
 CREATE ROLE tap_other;
 CREATE ROLE tap_pool;
 SELECT no_plan();
 SELECT lives_ok(format('SELECT payguard.grant_access(%L, %L)', role, access), role || ' gets ' || access)
-FROM (VALUES ('tap_checkout', 'checkout'), ('tap_cashier', 'cashier'), ('tap_channel', 'channel'), ('tap_operator', 'operator'), ('tap_operator', 'checkout'), ('tap_operator', 'cashier'),
+FROM (VALUES ('tap_checkout', 'checkout'), ('tap_cashier', 'cashier'), ('tap_channel', 'channel'), ('tap_operator', 'operator'), ('tap_operator', 'refunds'), ('tap_admin', 'admin'), ('tap_operator', 'checkout'), ('tap_operator', 'cashier'),
   ('tap_other', 'operator'), ('tap_pool', 'operator'), ('tap_pool', 'checkout'), ('tap_pool', 'delegate')) g (role, access);
--- the privileges themselves: only operators decide, and nobody writes the decisions
-SELECT is(has_function_privilege('tap_' || access, p.oid, 'EXECUTE'), access IN ('operator', 'pool'), access || ': ' || p.proname)
-FROM pg_proc p, unnest('{checkout,cashier,channel,operator,pool}'::text[]) access
+-- the privileges themselves: only operators decide, only admins say about what, and nobody writes the decisions
+SELECT is(has_function_privilege('tap_' || access, p.oid, 'EXECUTE'), access = 'admin' OR access IN ('operator', 'pool') AND p.proname <> 'set_policy', access || ': ' || p.proname)
+FROM pg_proc p, unnest('{checkout,cashier,channel,operator,admin,pool}'::text[]) access
 WHERE p.pronamespace = 'payguard'::regnamespace AND p.proname IN ('set_policy', 'approve_order', 'reject_order', 'approve_refund', 'reject_refund', 'reconcile', 'resolve_finding')
 ORDER BY p.proname, access;
 SELECT ok(NOT has_table_privilege('tap_operator', 'payguard.' || name, 'INSERT, UPDATE, DELETE, TRUNCATE'), 'an operator does not write ' || name)

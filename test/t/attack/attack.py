@@ -213,7 +213,7 @@ def main():
                 tap.ok(False, f"{statement}: nothing planted runs meanwhile", [error])
                 raise
         dba.execute("RESET search_path")
-        for access in ("checkout", "cashier", "channel", "operator", "auditor", "consumer", "owner"):
+        for access in ("checkout", "cashier", "channel", "support", "refunds", "admin", "auditor", "consumer", "owner"):
             dba.execute("SELECT payguard.grant_access('attacker', %s)", (access,))
 
         stage, wrong = play(connect, seed, "read committed", 2500, 20, 6, approves=False)

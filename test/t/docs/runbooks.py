@@ -24,8 +24,8 @@ SETUP = """
     CREATE EXTENSION payguard SCHEMA pg_catalog;
     CREATE ROLE shop LOGIN;
     CREATE ROLE oncall LOGIN;
-    SELECT payguard.grant_access('shop', access) FROM unnest('{checkout,cashier,channel,operator}'::text[]) access;
-    SELECT payguard.grant_access('oncall', access) FROM unnest('{operator,channel,checkout}'::text[]) access;
+    SELECT payguard.grant_access('shop', access) FROM unnest('{checkout,cashier,channel,operator,refunds}'::text[]) access;
+    SELECT payguard.grant_access('oncall', access) FROM unnest('{operator,refunds,channel,checkout}'::text[]) access;
     SELECT payguard.register_channel('card', first_query_after => '1 h');
     SELECT payguard.register_channel('slow', alert_after => '1 ms', first_query_after => '1 h');
     SELECT payguard.set_policy('XTS', 1000, approve_payment => true);
@@ -143,6 +143,9 @@ class Life:
 
     def approval_required(self, way):
         self.new_order(amount=5000, currency="XTS")
+
+    def policy_changed(self, way):
+        self.one("SELECT payguard.set_policy('XXX', %s, approve_payment => true)", 1000 + self.n, cursor=self.root)
 
     def contradiction(self, way):
         self.report(self.paid(), "failed")

@@ -124,10 +124,10 @@ def sound(tap, server, after):
 
 # what writes nothing that could be there by halves, and what needs a driver or a dead task
 NOT_IN_THE_TOUR = {
-    "as_note", "broken_guards", "broken_rows", "call_driver", "channel_drivers", "consumer_lags", "current_actor", "decisions",
+    "admin_access", "as_note", "broken_guards", "broken_rows", "call_driver", "channel_drivers", "consumer_lags", "current_actor", "decisions",
     "guard_bad_rows", "guard_problems", "guard_settings", "guard_triggers", "lost_guards", "major_units", "minor_units", "new_order_id", "not_in_dumps", "order_status",
-    "order_timeline", "payment_rates", "read_counters", "requeue_task", "reset_counters", "run_tasks", "session_role",
-    "state_transitions", "verify"}
+    "order_timeline", "payment_rates", "read_counters", "refunds_access", "requeue_task", "reset", "reset_counters", "run_tasks", "session_role",
+    "state_transitions", "support_access", "verify"}
 # AFTER ROW triggers that sleep make each row that is written a moment at which the call can be cut short
 NAP = """
     CREATE FUNCTION public.nap() RETURNS trigger LANGUAGE plpgsql AS
@@ -176,7 +176,9 @@ def tour(n):
     def pay(function, suffix):
         return f"SELECT payguard.{function}('{order(suffix)}', '{order(suffix)}')"
 
+    own = f"A{chr(ord('A') + n // 26 % 26)}{chr(ord('A') + n % 26)}"
     batch = f"ARRAY[('{order('batch')}', '{order('batch')}', NULL, NULL, NULL, NULL)]::payguard.pay_request[]"
+    requests = f"ARRAY[('{order('renewed')}', '{order('renewed')}', 'card', NULL, NULL, NULL, NULL, NULL)]::payguard.payment_request[]"
     claim = "SELECT count(*) FROM payguard.claim_tasks('tour', 50, '1 min', '{charge}', '{card}')"
     finding = "(SELECT alert_id FROM payguard.alerts WHERE kind = 'settlement_missing_locally'" \
               f" AND details::text ~ '{order('line')}')"
@@ -184,10 +186,13 @@ def tour(n):
     return [
         f"SELECT payguard.register_channel('tour-{n}')",
         f"SELECT payguard.set_policy('TST', {n}, approve_payment := true, approve_refund := true)",
-        *map(create, ("plain", "try", "batch", "gone", "spent", "closed", "started", "queued", "lost", "done", "many", "asked", "told", "paid",
+        f"SELECT payguard.import_order('{order('old')}', 100, 'EUR', 'refunded', '{order('me')}', '2024-01-01', '2024-01-01', 'card',"
+        f" '{order('old')}', channel_refund_id := '{order('old')}')",
+        *map(create, ("plain", "try", "batch", "renewed", "gone", "spent", "closed", "started", "queued", "lost", "done", "many", "asked", "told", "paid",
                       "settled", "message", "surplus", "second", "line", "out")),
         f"SELECT payguard.update_order('{order('plain')}', 1, 90)", pay("pay_order", "plain"), pay("try_pay_order", "try"),
         f"SELECT count(*) FROM payguard.pay_orders({batch})",
+        f"SELECT count(*) FROM payguard.request_payments({requests})",
         f"SELECT payguard.cancel_order('{order('gone')}')",
         f"SELECT payguard.revoke_key('{order('spent')}', '{order('spent')}')",
         f"SELECT payguard.start_payment('{order('closed')}', '{order('closed')}', 'card')",
@@ -216,6 +221,8 @@ def tour(n):
         *refused("retry"), f"SELECT payguard.retry_refund({refund('retry')}, 'once more')",
         *refused("waive"), f"SELECT payguard.waive_refund({refund('waive')}, 'theirs')",
         f"SELECT payguard.settle_refund({refund('retry')}, 'succeeded', 'seen')",
+        create("asks", own), f"SELECT payguard.set_policy('{own}', 1, approve_payment := true)",
+        f"SELECT payguard.request_approval('{order('asks')}', 'please')",
         create("high", "TST"), boss(f"payguard.approve_order('{order('high')}', 'fine')"), pay("pay_order", "high"),
         f"SELECT payguard.refund_order('{order('high')}', '{order('yes')}', 5, 'x')",
         boss(f"payguard.approve_refund({refund('yes')}, 'fine')"),

@@ -96,10 +96,12 @@ class Database:
                        if row[0] != "internal"]         # the channel that each installation makes is not in a dump
                 for name, of_it in columns.items()}
 
-    def grant(self):
-        """Each access to a role of its own, and something that no access has."""
+    def grant(self, kept=False):
+        """Each access to a role of its own, and something that no access has. kept: what an update leaves to it."""
         for access in ACCESSES:
-            self.run("SELECT payguard.grant_access(%s, %s)", f"upgrade_{access}", access)
+            # who was an operator before there were admins keeps what he had
+            for name in ("admin", "refunds") if kept and access == "operator" else (access,):
+                self.run("SELECT payguard.grant_access(%s, %s)", f"upgrade_{access}", name)
         self.run("GRANT SELECT ON payguard.orders TO upgrade_report")
         self.run("GRANT EXECUTE ON FUNCTION payguard.slot(text) TO upgrade_report")
 
@@ -262,7 +264,7 @@ def main():
             fresh.run(f"CREATE ROLE upgrade_{access}")
         fresh.run("CREATE ROLE upgrade_report")
         fresh.run("CREATE EXTENSION payguard")
-        fresh.grant()
+        fresh.grant(kept=True)
         catalog = fresh.catalog()
         ok(len(catalog) > 1000, f"the catalog has {len(catalog)} facts")
         paths = fresh.run("SELECT source, target FROM pg_extension_update_paths('payguard') WHERE path IS NOT NULL")

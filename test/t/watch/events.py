@@ -32,7 +32,7 @@ SETUP = """
     CREATE EXTENSION payguard SCHEMA pg_catalog;
     CREATE ROLE app LOGIN;
     CREATE ROLE reader LOGIN;
-    SELECT payguard.grant_access('app', access) FROM unnest('{checkout,cashier,channel,operator}'::text[]) access;
+    SELECT payguard.grant_access('app', access) FROM unnest('{checkout,cashier,channel,admin,refunds}'::text[]) access;
     SELECT payguard.grant_access('reader', 'consumer');
     SELECT payguard.register_channel('card', first_query_after => '1 h');
     SELECT payguard.create_order('order-' || n, 1000, 'EUR') FROM generate_series(1, %s) n

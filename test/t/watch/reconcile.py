@@ -349,7 +349,7 @@ def check_statement(checks, server, simulation, chance):
     database = simulation.database
     for role in ("clerk", "boss"):
         database.rows(f"CREATE ROLE {role} LOGIN;"
-                      f" SELECT payguard.grant_access('{role}', 'operator')")
+                      f" SELECT payguard.grant_access('{role}', access) FROM unnest('{{operator,refunds}}'::text[]) access")
     clerk, boss = (actors.Database(server.dsn.replace("user=postgres", f"user={role}"),
                                    collections.Counter(), None) for role in ("clerk", "boss"))
 
