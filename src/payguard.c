@@ -40,7 +40,8 @@ _PG_init(void)
 		"Events name this actor instead of the session's user.", &payguard_actor_setting,
 		"", PGC_USERSET, 0, NULL, NULL, NULL);
 	DefineCustomBoolVariable(
-		"payguard.allow_reset", "Allows payguard.reset() to empty this database's payguard.",
+		"payguard.allow_reset",
+		"Allows payguard.reset() to empty this database's payguard.",
 		"It counts where ALTER DATABASE ... SET has set it, and nowhere else.",
 		&allow_reset, false, PGC_SUSET, 0, NULL, NULL, NULL);
 	DefineCustomBoolVariable(

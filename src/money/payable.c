@@ -25,23 +25,26 @@ typedef struct Hints
 } Hints;
 
 static const Hints hints[] = {
-	[PAYABLE_TO_PAY] = {"Do not pay it again. A retry of a call that may have succeeded "
-						"repeats that call's idempotency key.",
-						"Create a new order.",
-						"Wait for its outcome, or close it with payguard.close_payment()."},
+	[PAYABLE_TO_PAY] =
+		{"Do not pay it again. A retry of a call that may have succeeded "
+		 "repeats that call's idempotency key.",
+		 "Create a new order.",
+		 "Wait for its outcome, or close it with payguard.close_payment()."},
 	[PAYABLE_TO_CHANGE] =
 		{"Ask for more money with a new order, and give money back with "
 		 "payguard.refund_order().",
 		 "Create a new order.",
-		 "Close it with payguard.close_payment(), and change the order when it has ended."},
+		 "Close it with payguard.close_payment(), and change the order when it has "
+		 "ended."},
 	[PAYABLE_TO_CANCEL] = {"Give its money back with payguard.refund_order().",
 						   "There is nothing to cancel: it cannot be paid any more.",
 						   "Wait for its outcome."},
-	[PAYABLE_TO_ACCEPT] = {"Let the surplus go back, unless the money that paid the order "
-						   "is to go back instead: payguard.refund_order() first.",
-						   "Create a new order.",
-						   "Close it with payguard.close_payment(), and accept the surplus "
-						   "when it has ended."},
+	[PAYABLE_TO_ACCEPT] =
+		{"Let the surplus go back, unless the money that paid the order "
+		 "is to go back instead: payguard.refund_order() first.",
+		 "Create a new order.",
+		 "Close it with payguard.close_payment(), and accept the surplus "
+		 "when it has ended."},
 	[PAYABLE_TO_DECIDE] = {"There is nothing to decide any more.",
 						   "There is nothing to decide any more.",
 						   "Decide when it has ended; until then it needs no approval."},
@@ -100,10 +103,9 @@ judge_payable(Purpose purpose, const Order *order, TimestampTz now, bool brief,
 					payguard_uuid_str(payment.payment_id), payguard_str(payment.channel),
 					payguard_time_str(payment.completed_at),
 					order->status == ORDER_REFUNDED ? ", and it has been refunded" : "");
-			return payguard_refuse(
-				refusal, ERR_ORDER_ALREADY_PAID,
-				psprintf("order \"%s\" is already paid", id), detail,
-				hints[purpose].paid);
+			return payguard_refuse(refusal, ERR_ORDER_ALREADY_PAID,
+								   psprintf("order \"%s\" is already paid", id), detail,
+								   hints[purpose].paid);
 		case ORDER_CANCELLED:
 		case ORDER_EXPIRED:
 			return payguard_refuse(

@@ -240,9 +240,10 @@ refuse_unapproved(const Order *order, const Approval *approval, bool known,
 {
 	bool rejected = known && payguard_text_is(approval->status, "rejected");
 	const char *hint =
-		known ? "An operator who has not asked for it decides: payguard.approve_order() or "
-				"payguard.reject_order()."
-			  : "Ask for it with payguard.request_approval(); an operator decides.";
+		known
+			? "An operator who has not asked for it decides: payguard.approve_order() or "
+			  "payguard.reject_order()."
+			: "Ask for it with payguard.request_approval(); an operator decides.";
 
 	if (rejected)
 		hint = "Change the order, or cancel it.";

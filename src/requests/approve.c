@@ -41,7 +41,8 @@
 
 static const RowQuery last_change_by_a_person = {
 	"order_id " OP_EQ " $1 AND kind " OP_EQ " ANY "
-	"('{order.created,order.imported,order.updated}'::pg_catalog.text[]) ORDER BY event_id DESC LIMIT 1",
+	"('{order.created,order.imported,order.updated}'::pg_catalog.text[]) ORDER BY "
+	"event_id DESC LIMIT 1",
 	{TEXTOID, InvalidOid}};
 
 static Datum decide_order(FunctionCallInfo fcinfo, bool approve, const char *function);
@@ -254,7 +255,8 @@ refuse_rejected(const Approval *approval)
 	payguard_refuse(&refusal, ERR_ILLEGAL_TRANSITION,
 					psprintf("the approval of order \"%s\" was rejected",
 							 payguard_str(approval->order_id)),
-					psprintf("\"%s\" rejected it at %s.", payguard_str(approval->decided_by),
+					psprintf("\"%s\" rejected it at %s.",
+							 payguard_str(approval->decided_by),
 							 payguard_time_str(approval->decided_at)),
 					"Change the order, or cancel it.");
 	payguard_raise(&refusal);

@@ -124,7 +124,8 @@ judge_creation(const Order *asked, const Order *existing, Refusal *refusal)
 		psprintf("The order was created with another value of: %s.", fields.data + 2),
 		(existing->status == ORDER_UNPAID || existing->status == ORDER_PAYING) && !others
 			? "To change this order use payguard.update_order(), after "
-			  "payguard.close_payment() where a payment of it is open. Another order needs "
+			  "payguard.close_payment() where a payment of it is open. Another order "
+			  "needs "
 			  "an id of its own, from payguard.new_order_id() for example."
 			: "Use a new order id, from payguard.new_order_id() for example.");
 }

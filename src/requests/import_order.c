@@ -163,9 +163,10 @@ read_status(text *name)
 		if (payguard_text_is(name,
 							 payguard_machine_name(&payguard_order_machine, ends[i])))
 			return ends[i];
-	payguard_arg_bad("status", psprintf("It is \"%s\".", payguard_str(name)),
-					 "Import orders that are paid, refunded, cancelled or expired. What is "
-					 "still to be paid is made with payguard.create_order().");
+	payguard_arg_bad(
+		"status", psprintf("It is \"%s\".", payguard_str(name)),
+		"Import orders that are paid, refunded, cancelled or expired. What is "
+		"still to be paid is made with payguard.create_order().");
 }
 
 /*
@@ -297,14 +298,14 @@ find_same(const Import *import, Jsonb *details, Order *existing)
 		first.details != NULL &&
 		compareJsonbContainers(&first.details->root, &details->root) == 0)
 		return true;
-	payguard_refuse(&refusal, ERR_ORDER_ID_REUSED,
-					psprintf("order id \"%s\" is already used",
-							 payguard_str(existing->order_id)),
-					payguard_text_is(first.kind, "order.imported")
-						? "Another order has been imported under it."
-						: "The order was made here, and not imported.",
-					"An order is imported once. What has become of it since is told by "
-					"the functions for evidence and refunds.");
+	payguard_refuse(
+		&refusal, ERR_ORDER_ID_REUSED,
+		psprintf("order id \"%s\" is already used", payguard_str(existing->order_id)),
+		payguard_text_is(first.kind, "order.imported")
+			? "Another order has been imported under it."
+			: "The order was made here, and not imported.",
+		"An order is imported once. What has become of it since is told by "
+		"the functions for evidence and refunds.");
 	payguard_order_refuse(existing, &refusal);
 }
 
@@ -413,14 +414,13 @@ refuse_known_payment(const Payment *known)
 {
 	Refusal refusal;
 
-	payguard_refuse(&refusal, ERR_TRANSACTION_KNOWN,
-					psprintf("transaction \"%s\" of channel \"%s\" is known",
-							 payguard_str(known->channel_txn_id),
-							 payguard_str(known->channel)),
-					psprintf("Payment \"%s\" of order \"%s\" has it. Nothing has been written.",
-							 payguard_uuid_str(known->payment_id),
-							 payguard_str(known->order_id)),
-					"One transaction pays one order: look which of the two it has paid.");
+	payguard_refuse(
+		&refusal, ERR_TRANSACTION_KNOWN,
+		psprintf("transaction \"%s\" of channel \"%s\" is known",
+				 payguard_str(known->channel_txn_id), payguard_str(known->channel)),
+		psprintf("Payment \"%s\" of order \"%s\" has it. Nothing has been written.",
+				 payguard_uuid_str(known->payment_id), payguard_str(known->order_id)),
+		"One transaction pays one order: look which of the two it has paid.");
 	payguard_store_make_durable(known);
 	payguard_raise(&refusal);
 }
@@ -430,14 +430,13 @@ refuse_known_refund(const Refund *known)
 {
 	Refusal refusal;
 
-	payguard_refuse(&refusal, ERR_TRANSACTION_KNOWN,
-					psprintf("refund \"%s\" of channel \"%s\" is known",
-							 payguard_str(known->channel_refund_id),
-							 payguard_str(known->channel)),
-					psprintf("Refund \"%s\" of order \"%s\" has it. Nothing has been written.",
-							 payguard_uuid_str(known->refund_id),
-							 payguard_str(known->order_id)),
-					"One refund of a channel gives back money of one order: look of which.");
+	payguard_refuse(
+		&refusal, ERR_TRANSACTION_KNOWN,
+		psprintf("refund \"%s\" of channel \"%s\" is known",
+				 payguard_str(known->channel_refund_id), payguard_str(known->channel)),
+		psprintf("Refund \"%s\" of order \"%s\" has it. Nothing has been written.",
+				 payguard_uuid_str(known->refund_id), payguard_str(known->order_id)),
+		"One refund of a channel gives back money of one order: look of which.");
 	payguard_store_make_durable(known);
 	payguard_raise(&refusal);
 }

@@ -167,10 +167,11 @@ advise_unpaid(Hold hold)
 		case HOLD_NONE:
 			break;
 		case HOLD_DUPLICATE:
-			return (Advice){"duplicate",
-							"An order over the same amount has just been paid. To pay this "
-							"one, too, please try again later.",
-							false, true};
+			return (Advice){
+				"duplicate",
+				"An order over the same amount has just been paid. To pay this "
+				"one, too, please try again later.",
+				false, true};
 		case HOLD_UNASKED:
 			return (Advice){"request_approval",
 							"This order has to be checked before it can be paid.", false,
@@ -180,8 +181,8 @@ advise_unpaid(Hold hold)
 							false, true};
 		case HOLD_REJECTED:
 			return (Advice){"contact_support",
-							"This order cannot be paid as it is. Please contact us.", false,
-							true};
+							"This order cannot be paid as it is. Please contact us.",
+							false, true};
 	}
 	return (Advice){"pay", "This order is waiting for payment.", true, true};
 }

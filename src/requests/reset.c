@@ -27,7 +27,8 @@ static const Statement find_permission = {
 	" WHERE s.setrole " OP_EQ " 0 AND s.setdatabase " OP_EQ
 	" (SELECT d.oid FROM pg_catalog.pg_database d"
 	"  WHERE d.datname " OP_EQ " pg_catalog.current_database())"
-	" AND pg_catalog.lower(c) " OP_EQ " ANY ('{payguard.allow_reset=on,payguard.allow_reset=true,"
+	" AND pg_catalog.lower(c) " OP_EQ
+	" ANY ('{payguard.allow_reset=on,payguard.allow_reset=true,"
 	"payguard.allow_reset=yes,payguard.allow_reset=1}'::pg_catalog.text[])",
 	{InvalidOid},
 	NULL,

@@ -65,12 +65,11 @@ payguard_set_policy(PG_FUNCTION_ARGS)
 	payguard_request_begin("set_policy()");
 	/* what guards the shop's money has changed: somebody else shall know */
 	if (keep_policy(&policy, asks))
-		payguard_alert_open(
-			"policy_changed", "warning",
-			payguard_text(psprintf("%s " INT64_FORMAT " %s", payguard_str(policy.currency),
-								   policy.min_amount,
-								   payguard_time_str(policy.updated_at))),
-			ABOUT_NOTHING, describe(&policy, payguard_actor()));
+		payguard_alert_open("policy_changed", "warning",
+							payguard_text(psprintf(
+								"%s " INT64_FORMAT " %s", payguard_str(policy.currency),
+								policy.min_amount, payguard_time_str(policy.updated_at))),
+							ABOUT_NOTHING, describe(&policy, payguard_actor()));
 	payguard_event_write("policy.set", ABOUT_NOTHING, NULL, NULL, NO_ID,
 						 describe(&policy, NULL));
 	payguard_call_end();

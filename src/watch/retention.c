@@ -129,7 +129,8 @@ static const Statement read_limits = {
 
 /* $1 behind which event, $2 up to which, $3 before */
 static const Statement scan_events = {
-	"SELECT e.event_id, e.at < $3 OR e.kind = 'order.imported', CASE WHEN e.kind IN ('order.created', 'order.imported') THEN e.order_id END"
+	"SELECT e.event_id, e.at < $3 OR e.kind = 'order.imported', CASE WHEN e.kind IN "
+	"('order.created', 'order.imported') THEN e.order_id END"
 	" FROM payguard.events e WHERE e.event_id > $1 AND e.event_id <= $2"
 	" ORDER BY e.event_id LIMIT " CppAsString2(EVENTS_AT_ONCE),
 	{INT8OID, INT8OID, TIMESTAMPTZOID, InvalidOid},
@@ -143,7 +144,8 @@ static const Statement scan_events = {
 static const Statement next_imported = {
 	"SELECT e.event_id FROM payguard.events e WHERE e.event_id > $1 AND e.event_id <= $2"
 	" AND e.kind = 'order.imported' AND EXISTS (SELECT FROM payguard.totals t"
-	"  WHERE t.bucket = '-infinity' AND t.subject = 'events' AND t.status = 'order.imported')"
+	"  WHERE t.bucket = '-infinity' AND t.subject = 'events' AND t.status = "
+	"'order.imported')"
 	" ORDER BY e.event_id LIMIT 1",
 	{INT8OID, INT8OID, InvalidOid},
 	NULL,
@@ -157,7 +159,8 @@ static const Statement lock_settled = {
 	"SELECT o.order_id FROM ONLY payguard.orders o WHERE o.order_id = ANY ($1)"
 	" AND o.updated_at < $2 AND " IS_SETTLED
 	" AND NOT EXISTS (SELECT FROM payguard.events e WHERE e.order_id = o.order_id"
-	"  AND (e.at >= $2 AND e.kind <> 'order.imported' OR e.event_id > $3 OR e.xid >= $4 AND e.xid < $5"
+	"  AND (e.at >= $2 AND e.kind <> 'order.imported' OR e.event_id > $3 OR e.xid >= $4 "
+	"AND e.xid < $5"
 	"   OR EXISTS (SELECT FROM payguard.consumers c WHERE e.xid = ANY (c.open_xids)"
 	"    OR e.event_id > c.last_event AND e.xid = ANY (c.late_xids) OFFSET 0)) OFFSET 0)"
 	" ORDER BY o.order_id FOR UPDATE OF o SKIP LOCKED",
