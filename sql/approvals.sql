@@ -295,6 +295,14 @@ SELECT pg_temp.answer(format('SELECT outcome FROM payguard.approve_refund(%L, %L
 SELECT pg_temp.answer(format('SELECT outcome FROM payguard.reject_refund(%L, %L)', :'refund', 'me'));
 SET SESSION AUTHORIZATION regress_decider;
 SELECT outcome FROM payguard.approve_refund(:'refund', 'both are owed');
+-- what was approved for a guest is asked anew when the order gets its customer
+SET SESSION AUTHORIZATION regress_web;
+SELECT version FROM payguard.create_order('approvals-guest', 5000, 'XTS');
+SET SESSION AUTHORIZATION regress_decider;
+SELECT status FROM payguard.approve_order('approvals-guest', 'fine');
+SET SESSION AUTHORIZATION regress_web;
+SELECT version FROM payguard.update_order('approvals-guest', 1, customer_id := 'approvals-anna');
+SELECT pg_temp.approvals_of('approvals-guest');
 RESET SESSION AUTHORIZATION;
 SELECT pg_temp.state_of('approvals-20'), pg_temp.approvals_of('approvals-20');
 -- money that a closed order got is not accepted without an approval, which a closed order does not get

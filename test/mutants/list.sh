@@ -205,6 +205,20 @@ mutant orders_of_old src/guard/statement.c "isolation drop_race" 's/^\tPushActiv
 mutant clones_remade src/guard/follow.c "regress guard_ddl" 's/^\tif \(!OidIsValid\(now->parent\)\)$/\tif (true)/'
 mutant not_forgotten src/guard/guard_table.c "regress guard_ddl" 's/^\t\tpayguard_command_settles\(lfirst_oid\(cell\), false\);$/\t\t;/'
 
+# the way in: what is imported, who is asked, what is emptied
+mutant policy_unnoticed src/requests/set_policy.c "regress import" 's/^\tif \(keep_policy\(\&policy, asks\)\)$/\tif (keep_policy(\&policy, asks) \&\& false)/'
+mutant import_any src/requests/import_order.c "regress import" 's/^\t\tcompareJsonbContainers\(.*\) == 0\)$/\t\ttrue)/'
+mutant import_archived src/requests/import_order.c "regress import" 's/^\tif \(payguard_store_find\(\&payguard_payments, PAYMENT_BY_CHANNEL_TXN, .*\)\)$/\tif (false)/'
+mutant import_counted src/watch/maintain.c "regress import" "/^\t\"    AND e\.kind <> 'order\.imported'\"$/d"
+mutant import_young src/watch/retention.c "regress import" "s/ AND e\.kind <> 'order\.imported' OR/ OR/"
+mutant import_behind src/watch/retention.c "regress import" 's/^\t\t\tif \(payguard_store_execute\(\&next_imported, values, NULL\) == 0\)$/\t\t\tif (true)/'
+mutant reset_by_role src/requests/reset.c "regress reset" 's/s\.setrole " OP_EQ " 0/true/'
+mutant reset_anywhere src/requests/reset.c "regress reset" 's/^\tif \(payguard_store_execute\(\&find_permission, NULL, NULL\) == 0\)$/\tif (false)/'
+mutant hold_unasked src/money/policy.c "regress duplicates" 's/^\t\t!find_duplicate\(order, asked\.since\[DUPLICATE_HOLD\], \&other\)\)$/\t\ttrue)/'
+mutant guest_approved src/requests/create_order.c "regress approvals" 's/^\t\tif \(!anew \&\& known\.amount/\t\tif (known.amount/'
+mutant other_customer src/requests/create_order.c "regress order_life" 's/^\tif \(customer_id == NULL \|\| order->customer_id == NULL \|\|$/\tif (true ||/'
+mutant ask_rejected src/requests/approve.c "regress duplicates" 's/^\t\trefuse_rejected\(\&approval\);$/\t\t;/'
+
 # drivers, and calls within calls
 mutant outer_time_lost src/queue/driver.c "regress drivers_nested" 's/^\tif \(running\)$/\tif (false)/'
 mutant own_time_only src/queue/driver.c "regress drivers_nested" 's/running \? Min\(deadline, running->deadline\) : deadline/deadline/'
