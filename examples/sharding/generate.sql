@@ -113,11 +113,13 @@ BEGIN
                                  ELSE payguard_router.shard_of_order(md5(%s)) END, %s);
 END $$;$f$, name, inputs, result, name, names, name, arguments, result,
   CASE name WHEN 'record_notification' THEN 'coalesce(payment_id, refund_id)' ELSE 'NULL' END,
-  l.id, l.lookup, l.id, name, CASE WHEN name = 'record_notification' AND inputs LIKE '%body text%' THEN
-    -- the bytes that the shard will keep: both forms of one body go to one shard
-    $x$concat(channel, event_id, CASE WHEN body ~ '^\\x([0-9A-Fa-f]{2})*$' THEN decode(substr(body, 3), 'hex')
-                                     ELSE convert_to(body, 'UTF8') END)$x$
-    WHEN name = 'record_notification' THEN 'concat(channel, event_id, body)' ELSE 'concat(channel, reversal_id)' END, names)
+  l.id, l.lookup, l.id, name, CASE
+    -- a message is its event, and without an id its bytes, as the shard will keep them: both forms of one body go to one shard
+    WHEN name = 'record_notification' AND inputs LIKE '%body text%' THEN
+    $x$concat(channel, coalesce(event_id, encode(CASE WHEN body ~ '^\\x([0-9A-Fa-f]{2})*$' THEN decode(substr(body, 3), 'hex')
+                                                      ELSE convert_to(body, 'UTF8') END, 'hex')))$x$
+    WHEN name = 'record_notification' THEN $x$concat(channel, coalesce(event_id, encode(body, 'hex')))$x$
+    ELSE 'concat(channel, reversal_id)' END, names)
 FROM routed, LATERAL (
   SELECT CASE name WHEN 'record_reinstatement' THEN 'reversal_id' ELSE 'channel_txn_id' END AS id,
     CASE name WHEN 'record_reinstatement' THEN 'reversal_known_at' ELSE 'known_at' END AS lookup) l

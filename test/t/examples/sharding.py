@@ -215,6 +215,25 @@ def changes(many):
     ok(value("router", "SELECT (payguard.order_status('%s')).order_id" % lost) == lost, "and when it is back, its own")
 
 
+def messages(many):
+    """The two forms of a body are one event, kept byte for byte."""
+    value = many.value
+    record = "SELECT result FROM payguard.record_notification('shards-post', %s);"
+    with open(os.path.join(SRC, "test/clients/bodies.txt"), encoding="utf-8") as file:
+        bodies = [line.split(" ")[:2] for line in file if not line.startswith("#")]
+    calls = "".join(record % ("convert_from('\\x%s', 'UTF8')" if kind == "text" else "'\\x%s'::bytea") % code
+                    + record % "'\\x%s'::bytea" % code for kind, code in bodies)
+    answer = value("router", calls).split()
+    ok(answer == ["unmatched", "duplicate"] * len(bodies), "a body as a text and as bytes is one event", answer)
+    answer = value("router", "SET bytea_output = escape; " + calls).split()
+    ok(answer == ["duplicate"] * 2 * len(bodies), "however the session prints bytes", answer)
+    answer = value("router", "SELECT encode(body, 'hex') FROM payguard.notifications WHERE channel = 'shards-post' ORDER BY received_at")
+    ok(answer.split() == [code for _, code in bodies], "and each is kept byte for byte", answer)
+    answer = value("router", """SELECT string_agg(result, ' ' ORDER BY n)
+        FROM generate_series(1, 8) n, payguard.record_notification('shards-post', 'body ' || n, 'event-1')""")
+    ok(answer == "unmatched" + " duplicate" * 7, "an event id is one event, whatever its body", answer)
+
+
 def main():
     folder = tempfile.mkdtemp(prefix="payguard-sharding.")
     try:
@@ -246,6 +265,7 @@ def main():
             for name, differences in ROUTABLE.items():
                 found = compare(one, many, files, name)
                 ok(sorted(found) == sorted(differences), "%s: %d known differences through the router" % (name, len(differences)), *found)
+            messages(many)
             changes(many)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
