@@ -71,5 +71,33 @@ ok(db.select_rows("SELECT outcome, replayed FROM payguard.pay_order('activerecor
 raises({ error: ActiveRecord::StatementInvalid, code: "PY101", detail: "paid it at" }, "a second payment") do
   db.select_rows("SELECT outcome FROM payguard.pay_order('activerecord', 'another')")
 end
+
+# A body of bytes is bound as binary; a text as it is.
+def record(channel, body, type)
+  binds = [ActiveRecord::Relation::QueryAttribute.new("channel", channel, ActiveRecord::Type::String.new),
+           ActiveRecord::Relation::QueryAttribute.new("body", body, type)]
+  Order.connection.select_rows("SELECT result FROM payguard.record_notification($1, $2#{'::bytea' if type.binary?})",
+                               "message", binds).first.first
+end
+
+def latest
+  Order.connection.select_rows("SELECT encode(body, 'hex') FROM payguard.notifications WHERE channel = 'ActiveRecord'
+                                ORDER BY received_at DESC LIMIT 1").first.first
+end
+
+text, bytes = ActiveRecord::Type::String.new, ActiveRecord::Type::Binary.new
+lines = File.readlines("#{ENV['PAYGUARD_SRC']}/test/clients/bodies.txt", chomp: true).reject { |line| line.start_with?("#") }
+lines.each do |line|
+  kind, code, what = line.split(" ", 3)
+  body = [code].pack("H*")
+  as_text = kind == "text" ? record("ActiveRecord", body.dup.force_encoding("UTF-8"), text) : record("ActiveRecord", body, bytes)
+  results = [as_text, record("ActiveRecord", body, bytes)]
+  ok(results == ["unmatched", "duplicate"] && latest == code, "a body with #{what}: #{results} #{latest}")
+end
+raises({ error: ArgumentError }, "a NUL in a text") { record("ActiveRecord", "a\0b", text) }
+raises({ error: ActiveRecord::StatementInvalid, code: "22021" }, "GBK as a text") do
+  record("ActiveRecord", "\xD6\xA7\xB8\xB6\xB3\xC9\xB9\xA6".dup.force_encoding("UTF-8"), text)
+end
+ok(latest == lines.last.split(" ")[1], "neither is kept")
 puts "1..#{$count}"
 exit($failed == 0)

@@ -3,7 +3,7 @@
 import django
 from django.conf import settings
 
-from tap import HOST, PORT, done, ok, raises
+from tap import HOST, LATEST, PORT, RECORD, bodies, done, ok, raises
 
 ID = 300
 settings.configure(DATABASES={"default": {"ENGINE": "django.db.backends.postgresql", "NAME": "postgres",
@@ -74,4 +74,13 @@ with connection.cursor() as cursor:
     ok(cursor.fetchone() == ("paid", False), "pay_order()")
     raises(DatabaseError, lambda: cursor.execute("SELECT payguard.pay_order('django', 'another')"), "a second payment",
            lambda e: e.__cause__.pgcode == "PY101" and "paid it at" in e.__cause__.diag.message_detail)
+
+
+def one(sql, *values):
+    with connection.cursor() as cursor:
+        cursor.execute(sql, values)
+        return cursor.fetchone()[0]
+
+
+bodies("Django", lambda channel, body: one(RECORD, channel, body), lambda channel: one(LATEST, channel), ValueError)
 done()

@@ -1,13 +1,14 @@
 #!/usr/bin/python3
-"""psycopg 3: plain SQL, errors by class and by diag."""
+"""psycopg 3: plain SQL, errors by class and by diag. Bodies of messages, by psycopg 2 as well."""
 import sys
 
 # this file's folder comes first, and has its own psycopg
 HERE = sys.path.pop(0)
 import psycopg  # noqa: E402
+import psycopg2  # noqa: E402
 
 sys.path.insert(0, HERE)
-from tap import DSN, done, ok, raises  # noqa: E402
+from tap import DSN, LATEST, RECORD, bodies, done, ok, raises  # noqa: E402
 
 ID = 100
 db = psycopg.connect(DSN, autocommit=True)
@@ -40,4 +41,19 @@ ok(outcome == ("paid", False), "pay_order()")
 raises(psycopg.Error, lambda: db.execute("SELECT payguard.pay_order('psycopg', 'another')"), "a second payment",
        lambda e: e.sqlstate == "PY101" and "paid it at" in e.diag.message_detail
        and e.diag.constraint_name == "order_already_paid")
+
+bodies("psycopg 3", lambda channel, body: db.execute(RECORD, (channel, body)).fetchone()[0],
+       lambda channel: db.execute(LATEST, (channel,)).fetchone()[0], psycopg.DataError)
+
+old = psycopg2.connect(DSN)
+old.autocommit = True
+
+
+def one(sql, *values):
+    with old.cursor() as cursor:
+        cursor.execute(sql, values)
+        return cursor.fetchone()[0]
+
+
+bodies("psycopg 2", lambda channel, body: one(RECORD, channel, body), lambda channel: one(LATEST, channel), ValueError)
 done()

@@ -1,7 +1,7 @@
 -- The table that the clients write to, guarded; each client has rows of its own.
 CREATE EXTENSION payguard SCHEMA pg_catalog;
 CREATE ROLE shop LOGIN;
-SELECT payguard.grant_access('shop', 'owner'), payguard.grant_access('shop', 'checkout'), payguard.grant_access('shop', 'cashier');
+SELECT payguard.grant_access('shop', access) FROM unnest('{owner,checkout,cashier,channel,auditor}'::text[]) access;
 GRANT CREATE ON SCHEMA public TO shop;
 SET SESSION AUTHORIZATION shop;
 CREATE TABLE shop_orders (

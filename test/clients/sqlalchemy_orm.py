@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 from sqlalchemy import orm
 
-from tap import HOST, PORT, done, ok, raises
+from tap import HOST, LATEST, PORT, RECORD, bodies, done, ok, raises
 
 ID = 200
 engine = sa.create_engine(f"postgresql+psycopg2://shop@/postgres?host={HOST}&port={PORT}")
@@ -58,9 +58,9 @@ def insert_paid():
         session.commit()
 
 
-def call(sql):
+def call(sql, **values):
     with engine.begin() as connection:
-        return tuple(connection.execute(sa.text(sql)).first())
+        return tuple(connection.execute(sa.text(sql), values).first())
 
 
 move("paid")
@@ -81,4 +81,6 @@ call("SELECT status FROM payguard.create_order('sqlalchemy', 5, 'EUR')")
 ok(call("SELECT outcome, replayed FROM payguard.pay_order('sqlalchemy', 'sqlalchemy')") == ("paid", False), "pay_order()")
 raises(sa.exc.DBAPIError, lambda: call("SELECT outcome FROM payguard.pay_order('sqlalchemy', 'another')"),
        "a second payment", lambda e: e.orig.pgcode == "PY101" and "paid it at" in e.orig.diag.message_detail)
+bodies("SQLAlchemy", lambda channel, body: call(RECORD % (":channel", ":body"), channel=channel, body=body)[0],
+       lambda channel: call(LATEST % ":channel", channel=channel)[0], ValueError)
 done()

@@ -1,11 +1,18 @@
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.Paths;
 import java.sql.Connection;
 import java.sql.DriverManager;
+import java.sql.PreparedStatement;
 import java.sql.ResultSet;
 import java.sql.SQLException;
 import java.sql.Statement;
 import java.util.Collections;
+import java.util.HexFormat;
+import java.util.List;
 import java.util.Map;
 import java.util.function.Consumer;
+import java.util.stream.Collectors;
 import javax.persistence.EntityManager;
 import javax.persistence.EntityManagerFactory;
 import javax.persistence.Persistence;
@@ -64,6 +71,41 @@ public class Clients {
         });
         Tap.ok(stored(500).equals("paid 2"), "JDBC: nothing of all that was written");
         pay("jdbc", error);
+        bodies("JDBC", error, (channel, body) -> {
+            try (Connection db = connect(); PreparedStatement statement = db.prepareStatement(RECORD)) {
+                statement.setString(1, channel);
+                if (body instanceof String) {
+                    statement.setString(2, (String) body);
+                } else {
+                    statement.setBytes(2, (byte[]) body);
+                }
+                ResultSet row = statement.executeQuery();
+                row.next();
+                return row.getString(1);
+            }
+        });
+    }
+
+    static final String RECORD = "SELECT result FROM payguard.record_notification(?, ?)";
+
+    interface Recorder {
+        String record(String channel, Object body) throws Exception;
+    }
+
+    /** Each body of bodies.txt is kept byte for byte, and as a String and as a byte[] it is one event. */
+    static void bodies(String client, String refused, Recorder recorder) throws Exception {
+        String latest = "SELECT encode(body, 'hex') FROM payguard.notifications WHERE channel = '" + client + "' ORDER BY received_at DESC LIMIT 1";
+        List<String[]> lines = Files.readAllLines(Paths.get(System.getenv("PAYGUARD_SRC"), "test/clients/bodies.txt")).stream()
+            .filter(line -> !line.startsWith("#")).map(line -> line.split(" ", 3)).collect(Collectors.toList());
+        for (String[] line : lines) {
+            byte[] body = HexFormat.of().parseHex(line[1]);
+            Object first = line[0].equals("text") ? new String(body, StandardCharsets.UTF_8) : body;
+            String results = recorder.record(client, first) + " " + recorder.record(client, body);
+            String kept = query(latest);
+            Tap.ok(results.equals("unmatched duplicate") && line[1].equals(kept), client + ": " + line[2] + ": " + results + " " + kept);
+        }
+        Tap.raises(refused, "22021", null, null, client + ": a NUL in a String", () -> recorder.record(client, "a\0b"));
+        Tap.ok(lines.get(lines.size() - 1)[1].equals(query(latest)), client + ": which is not kept");
     }
 
     static void pay(String order, String error) throws Exception {
@@ -92,6 +134,7 @@ public class Clients {
             "Spring JDBC: pay_order()");
         Tap.raises(dao + "DataAccessException", "PY101", "order_already_paid", "paid it at", "Spring JDBC: a second payment",
             () -> db.queryForObject("SELECT outcome FROM payguard.pay_order('spring', 'another')", String.class));
+        bodies("Spring JDBC", dao + "DataAccessException", (channel, body) -> db.queryForObject(RECORD, String.class, channel, body));
     }
 
     static EntityManagerFactory factory;
@@ -152,5 +195,10 @@ public class Clients {
             .getSingleResult().equals("paid"), "EclipseLink: pay_order()"));
         Tap.raises("javax.persistence.PersistenceException", "PY101", "order_already_paid", "paid it at", "EclipseLink: a second payment",
             () -> transact(manager -> manager.createNativeQuery("SELECT outcome FROM payguard.pay_order('eclipselink', 'another')").getSingleResult()));
+        bodies("EclipseLink", "javax.persistence.PersistenceException", (channel, body) -> {
+            String[] result = new String[1];
+            transact(manager -> result[0] = (String) manager.createNativeQuery(RECORD).setParameter(1, channel).setParameter(2, body).getSingleResult());
+            return result[0];
+        });
     }
 }

@@ -2,7 +2,7 @@
 // MikroORM: an entity with a version property.
 const { EntitySchema } = require("@mikro-orm/core");
 const { MikroORM } = require("@mikro-orm/postgresql");
-const { connection, ok, raises, stored, pay, run, TRANSITION, VERSION, DELETE, INITIAL } = require("./tap.cjs");
+const { connection, ok, raises, stored, pay, bodies, run, TRANSITION, VERSION, DELETE, INITIAL } = require("./tap.cjs");
 
 const Order = new EntitySchema({
   name: "Order", tableName: "shop_orders",
@@ -37,4 +37,5 @@ run(async () => {
   });
   ok(await stored(1100) === "refunded 3", "the first of two was written");
   await pay("mikroorm", (sql) => orm.em.fork().getConnection().execute(sql), "DatabaseError");
+  await bodies("MikroORM", (sql, values) => orm.em.fork().getConnection().execute(sql.replace(/\$\d/g, "?"), values), "DatabaseError");
 });

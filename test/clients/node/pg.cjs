@@ -1,7 +1,7 @@
 #!/usr/bin/env node
 // node-pg: plain SQL, errors by their fields.
 const { Client } = require("pg");
-const { connection, ok, raises, stored, pay, run, TRANSITION, VERSION, DELETE } = require("./tap.cjs");
+const { connection, ok, raises, stored, pay, bodies, run, TRANSITION, VERSION, DELETE } = require("./tap.cjs");
 
 run(async () => {
   const db = new Client(connection);
@@ -15,4 +15,7 @@ run(async () => {
   await raises("DatabaseError", DELETE, "delete", () => db.query("DELETE FROM shop_orders WHERE id = 800"));
   ok(await stored(800) === "paid 2", "nothing of all that was written");
   await pay("node-pg", async (sql) => (await db.query(sql)).rows, "DatabaseError");
+  await bodies("node-pg", async (sql, values) => (await db.query(sql, values)).rows, "DatabaseError");
+  await raises("DatabaseError", { code: "22021" }, "GBK as a Buffer that is not cast",
+    () => db.query("SELECT payguard.record_notification('node-pg', $1)", [Buffer.from("d6a7b8b6b3c9b9a6", "hex")]));
 });

@@ -3,7 +3,7 @@
 // an update that forgets it is caught by the guard.
 const { PrismaClient } = require("@prisma/client");
 const { PrismaPg } = require("@prisma/adapter-pg");
-const { connection, ok, raises, stored, pay, run } = require("./tap.cjs");
+const { connection, ok, raises, stored, pay, bodies, run } = require("./tap.cjs");
 
 // the constraint's name is in the message alone
 const ILLEGAL = { code: "23514", message: "payguard_transition", detail: 'from "paid" to "unpaid"' };
@@ -26,4 +26,5 @@ run(async () => {
   });
   ok(await stored(1200) === "refunded 3", "the first of two was written");
   await pay("prisma", (sql) => prisma.$queryRawUnsafe(sql), "PrismaClientKnownRequestError", { outer: "P2010", code: "PY101", detail: "paid it at" });
+  await bodies("Prisma", (sql, values) => prisma.$queryRawUnsafe(sql, ...values), "PrismaClientKnownRequestError");
 });

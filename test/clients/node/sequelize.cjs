@@ -1,7 +1,7 @@
 #!/usr/bin/env node
 // Sequelize: a model with optimistic locking, `version: true`.
 const { DataTypes, Sequelize } = require("sequelize");
-const { connection, ok, raises, stored, pay, run, TRANSITION, VERSION, DELETE, INITIAL } = require("./tap.cjs");
+const { connection, ok, raises, stored, pay, bodies, run, TRANSITION, VERSION, DELETE, INITIAL } = require("./tap.cjs");
 
 run(async () => {
   const db = new Sequelize({ dialect: "postgres", host: connection.host, port: connection.port, username: "shop", database: "postgres", logging: false });
@@ -28,4 +28,5 @@ run(async () => {
   });
   ok(await stored(1000) === "refunded 3", "the first of two was written");
   await pay("sequelize", async (sql) => (await db.query(sql))[0], "DatabaseError");
+  await bodies("Sequelize", async (sql, bind) => (await db.query(sql, { bind }))[0], null);
 });

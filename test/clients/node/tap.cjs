@@ -1,4 +1,6 @@
 // What the clients in JavaScript share: TAP, and a connection that looks at what is stored.
+const fs = require("fs");
+const path = require("path");
 const { Client } = require("pg");
 
 const connection = { host: "127.0.0.1", port: Number(process.env.PGPORT), user: "shop", database: "postgres" };
@@ -64,6 +66,35 @@ async function pay(order, query, error, expected = PAID) {
   await raises(error, expected, "a second payment", () => query(`SELECT outcome FROM payguard.pay_order('${order}', 'another')`));
 }
 
+// Each body of bodies.txt is kept byte for byte, and as a text and as bytes it is one event. record(sql, values) returns
+// the rows: $1 is the channel, $2 the body, a string or a Buffer, which has to be cast. refused: the error for a text with
+// a NUL; null: the client changes that text.
+async function bodies(client, record, refused) {
+  const db = new Client(connection);
+  await db.connect();
+  const latest = async () => (await db.query(
+    "SELECT encode(body, 'hex') AS hex FROM payguard.notifications WHERE channel = $1 ORDER BY received_at DESC LIMIT 1", [client])).rows[0].hex;
+  const send = async (body, cast) => (await record(`SELECT result FROM payguard.record_notification($1, $2${cast})`, [client, body]))[0].result;
+  const lines = fs.readFileSync(path.join(process.env.PAYGUARD_SRC, "test/clients/bodies.txt"), "utf8").split("\n")
+    .filter((line) => line && !line.startsWith("#"));
+  for (const line of lines) {
+    const [kind, hex] = line.split(" ");
+    const body = Buffer.from(hex, "hex");
+    const first = kind === "text" ? await send(body.toString("utf8"), "") : await send(body, "::bytea");
+    const results = `${first} ${await send(body, "::bytea")}`;
+    const kept = await latest();
+    ok(results === "unmatched duplicate" && kept === hex, `a body with ${line.split(" ").slice(2).join(" ")}: ${results} ${kept}`);
+  }
+  if (refused) {
+    await raises(refused, {}, "a NUL in a text", () => send("a\0b", ""));
+    ok(await latest() === lines[lines.length - 1].split(" ")[1], "which is not kept");
+  } else {
+    await send("a\0b", "");
+    ok(await latest() === Buffer.from("a\\0b").toString("hex"), "a NUL in a text becomes \\0 in the client");
+  }
+  await db.end();
+}
+
 function run(main) {
   main().then(() => {
     console.log(`1..${count}`);
@@ -74,4 +105,4 @@ function run(main) {
   });
 }
 
-module.exports = { connection, ok, raises, stored, pay, run, TRANSITION, VERSION, DELETE, INITIAL, PAID };
+module.exports = { connection, ok, raises, stored, pay, bodies, run, TRANSITION, VERSION, DELETE, INITIAL, PAID };

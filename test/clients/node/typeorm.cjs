@@ -2,7 +2,7 @@
 // TypeORM: an entity with a version column. save() raises it; a stale object is caught by the guard,
 // since save() does not compare versions, or by the pessimistic or optimistic lock that one asks for.
 const { DataSource, EntitySchema } = require("typeorm");
-const { connection, ok, raises, stored, pay, run, TRANSITION, VERSION, DELETE, INITIAL } = require("./tap.cjs");
+const { connection, ok, raises, stored, pay, bodies, run, TRANSITION, VERSION, DELETE, INITIAL } = require("./tap.cjs");
 
 const Order = new EntitySchema({
   name: "Order", tableName: "shop_orders",
@@ -34,4 +34,5 @@ run(async () => {
   });
   ok(await stored(900) === "refunded 3", "the first of two was written");
   await pay("typeorm", (sql) => source.query(sql), "QueryFailedError");
+  await bodies("TypeORM", (sql, values) => source.query(sql, values), "QueryFailedError");
 });
