@@ -1,0 +1,39 @@
+"""A request a line, each in a thread of its own; and the channel, over HTTP."""
+import os
+import sys
+import threading
+import urllib.request
+
+
+class Channel:
+    @staticmethod
+    def ask(path):
+        with urllib.request.urlopen(os.environ["SHOP_CHANNEL"] + path, timeout=4) as answer:
+            status, transaction, amount, currency = answer.read().decode().split(" ")
+        if status != "succeeded":
+            return status, None, None, None
+        return status, transaction, int(amount), currency
+
+    @classmethod
+    def charge(cls, number, amount, currency):
+        return cls.ask(f"/charge/{number}/{amount}/{currency}")
+
+    @classmethod
+    def query(cls, number):
+        return cls.ask(f"/query/{number}")
+
+
+def serve(checkout, webhook):
+    def answer(number, verb, first, second):
+        try:
+            status, state = checkout(first, second) if verb == "checkout" else webhook(first, bytes.fromhex(second))
+        except Exception as error:
+            status, state = 500, " ".join(str(error).split())
+        print(number, status, state, flush=True)
+
+    threads = []
+    for line in sys.stdin:
+        threads.append(threading.Thread(target=answer, args=line.rstrip("\n").split(" ")))
+        threads[-1].start()
+    for thread in threads:
+        thread.join()
