@@ -18,7 +18,7 @@ public class HandlersApp {
 
         private Answer ask(String path) {
             try {
-                String[] words = http.send(HttpRequest.newBuilder(URI.create(System.getenv("SHOP_CHANNEL") + path)).timeout(Duration.ofSeconds(4)).build(),
+                String[] words = http.send(HttpRequest.newBuilder(URI.create(System.getenv("SHOP_CHANNEL") + path)).timeout(Duration.ofSeconds(6)).build(),
                     HttpResponse.BodyHandlers.ofString()).body().split(" ");
                 return words[0].equals("succeeded") ? new Answer(words[0], words[1], Long.valueOf(words[2]), words[3]) : new Answer(words[0], null, null, null);
             } catch (Exception error) {

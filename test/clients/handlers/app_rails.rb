@@ -8,7 +8,7 @@ ActiveRecord::Base.establish_connection(adapter: "postgresql", host: "127.0.0.1"
 module Channel
   def self.ask(path)
     url = URI(ENV["SHOP_CHANNEL"] + path)
-    body = Net::HTTP.start(url.host, url.port, read_timeout: 4, max_retries: 0) { |http| http.get(url.path).body }
+    body = Net::HTTP.start(url.host, url.port, read_timeout: 6, max_retries: 0) { |http| http.get(url.path).body }
     status, transaction, amount, currency = body.split(" ")
     status == "succeeded" ? [status, transaction, Integer(amount), currency] : [status, nil, nil, nil]
   end

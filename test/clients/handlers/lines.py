@@ -8,7 +8,7 @@ import urllib.request
 class Channel:
     @staticmethod
     def ask(path):
-        with urllib.request.urlopen(os.environ["SHOP_CHANNEL"] + path, timeout=4) as answer:
+        with urllib.request.urlopen(os.environ["SHOP_CHANNEL"] + path, timeout=6) as answer:
             status, transaction, amount, currency = answer.read().decode().split(" ")
         if status != "succeeded":
             return status, None, None, None

@@ -7,7 +7,7 @@ const { Pool } = require("pg");
 const SRC = process.env.PAYGUARD_SRC;
 
 async function ask(path) {
-  const response = await fetch(process.env.SHOP_CHANNEL + path, { signal: AbortSignal.timeout(4000) });
+  const response = await fetch(process.env.SHOP_CHANNEL + path, { signal: AbortSignal.timeout(6000) });
   const [status, transaction, amount, currency] = (await response.text()).split(" ");
   return status === "succeeded" ? { status, transaction, amount, currency } : { status };
 }
