@@ -44,21 +44,46 @@ build() {
     dpkg-buildpackage -us -uc' "$version"
 }
 
-# use FOLDER VERSION: the package is installed from its file, and an order is paid once.
-use() {
-  cat >"$1/use.sql" <<'SQL'
-CREATE EXTENSION payguard SCHEMA pg_catalog;
-SELECT FROM payguard.create_order('A-1', 100, 'EUR');
+PAY_ONCE="SELECT FROM payguard.create_order('A-1', 100, 'EUR');
 SELECT outcome FROM payguard.pay_order('A-1', 'key');
 SELECT outcome FROM payguard.try_pay_order('A-1', 'other');
-SELECT count(*) FROM payguard.verify();
-SQL
+SELECT count(*) FROM payguard.verify();"
+
+# use FOLDER VERSION: the package is installed from its file, and an order is paid once.
+use() {
+  say "CREATE EXTENSION payguard SCHEMA pg_catalog; $PAY_ONCE" >"$1/use.sql"
   inside "$1" sh -e -c '
     apt-get install -y -q --no-install-recommends ./debs/*.deb
     pg_ctlcluster "$0" main start
     setpriv --reuid=postgres --regid=postgres --init-groups psql -XAtq -v ON_ERROR_STOP=1 -f /use.sql | tee /use.out
     pg_dropcluster --stop "$0" main' "$2"
   printf '%s\n' paid order_already_paid 0 | cmp - "$1/use.out"
+}
+
+# image FOLDER DEBS VERSION: examples/docker, built on an image of a clean system, in FOLDER. What it starts, in a network
+# of its own, is a server on which an order is paid once.
+image() {
+  local box base command
+  box=(buildah --root "$1/storage" --runroot "$1/run" --storage-driver vfs)
+  rm -rf "$1"
+  mkdir -p "$1/context"
+  cp "$TREE/examples/docker/Dockerfile" "$2/postgresql-$3-payguard"_*.deb "$1/context/"
+  clean_system "$3" "$1/root"
+  tar -C "$1/root" -cf "$1/root.tar" .
+  base=$("${box[@]}" from scratch)
+  "${box[@]}" add -q "$base" "$1/root.tar" /
+  "${box[@]}" commit -q "$base" payguard-base
+  "${box[@]}" bud --isolation chroot --pull-never --build-arg BASE=localhost/payguard-base --build-arg VERSION="$3" \
+    -t payguard "$1/context"
+  "${box[@]}" from --pull-never --name payguard localhost/payguard
+  command=$("${box[@]}" inspect --format '{{index .OCIv1.Config.Cmd 2}}' payguard)
+  unshare --net sh -e -c 'ip link set lo up && exec "$@"' sh "${box[@]}" run --isolation chroot payguard -- sh -e -c '
+    sh -c "$0" &
+    until pg_isready -q -h 127.0.0.1; do sleep 1; done
+    psql -XAtq -h 127.0.0.1 -U postgres -v ON_ERROR_STOP=1 -c "$1"
+    kill -INT $!
+    wait $!' "$command" "$PAY_ONCE" >"$1/pay.out"
+  printf '%s\n' paid order_already_paid 0 | cmp - "$1/pay.out"
 }
 
 # autopkgtest FOLDER: as Debian runs it.
@@ -84,7 +109,7 @@ archive() {
 }
 
 [ "$(id -u)" = 0 ] || die "chroots need root"
-need_packages debootstrap
+need_packages debootstrap buildah iproute2
 trap '[ -n "${PAYGUARD_KEEP:-}" ] || [ -z "$NEW" ] || rm -rf "$NEW".*' EXIT
 for version in ${PAYGUARD_VERSIONS:-15}; do
   say "PostgreSQL $version, Debian $(suite_of "$version")"
@@ -97,6 +122,7 @@ for version in ${PAYGUARD_VERSIONS:-15}; do
   mkdir "$NEW.use/debs"
   find "$NEW.build/build" -maxdepth 1 -type f ! -name "*dbgsym*" -exec cp -t "$NEW.use/debs" {} +
   step "install, CREATE EXTENSION, pay" use "$NEW.use" "$version"
+  step "examples/docker" image "$NEW.image" "$NEW.use/debs" "$version"
   step "autopkgtest" autopkgtest "$NEW.use"
   grep "^installcheck" "$NEW.log" | tail -n 1
   step "make dist, pgxn install" archive "$NEW.build" "$version"
