@@ -1,6 +1,6 @@
 #!/bin/bash
 # The Debian package: built in a chroot, looked at by lintian, installed from its .deb in a clean
-# one, used there, and tested by its autopkgtest. Then the archive for PGXN: made of the last commit
+# one, used there, in the image of examples/docker too, and tested by its autopkgtest. Then the archive for PGXN: made of the last commit
 # and installed by PGXN's client.
 #
 #   make test-package          as root; PAYGUARD_VERSIONS="15" (17, 18)
