@@ -8,8 +8,12 @@
 #include "commands/extension.h"
 #include "executor/spi.h"
 #include "fmgr.h"
+#include "nodes/pg_list.h"
+#include "nodes/value.h"
+#include "parser/parse_func.h"
 
 static uint64 grant_anew(void);
+static uint64 grant(const char *sql);
 
 PG_FUNCTION_INFO_V1(payguard_renew_access);
 
@@ -43,17 +47,25 @@ payguard_renew_access(PG_FUNCTION_ARGS)
 static uint64
 grant_anew(void)
 {
+	/* the scripts of older versions do not have it */
+	List *earlier = list_make2(makeString("payguard"), makeString("earlier_operators"));
 	uint64 granted;
 
 	SPI_connect();
-	if (SPI_execute(
-			"SELECT payguard.apply_access(role, access) FROM payguard.role_access()"
-			" UNION ALL"
-			" SELECT payguard.apply_access(o, a) FROM payguard.earlier_operators() o,"
-			" pg_catalog.unnest('{admin,refunds}'::pg_catalog.text[]) a",
-			false, 0) != SPI_OK_SELECT)
-		elog(ERROR, "payguard: cannot grant anew");
-	granted = SPI_processed;
+	granted =
+		grant("SELECT payguard.apply_access(role, access) FROM payguard.role_access()");
+	if (OidIsValid(LookupFuncName(earlier, 0, NULL, true)))
+		granted += grant(
+			"SELECT payguard.apply_access(o, a) FROM payguard.earlier_operators() o,"
+			" pg_catalog.unnest('{admin,refunds}'::pg_catalog.text[]) a");
 	SPI_finish();
 	return granted;
+}
+
+static uint64
+grant(const char *sql)
+{
+	if (SPI_execute(sql, false, 0) != SPI_OK_SELECT)
+		elog(ERROR, "payguard: cannot grant anew");
+	return SPI_processed;
 }

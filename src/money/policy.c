@@ -26,6 +26,7 @@
 #include "store/table.h"
 #include "store/write.h"
 #include "records/approval.h"
+#include "records/channel.h"
 #include "records/order.h"
 #include "money/policy.h"
 
@@ -240,7 +241,7 @@ refuse_unapproved(const Order *order, const Approval *approval, bool known,
 {
 	bool rejected = known && payguard_text_is(approval->status, "rejected");
 	const char *hint =
-		known
+		known || !payguard_channel_scripts_are_new()
 			? "An operator who has not asked for it decides: payguard.approve_order() or "
 			  "payguard.reject_order()."
 			: "Ask for it with payguard.request_approval(); an operator decides.";

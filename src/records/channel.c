@@ -55,6 +55,19 @@ payguard_channel_knows_returns(const Channel *channel)
 }
 
 /*
+ * payguard_channel_scripts_are_new tells whether this database's scripts are as new as this library: those of older
+ * versions do not have what a HINT may name.
+ */
+bool
+payguard_channel_scripts_are_new(void)
+{
+	Channel internal;
+
+	return payguard_channel_find(payguard_text(INTERNAL_CHANNEL), &internal) &&
+		   payguard_channel_knows_returns(&internal);
+}
+
+/*
  * payguard_channel_reopens tells whether an order may be paid again by itself after a reversal of a kind:
  * bank_return, chargeback or failed.
  */

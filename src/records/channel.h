@@ -62,6 +62,7 @@ enum
 
 extern bool payguard_channel_find(const text *name, Channel *channel);
 extern bool payguard_channel_refuse_unknown(const text *name, Refusal *refusal);
+extern bool payguard_channel_scripts_are_new(void);
 extern bool payguard_channel_knows_returns(const Channel *channel);
 extern bool payguard_channel_reopens(const Channel *channel, const char *kind);
 extern const Table payguard_channels;

@@ -97,7 +97,7 @@ find_hold(const Order *order)
 	if (refusal.id == ERR_SUSPECTED_DUPLICATE)
 		return HOLD_DUPLICATE;
 	if (!payguard_approval_of_order(order->order_id, false, &approval))
-		return HOLD_UNASKED;
+		return payguard_channel_scripts_are_new() ? HOLD_UNASKED : HOLD_UNDECIDED;
 	return payguard_text_is(approval.status, "rejected") ? HOLD_REJECTED : HOLD_UNDECIDED;
 }
 

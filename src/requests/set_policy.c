@@ -21,6 +21,7 @@
 #include "records/actor.h"
 #include "records/alert.h"
 #include "records/call.h"
+#include "records/channel.h"
 #include "records/event.h"
 #include "money/policy.h"
 
@@ -64,7 +65,7 @@ payguard_set_policy(PG_FUNCTION_ARGS)
 
 	payguard_request_begin("set_policy()");
 	/* what guards the shop's money has changed: somebody else shall know */
-	if (keep_policy(&policy, asks))
+	if (keep_policy(&policy, asks) && payguard_channel_scripts_are_new())
 		payguard_alert_open("policy_changed", "warning",
 							payguard_text(psprintf(
 								"%s " INT64_FORMAT " %s", payguard_str(policy.currency),

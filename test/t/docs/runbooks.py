@@ -125,7 +125,7 @@ class Life:
 
     def attempt_alive(self, way):
         channel = f"alive-{way}"
-        self.one("SELECT name FROM payguard.register_channel(%s, first_query_after => '1 us')", channel)
+        self.one("SELECT name FROM payguard.register_channel(%s, first_query_after => '1 us')", channel, cursor=self.root)
         self.new_order()
         payment = self.start(channel)
         self.report(payment, "failed")
@@ -181,7 +181,7 @@ class Life:
         self.root.execute("SELECT payguard.set_policy('CHF', 0)")
         for _ in range(1000):  # an autovacuum worker's snapshot may be in the way
             self.one("SELECT payguard.count_events(10000)", cursor=self.root)
-            self.one("SELECT payguard.archive_orders(clock_timestamp(), 10000)")
+            self.one("SELECT payguard.archive_orders(clock_timestamp(), 10000)", cursor=self.root)
             if self.one("SELECT count(*) FROM payguard.archived_orders WHERE order_id = %s", self.order, cursor=self.root):
                 break
             self.one("SELECT pg_sleep(0.02)")
@@ -216,7 +216,7 @@ class Life:
                  f"{self.order}/reversal", f"{self.order}/txn", kind, amount)
 
     def dead_task(self, way):
-        self.one("SELECT name FROM payguard.register_channel(%s)", f"dead-{way}")
+        self.one("SELECT name FROM payguard.register_channel(%s)", f"dead-{way}", cursor=self.root)
         self.refund(f"dead-{way}")
         for _ in range(10):
             self.shop.execute("SELECT task_id, lease_token::text FROM payguard.claim_tasks('w', 1, channels => %s)", ([f"dead-{way}"],))
