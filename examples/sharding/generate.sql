@@ -24,7 +24,7 @@ INSERT INTO route VALUES
   ('claim_tasks', 'gather');
 -- Not at the router: these work beside the data, or on one database's roles and tables.
 INSERT INTO route SELECT f, 'none' FROM unnest('{run_tasks,call_driver,channel_drivers,as_note,session_role,not_in_dumps,
-  guard_table,unguard_table,guard_triggers,guard_settings,guard_bad_rows,broken_rows,guard_problems,lost_guards,
+  guard_table,unguard_table,sync_rows,guard_triggers,guard_settings,guard_bad_rows,broken_rows,guard_problems,lost_guards,
   read_events,commit_events,drop_consumer,consumer_lags,read_counters,
   reconcile,archive_orders,erase_customer,support_access,refunds_access,admin_access,reset}'::text[]) f;
 

@@ -12,6 +12,7 @@
 #include "utils/numeric.h"
 
 #include "base/argument.h"
+#include "base/currency.h"
 #include "base/text.h"
 
 /* The currencies whose minor unit is not a hundredth of the major one. */
@@ -35,6 +36,7 @@ static const char two_decimals[] = "AED AFN ALL AMD ANG AOA ARS AUD AWG AZN BAM 
 								   "UZS VED VES WST XCD XCG YER ZAR ZMW ZWG ZWL ";
 
 static int decimals_of(const char *currency);
+static int find_decimals(const char *currency);
 static void refuse_amount(Datum amount, const char *currency, int decimals)
 	pg_attribute_noreturn();
 
@@ -87,6 +89,25 @@ payguard_major_units(PG_FUNCTION_ARGS)
 static int
 decimals_of(const char *currency)
 {
+	int decimals = find_decimals(currency);
+
+	if (decimals >= 0)
+		return decimals;
+	ereport(
+		ERROR,
+		(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+		 errmsg("ISO 4217 has no minor unit for currency \"%s\"", currency),
+		 errdetail("The amount cannot be converted."),
+		 errhint("Give amounts in that currency as payguard keeps them: a whole number "
+				 "of its smallest units.")));
+}
+
+/*
+ * find_decimals is decimals_of for any currency; -1: ISO 4217 has no minor unit for it.
+ */
+static int
+find_decimals(const char *currency)
+{
 	static const struct
 	{
 		const char *currencies;
@@ -97,13 +118,22 @@ decimals_of(const char *currency)
 	for (size_t i = 0; i < lengthof(lists); i++)
 		if (strstr(lists[i].currencies, currency))
 			return lists[i].decimals;
-	ereport(
-		ERROR,
-		(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-		 errmsg("ISO 4217 has no minor unit for currency \"%s\"", currency),
-		 errdetail("The amount cannot be converted."),
-		 errhint("Give amounts in that currency as payguard keeps them: a whole number "
-				 "of its smallest units.")));
+	return -1;
+}
+
+/*
+ * payguard_currency_is_worth tells whether an amount in major units is one in minor units. It is not where ISO 4217
+ * has no minor unit for the currency.
+ */
+bool
+payguard_currency_is_worth(Numeric major, int64 minor, const char *currency)
+{
+	int decimals = find_decimals(currency);
+
+	return decimals >= 0 &&
+		   DatumGetBool(DirectFunctionCall2(
+			   numeric_eq, NumericGetDatum(major),
+			   NumericGetDatum(int64_div_fast_to_numeric(minor, decimals))));
 }
 
 static void

@@ -26,7 +26,7 @@
 #include "base/text.h"
 #include "guard/bad_rows.h"
 #include "guard/owner.h"
-#include "guard/row.h"
+#include "guard/row_order.h"
 #include "guard/settings.h"
 #include "guard/trigger.h"
 
@@ -45,6 +45,8 @@ typedef struct BadRows
 	MemoryContext context; /* the examples' */
 	Fault stateless;	   /* their status is none of the graph's */
 	Fault unpaid;		   /* paid here, and not in payguard */
+	Fault other_amount;	   /* paid here, and another amount in payguard */
+	Fault open;			   /* closed here, and never in payguard */
 	Fault doubled;		   /* another row has the same values of once */
 } BadRows;
 
@@ -62,6 +64,8 @@ typedef struct Reading
 static void read_rows(Relation relation, const char *settings, Snapshot snapshot,
 					  bool once, BadRows *bad);
 static void look_at_row(const Reading *reading, TupleTableSlot *row);
+static void look_at_order(const Reading *reading, const GuardState *state,
+						  TupleTableSlot *row);
 static void begin_sort(Reading *reading);
 static void sort_row(const Reading *reading, TupleTableSlot *row);
 static void find_doubled(const Reading *reading, MemoryContext each);
@@ -69,6 +73,7 @@ static bool are_equal(const Reading *reading, TupleTableSlot *a, TupleTableSlot 
 static const char *once_value(TupleTableSlot *row);
 static void add_fault(BadRows *bad, Fault *fault, TupleTableSlot *row, AttrNumber column);
 static void add_example(BadRows *bad, Fault *fault, const char *value);
+static bool breaks_checks(const BadRows *bad);
 static char *describe(const BadRows *bad);
 static void describe_fault(StringInfo text, const Fault *fault, const char *what);
 
@@ -113,13 +118,12 @@ payguard_bad_rows_check(List *tables, const char *settings, bool once)
 		read_rows(relation, settings, GetLatestSnapshot(), once, &bad);
 		table_close(relation, NoLock);
 	}
-	if (bad.stateless.rows == 0 && bad.unpaid.rows == 0 && bad.doubled.rows == 0)
+	if (!breaks_checks(&bad) && bad.doubled.rows == 0)
 		return;
 	ereport(
 		ERROR,
-		(errcode(bad.stateless.rows == 0 && bad.unpaid.rows == 0
-					 ? ERRCODE_UNIQUE_VIOLATION
-					 : ERRCODE_CHECK_VIOLATION),
+		(errcode(breaks_checks(&bad) ? ERRCODE_CHECK_VIOLATION
+									 : ERRCODE_UNIQUE_VIOLATION),
 		 errmsg("relation \"%s\" has rows that break the guard",
 				get_rel_name(linitial_oid(tables))),
 		 errdetail("It has %s. Nothing has been changed.", describe(&bad)),
@@ -202,10 +206,28 @@ look_at_row(const Reading *reading, TupleTableSlot *row)
 		add_fault(bad, &bad->stateless, row, guard->status);
 		return;
 	}
-	if (guard->states[state].paid && !payguard_guard_order_is_paid(guard, row, true))
-		add_fault(bad, &bad->unpaid, row, guard->order_id);
+	look_at_order(reading, &guard->states[state], row);
 	if (guard->states[state].success && reading->sort)
 		sort_row(reading, row);
+}
+
+static void
+look_at_order(const Reading *reading, const GuardState *state, TupleTableSlot *row)
+{
+	const Guard *guard = reading->guard;
+	BadRows *bad = reading->bad;
+	RowOrder order = ROW_ORDER_FITS;
+
+	if (state->paid)
+		order = payguard_row_order_is_paid(guard, row, true);
+	else if (state->closed)
+		order = payguard_row_order_is_closed(guard, row, true);
+	if (order == ROW_ORDER_UNPAID)
+		add_fault(bad, &bad->unpaid, row, guard->order_id);
+	else if (order == ROW_ORDER_OPEN)
+		add_fault(bad, &bad->open, row, guard->order_id);
+	else if (order != ROW_ORDER_FITS)
+		add_fault(bad, &bad->other_amount, row, guard->order_id);
 }
 
 /*
@@ -379,6 +401,16 @@ add_example(BadRows *bad, Fault *fault, const char *value)
 }
 
 /*
+ * breaks_checks tells whether rows break what is checked of each by itself.
+ */
+static bool
+breaks_checks(const BadRows *bad)
+{
+	return bad->stateless.rows > 0 || bad->unpaid.rows > 0 ||
+		   bad->other_amount.rows > 0 || bad->open.rows > 0;
+}
+
+/*
  * describe says what is wrong; NULL: nothing.
  */
 static char *
@@ -389,6 +421,9 @@ describe(const BadRows *bad)
 	initStringInfo(&text);
 	describe_fault(&text, &bad->stateless, "whose status is no state of the guard");
 	describe_fault(&text, &bad->unpaid, "in a paid state whose order is not paid");
+	describe_fault(&text, &bad->other_amount,
+				   "in a paid state whose order is over another amount");
+	describe_fault(&text, &bad->open, "in a closed state whose order is not closed");
 	describe_fault(&text, &bad->doubled,
 				   "in success states that share their values of once");
 	return text.len > 0 ? text.data : NULL;

@@ -562,6 +562,8 @@ rename_in(const char *settings, List *from, List *to)
 			of_columns =
 				strcmp(key, "status_column") == 0 || strcmp(key, "version_column") == 0 ||
 				strcmp(key, "order_id_column") == 0 ||
+				strcmp(key, "amount_column") == 0 ||
+				strcmp(key, "currency_column") == 0 ||
 				strcmp(key, "immutable_columns") == 0 || strcmp(key, "once") == 0;
 		}
 		else if (of_columns && value.type == jbvString)

@@ -24,20 +24,16 @@
 #include "catalog/pg_class.h"
 #include "catalog/pg_inherits.h"
 #include "catalog/pg_trigger.h"
-#include "catalog/pg_type.h"
 #include "commands/trigger.h"
 #include "executor/spi.h"
 #include "fmgr.h"
 #include "funcapi.h"
-#include "lib/stringinfo.h"
 #include "miscadmin.h"
 #include "nodes/execnodes.h"
 #include "nodes/makefuncs.h"
 #include "nodes/parsenodes.h"
 #include "nodes/pg_list.h"
-#include "utils/array.h"
 #include "utils/builtins.h"
-#include "utils/json.h"
 #include "utils/jsonb.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
@@ -52,20 +48,17 @@
 #include "records/about.h"
 #include "records/call.h"
 #include "records/event.h"
+#include "watch/consumer.h"
 #include "guard/bad_rows.h"
 #include "guard/command.h"
 #include "guard/guard_table.h"
+#include "guard/make_settings.h"
 #include "guard/once.h"
+#include "guard/order_index.h"
 #include "guard/owner.h"
 #include "guard/settings.h"
 #include "guard/trigger.h"
 
-static Jsonb *make_settings(FunctionCallInfo fcinfo, Relation relation);
-static void append_text(StringInfo settings, const char *key, text *value);
-static void append_strings(StringInfo settings, const char *key, List *strings);
-static List *strings_argument(FunctionCallInfo fcinfo, int n, const char *name);
-static List *first_states(const Guard *guard);
-static const Guard *parse(const char *settings, Relation relation);
 static Relation open_table(Oid table, bool guarding);
 static void check_owner(Oid table);
 static void check_rights(List *tables);
@@ -74,6 +67,7 @@ static void check_below_no_guard(Relation relation);
 static void check_partitions(List *tables, const char *status);
 static void put_on(List *tables, const char *settings);
 static void make_trigger(Oid table, const char *name, const char *settings, bool again);
+static void begin_to_follow(const Guard *guard);
 static void take_off(List *tables);
 static void run(const char *sql);
 static void return_texts(FunctionCallInfo fcinfo, List *texts);
@@ -83,13 +77,14 @@ PG_FUNCTION_INFO_V1(payguard_guard_table);
 /*
  * guard_table(table_name, status_column, transitions, version_column, initial,
  *			   immutable_columns, once, allow_delete, order_id_column, paid_states,
- *			   success_states, not_valid) → SETOF text
+ *			   success_states, not_valid, amount_column, currency_column, closed_states,
+ *			   follow) → SETOF text
  *
  * Returns the statements that are left to do: with not_valid, those that build the index
  * of `once` without blocking writers. Errors: 22004, 22023 (settings that do not fit the
  * table), 42P01, 42501 (not the owner), 42809 and 0A000 (such a table cannot be guarded),
  * 42710 (it is guarded), 23514 and 23505 (rows break the rules), 55000 (payguard's owner is
- * no superuser).
+ * no superuser; follow needs an index).
  */
 Datum
 payguard_guard_table(PG_FUNCTION_ARGS)
@@ -109,9 +104,9 @@ payguard_guard_table(PG_FUNCTION_ARGS)
 	PreventCommandIfReadOnly("guard_table()");
 	PreventCommandIfParallelMode("guard_table()");
 	relation = open_table(table, true);
-	settings = make_settings(fcinfo, relation);
+	settings = payguard_guard_make_settings(fcinfo, relation);
 	text = JsonbToCString(NULL, &settings->root, VARSIZE(settings));
-	guard = parse(text, relation);
+	guard = payguard_guard_parse_for(text, relation);
 	tables = find_all_inheritors(table, ShareRowExclusiveLock, NULL);
 	check_rights(tables);
 	check_partitions(
@@ -120,6 +115,8 @@ payguard_guard_table(PG_FUNCTION_ARGS)
 	if (guard->once.n > 0 && !payguard_once_is_held(table, RelationGetDescr(relation),
 													guard, NULL, InvalidOid))
 		statements = payguard_once_statements(tables, guard, settings, not_valid);
+	if (guard->follows)
+		payguard_order_index_check(tables, text);
 	table_close(relation, NoLock);
 
 	payguard_request_begin("guard_table()");
@@ -134,6 +131,8 @@ payguard_guard_table(PG_FUNCTION_ARGS)
 		statements = NIL;
 	}
 	put_on(tables, text);
+	if (guard->follows)
+		begin_to_follow(guard);
 	payguard_guard_event("guard.added", get_namespace_name(get_rel_namespace(table)),
 						 get_rel_name(table), settings);
 	payguard_call_end();
@@ -229,152 +228,6 @@ payguard_broken_rows(PG_FUNCTION_ARGS)
 		relation_close(relation, AccessShareLock);
 	}
 	return (Datum) 0;
-}
-
-/*
- * make_settings makes the guard's argument of guard_table()'s arguments.
- */
-static Jsonb *
-make_settings(FunctionCallInfo fcinfo, Relation relation)
-{
-	StringInfoData settings;
-	List *initial = strings_argument(fcinfo, 4, "initial");
-	List *frozen = strings_argument(fcinfo, 5, "immutable_columns");
-	List *once = strings_argument(fcinfo, 6, "once");
-	List *paid = strings_argument(fcinfo, 9, "paid_states");
-	List *success = strings_argument(fcinfo, 10, "success_states");
-	text *version = payguard_arg_id_or_null(ARG(3), "version_column");
-	text *order_id = payguard_arg_id_or_null(ARG(8), "order_id_column");
-	/* paid_states have two uses: without an order they say what once counts */
-	bool only_once = order_id == NULL && once && !success;
-	Jsonb *transitions = payguard_arg_json_or_null(ARG(2), "transitions");
-	ListCell *cell;
-
-	if (transitions == NULL)
-		payguard_arg_missing("transitions");
-	initStringInfo(&settings);
-	appendStringInfo(&settings, "{\"transitions\": %s",
-					 JsonbToCString(NULL, &transitions->root, VARSIZE(transitions)));
-	append_text(&settings, "status_column", payguard_arg_id(ARG(1), "status_column"));
-	append_text(&settings, "version_column", version);
-	append_text(&settings, "order_id_column", order_id);
-	foreach (cell, payguard_once_partition_columns(relation))
-		if (!payguard_list_has(frozen, lfirst(cell)))
-			frozen = lappend(frozen, lfirst(cell));
-	append_strings(&settings, "immutable_columns", frozen);
-	append_strings(&settings, "once", once);
-	append_strings(&settings, "allow_delete",
-				   strings_argument(fcinfo, 7, "allow_delete"));
-	append_strings(&settings, "paid_states", only_once ? NIL : paid);
-	append_strings(&settings, "success_states", success ? success : once ? paid : NIL);
-	appendStringInfo(&settings, ", \"valid\": %s",
-					 !PG_ARGISNULL(11) && PG_GETARG_BOOL(11) ? "false" : "true");
-	if ((order_id != NULL) != (paid != NIL) && !only_once)
-		payguard_arg_bad(order_id ? "paid_states" : "order_id_column", "It is missing.",
-						 "Give both, or neither of them.");
-	if (once && !success && !paid)
-		payguard_arg_bad("success_states", "It is missing.",
-						 "Say in which states a row counts for once.");
-	if (initial == NIL)
-		initial = first_states(parse(psprintf("%s}", settings.data), relation));
-	append_strings(&settings, "initial", initial);
-	appendStringInfoChar(&settings, '}');
-	return DatumGetJsonbP(DirectFunctionCall1(jsonb_in, CStringGetDatum(settings.data)));
-}
-
-static void
-append_text(StringInfo settings, const char *key, text *value)
-{
-	if (value == NULL)
-		return;
-	appendStringInfo(settings, ", \"%s\": ", key);
-	escape_json(settings, payguard_str(value));
-}
-
-static void
-append_strings(StringInfo settings, const char *key, List *strings)
-{
-	ListCell *cell;
-	const char *comma = "";
-
-	if (strings == NIL)
-		return;
-	appendStringInfo(settings, ", \"%s\": [", key);
-	foreach (cell, strings)
-	{
-		appendStringInfoString(settings, comma);
-		escape_json(settings, lfirst(cell));
-		comma = ", ";
-	}
-	appendStringInfoChar(settings, ']');
-}
-
-static List *
-strings_argument(FunctionCallInfo fcinfo, int n, const char *name)
-{
-	Datum *elements;
-	bool *nulls;
-	int count;
-	List *strings = NIL;
-
-	if (PG_ARGISNULL(n))
-		return NIL;
-	payguard_arg_check_length(PG_GETARG_ARRAYTYPE_P(n), name);
-	deconstruct_array(PG_GETARG_ARRAYTYPE_P(n), TEXTOID, -1, false, TYPALIGN_INT,
-					  &elements, &nulls, &count);
-	for (int i = 0; i < count; i++)
-	{
-		CHECK_FOR_INTERRUPTS();
-		strings =
-			lappend(strings, unconstify(char *, payguard_str(payguard_arg_id(
-													elements[i], nulls[i],
-													psprintf("%s[%d]", name, i + 1)))));
-	}
-	return strings;
-}
-
-/*
- * first_states lists the states that no other leads to: where rows begin if nobody says.
- */
-static List *
-first_states(const Guard *guard)
-{
-	List *states = NIL;
-
-	for (int to = 0; to < guard->nstates; to++)
-	{
-		bool first = true;
-
-		for (int from = 0; from < guard->nstates; from++)
-			if (from != to && guard->moves[MOVE(guard, from, to)])
-				first = false;
-		if (first)
-			states = lappend(states, unconstify(char *, guard->states[to].name));
-	}
-	if (states == NIL)
-		payguard_arg_bad("initial",
-						 "It is missing, and each state has another that leads to it.",
-						 "Say in which states a row may be inserted.");
-	return states;
-}
-
-static const Guard *
-parse(const char *settings, Relation relation)
-{
-	const char *problem;
-	const Guard *guard =
-		payguard_guard_parse(settings, RelationGetDescr(relation), &problem);
-
-	if (guard == NULL)
-		ereport(
-			ERROR,
-			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-			 errmsg("the guard does not fit relation \"%s\"",
-					RelationGetRelationName(relation)),
-			 errdetail("%s Nothing has been changed.", problem),
-			 errhint("transitions is a JSON object: each state, and the array of states "
-					 "that it may go to.")));
-	return guard;
 }
 
 /*
@@ -591,6 +444,21 @@ make_trigger(Oid table, const char *name, const char *settings, bool again)
 						  TRIGGER_FIRES_ALWAYS);
 	payguard_as_before(identity);
 	CommandCounterIncrement();
+}
+
+/*
+ * begin_to_follow has sync_rows() look at what happens from now on, and at a little of what came before. Where the
+ * table's guard followed already, and was taken off in this transaction, it goes on from where it was.
+ */
+static void
+begin_to_follow(const Guard *guard)
+{
+	Identity identity = payguard_as_owner();
+
+	payguard_store_begin(STORE_WRITE);
+	payguard_consumer_begin(payguard_text(guard->consumer));
+	payguard_store_end(STORE_WRITE);
+	payguard_as_before(identity);
 }
 
 /*

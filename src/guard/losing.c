@@ -24,6 +24,7 @@
 #include "guard/command.h"
 #include "guard/losing.h"
 #include "guard/once.h"
+#include "guard/order_index.h"
 #include "guard/own.h"
 #include "guard/settings.h"
 #include "guard/trigger.h"
@@ -76,7 +77,8 @@ stays_guarded_above(Oid relation, const List *dropped)
 }
 
 /*
- * payguard_guard_refuse_drop_index raises PY902 where a guard's once is held by this index alone.
+ * payguard_guard_refuse_drop_index raises PY902 where a guard's once is held by this index alone, or the rows of an order
+ * are found by it alone.
  * The caller holds a lock that keeps the table's indexes as they are.
  */
 void
@@ -91,6 +93,10 @@ payguard_guard_refuse_drop_index(Oid relation, Oid index)
 		payguard_once_is_held(relation, desc, guard, NULL, InvalidOid) &&
 		!payguard_once_is_held(relation, desc, guard, NULL, index))
 		payguard_guard_refuse_broken(trigger, GUARD_LACKS_INDEX);
+	if (guard && guard->follows && !OidIsValid(trigger->parent) &&
+		payguard_order_index_is_there(relation, desc, guard, NULL, InvalidOid) &&
+		!payguard_order_index_is_there(relation, desc, guard, NULL, index))
+		payguard_guard_refuse_broken(trigger, GUARD_LACKS_ORDER_INDEX);
 }
 
 /*

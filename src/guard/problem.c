@@ -19,6 +19,7 @@
 #include "utils/tuplestore.h"
 
 #include "guard/once.h"
+#include "guard/order_index.h"
 #include "guard/problem.h"
 #include "guard/settings.h"
 #include "guard/trigger.h"
@@ -94,6 +95,9 @@ payguard_guard_find_problems(const GuardTrigger *trigger, Snapshot at)
 	else if (guard->once.n > 0 && !OidIsValid(trigger->parent) &&
 			 !payguard_once_is_held(trigger->relation, desc, guard, at, InvalidOid))
 		problems = lappend(problems, GUARD_LACKS_INDEX);
+	if (guard && guard->follows && !OidIsValid(trigger->parent) &&
+		!payguard_order_index_is_there(trigger->relation, desc, guard, at, InvalidOid))
+		problems = lappend(problems, GUARD_LACKS_ORDER_INDEX);
 	add_child_problems(&problems, trigger, guard, at);
 	return problems;
 }

@@ -32,12 +32,7 @@
 #include "utils/rel.h"
 #include "utils/syscache.h"
 
-#include "rules/machine.h"
-#include "base/text.h"
-#include "store/open.h"
-#include "records/order.h"
-#include "guard/owner.h"
-#include "guard/row.h"
+#include "guard/row_order.h"
 #include "guard/settings.h"
 
 typedef struct CacheEntry
@@ -66,7 +61,8 @@ static void check_version(const Guard *guard, Relation relation, TupleTableSlot 
 						  TupleTableSlot *is);
 static void check_columns(const GuardColumns *columns, const char *why, Relation relation,
 						  TupleTableSlot *was, TupleTableSlot *is);
-static void check_paid(const Guard *guard, Relation relation, TupleTableSlot *row);
+static void check_order(const Guard *guard, Relation relation, const GuardState *from,
+						const GuardState *to, TupleTableSlot *row);
 static bool same_value(TupleTableSlot *was, TupleTableSlot *is, AttrNumber column);
 static const char *moves_from(const Guard *guard, int from);
 static const char *names_of(const Guard *guard, size_t flag);
@@ -77,8 +73,8 @@ PG_FUNCTION_INFO_V1(payguard_guard);
 
 /*
  * guard() is the row trigger. Errors: 23514 with CONSTRAINT payguard_transition,
- * payguard_initial, payguard_immutable, payguard_delete or payguard_unpaid; 40001 with
- * payguard_version.
+ * payguard_initial, payguard_immutable, payguard_delete, payguard_unpaid, payguard_amount or
+ * payguard_open; 40001 with payguard_version.
  */
 Datum
 payguard_guard(PG_FUNCTION_ARGS)
@@ -245,8 +241,8 @@ check_insert(const Guard *guard, Relation relation, TupleTableSlot *row)
 						   payguard_guard_status_of(guard, row),
 						   names_of(guard, offsetof(GuardState, initial))),
 				  "Insert the row in its first state, and update it from there.");
-	if (!replica && guard->states[state].paid)
-		check_paid(guard, relation, row);
+	if (!replica)
+		check_order(guard, relation, NULL, &guard->states[state], row);
 }
 
 static void
@@ -277,9 +273,11 @@ check_update(const Guard *guard, Relation relation, TupleTableSlot *was,
 		(guard->states[to].paid || guard->states[to].success))
 		check_columns(&guard->held, "it does not change while the row counts as paid",
 					  relation, was, is);
-	if (guard->states[to].paid && !guard->states[from].paid &&
-		SessionReplicationRole != SESSION_REPLICATION_ROLE_REPLICA)
-		check_paid(guard, relation, is);
+	if (guard->states[from].closed && guard->states[to].closed)
+		check_columns(&guard->order, "it does not change while the row counts as closed",
+					  relation, was, is);
+	if (from != to && SessionReplicationRole != SESSION_REPLICATION_ROLE_REPLICA)
+		check_order(guard, relation, &guard->states[from], &guard->states[to], is);
 }
 
 static void
@@ -381,50 +379,66 @@ check_columns(const GuardColumns *columns, const char *why, Relation relation,
 }
 
 /*
- * check_paid raises 23514 unless payguard says that the row's order is paid.
+ * check_order raises 23514 where a row gets into a state that its order does not allow. from: the
+ * state that it leaves; NULL: it is new.
  */
 static void
-check_paid(const Guard *guard, Relation relation, TupleTableSlot *row)
+check_order(const Guard *guard, Relation relation, const GuardState *from,
+			const GuardState *to, TupleTableSlot *row)
 {
-	if (!payguard_guard_order_is_paid(guard, row, false))
-		violation(
-			relation, guard->order_id, "payguard_unpaid",
-			psprintf("The status %s says that the order is paid, and payguard knows no "
-					 "paid order of this id.",
-					 payguard_guard_status_of(guard, row)),
-			"Pay it first, in this transaction or before: payguard.pay_order(), or the "
-			"channel's report.");
-}
+	RowOrder order;
+	const char *status;
 
-/*
- * payguard_guard_order_is_paid asks payguard.orders for the order that a row names, with
- * a snapshot that sees what this transaction did. or_not_any_more: an order that was paid and has been
- * refunded since, or whose money was taken back, will do: a row that is in a paid state already may stay there.
- */
-bool
-payguard_guard_order_is_paid(const Guard *guard, TupleTableSlot *row,
-							 bool or_not_any_more)
-{
-	bool isnull;
-	Datum value = slot_getattr(row, guard->order_id, &isnull);
-	Identity identity;
-	text *order_id;
-	Order order;
-	bool found;
-
-	if (isnull)
-		return false;
-	order_id = payguard_text(
-		payguard_guard_value(row->tts_tupleDescriptor, guard->order_id, value, false));
-	identity = payguard_as_owner();
-	payguard_store_begin(STORE_WRITE);
-	found = payguard_order_find(order_id, &order) &&
-			(order.status == ORDER_PAID ||
-			 (or_not_any_more &&
-			  (order.status == ORDER_REFUNDED || order.returned_payment_id)));
-	payguard_store_end(STORE_WRITE);
-	payguard_as_before(identity);
-	return found;
+	if (to->paid && (from == NULL || !from->paid))
+		order = payguard_row_order_is_paid(guard, row, false);
+	else if (to->closed && (from == NULL || !from->closed))
+		order = payguard_row_order_is_closed(guard, row, false);
+	else
+		return;
+	if (order == ROW_ORDER_FITS)
+		return;
+	status = payguard_guard_status_of(guard, row);
+	switch (order)
+	{
+		case ROW_ORDER_FITS:
+			break;
+		case ROW_ORDER_UNPAID:
+			violation(
+				relation, guard->order_id, "payguard_unpaid",
+				psprintf("The status %s says that the order is paid, and payguard knows "
+						 "no paid order of this id.",
+						 status),
+				"Pay it first, in this transaction or before: payguard.pay_order(), or "
+				"the channel's report.");
+		case ROW_ORDER_OPEN:
+			violation(
+				relation, guard->order_id, "payguard_open",
+				psprintf("The status %s says that nobody will pay the order any more, "
+						 "and payguard knows no order of this id that is cancelled, "
+						 "expired or refunded.",
+						 status),
+				"Close it first, in this transaction or before: payguard.cancel_order(), "
+				"or payguard.refund_order() where it is paid.");
+		case ROW_ORDER_OTHER_CURRENCY:
+			violation(
+				relation, guard->currency, "payguard_amount",
+				psprintf("The status %s says that the order is paid, and payguard's "
+						 "order is in another currency than the row.",
+						 status),
+				"Row and order are over the same amount in the same currency: compare "
+				"them with payguard.order_status().");
+		case ROW_ORDER_OTHER_AMOUNT:
+			violation(
+				relation, guard->amount, "payguard_amount",
+				psprintf("The status %s says that the order is paid, and payguard's "
+						 "order is over another amount than the row.",
+						 status),
+				guard->amount_type == NUMERICOID
+					? "Row and order are over the same amount: a numeric column has "
+					  "major units, as payguard.major_units() makes them."
+					: "Row and order are over the same amount: a column of whole "
+					  "numbers has minor units, as payguard.minor_units() makes them.");
+	}
 }
 
 /*

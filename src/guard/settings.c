@@ -15,6 +15,7 @@
 #include "utils/lsyscache.h"
 #include "utils/syscache.h"
 
+#include "rules/machine.h"
 #include "base/json.h"
 #include "base/text.h"
 #include "guard/settings.h"
@@ -22,6 +23,10 @@
 static bool find_state(const Guard *guard, const char *name, int length, int *place);
 static bool parse_columns(Guard *guard, Jsonb *settings, TupleDesc desc,
 						  const char **problem);
+static bool parse_amount(Guard *guard, Jsonb *settings, TupleDesc desc,
+						 const char **problem);
+static bool parse_column(Guard *guard, Jsonb *settings, const char *key, TupleDesc desc,
+						 AttrNumber *column, const char **problem);
 static bool add_columns(Guard *guard, GuardColumns *columns, List *names, TupleDesc desc,
 						const char **problem);
 static AttrNumber find_column(TupleDesc desc, const char *name, const char **problem);
@@ -32,6 +37,8 @@ static void read_moves(Guard *guard, JsonbContainer *graph);
 static bool find_labels(Guard *guard, const char **problem);
 static bool mark_states(Guard *guard, Jsonb *settings, const char *key, size_t flag,
 						const char **problem);
+static bool parse_follow(Guard *guard, Jsonb *settings, const char **problem);
+static int order_status(const char *name, int length);
 
 /*
  * payguard_guard_state returns the index of a status in the guard's states; -1: it is
@@ -136,7 +143,8 @@ payguard_guard_parse(const char *settings, TupleDesc desc, const char **problem)
 	*problem = "The settings are no JSON object.";
 	if (!JB_ROOT_IS_OBJECT(json))
 		return NULL;
-	if (!parse_columns(guard, json, desc, problem) || !parse_states(guard, json, problem))
+	if (!parse_columns(guard, json, desc, problem) ||
+		!parse_states(guard, json, problem) || !parse_follow(guard, json, problem))
 		return NULL;
 	value = getKeyJsonValueFromContainer(&json->root, "valid", 5, &buffer);
 	guard->valid = value && value->type == jbvBool && value->val.boolean;
@@ -146,29 +154,23 @@ payguard_guard_parse(const char *settings, TupleDesc desc, const char **problem)
 static bool
 parse_columns(Guard *guard, Jsonb *settings, TupleDesc desc, const char **problem)
 {
-	text *name = payguard_json_text(settings, "status_column");
-	GuardColumns unused;
-
 	*problem = "The settings name no status column.";
-	if (!name || !add_columns(guard, &unused, list_make1((char *) payguard_str(name)),
-							  desc, problem))
+	if (!parse_column(guard, settings, "status_column", desc, &guard->status, problem) ||
+		!AttributeNumberIsValid(guard->status))
 		return false;
-	guard->status = unused.columns[0];
 	guard->status_type = getBaseType(TupleDescAttr(desc, guard->status - 1)->atttypid);
 	guard->is_enum = get_typtype(guard->status_type) == TYPTYPE_ENUM;
 	if (!guard->is_enum && guard->status_type != TEXTOID &&
 		guard->status_type != VARCHAROID)
 	{
 		*problem = psprintf("Column \"%s\" is not of type text, varchar or an enum.",
-							payguard_str(name));
+							NameStr(TupleDescAttr(desc, guard->status - 1)->attname));
 		return false;
 	}
-	if ((name = payguard_json_text(settings, "version_column")) != NULL)
+	if (!parse_column(guard, settings, "version_column", desc, &guard->version, problem))
+		return false;
+	if (AttributeNumberIsValid(guard->version))
 	{
-		if (!add_columns(guard, &unused, list_make1((char *) payguard_str(name)), desc,
-						 problem))
-			return false;
-		guard->version = unused.columns[0];
 		guard->version_type =
 			getBaseType(TupleDescAttr(desc, guard->version - 1)->atttypid);
 		if (guard->version_type != INT2OID && guard->version_type != INT4OID &&
@@ -176,28 +178,92 @@ parse_columns(Guard *guard, Jsonb *settings, TupleDesc desc, const char **proble
 		{
 			*problem =
 				psprintf("Column \"%s\" is not of type smallint, integer or bigint.",
-						 payguard_str(name));
+						 NameStr(TupleDescAttr(desc, guard->version - 1)->attname));
 			return false;
 		}
 	}
-	if ((name = payguard_json_text(settings, "order_id_column")) != NULL)
-	{
-		if (!add_columns(guard, &unused, list_make1((char *) payguard_str(name)), desc,
-						 problem))
-			return false;
-		guard->order_id = unused.columns[0];
-	}
+	if (!parse_column(guard, settings, "order_id_column", desc, &guard->order_id,
+					  problem) ||
+		!parse_amount(guard, settings, desc, problem))
+		return false;
 	if (!add_columns(guard, &guard->frozen,
 					 payguard_guard_strings(settings, "immutable_columns"), desc,
 					 problem) ||
 		!add_columns(guard, &guard->once, payguard_guard_strings(settings, "once"), desc,
 					 problem))
 		return false;
-	guard->held.columns = palloc0((guard->once.n + 1) * sizeof(AttrNumber));
+	guard->order.columns = palloc0(sizeof(AttrNumber));
+	if (AttributeNumberIsValid(guard->order_id))
+		guard->order.columns[guard->order.n++] = guard->order_id;
+	guard->held.columns = palloc0((guard->once.n + 3) * sizeof(AttrNumber));
 	for (int i = 0; i < guard->once.n; i++)
 		guard->held.columns[guard->held.n++] = guard->once.columns[i];
 	if (AttributeNumberIsValid(guard->order_id))
 		guard->held.columns[guard->held.n++] = guard->order_id;
+	if (AttributeNumberIsValid(guard->amount))
+	{
+		guard->held.columns[guard->held.n++] = guard->amount;
+		guard->held.columns[guard->held.n++] = guard->currency;
+	}
+	return true;
+}
+
+/*
+ * parse_amount reads the columns that say how much a row's order is over: both, or none.
+ */
+static bool
+parse_amount(Guard *guard, Jsonb *settings, TupleDesc desc, const char **problem)
+{
+	Oid type;
+
+	if (!parse_column(guard, settings, "amount_column", desc, &guard->amount, problem) ||
+		!parse_column(guard, settings, "currency_column", desc, &guard->currency,
+					  problem))
+		return false;
+	*problem = "The settings name an amount's column without a currency's, or without an "
+			   "order's.";
+	if (AttributeNumberIsValid(guard->amount) !=
+			AttributeNumberIsValid(guard->currency) ||
+		(AttributeNumberIsValid(guard->amount) &&
+		 !AttributeNumberIsValid(guard->order_id)))
+		return false;
+	if (!AttributeNumberIsValid(guard->amount))
+		return true;
+	guard->amount_type = getBaseType(TupleDescAttr(desc, guard->amount - 1)->atttypid);
+	if (guard->amount_type != NUMERICOID && guard->amount_type != INT2OID &&
+		guard->amount_type != INT4OID && guard->amount_type != INT8OID)
+	{
+		*problem = psprintf("Column \"%s\" is not of type numeric (major units) or "
+							"smallint, integer or bigint (minor units).",
+							NameStr(TupleDescAttr(desc, guard->amount - 1)->attname));
+		return false;
+	}
+	type = getBaseType(TupleDescAttr(desc, guard->currency - 1)->atttypid);
+	if (type != TEXTOID && type != VARCHAROID && type != BPCHAROID)
+	{
+		*problem = psprintf("Column \"%s\" is not of type text, varchar or char.",
+							NameStr(TupleDescAttr(desc, guard->currency - 1)->attname));
+		return false;
+	}
+	return true;
+}
+
+/*
+ * parse_column finds the column that a setting names; without that setting there is none.
+ */
+static bool
+parse_column(Guard *guard, Jsonb *settings, const char *key, TupleDesc desc,
+			 AttrNumber *column, const char **problem)
+{
+	text *name = payguard_json_text(settings, key);
+	GuardColumns found;
+
+	if (name == NULL)
+		return true;
+	if (!add_columns(guard, &found, list_make1((char *) payguard_str(name)), desc,
+					 problem))
+		return false;
+	*column = found.columns[0];
 	return true;
 }
 
@@ -266,6 +332,8 @@ parse_states(Guard *guard, Jsonb *settings, const char **problem)
 		!mark_states(guard, settings, "allow_delete", offsetof(GuardState, deletable),
 					 problem) ||
 		!mark_states(guard, settings, "paid_states", offsetof(GuardState, paid),
+					 problem) ||
+		!mark_states(guard, settings, "closed_states", offsetof(GuardState, closed),
 					 problem) ||
 		!mark_states(guard, settings, "success_states", offsetof(GuardState, success),
 					 problem))
@@ -408,6 +476,78 @@ mark_states(Guard *guard, Jsonb *settings, const char *key, size_t flag,
 		*((bool *) ((char *) &guard->states[state] + flag)) = true;
 	}
 	return true;
+}
+
+/*
+ * parse_follow reads which state a row gets whose order has a status.
+ */
+static bool
+parse_follow(Guard *guard, Jsonb *settings, const char **problem)
+{
+	JsonbValue buffer;
+	JsonbValue *follow =
+		getKeyJsonValueFromContainer(&settings->root, "follow", 6, &buffer);
+	text *consumer = payguard_json_text(settings, "consumer");
+	JsonbIterator *iterator;
+	JsonbIteratorToken token;
+	JsonbValue value;
+	int status = ORDER_NONE;
+
+	for (int i = 0; i < N_ORDER_STATUS; i++)
+		guard->follow[i] = -1;
+	if (follow == NULL)
+		return true;
+	*problem = "follow is no JSON object of order statuses and states.";
+	if (follow->type != jbvBinary || !JsonContainerIsObject(follow->val.binary.data) ||
+		JsonContainerSize(follow->val.binary.data) == 0)
+		return false;
+	iterator = JsonbIteratorInit(follow->val.binary.data);
+	while ((token = JsonbIteratorNext(&iterator, &value, true)) != WJB_DONE)
+	{
+		if (token == WJB_KEY)
+			status = order_status(value.val.string.val, value.val.string.len);
+		if (token == WJB_KEY && status == ORDER_NONE)
+		{
+			*problem = psprintf("follow names \"%s\", which is no status of an order.",
+								pnstrdup(value.val.string.val, value.val.string.len));
+			return false;
+		}
+		if (token != WJB_VALUE)
+			continue;
+		if (value.type != jbvString)
+			return false;
+		if (!find_state(guard, value.val.string.val, value.val.string.len,
+						&guard->follow[status]))
+		{
+			*problem =
+				psprintf("follow names \"%s\", which is no state of the transitions.",
+						 pnstrdup(value.val.string.val, value.val.string.len));
+			return false;
+		}
+	}
+	*problem =
+		"The settings have follow without an order's column, or without a consumer.";
+	if (!AttributeNumberIsValid(guard->order_id) || consumer == NULL)
+		return false;
+	guard->follows = true;
+	guard->consumer = payguard_str(consumer);
+	return true;
+}
+
+/*
+ * order_status returns the status of orders that has a name; ORDER_NONE: there is none.
+ */
+static int
+order_status(const char *name, int length)
+{
+	for (int status = ORDER_NONE + 1; status < N_ORDER_STATUS; status++)
+	{
+		const char *known = payguard_machine_name(&payguard_order_machine, status);
+
+		if (strlen(known) == (size_t) length && memcmp(known, name, length) == 0)
+			return status;
+	}
+	return ORDER_NONE;
 }
 
 /*

@@ -11,7 +11,10 @@
 #include "nodes/pg_list.h"
 #include "utils/jsonb.h"
 
+#include "rules/machine.h"
+
 #define MAX_GUARD_STATES 1000
+#define GUARD_CONSUMER "payguard.rows." /* and the number of the table */
 
 /* One state of a guarded table's graph. */
 typedef struct GuardState
@@ -22,6 +25,7 @@ typedef struct GuardState
 	bool initial;
 	bool deletable;
 	bool paid;	  /* only while payguard says that the order is paid */
+	bool closed;  /* only while it says that the order is closed, or given back */
 	bool success; /* `once` counts it */
 } GuardState;
 
@@ -39,16 +43,25 @@ typedef struct Guard
 	bool is_enum;
 	AttrNumber version; /* InvalidAttrNumber: none */
 	Oid version_type;
-	AttrNumber order_id;  /* InvalidAttrNumber: none */
-	GuardColumns frozen;  /* never change */
-	GuardColumns once;	  /* unique among the rows in success states */
-	GuardColumns held;	  /* once and order_id: do not change while the row is paid */
+	AttrNumber order_id; /* InvalidAttrNumber: none */
+	AttrNumber amount;	 /* InvalidAttrNumber: none */
+	Oid amount_type;	 /* numeric: major units, whole numbers: minor units */
+	AttrNumber currency; /* InvalidAttrNumber: none */
+	GuardColumns frozen; /* never change */
+	GuardColumns once;	 /* unique among the rows in success states */
+	GuardColumns
+		held; /* once, order_id, amount and currency: do not change while the row is paid */
+	GuardColumns order;	  /* order_id alone: does not change while the row is closed */
 	GuardColumns columns; /* all of the above, in the order of the settings */
 	int nstates;
-	int room;			/* for so many is memory allocated */
-	GuardState *states; /* sorted as jsonb sorts keys: by length, then by bytes */
-	bool *moves;		/* [MOVE(guard, from, to)] */
-	bool valid;			/* the rows that were there have been checked */
+	int room;			  /* for so many is memory allocated */
+	GuardState *states;	  /* sorted as jsonb sorts keys: by length, then by bytes */
+	bool *moves;		  /* [MOVE(guard, from, to)] */
+	bool valid;			  /* the rows that were there have been checked */
+	bool follows;		  /* sync_rows() moves its rows */
+	const char *consumer; /* whose position says up to where it has */
+	int follow
+		[N_ORDER_STATUS]; /* the state of a row whose order has that status; -1: none */
 } Guard;
 
 #define MOVE(guard, from, to) ((Size) (from) * (guard)->nstates + (to))

@@ -373,6 +373,7 @@ check_drop_concurrently(const RangeVar *range)
 	Oid table = OidIsValid(index) ? IndexGetRelation(index, true) : InvalidOid;
 	HeapTuple tuple;
 	bool holds;
+	bool unique;
 
 	if (!payguard_own_is_relation(table) && !payguard_guard_is_guarded(table))
 		return;
@@ -385,8 +386,9 @@ check_drop_concurrently(const RangeVar *range)
 	if (!HeapTupleIsValid(tuple))
 		return;
 	holds = holds_anything((Form_pg_index) GETSTRUCT(tuple));
+	unique = ((Form_pg_index) GETSTRUCT(tuple))->indisunique;
 	ReleaseSysCache(tuple);
-	if (holds && payguard_own_is_relation(table) &&
+	if (holds && unique && payguard_own_is_relation(table) &&
 		payguard_own_names_function(range->relname))
 		payguard_own_refuse(
 			psprintf("Index \"%s\" belongs to payguard.", range->relname));
@@ -397,6 +399,5 @@ check_drop_concurrently(const RangeVar *range)
 static bool
 holds_anything(Form_pg_index index)
 {
-	return index->indisunique && index->indisvalid && index->indisready &&
-		   index->indislive;
+	return index->indisvalid && index->indisready && index->indislive;
 }

@@ -17,6 +17,8 @@
 #define GUARD_TRIGGER "payguard_guard"
 #define GUARD_TRUNCATE_TRIGGER "payguard_guard_truncate"
 #define GUARD_LACKS_INDEX "has no unique index for its guard's once"
+#define GUARD_LACKS_ORDER_INDEX                                                          \
+	"has no index on its order_id_column, which its guard's follow needs"
 
 /* A trigger of ours in the catalogs. */
 typedef struct GuardTrigger

@@ -10,7 +10,8 @@ CREATE TABLE payguard.consumers (
   open_floors       bigint[] NOT NULL,
   system_identifier bigint NOT NULL,
   opened_at         timestamptz NOT NULL,
-  committed_at      timestamptz
+  committed_at      timestamptz,
+  waiting           text[] COLLATE "C"
 ) WITH (fillfactor = 50, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000);
 COMMENT ON TABLE payguard.consumers IS 'Where readers of the events stand; changed by read_events() and commit_events()';
 COMMENT ON COLUMN payguard.consumers.low_event IS 'The window has the events behind this one ...';
@@ -19,6 +20,7 @@ COMMENT ON COLUMN payguard.consumers.last_event IS 'How far the reader has got i
 COMMENT ON COLUMN payguard.consumers.late_xids IS 'Transactions that were open in the window before: their earlier events belong to this one';
 COMMENT ON COLUMN payguard.consumers.open_xids IS 'Transactions that were open when the window was opened';
 COMMENT ON COLUMN payguard.consumers.open_floors IS 'For each of them: its events are behind this one';
+COMMENT ON COLUMN payguard.consumers.waiting IS 'Of a guard that follows: orders whose rows sync_rows() tries again';
 
 CREATE FUNCTION payguard.read_events(consumer text, "max" integer DEFAULT 1000)
 RETURNS TABLE (window_id bigint, event_id bigint, at timestamptz, order_id text, payment_id uuid,

@@ -131,13 +131,13 @@ BEGIN
     PERFORM payguard.count_events("max"); -- says what is wrong
   END IF;
   -- what takes long comes before what locks orders; alerts come last, to know what the others did
-  FOREACH duty IN ARRAY '{count_events,sample_counters,forget_old,expire_orders,expire_leases,
+  FOREACH duty IN ARRAY '{count_events,sample_counters,forget_old,sync_rows,expire_orders,expire_leases,
     match_notifications,raise_alerts,close_alerts,notify_alerts}'::text[]
   LOOP
     done := NULL;
     problem := NULL;
     BEGIN
-      EXECUTE format('SELECT payguard.%I($1)', duty) INTO done USING "max";
+      EXECUTE format('SELECT payguard.%I("max" => $1)', duty) INTO done USING "max";
     EXCEPTION
       WHEN OTHERS THEN
         -- one duty that fails must not stop the others

@@ -11,21 +11,39 @@ LANGUAGE C;
 COMMENT ON FUNCTION payguard.guard_truncate() IS 'Trigger: refuses TRUNCATE of a guarded table';
 
 CREATE FUNCTION payguard.guard_table(
-  table_name regclass, status_column text, transitions jsonb, version_column text DEFAULT NULL,
+  table_name regclass, status_column varchar, transitions jsonb, version_column text DEFAULT NULL,
   initial text[] DEFAULT NULL, immutable_columns text[] DEFAULT NULL, once text[] DEFAULT NULL,
   allow_delete text[] DEFAULT '{}', order_id_column text DEFAULT NULL,
-  paid_states text[] DEFAULT NULL, success_states text[] DEFAULT NULL, not_valid boolean DEFAULT false)
+  paid_states text[] DEFAULT NULL, success_states text[] DEFAULT NULL, not_valid boolean DEFAULT false,
+  amount_column text DEFAULT NULL, currency_column text DEFAULT NULL, closed_states text[] DEFAULT NULL,
+  follow jsonb DEFAULT NULL)
+RETURNS TABLE (statement text)
+AS 'MODULE_PATHNAME', 'payguard_guard_table'
+LANGUAGE C;
+COMMENT ON FUNCTION payguard.guard_table(regclass, varchar, jsonb, text, text[], text[], text[], text[], text, text[], text[], boolean, text, text, text[], jsonb) IS
+  'Guards a table of the caller''s: rows follow the transitions, whoever writes; returns the statements that are left to do. Errors: 22004, 22023, 23505, 23514, 42501, 42710, 42809, 42P01, 55000, 0A000';
+
+CREATE FUNCTION payguard.guard_table(
+  table_name regclass, status_column text, transitions jsonb, version_column text,
+  initial text[], immutable_columns text[], once text[], allow_delete text[], order_id_column text,
+  paid_states text[], success_states text[], not_valid boolean)
 RETURNS TABLE (statement text)
 AS 'MODULE_PATHNAME', 'payguard_guard_table'
 LANGUAGE C;
 COMMENT ON FUNCTION payguard.guard_table(regclass, text, jsonb, text, text[], text[], text[], text[], text, text[], text[], boolean) IS
-  'Guards a table of the caller''s: rows follow the transitions, whoever writes; returns the statements that are left to do. Errors: 22004, 22023, 23505, 23514, 42501, 42710, 42809, 42P01, 55000, 0A000';
+  'The arguments of 1.1.0, for grants in dumps; it goes with the next version';
 
 CREATE FUNCTION payguard.unguard_table(table_name regclass) RETURNS boolean
 AS 'MODULE_PATHNAME', 'payguard_unguard_table'
 LANGUAGE C;
 COMMENT ON FUNCTION payguard.unguard_table(regclass) IS
   'Takes the guard off a table of the caller''s; the index of once stays. Errors: 22004, 42501, 42809, 42P01, 55000';
+
+CREATE FUNCTION payguard.sync_rows(order_id text DEFAULT NULL, "max" integer DEFAULT 1000) RETURNS bigint
+AS 'MODULE_PATHNAME', 'payguard_sync_rows'
+LANGUAGE C VOLATILE SECURITY DEFINER;
+COMMENT ON FUNCTION payguard.sync_rows(text, integer) IS
+  'Moves the rows of guarded tables with follow to what has become of their orders since, or of one order at once; returns how many. maintain() calls it. Errors: 22004, 22023, PY401';
 
 CREATE FUNCTION payguard.guard_settings(trigger_oid oid) RETURNS jsonb
 AS 'MODULE_PATHNAME', 'payguard_guard_settings'
@@ -67,7 +85,12 @@ SELECT pg_catalog.format('%I.%I', n.nspname, c.relname) AS table_name,
        s.settings OPERATOR(pg_catalog.->>) 'order_id_column' AS order_id_column,
        s.settings OPERATOR(pg_catalog.->) 'paid_states' AS paid_states,
        s.settings OPERATOR(pg_catalog.->) 'success_states' AS success_states,
-       (s.settings OPERATOR(pg_catalog.->>) 'valid')::pg_catalog.bool AS valid
+       (s.settings OPERATOR(pg_catalog.->>) 'valid')::pg_catalog.bool AS valid,
+       s.settings OPERATOR(pg_catalog.->>) 'amount_column' AS amount_column,
+       s.settings OPERATOR(pg_catalog.->>) 'currency_column' AS currency_column,
+       s.settings OPERATOR(pg_catalog.->) 'closed_states' AS closed_states,
+       s.settings OPERATOR(pg_catalog.->) 'follow' AS follow,
+       s.settings OPERATOR(pg_catalog.->>) 'consumer' AS consumer
 FROM payguard.guard_triggers() t
 JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) t.table_oid
 JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace

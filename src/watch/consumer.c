@@ -86,6 +86,35 @@ static const Statement add_consumer = {
 	NULL,
 	CMD_UNKNOWN};
 
+/* It begins behind an event that is older than all transactions that are open. */
+static const Statement begin_consumer = {
+	"INSERT INTO payguard.consumers (consumer, window_id, low_event, high_event, "
+	"last_event,"
+	" late_xids, open_xids, open_floors, system_identifier, opened_at)"
+	" SELECT $1, 0, f.event, f.event, f.event, '{}', '{}', '{}', $2,"
+	"  pg_catalog.clock_timestamp()"
+	" FROM (SELECT COALESCE((SELECT e.event_id FROM payguard.events e WHERE e.at " OP_LT
+	"  ((SELECT pg_catalog.min(a.xact_start) FROM pg_catalog.pg_stat_activity "
+	"a) " OP_MINUS " '1 min'::pg_catalog.interval)"
+	"  AND NOT EXISTS (SELECT FROM pg_catalog.pg_prepared_xacts)"
+	"  ORDER BY e.event_id DESC LIMIT 1), 0)) f (event)"
+	" ON CONFLICT (consumer) DO NOTHING",
+	{TEXTOID, INT8OID, InvalidOid},
+	NULL,
+	CMD_UNKNOWN};
+
+static const Statement consumer_is_free = {
+	"SELECT FROM payguard.consumers WHERE consumer " OP_EQ " $1 FOR UPDATE SKIP LOCKED",
+	{TEXTOID, InvalidOid},
+	NULL,
+	CMD_UNKNOWN};
+
+static const Statement consumer_has_begun = {
+	"SELECT FROM payguard.consumers WHERE consumer " OP_EQ " $1",
+	{TEXTOID, InvalidOid},
+	NULL,
+	CMD_UNKNOWN};
+
 static const Statement lock_consumer = {
 	"SELECT window_id, low_event, high_event, last_event, late_xids, open_xids,"
 	" system_identifier " OP_EQ " $2 FROM payguard.consumers"
@@ -224,6 +253,35 @@ payguard_read_events(PG_FUNCTION_ARGS)
 		payguard_store_make_all_durable();
 	payguard_call_end();
 	return (Datum) 0;
+}
+
+/*
+ * payguard_consumer_begin registers a consumer of our own that begins with what happens from now on, and with what was
+ * written shortly before. One that is there already stays where it is. The store is open.
+ *
+ * An event that is not committed yet has a time behind the beginning of its transaction, and its id comes from a
+ * sequence in about that order: a minute is more than a process needs from the one to the other.
+ */
+void
+payguard_consumer_begin(const text *consumer)
+{
+	Datum who[2] = {PointerGetDatum(consumer),
+					Int64GetDatum((int64) GetSystemIdentifier())};
+
+	payguard_store_execute(&begin_consumer, who, NULL);
+}
+
+/*
+ * payguard_consumer_is_free locks the position of a consumer of our own, unless another call holds it: false. One
+ * that has not begun is free.
+ */
+bool
+payguard_consumer_is_free(const text *consumer)
+{
+	Datum who = PointerGetDatum(consumer);
+
+	return payguard_store_execute(&consumer_is_free, &who, NULL) > 0 ||
+		   payguard_store_execute(&consumer_has_begun, &who, NULL) == 0;
 }
 
 /*

@@ -261,18 +261,6 @@ static const Statement notify_alerts = {
 	"alerts",
 	CMD_UPDATE};
 
-static const Statement totals_are_free = {
-	"SELECT FROM payguard.consumers WHERE consumer = $1 FOR UPDATE SKIP LOCKED",
-	{TEXTOID, InvalidOid},
-	NULL,
-	CMD_UNKNOWN};
-
-static const Statement totals_have_begun = {
-	"SELECT FROM payguard.consumers WHERE consumer = $1",
-	{TEXTOID, InvalidOid},
-	NULL,
-	CMD_UNKNOWN};
-
 static const Statement newest_event = {
 	"SELECT coalesce(pg_catalog.max(event_id), 0) FROM ONLY payguard.events",
 	{InvalidOid},
@@ -505,11 +493,9 @@ payguard_count_events(PG_FUNCTION_ARGS)
 {
 	int64 most = (int64) payguard_arg_max(ARG(0), "max") * EVENTS_PER_UNIT;
 	int64 done = 0;
-	Datum consumer = PointerGetDatum(payguard_text(TOTALS_CONSUMER));
 
 	payguard_request_begin("count_events()");
-	if (payguard_store_execute(&totals_are_free, &consumer, NULL) > 0 ||
-		payguard_store_execute(&totals_have_begun, &consumer, NULL) == 0)
+	if (payguard_consumer_is_free(payguard_text(TOTALS_CONSUMER)))
 	{
 		bool isnull;
 

@@ -11,7 +11,7 @@ INSERT INTO calls VALUES
   ('cancel_order', 'order_id', 1, 'id', $$'arguments'$$), ('cancel_order', 'expected_version', 2, 'optional version', 'NULL'),
   ('cancel_order', 'reason', 3, 'optional note', 'NULL'),
   ('order_status', 'order_id', 1, 'id', $$'arguments'$$), ('order_timeline', 'order_id', 1, 'id', $$'arguments'$$),
-  ('slot', 'order_id', 1, 'id', $$'arguments'$$),
+  ('slot', 'order_id', 1, 'id', $$'arguments'$$), ('sync_rows', 'order_id', 1, 'optional id', 'NULL'),
   ('payment_slot', 'payment_id', 1, 'payment', 'NULL'),
   ('revoke_key', 'order_id', 1, 'id', $$'arguments'$$), ('revoke_key', 'idempotency_key', 2, 'id', $$'arguments'$$),
   ('register_channel', 'name', 1, 'channel name', $$'arguments'$$), ('register_channel', 'driver', 3, 'driver', 'NULL'),

@@ -13,7 +13,8 @@ import sys
 
 BELOW = {"rules": "", "base": "rules", "store": "rules base", "records": "rules base store"}
 BELOW["money"] = BELOW["records"] + " records"
-BELOW["watch"] = BELOW["guard"] = BELOW["money"]
+BELOW["watch"] = BELOW["money"]
+BELOW["guard"] = BELOW["watch"] + " watch"
 BELOW["evidence"] = BELOW["money"] + " money"
 BELOW["requests"] = BELOW["queue"] = BELOW["evidence"] + " evidence"
 LONGEST_FUNCTION, LONGEST_FILE = 70, 800

@@ -38,6 +38,7 @@ INSERT INTO contract VALUES
   ('channel_drivers(OUT channel text, OUT driver text)', 'SETOF record', 's', true),
   ('call_driver(driver regproc, task payguard.task, timeout interval)', 'payguard.channel_reply', 'v', false),
   ('run_tasks(IN max_tasks integer DEFAULT 100, IN timeout interval DEFAULT ''00:00:10''::interval)', NULL, 'v', false),
+  ('sync_rows(order_id text DEFAULT NULL::text, max integer DEFAULT 1000)', 'bigint', 'v', true),
   ('maintain(max integer DEFAULT 1000)', 'TABLE(duty text, done bigint, problem text)', 'v', true),
   ('acknowledge_alert(alert_id bigint, note text)', 'payguard.alerts', 'v', true),
   ('resolve_alert(alert_id bigint, note text)', 'payguard.alerts', 'v', true),

@@ -8,7 +8,7 @@ BEGIN
   LOOP
     BEGIN
       LOCK TABLE payguard.orders, payguard.archived_orders, payguard.channels, payguard.payments, payguard.archived_payments,
-        payguard.refunds, payguard.archived_refunds, payguard.settlement_lines IN ACCESS EXCLUSIVE MODE;
+        payguard.refunds, payguard.archived_refunds, payguard.settlement_lines, payguard.consumers IN ACCESS EXCLUSIVE MODE;
       EXIT;
     EXCEPTION WHEN lock_not_available THEN
       IF patience <> '0' AND clock_timestamp() > transaction_timestamp() + patience::interval THEN
@@ -28,11 +28,13 @@ ALTER TABLE payguard.channels ADD COLUMN surplus text COLLATE "C", ADD COLUMN re
   ADD COLUMN processing_alert_after interval;
 ALTER TABLE payguard.settlement_lines ADD COLUMN fee bigint, ADD COLUMN settled_amount bigint,
   ADD COLUMN settled_currency text COLLATE "C", ADD COLUMN payout_id text COLLATE "C";
+ALTER TABLE payguard.consumers ADD COLUMN waiting text[] COLLATE "C";
 CREATE OR REPLACE VIEW payguard.every_order AS
   SELECT * FROM payguard.orders UNION ALL SELECT * FROM payguard.archived_orders;
 CREATE OR REPLACE VIEW payguard.every_refund AS
   SELECT * FROM payguard.refunds UNION ALL SELECT * FROM payguard.archived_refunds;
 COMMENT ON COLUMN payguard.orders.returned_payment_id IS 'The last payment that had paid the order and whose money the channel has taken back';
+COMMENT ON COLUMN payguard.consumers.waiting IS 'Of a guard that follows: orders whose rows sync_rows() tries again';
 COMMENT ON COLUMN payguard.refunds.reversal_kind IS 'Of a channel''s own: refund, chargeback, bank_return, or failed (a payment that had succeeded)';
 COMMENT ON COLUMN payguard.refunds.channel_time IS 'Of a channel''s own: when, as the channel has it';
 COMMENT ON COLUMN payguard.refunds.reinstated_time IS 'When the channel undid it, as the channel has it';
@@ -55,6 +57,7 @@ DROP FUNCTION payguard.decisions(), payguard.payment_rates(interval, text);
 UPDATE pg_catalog.pg_proc SET pronargdefaults = 0, proargdefaults = NULL WHERE oid IN (
   'payguard.register_channel(text, boolean, text, interval, interval, interval, interval, text, boolean)'::pg_catalog.regprocedure,
   'payguard.update_order(text, bigint, bigint, text, timestamptz)'::pg_catalog.regprocedure,
+  'payguard.guard_table(regclass, text, jsonb, text, text[], text[], text[], text[], text, text[], text[], boolean)'::pg_catalog.regprocedure,
   'payguard.refund_order(text, text, bigint, text, jsonb)'::pg_catalog.regprocedure,
   'payguard.refund_payment(uuid, text, bigint, text, jsonb)'::pg_catalog.regprocedure);
 -- One element of request_payments().
