@@ -308,6 +308,18 @@ class Life:
     def report_refund(self, refund):
         self.one("SELECT outcome FROM payguard.report_refund(%s, 'succeeded', %s, 500, 'EUR')", refund, f"{self.order}/back")
 
+    def out_of_step(self, way):
+        self.root.execute("""
+            CREATE TABLE public.rows (id text PRIMARY KEY, status text NOT NULL DEFAULT 'new');
+            CREATE FUNCTION public.fail() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'closed'; END $$;
+            CREATE TRIGGER fail BEFORE UPDATE ON public.rows FOR EACH ROW EXECUTE FUNCTION public.fail();
+            SELECT count(*) FROM payguard.guard_table('public.rows', 'status', '{"new": ["paid"]}', order_id_column := 'id',
+              follow := '{"paid": "paid"}')""")
+        self.new_order()
+        self.root.execute("INSERT INTO public.rows VALUES (%s)", (self.order,))
+        self.one("SELECT outcome FROM payguard.pay_order(%s, %s)", self.order, self.order)
+        self.repairs = "DROP TRIGGER fail ON public.rows; DROP FUNCTION public.fail()"
+
     def maintenance_failed(self, way):
         self.root.execute("""
             CREATE FUNCTION public.fail() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'full'; END $$;

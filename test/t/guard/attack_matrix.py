@@ -50,7 +50,9 @@ SET SESSION AUTHORIZATION shopper;
 SELECT payguard.guard_table('shop.orders', 'status',
   '{"unpaid": ["paid", "cancelled"], "paid": ["refunded"], "cancelled": []}', version_column := 'version',
   initial := '{unpaid}', immutable_columns := '{amount,currency}', once := '{customer_id}', allow_delete := '{cancelled}',
-  order_id_column := 'order_id', paid_states := '{paid}', success_states := '{paid,refunded}');
+  order_id_column := 'order_id', paid_states := '{paid}', success_states := '{paid,refunded}',
+  amount_column := 'amount', currency_column := 'currency', closed_states := '{cancelled,refunded}',
+  follow := '{"paid": "paid", "cancelled": "cancelled"}');
 RESET SESSION AUTHORIZATION;
 """
 
@@ -85,6 +87,8 @@ ATTACKS = [
     ("update the amount", "UPDATE {T} SET amount = 0, version = version + 1 WHERE order_id = 'p1'"),
     ("update the id", "UPDATE {T} SET order_id = 'x', version = version + 1 WHERE order_id = 'p1'"),
     ("update to paid", "UPDATE {T} SET status = 'paid', version = version + 1 WHERE order_id = 'u1'"),
+    ("update to cancelled", "UPDATE {T} SET status = 'cancelled', version = version + 1 WHERE order_id = 'u1'"),
+    ("update to refunded", "UPDATE {T} SET status = 'refunded', version = version + 1 WHERE order_id = 'p1'"),
     ("update to an unknown status", "UPDATE {T} SET status = 'x', version = version + 1 WHERE order_id = 'u1'"),
     ("update without the version", "UPDATE {T} SET customer_id = 'x' WHERE order_id = 'u1'"),
     ("update with a stale version", "UPDATE {T} SET customer_id = 'x', version = 1 WHERE order_id = 'p1'"),

@@ -247,6 +247,7 @@ def tour(n):
         f"CREATE TABLE IF NOT EXISTS shop_{n} (id int PRIMARY KEY, status text NOT NULL)",
         f"SELECT count(*) FROM payguard.guard_table('shop_{n}', 'status', '{{\"new\": [\"done\"], \"done\": []}}')",
         f"SELECT payguard.unguard_table('shop_{n}')",
+        "SELECT payguard.sync_rows(max := 5)",
     ]
 
 

@@ -47,6 +47,12 @@ FROM payguard.payments WHERE order_id IN ('order-241', 'order-242', 'order-243')
 SELECT payguard.record_payment('order-243', 'card', 'another', 243, 'EUR');
 SELECT payguard.record_notification('card', '\x00ff27'::bytea, channel_txn_id := 'nobody knows');
 SELECT payguard.refund_order('order-' || i, 'refund-' || i, 1, 'broken') FROM generate_series(1, 5) i;
+-- a row that is to follow its order, of which sync_rows() has not read yet
+CREATE TABLE rows (id text PRIMARY KEY, status text);
+INSERT INTO rows VALUES ('order-257', 'new');
+SELECT count(*) FROM payguard.guard_table('rows', 'status', '{"new": ["paid"]}', order_id_column := 'id',
+  paid_states := '{paid}', follow := '{"paid": "paid"}');
+SELECT payguard.pay_order('order-257', 'key-257');
 -- the application's own trigger on payguard's table
 CREATE TABLE told (order_id text, status text);
 CREATE FUNCTION tell() RETURNS trigger LANGUAGE plpgsql AS $$
@@ -184,7 +190,7 @@ is($other->safe_psql('follower', 'SELECT * FROM payguard.verify()'), '', 'after 
 
 # A dump needs no superuser: the access "auditor" or pg_read_all_data, which sees application tables too.
 $node->safe_psql('postgres', 'CREATE ROLE backup LOGIN IN ROLE pg_read_all_data');
-$node->safe_psql('shop', 'ALTER TABLE payguard.orders DISABLE ROW LEVEL SECURITY; DROP TABLE told CASCADE; DROP TRIGGER tell ON payguard.orders');
+$node->safe_psql('shop', 'ALTER TABLE payguard.orders DISABLE ROW LEVEL SECURITY; DROP TABLE told CASCADE; DROP TRIGGER tell ON payguard.orders; GRANT SELECT ON rows TO audit');
 for my $role ('audit', 'backup')
 {
 	$node->command_ok([ 'pg_dump', '-U', $role, '-Fc', '-f', "$dir/$role.dump", '-d', $node->connstr('shop') ], "$role may dump");
@@ -236,6 +242,7 @@ sub check_restored
 	is(sqlstate($to, $db, "SET ROLE web; SELECT payguard.pay_order('order-253', 'key-253')"), '42501',
 		"$where: who could not cannot");
 	is(sqlstate($to, $db, 'DELETE FROM payguard.orders'), 'PY901', "$where: the tables are protected");
+	is($to->safe_psql($db, 'SELECT payguard.sync_rows(); SELECT status FROM rows'), "1\npaid", "$where: rows follow");
 	is($to->safe_psql($db, 'SELECT * FROM payguard.verify()'), '', "$where: verify() in the end");
 	is($to->safe_psql($db, 'SELECT statement FROM payguard.not_in_dumps()'), '', "$where: what a dump leaves out is not there");
 	$to->safe_psql($db, $again);
