@@ -94,8 +94,7 @@ SELECT payguard.grant_access('regress_checkout', 'operator');
 SELECT payguard.renew_access() > 0 AS renewed;
 SELECT access FROM payguard.role_access() WHERE role = 'regress_checkout' ORDER BY 1;
 GRANT EXECUTE ON FUNCTION payguard.register_channel(text, boolean, text, interval, interval, interval, interval, text, boolean),
-  payguard.set_policy(text, bigint, boolean, boolean, boolean, interval, text), payguard.archive_orders(timestamptz, integer),
-  payguard.erase_customer(text), payguard.refund_order(text, text, bigint, text, jsonb),
+  payguard.set_policy(text, bigint, boolean, boolean, boolean, interval, text), payguard.refund_order(text, text, bigint, text, jsonb),
   payguard.refund_payment(uuid, text, bigint, text, jsonb) TO regress_checkout;
 SELECT payguard.renew_access() > 0 AS renewed;
 SELECT access FROM payguard.role_access() WHERE role = 'regress_checkout' ORDER BY 1;

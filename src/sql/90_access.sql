@@ -183,7 +183,6 @@ AS $$
     SELECT FROM unnest('{
       "payguard.register_channel(text,boolean,text,interval,interval,interval,interval,text,boolean)",
       "payguard.set_policy(text,bigint,boolean,boolean,boolean,interval,text)",
-      "payguard.archive_orders(timestamptz,integer)", "payguard.erase_customer(text)",
       "payguard.refund_order(text,text,bigint,text,jsonb)", "payguard.refund_payment(uuid,text,bigint,text,jsonb)"}'::text[]) f
     WHERE NOT has_function_privilege(o.role, f, 'EXECUTE'))
 $$;
