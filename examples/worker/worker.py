@@ -95,6 +95,7 @@ class Worker:
         self.threads = options.threads
         self.timeout = options.timeout
         self.lease = options.lease
+        self.once = options.once
         self.name = f"{socket.gethostname()}-{os.getpid()}"
         self.database = None
         self.pool = concurrent.futures.ThreadPoolExecutor(self.threads)
@@ -104,11 +105,12 @@ class Worker:
         self.stopping = False
 
     def run(self):
-        """Works until SIGTERM, and then until what it holds is done."""
+        """Works until SIGTERM, or once until nothing is due, and then until what it holds is done."""
         while self.held or not self.stopping:
             if not self.stopping:
                 self.claim()
-            self.hand_in(self.wait())
+            if self.held or not self.stopping:
+                self.hand_in(self.wait())
             self.extend()
 
     def stop(self, *_):
@@ -125,6 +127,8 @@ class Worker:
             self.held[task["lease_token"]] = task
             self.pool.submit(self.do, task)
         self.pause = SHORTEST_PAUSE if tasks else min(2 * self.pause, LONGEST_PAUSE)
+        if self.once and not self.held:
+            self.stopping = True
 
     def do(self, task):
         """One task, in a thread of its own."""
@@ -227,6 +231,7 @@ def main():
     parser.add_argument("--timeout", type=float, default=10, help="seconds to wait for a channel (10)")
     parser.add_argument("--lease", type=float, default=30, help="seconds to hold a task (30)")
     parser.add_argument("--listen", metavar="DSN", help="the server itself, for LISTEN payguard_tasks")
+    parser.add_argument("--once", action="store_true", help="do what is due, and end: for cron")
     options = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     worker = Worker(options)

@@ -8,14 +8,19 @@ README ids are shortened: '01a2...' is the last payment, '5f0c...' the last task
 with parameters are prepared.
 doc/operations.md is run by a test of its own, with a case for each runbook.
 
+A block in another language is a part of a file that a test runs, word for word: the function that a page shows is
+the one that works. A block in a language of which that cannot be said fails.
+
 What a document says of the source stands: a file of src or a folder's file by its name, a function as
 folder/file.c:function, and in doc/locks.md the specs and mutants that hold what it says.
 """
+import fnmatch
 import glob
 import os
 import re
 import subprocess
 import sys
+import textwrap
 
 sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "lib"))
@@ -24,6 +29,10 @@ from tap import Tap  # noqa: E402
 
 SRC = os.environ.get("PAYGUARD_SRC") or os.path.join(os.path.dirname(__file__), "..", "..", "..")
 ELSEWHERE = ("doc/operations.md",)
+NOT_CODE = ("",)                              # a block without a language is what a terminal shows
+QUOTED = {"java": "java", "javascript": "*js", "python": "py", "ruby": "rb"}
+EXAMPLES = ("spring", "worker")     # whose files tests run
+TESTS = ("test/clients/**/*", "test/sim/*.py", "test/t/**/*.py")
 OF_POSTGRESQL = ("execReplication.c", "nodeLockRows.c", "xact.c")     # what comments of src refer to
 
 tap = Tap()
@@ -91,6 +100,51 @@ def run(environment, name, text):
     ok(len(output) == len(document), "%s: %d steps ran" % (name, len(document)))
 
 
+def lines_of(text):
+    """The lines without the indentation that all of them have."""
+    return [line.rstrip() for line in textwrap.dedent(text).strip("\n").split("\n")]
+
+
+def is_part(block, file):
+    """Whether the lines of a block stand in a file one after another, indented as a whole or not."""
+    block, lines = lines_of(block), file.split("\n")
+    return any(lines_of("\n".join(lines[n:n + len(block)])) == block for n in range(len(lines) - len(block) + 1))
+
+
+def unquoted(text, examples):
+    """The first lines of blocks that are neither SQL nor a part of an example."""
+    for language, block in re.findall(r"(?ms)^ *```([^\n`]*)\n(.*?)^ *```", text):
+        if language == "sql" or language in NOT_CODE:
+            continue
+        files = [file for name, file in examples.items() if fnmatch.fnmatch(name, "*." + QUOTED.get(language, "?NONE?"))]
+        if not any(is_part(block, file) for file in files):
+            yield "%s: %s" % (language, lines_of(block)[0])
+
+
+def read(*patterns):
+    """The files that fit, by name."""
+    found = {}
+    for name in {name for pattern in patterns for name in glob.glob(pattern, recursive=True) if os.path.isfile(name)}:
+        with open(name, encoding="utf-8") as file:
+            found[name] = file.read()
+    return found
+
+
+def other_languages(documents):
+    """What is shown in other languages stands in files that are run."""
+    examples = read(*("examples/%s/**/*" % folder for folder in EXAMPLES))
+    tests = read(*TESTS).values()
+    for folder in EXAMPLES:
+        ok(any(re.search("examples[/\"', ]+%s\\b" % folder, test) for test in tests), "a test runs examples/%s" % folder)
+    missing = ["%s: %s" % (name, block) for name, text in documents.items() for block in unquoted(text, examples)]
+    ok(not missing, "blocks in other languages are parts of examples that are run", *missing)
+    probe = {"a.py": "def f():\n    if x:\n        g()\n    return 1\n"}
+    blocks = {"    if x:\n        g()\n": True, "if x:\n    g()\n": True, "if x:\n    h()\n": False, "if x:\nreturn 1\n": False}
+    ok(all(not list(unquoted("```python\n%s```\n" % block, probe)) == good for block, good in blocks.items())
+       and list(unquoted("```ruby\nif x:\n```\n", probe)) and list(unquoted("```perl\nx\n```\n", probe)),
+       "a block that is none, or in a language that nobody runs, is found")
+
+
 def sources():
     """Each C file of src, by its folder and name and by its name alone: the functions in it."""
     found = {}
@@ -154,6 +208,7 @@ def main():
     os.chdir(SRC)
     names_of_source()
     names_of_locks()
+    other_languages(read("*.md", "doc/**/*.md", "examples/**/*.md", "test/**/*.md"))
     names = ["README.md"] + sorted(glob.glob("doc/**/*.md", recursive=True) + glob.glob("examples/*/README.md"))
     with Cluster() as server:
         environment = dict(os.environ, PGHOST=server.folder, PGPORT="5432", PGUSER="postgres", PGDATABASE="postgres")

@@ -3,12 +3,14 @@
 # that time out. PAYGUARD_SEED and PAYGUARD_REQUESTS set the run; the long one is
 # make torture-worker.
 
+import json
 import os
 import shutil
 import signal
 import subprocess
 import sys
 import time
+import urllib.request
 
 sys.path[:0] = [os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", d) for d in ("lib", "sim")]
 sys.dont_write_bytecode = True
@@ -97,6 +99,34 @@ def through_pooler(seed):
                 process.kill()
 
 
+def from_cron(seed):
+    """A shop without a worker: its own charge had no answer; a run of the worker asks what is due, and ends."""
+    with cluster.Cluster() as server:
+        run = workers.Torture(server, seed, POOLED, workers=1, faults=0)
+        run.start()
+        try:
+            def once():
+                run.start_worker(0, None, "--once")
+                return run.workers[0].wait(20)
+
+            yield "nothing is due: it ends", once() == 0, ""
+            run.shop.rows(workers.CREATE, 1, 1)
+            payment = run.shop.rows("SELECT order_id, payment_id::text FROM payguard.start_payment('order-1', 'click', 'beta')")[0]
+            urllib.request.urlopen(urllib.request.Request(f"http://127.0.0.1:{run.port}/beta/charge", json.dumps(
+                {**payment, "amount": 101, "currency": "EUR"}).encode()), timeout=20).read()
+            run.database.rows("SELECT outcome FROM payguard.report_payment(%s, 'unknown')", payment["payment_id"])
+            time.sleep(0.1)
+            due = run.database.rows("SELECT kind FROM payguard.tasks WHERE run_at <= clock_timestamp()")
+            yield "the outcome is to be asked about", [task["kind"] for task in due] == ["query"], due
+            ended = once()
+            state = run.database.rows("SELECT status, (SELECT count(*) FROM payguard.tasks) AS tasks,"
+                                      " (SELECT count(*) FROM payguard.leases) AS leases FROM payguard.orders")[0]
+            yield "it asks, and ends: paid", (ended, state) == (0, {"status": "paid", "tasks": 0, "leases": 0}), (ended, state)
+        finally:
+            for process in run.workers + run.processes:
+                process.kill()
+
+
 def killed(seed):
     requests = int(os.environ.get("PAYGUARD_REQUESTS") or 500)
     with cluster.Cluster() as server:
@@ -114,7 +144,7 @@ def killed(seed):
 def main():
     seed = choose_seed()
     tap = Tap()
-    for part, checks in (("pooled", through_pooler(seed)), ("killed", killed(seed))):
+    for part, checks in (("pooled", through_pooler(seed)), ("cron", from_cron(seed)), ("killed", killed(seed))):
         tap.each((f"{part}: {name}", passed, seen) for name, passed, seen in checks)
     sys.exit(tap.done())
 
