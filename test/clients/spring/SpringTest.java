@@ -36,6 +36,7 @@ public class SpringTest {
         race();
         card();
         lostAnswer();
+        row();
         queue();
         entity();
         translator();
@@ -214,6 +215,23 @@ public class SpringTest {
         channel.loseAnswer = true;
         after.payIdempotent("l2", "l2a");
         Tap.ok(after.payIdempotent("l2", "l2a").outcome().equals("paid") && channel.times() == 1, "no answer, and the same key again: paid, money was taken once");
+    }
+
+    /** A webhook, or a process that dies behind its report: the money is known, and the row comes later. */
+    static void row() {
+        after.createOrder("f1", "anna", 1000);
+        db.queryForList("SELECT * FROM payguard.record_payment('f1', 'card', 'f1-txn', 1000, 'EUR')");
+        Tap.ok(state("f1").equals("paid") && row("f1").equals("new 1"), "reported, and the row has not followed");
+        Tap.ok(after.catchUp() == 1 && row("f1").equals("paid 2") && after.catchUp() == 0, "... catchUp() brings it in step, once");
+
+        after.createOrder("f2", "anna", 1000);
+        db.execute("ALTER TABLE shop_orders ADD CONSTRAINT no_f2 CHECK (id <> 'f2' OR status = 'new')");
+        Tap.raises("org.springframework.dao.DataIntegrityViolationException", "23514", "no_f2", null, "the row cannot follow",
+            () -> after.payIdempotent("f2", "f2a"));
+        Tap.ok(state("f2").equals("paid"), "... and what the channel said is known all the same");
+        db.execute("ALTER TABLE shop_orders DROP CONSTRAINT no_f2");
+        Tap.ok(after.payIdempotent("f2", "f2a").replayed() && row("f2").equals("paid 2") && channel.times() == 1,
+            "... the same key again: replayed, and the row follows");
     }
 
     static void queue() {
