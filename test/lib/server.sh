@@ -17,8 +17,9 @@ TEST_PACKAGES="$BUILD_PACKAGES clang clang-format libfaketime libipc-run-perl pe
   ${WATCH_PACKAGES-postgresql-$PGMAJOR-cron postgresql-$PGMAJOR-wal2json prometheus prometheus-sql-exporter}"
 
 # the drivers and ORMs in test/clients that Debian has
-CLIENT_PACKAGES=${CLIENT_PACKAGES-python3-psycopg python3-psycopg-pool python3-sqlalchemy python3-django ruby-activerecord ruby-pg
-  default-jdk-headless libpostgresql-jdbc-java libspring-jdbc-java libeclipselink-java libjackson2-databind-java}
+CLIENT_PACKAGES=${CLIENT_PACKAGES-python3-psycopg python3-psycopg-pool python3-sqlalchemy python3-django ruby-activerecord
+  ruby-minitest ruby-pg default-jdk-headless libpostgresql-jdbc-java libspring-jdbc-java libspring-context-java
+  libspring-test-java junit4 libeclipselink-java libjackson2-databind-java}
 
 say() { printf '%s\n' "$*"; }
 die() { printf 'payguard: %s\n' "$*" >&2; exit 1; }

@@ -31,7 +31,7 @@ SRC = os.environ.get("PAYGUARD_SRC") or os.path.join(os.path.dirname(__file__), 
 ELSEWHERE = ("doc/operations.md",)
 NOT_CODE = ("",)                              # a block without a language is what a terminal shows
 QUOTED = {"java": "java", "javascript": "*js", "python": "py", "ruby": "rb"}
-EXAMPLES = ("spring", "worker")     # whose files tests run
+EXAMPLES = ("spring", "testing", "worker")     # whose files tests run
 TESTS = ("test/clients/**/*", "test/sim/*.py", "test/t/**/*.py")
 OF_POSTGRESQL = ("execReplication.c", "nodeLockRows.c", "xact.c")     # what comments of src refer to
 
