@@ -31,7 +31,7 @@ SRC = os.environ.get("PAYGUARD_SRC") or os.path.join(os.path.dirname(__file__), 
 ELSEWHERE = ("doc/operations.md",)
 NOT_CODE = ("",)                              # a block without a language is what a terminal shows
 QUOTED = {"java": "java", "javascript": "*js", "python": "py", "ruby": "rb"}
-EXAMPLES = ("spring", "testing", "worker")     # whose files tests run
+EXAMPLES = ("handlers", "spring", "testing", "worker")     # whose files tests run
 TESTS = ("test/clients/**/*", "test/sim/*.py", "test/t/**/*.py")
 OF_POSTGRESQL = ("execReplication.c", "nodeLockRows.c", "xact.c")     # what comments of src refer to
 
@@ -145,6 +145,30 @@ def other_languages(documents):
        "a block that is none, or in a language that nobody runs, is found")
 
 
+def anchors(text):
+    """What a link may name behind its #: each heading, as GitHub makes its id."""
+    headings = re.findall(r"(?m)^#+ +(.*)", re.sub(r"(?ms)^```.*?^```", "", text))
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def dead_links(documents):
+    """The links of documents to files, folders and headings that are not there."""
+    for name, text in documents.items():
+        for link in re.findall(r"\]\(([^)\s]+)\)", re.sub(r"(?ms)^```.*?^```", "", text)):
+            path, _, anchor = link.partition("#")
+            target = os.path.normpath(os.path.join(os.path.dirname(name), path)) if path else name
+            if "://" not in link and (not os.path.exists(target) or anchor and anchor not in anchors(documents.get(target, ""))):
+                yield "%s: %s" % (name, link)
+
+
+def links(documents):
+    """Every link within the project leads somewhere."""
+    dead = sorted(dead_links(documents))
+    ok(not dead, "links lead to what is there", *dead)
+    probe = {"README.md": "[a](doc/none.md) [b](#b-c) [c](#d) [d](doc)\n## B, c\n"}
+    ok(list(dead_links(probe)) == ["README.md: doc/none.md", "README.md: #d"], "a link that leads nowhere is found")
+
+
 def sources():
     """Each C file of src, by its folder and name and by its name alone: the functions in it."""
     found = {}
@@ -208,7 +232,9 @@ def main():
     os.chdir(SRC)
     names_of_source()
     names_of_locks()
-    other_languages(read("*.md", "doc/**/*.md", "examples/**/*.md", "test/**/*.md"))
+    documents = read("*.md", "doc/**/*.md", "examples/**/*.md", "test/**/*.md")
+    other_languages(documents)
+    links(documents)
     names = ["README.md"] + sorted(glob.glob("doc/**/*.md", recursive=True) + glob.glob("examples/*/README.md"))
     with Cluster() as server:
         environment = dict(os.environ, PGHOST=server.folder, PGPORT="5432", PGUSER="postgres", PGDATABASE="postgres")
