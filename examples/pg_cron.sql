@@ -1,4 +1,4 @@
--- payguard.maintain() every minute, by pg_cron (Debian: postgresql-15-cron).
+-- payguard.maintain() and the tasks of drivers every minute, by pg_cron (Debian: postgresql-15-cron).
 --
 -- postgresql.conf, and a restart:
 --   shared_preload_libraries = 'pg_cron, payguard'
@@ -16,6 +16,13 @@ SELECT payguard.grant_access('payguard_maintenance', 'operator');
 -- than a minute is not started again by pg_cron before it ends; two at once would do no harm.
 SELECT cron.schedule('payguard maintain', '* * * * *', 'SELECT count(*) FROM payguard.maintain()');
 UPDATE cron.job SET username = 'payguard_maintenance' WHERE jobname = 'payguard maintain';
+
+-- The tasks of channels that have a driver (register_channel(..., driver => ...)): charges, what became of those that are
+-- unknown, refunds. Where a worker does them, leave this out. The role needs EXECUTE on the drivers, too.
+CREATE ROLE payguard_tasks LOGIN;
+SELECT payguard.grant_access('payguard_tasks', 'channel');
+SELECT cron.schedule('payguard tasks', '* * * * *', 'CALL payguard.run_tasks()');
+UPDATE cron.job SET username = 'payguard_tasks' WHERE jobname = 'payguard tasks';
 
 -- Every night at 3: whatever is broken. The result is in cron.job_run_details, an error in the log.
 SELECT cron.schedule('payguard verify', '0 3 * * *',

@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-# examples/pg_cron.sql with the real pg_cron: maintain() runs every minute, verify() works.
+# examples/pg_cron.sql with the real pg_cron: maintain() and the tasks run every minute, verify() works.
 
 import os
 import subprocess
@@ -30,11 +30,20 @@ def checks(server):
                           stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
     yield "the example runs" + (done.stdout if done.returncode else ""), done.returncode == 0
     cursor.execute("SELECT payguard.create_order('a', 1, 'EUR', expires_at => clock_timestamp() + interval '1 s')")
+    # a charge whose answer was lost: the channel has a driver, which knows
+    cursor.execute("CREATE FUNCTION driver(payguard.task) RETURNS payguard.channel_reply LANGUAGE sql AS $$"
+                   " SELECT ROW('succeeded', 'ch_1', ($1).amount, ($1).currency, NULL, NULL)::payguard.channel_reply $$")
+    cursor.execute("SELECT payguard.register_channel('direct', driver => 'driver', first_query_after => '1 s')")
+    cursor.execute("SELECT payguard.create_order('b', 5, 'EUR')")
+    payment = rows("SELECT payment_id::text FROM payguard.start_payment('b', 'click', 'direct')")[0][0]
+    cursor.execute("SELECT outcome FROM payguard.report_payment(%s, 'unknown')", [payment])
     # the nightly ones at once, to see that they work
     cursor.execute("UPDATE cron.job SET schedule = '* * * * *'")
-    wait_for(lambda: rows("SELECT status FROM payguard.orders") == [("expired",)]
-             and len(rows("SELECT DISTINCT jobid FROM cron.job_run_details WHERE status = 'succeeded'")) >= 3, 150, 0.5)
-    yield "an order expired by itself", rows("SELECT status FROM payguard.orders") == [("expired",)]
+    wait_for(lambda: rows("SELECT status FROM payguard.orders ORDER BY order_id") == [("expired",), ("paid",)]
+             and len(rows("SELECT DISTINCT jobid FROM cron.job_run_details WHERE status = 'succeeded'")) >= 4, 150, 0.5)
+    yield "an order expired by itself", rows("SELECT status FROM payguard.orders WHERE order_id = 'a'") == [("expired",)]
+    yield "a lost answer was asked for by itself", rows(
+        "SELECT actor FROM payguard.events WHERE kind = 'order.paid'") == [("payguard_tasks",)]
     yield "by the role of the example", rows(
         "SELECT actor FROM payguard.events WHERE kind = 'order.expired'") == [("payguard_maintenance",)]
     yield "every duty was done", rows(
@@ -44,7 +53,7 @@ def checks(server):
     for run in runs:
         print("#", run)
     yield "each job has succeeded", {run[0] for run in runs if run[1] == "succeeded"} == {
-        "payguard maintain", "payguard verify", "forget cron runs"}
+        "payguard maintain", "payguard tasks", "payguard verify", "forget cron runs"}
     yield "and none failed", not [run for run in runs if run[1] == "failed"]
     # a broken database makes the nightly job fail
     cursor.execute("SET session_replication_role = replica")
