@@ -1,7 +1,7 @@
 -- A customer has paid twice: the clerk sees the whole story, and what to do is done.
 \getenv srcdir PG_ABS_SRCDIR
 CREATE ROLE regress_doubled_payment;
-SELECT count(payguard.grant_access('regress_doubled_payment', a)) FROM unnest('{checkout,cashier,channel,operator,auditor}'::text[]) a;
+SELECT count(payguard.grant_access('regress_doubled_payment', a)) FROM unnest('{checkout,cashier,channel,admin,refunds,auditor}'::text[]) a;
 SET SESSION AUTHORIZATION regress_doubled_payment;
 \set situation :srcdir /test/lib/situation.sql
 \i :situation

@@ -1,7 +1,7 @@
 -- Orders expire when their time is over, and a success that was under way still counts.
 \getenv srcdir PG_ABS_SRCDIR
 CREATE ROLE regress_expiry;
-SELECT count(payguard.grant_access('regress_expiry', a)) FROM unnest('{checkout,cashier,channel,operator,auditor}'::text[]) a;
+SELECT count(payguard.grant_access('regress_expiry', a)) FROM unnest('{checkout,cashier,channel,admin,refunds,auditor}'::text[]) a;
 SET SESSION AUTHORIZATION regress_expiry;
 \set situation :srcdir /test/lib/situation.sql
 \i :situation
