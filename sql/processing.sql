@@ -88,6 +88,11 @@ SELECT (payguard.update_order('alive-5', version, 900)).amount, pg_temp.give_wor
 SELECT pg_temp.claimed('alive-4', 'close'), pg_temp.reply('alive-4', 'closed'), pg_temp.now_of('alive-4');
 SELECT count(*) FROM payguard.maintain();
 SELECT count(*) FROM payguard.alerts WHERE order_id = 'alive-4' AND resolved_at IS NULL;
+-- where its order may be paid by it after all nobody wants it closed: it goes on, and who was asked to close it before does not know
+SELECT pg_temp.make('alive-' || n, 'failed, unpaid', 'slow') IS NOT NULL AS made, pg_temp.start('alive-' || n, 'other', 'bank') IS NOT NULL AS started FROM generate_series(8, 9) n;
+SELECT pg_temp.give_word(pg_temp.id('alive-' || n, 'this'), 'pending'), pg_temp.say(pg_temp.id('alive-' || n, 'other'), 'failed') FROM generate_series(8, 9) n;
+SELECT pg_temp.claimed('alive-8', 'close'), pg_temp.give_word(pg_temp.id('alive-8', 'this'), 'processing'), pg_temp.reply('alive-8', 'pending'), pg_temp.now_of('alive-8');
+SELECT pg_temp.reply('alive-9', 'processing'), pg_temp.now_of('alive-9');
 -- what the channel processes is not charged any more, and is no attempt that was never sent
 SELECT (payguard.create_order('sent-1', 1000, 'EUR')).status, (payguard.request_payment('sent-1', 'sent-1/this', 'slow')).outcome;
 SELECT pg_temp.say(pg_temp.id('sent-1', 'this'), 'processing'), pg_temp.now_of('sent-1');

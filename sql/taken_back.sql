@@ -161,6 +161,13 @@ SELECT pg_sleep(0.5);
 SELECT task_id, lease_token, kind FROM payguard.claim_tasks('worker', 100, channels := '{ach}') WHERE order_id = 'ach-4' \gset
 SELECT outcome, payment_status FROM payguard.complete_task(:task_id, :'lease_token', 'failed');
 SELECT pg_temp.all_of('ach-4');
+-- nor does who has asked before an operator had the order paid again
+SELECT (payguard.create_order('ach-9', 1000, 'EUR')).status, pg_temp.say(pg_temp.start('ach-9', 'this', 'ach'), 'succeeded', 'ach-9');
+SELECT pg_temp.take('ach-9', kind := 'chargeback', amount := 400, channel := 'ach'), (payguard.query_payment(pg_temp.id('ach-9', 'this'))).outcome;
+SELECT task_id, lease_token, kind FROM payguard.claim_tasks('worker', 100, channels := '{ach}') WHERE order_id = 'ach-9' \gset
+SELECT status FROM payguard.reopen_order('ach-9', 'they pay again');
+SELECT outcome, payment_status FROM payguard.complete_task(:task_id, :'lease_token', 'failed');
+SELECT pg_temp.now_of('ach-9');
 -- where the setting has it not it is a contradiction, as ever
 SELECT pg_temp.paid('ach-5', 'sepa') IS NOT NULL AS made;
 SELECT pg_temp.give_word(pg_temp.id('ach-5', 'this'), 'failed'), pg_temp.now_of('ach-5');

@@ -370,6 +370,9 @@ follow(Order *order, Payment *payment, const Channel *channel, const Report *rep
 	if (moves && decision->payment == PAYMENT_PROCESSING)
 		/* the channel has it: only ask */
 		payguard_task_remove("charge", payguard_payment_about(payment));
+	if (was == PAYMENT_FAILED && payguard_payment_is_live(decision->payment))
+		/* nobody wants it closed any more, and who was asked to has asked before */
+		payguard_task_remove("close", payguard_payment_about(payment));
 	if (was == PAYMENT_PROCESSING && moves)
 		look_at_deadline_again(order);
 

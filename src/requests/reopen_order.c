@@ -27,6 +27,7 @@
 #include "records/payment.h"
 #include "records/refund.h"
 #include "records/result.h"
+#include "records/task.h"
 #include "money/refunding.h"
 #include "money/surplus.h"
 #include "evidence/received.h"
@@ -71,6 +72,7 @@ payguard_reopen_order(PG_FUNCTION_ARGS)
 	else
 	{
 		payguard_payment_change(&order, &payment, PAYMENT_SURPLUS, 0, details);
+		payguard_task_outdate(payguard_payment_about(&payment));
 		payguard_order_return(&order, payment.payment_id, details);
 		payguard_refund_hold_unbegun(&payment);
 		payguard_refund_what_is_here(&order, &payment);
