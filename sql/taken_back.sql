@@ -116,6 +116,21 @@ SELECT pg_temp.make('more-' || n, 'surplus, paid', txn := 'more-' || n) IS NOT N
 SELECT pg_temp.take('more-1', kind := 'chargeback', channel := 'card'), pg_temp.now_of('more-1');
 SELECT pg_temp.take('more-2', kind := 'chargeback', amount := 400, channel := 'card'), pg_temp.now_of('more-2');
 SELECT pg_temp.give('more-1', channel := 'card'), pg_temp.now_of('more-1');
+-- the parts that add up to all of it settle it too, in whatever order, and more than all
+SELECT pg_temp.make('rest-' || n, 'surplus, paid', txn := 'rest-' || n) IS NOT NULL AS made FROM generate_series(1, 6) n;
+SELECT pg_temp.take('rest-1', '1', 'chargeback', 400, 'card'), pg_temp.take('rest-1', '2', 'chargeback', 600, 'card'), pg_temp.now_of('rest-1');
+SELECT pg_temp.take('rest-2', '2', 'chargeback', 1000, 'card'), pg_temp.take('rest-2', '1', 'chargeback', 400, 'card'), pg_temp.now_of('rest-2');
+SELECT pg_temp.take('rest-3', '1', 'chargeback', 400, 'card'), pg_temp.take('rest-3', '2', 'chargeback', 1000, 'card'), pg_temp.now_of('rest-3');
+-- together with what a person has given back; what may be on its way is not waived
+SELECT r.outcome, w.outcome AS made FROM payguard.refunds f, payguard.waive_refund(f.refund_id, 'in two parts') r, payguard.refund_payment(f.payment_id, 'rest-4/ours', 300, 'the first part') p, payguard.report_refund(p.refund_id, 'succeeded') w WHERE f.order_id = 'rest-4';
+SELECT pg_temp.take('rest-4', '1', 'chargeback', 700, 'card'), pg_temp.now_of('rest-4');
+SELECT pg_temp.take('rest-4', '2', 'chargeback', 200, 'card'), pg_temp.now_of('rest-4');
+SELECT r.outcome FROM payguard.refunds f, payguard.report_refund(f.refund_id, 'pending') r WHERE f.order_id = 'rest-5';
+SELECT pg_temp.take('rest-5', '1', 'chargeback', 400, 'card'), pg_temp.take('rest-5', '2', 'chargeback', 600, 'card'), pg_temp.now_of('rest-5');
+-- where it had failed, and is made after all
+SELECT pg_temp.take('rest-6', '1', 'chargeback', channel := 'card');
+SELECT said, r.outcome, pg_temp.now_of('rest-6') FROM unnest('{failed,succeeded}'::text[]) said, payguard.refunds f, payguard.report_refund(f.refund_id, said) r WHERE f.order_id = 'rest-6' AND f.origin = 'channel';
+SELECT order_id, received, refunding, refunded, excess FROM payguard.refund_balances JOIN payguard.payments USING (payment_id) WHERE order_id ~ '^rest-' ORDER BY 1;
 -- a refund of ours, or a reversal, that has not been made after all: the money is here again
 CREATE FUNCTION pg_temp.undo(id text, origin text, status text DEFAULT 'failed') RETURNS text LANGUAGE sql AS $$
   SELECT string_agg(x.outcome, ', ') FROM payguard.refunds r, payguard.report_refund(r.refund_id, undo.status) x WHERE r.order_id = id AND r.origin = undo.origin AND r.status <> 'waived'

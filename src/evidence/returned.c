@@ -438,12 +438,15 @@ note_returned(Order *order, const Payment *payment, Refund *refund, const Report
 	RefundStatus from = refund->status;
 	int64 amount = report->amount != NO_AMOUNT ? report->amount : refund->amount;
 	RefundBalance balance;
+	bool settles = false;
 
 	if (from == REFUND_SUCCEEDED)
 	{
 		fill_in(order, payment, refund, report, applied);
 		return;
 	}
+	if (refund->reversal_kind)
+		settles = payguard_refund_takes_rest(payment, amount, refund->currency);
 	refund->returned_amount = amount;
 	refund->amount_verified = report->amount != NO_AMOUNT;
 	refund->completed_at = GetCurrentTimestamp();
@@ -465,7 +468,9 @@ note_returned(Order *order, const Payment *payment, Refund *refund, const Report
 							   payguard_text(payguard_uuid_str(refund->refund_id)),
 							   payguard_text("The channel has made it after all."));
 
-	if (from == REFUND_FAILED)
+	if (settles)
+		payguard_refund_settle(payment);
+	else if (from == REFUND_FAILED)
 		alert_taken_again(payment, refund, report);
 
 	payguard_balance_lock(payment, &balance);

@@ -54,7 +54,7 @@ typedef enum Effect
 {
 	REVERSAL_ALERTS, /* a person looks at it, unless the shop itself gave the money back */
 	REVERSAL_REOPENS, /* its order is to be paid again */
-	REVERSAL_SETTLES /* money that the order did not need is back: nobody has to do anything */
+	REVERSAL_SETTLES /* money that the order did not need is all back: nobody has to do anything */
 } Effect;
 
 static bool insert(Order *order, Payment *payment, const Report *report, Refund *refund);
@@ -205,24 +205,13 @@ typedef struct Insertion
 	Effect effect;
 } Insertion;
 
-/*
- * waive_others: all of a payment's money is back by one reversal, so that nothing else of it goes back.
- */
-static void
-waive_others(const Payment *payment)
-{
-	if (!payguard_refund_waive_unbegun(
-			payment, payguard_text("The channel has taken the money back.")))
-		elog(ERROR, "payguard: a refund has begun meanwhile");
-}
-
 static void
 run_insert_refund(void *argument)
 {
 	Insertion *i = argument;
 
 	if (i->effect != REVERSAL_ALERTS)
-		waive_others(i->payment);
+		payguard_refund_settle(i->payment);
 	payguard_refund_insert(i->order, i->payment, i->refund);
 }
 
@@ -315,10 +304,10 @@ effect_of(const Order *order, const Payment *payment, const Report *report)
 {
 	Channel channel;
 
+	if (payguard_refund_takes_rest(payment, report->amount, report->currency))
+		return REVERSAL_SETTLES;
 	if (!takes_all(payment, report))
 		return REVERSAL_ALERTS;
-	if (payment->status == PAYMENT_SURPLUS)
-		return REVERSAL_SETTLES;
 	payguard_channel_of(payment, &channel);
 	return order->status == ORDER_PAID &&
 				   payguard_uuid_equal(order->payment_id, payment->payment_id) &&
@@ -530,7 +519,7 @@ reverse_again(Order *order, Payment *payment, const Report *report, Refund *refu
 	}
 	effect = effect_of(order, payment, report);
 	if (effect != REVERSAL_ALERTS)
-		waive_others(payment);
+		payguard_refund_settle(payment);
 	refund->channel_time = report->channel_time;
 	refund->completed_at = GetCurrentTimestamp();
 	refund->returned_amount = report->amount;

@@ -20,6 +20,7 @@
 #include "store/plan.h"
 #include "store/rows.h"
 #include "store/table.h"
+#include "records/alert.h"
 #include "records/approval.h"
 #include "records/balance.h"
 #include "records/order.h"
@@ -374,6 +375,52 @@ payguard_refund_waive_rest(const Payment *payment, text *note)
 			!payguard_refund_has_begun(&refunds[i]))
 			payguard_refund_waive(payment, &refunds[i], note);
 	}
+}
+
+/*
+ * payguard_refund_takes_rest tells whether what the channel takes back of surplus money, together with what is back
+ * already, is all of it. Then nothing is left that a refund could give back, in whatever order and parts it went.
+ * false: a part stays, nothing was here any more, or a refund may be on its way.
+ */
+bool
+payguard_refund_takes_rest(const Payment *payment, int64 amount, const text *currency)
+{
+	RefundBalance balance;
+	Refund *refunds;
+	int64 gone;
+	int n = payguard_refund_list_of(payment, &refunds);
+
+	if (payment->status != PAYMENT_SURPLUS ||
+		!payguard_text_equal(currency, payment->received_currency))
+		return false;
+	for (int i = 0; i < n; i++)
+		if (payguard_refund_has_begun(&refunds[i]) &&
+			refunds[i].status != REFUND_SUCCEEDED)
+			return false;
+	payguard_balance_lock(payment, &balance);
+	gone = payguard_balance_add(balance.refunded, balance.excess);
+	return gone < payment->received_amount &&
+		   payguard_balance_add(gone, amount) >= payment->received_amount;
+}
+
+/*
+ * payguard_refund_settle waives the refunds of a payment that nobody has begun: the channel has taken all of its money
+ * back. What of it went before was too much only as long as these were to be made, too.
+ */
+void
+payguard_refund_settle(const Payment *payment)
+{
+	text *why = payguard_text("The channel has taken the money back.");
+	Refund *refunds;
+	int n;
+
+	payguard_refund_waive_rest(payment, why);
+	n = payguard_refund_list_of(payment, &refunds);
+	for (int i = 0; i < n; i++)
+		if (refunds[i].status == REFUND_SUCCEEDED)
+			payguard_alert_resolve(
+				"refund_exceeds_payment",
+				payguard_text(payguard_uuid_str(refunds[i].refund_id)), why);
 }
 
 /*

@@ -15,6 +15,9 @@ extern void payguard_refund_surplus(Order *order, const Payment *payment,
 extern void payguard_refund_what_is_here(Order *order, const Payment *payment);
 extern void payguard_refund_correct_received(Order *order, const Payment *payment);
 extern void payguard_refund_waive_rest(const Payment *payment, text *note);
+extern bool payguard_refund_takes_rest(const Payment *payment, int64 amount,
+									   const text *currency);
+extern void payguard_refund_settle(const Payment *payment);
 extern bool payguard_refund_waive_unbegun(const Payment *payment, const text *note);
 extern bool payguard_refund_keep_excess(Order *order, const Payment *payment,
 										const text *note);
