@@ -86,10 +86,12 @@ def world_of(tables, families):
         else:
             world.refund_of_key[r["idempotency_key"]] = r["refund_id"]
     for n in tables.notifications:
-        names = [n["event_id"], (n["channel"], n["reversal_id"], n["channel_txn_id"])]
+        time = n["channel_time"] and int(n["channel_time"].timestamp())
+        names = [n["event_id"]]
         if n["reversal_kind"] == "reinstatement":
-            time = n["channel_time"] and int(n["channel_time"].timestamp())
             names = [(n["channel"], n["reversal_id"], "undone", time)]
+        elif n["reversal_kind"]:
+            names.append((n["channel"], n["reversal_id"], n["channel_txn_id"], n["reversal_kind"], n["amount"], time))
         if n["order_id"] is not None:
             names.append((n["channel"], n["order_id"], n["channel_txn_id"], n["amount"]))
         for name in names:

@@ -49,6 +49,18 @@ def report(payment, status, reply, txn=None, amount=None):
     return "report_payment", (payment, status, txn, amount), reply
 
 
+def claim(task=7):
+    """A worker takes the query of p1."""
+    rows = [{"task_id": task, "lease_token": f"l{task}", "leased_until": 99, "kind": "query", "tries": 1,
+             "order_id": "a", "payment_id": "p1", "refund_id": None, "channel": "card", "amount": 100, "currency": "EUR"}]
+    return "claim_tasks", (rows,), rows
+
+
+def asked(says, found, task=7):
+    """What the worker answers, and what the payment is then."""
+    return "complete_task", (task, f"l{task}", says), answer("pending", status="paying", payment_status=found)
+
+
 def decide(decision, reply=None, boss=True):
     return "decide_order", ("a", decision, boss), reply or {
         "order_id": "a", "subject": "order", "status": decision, "amount": 100, "currency": "EUR"}
@@ -100,6 +112,7 @@ class Case:
     def verdict(self):
         world = World()
         world.channels["card"] = Channel()
+        world.tasks[7] = ("query", "a", "p1", None)
         if self.policy:
             world.policies["EUR"] = self.policy
         tables = self.tables()
@@ -166,6 +179,10 @@ def legal():
              (4, 5, report("p1", GARBLED, {"outcome": "recorded", "payment_id": "p1", "replayed": False})),
              (6, 7, status("paying", 2))], order_row("paying", 2),
             [("p1", "k1", "start", "card", "pending", 2, None, None, None)]),
+        "a worker asks again and again, and is believed": Case(
+            [(0, 1, CREATE), (2, 3, start("k1", "p1")), (4, 5, claim()), (6, 7, asked("processing", "processing")),
+             (8, 9, claim()), (10, 11, asked("pending", "pending"))],
+            order_row("paying", 2), [("p1", "k1", "start", "card", "pending", 2, None, None, None)]),
         "approved, then paid": Case(
             [(0, 1, CREATE), (2, 3, pay("k1", Refused("PY601"))), (4, 5, decide("approved", Refused("PY602"), False)),
              (4, 5, decide("approved")), (6, 7, pay("k1", answer()))],
@@ -267,6 +284,11 @@ def spoiled():
     spoil("evidence is refused", attempts, lambda c: answers(c, 4, Refused("PY101")))
     spoil("unknown is taken for failed", attempts, lambda c: c.ops[2].steps.__setitem__(
         0, report("p1", "unknown", answer("failed", status="unpaid", version=3, payment_status="failed"))))
+    again = "a worker asks again and again, and is believed"
+    spoil("who has asked before the payment changed is believed", again, lambda c: c.ops.__setitem__(
+        slice(3, 5), [Op(6, 7, [report("p1", "processing", answer("pending", status="paying", payment_status="processing"))])]))
+    spoil("a message takes back what is known", again, lambda c: c.ops.__setitem__(
+        slice(4, 6), [Op(8, 9, [report("p1", "pending", answer("pending", status="paying", payment_status="pending"))])]))
     # messages, second opinions, guarded rows
     waiting, approved, rejected = "a message that waits, and finds its payment", "approved, then paid", "rejected"
     held, shop = "held back by a policy", "a shop's row follows its order"

@@ -101,6 +101,7 @@ class Lease(NamedTuple):
     token: str
     until: float
     due: Optional[int]
+    asked: Optional[Payment] = None     # what a query or a request to close asks about, as it was when it was claimed
 
 
 class Notice(NamedTuple):
@@ -277,6 +278,8 @@ class Model:
             self.s[("went back", order_id)] = self.now[1]
         if order.status in ("paying", "paid") and changes.get("status", "paid") not in ("paying", "paid"):
             self.s[("let go", order_id)] = self.now[1]
+        if changes.get("status", "unpaid") not in ("unpaid", "paying"):
+            self.forget_question(order_id)
         return self.put(order, version=order.version + 1, **changes)
 
     def that_counts(self, order_id):
@@ -358,7 +361,6 @@ class Model:
     def end_order(self, order_id, how):
         if self.order(order_id).status == "unpaid":
             self.change_order(order_id, status=how)
-            self.forget_question(order_id)
         else:
             self.change_order(order_id, closing=how)
             self.close(self.that_counts(order_id).id)
@@ -1379,6 +1381,8 @@ class Model:
         if r.status == "succeeded":
             self.fill_in_refund(r, report, applied)
             return
+        if r.reversal and self.takes_rest(self.payment(r.payment), amount, r.currency):
+            self.waive_rest(r.payment)
         self.put(r, status="succeeded", returned=amount, txn=report.txn or r.txn,
                  verified=report.amount is not None)
         self.end_task(r.id, "refund")
@@ -1459,7 +1463,7 @@ class Model:
         p = self.charge(channel, txn)
         report = Report("succeeded", reversal_id, amount, currency, time=time)
         if p is None or self.misses():
-            self.keep((channel, reversal_id, txn), Notice("unmatched", channel, txn, report, None, kind))
+            self.keep((channel, reversal_id, txn, kind, amount, time), Notice("unmatched", channel, txn, report, None, kind))
             return {"outcome": "recorded", "replayed": False, "amount": amount}
         refund_id, applied = self.reverse(p.id, kind, report)
         return self.answer_to_report(refund_id, applied)
@@ -1548,7 +1552,7 @@ class Model:
                 return unnamed[-1].id, applied
         effect = self.effect(p, kind, report)
         if effect is not None:
-            self.waive_unbegun(payment_id)
+            self.waive_rest(payment_id)
         refund_id = self.fresh(self.world.refund_of_txn, (p.channel, report.txn), "refund")
         self.insert_refund(refund_id, payment_id, None, report.amount, "succeeded", "channel", kind,
                            report.txn, report.currency, report.time)
@@ -1560,16 +1564,25 @@ class Model:
 
     def effect(self, p, kind, report):
         """What a reversal does beside being counted: its order is to be paid again, or surplus is settled."""
+        if self.takes_rest(p, report.amount, report.currency):
+            return "settles"
         b = self.lock_balance(p.id)
         if any(self.has_begun(r) for r in self.refunds_of(p.id)) or b.refunded or b.excess or \
                 report.amount < p.received or report.currency != p.received_currency:
             return None
-        if p.status == "surplus":
-            return "settles"
         order = self.order(p.order)
         if order.status == "paid" and order.payment == p.id and kind in REOPENS and self.knows_returns(p):
             return "reopens"
         return None
+
+    def takes_rest(self, p, amount, currency):
+        """Nothing of surplus money is here when this is back, too."""
+        if p.status != "surplus" or currency != p.received_currency or \
+                any(self.has_begun(r) and r.status != "succeeded" for r in self.refunds_of(p.id)):
+            return False
+        b = self.lock_balance(p.id)
+        gone = b.refunded + b.excess
+        return gone < p.received <= gone + amount
 
     def reverse_again(self, refund_id, report, applied):
         r = self.refund(refund_id)
@@ -1581,7 +1594,7 @@ class Model:
         p = self.payment(r.payment)
         effect = self.effect(p, r.reversal, report)
         if effect is not None:
-            self.waive_unbegun(p.id)
+            self.waive_rest(p.id)
         self.put(r, status="succeeded", returned=report.amount, verified=True, time=report.time)
         self.lock_balance(p.id)
         self.count_returned(refund_id, report.amount)
@@ -1805,8 +1818,8 @@ class Model:
             if row["kind"] == "charge" and (self.order(about.order).closing or
                                             about.status not in ("pending", "unknown")):
                 raise Impossible()
-            self.s[("lease", row["order_id"])] = Lease(row["task_id"], row["lease_token"],
-                                                       row["leased_until"], due)
+            self.s[("lease", row["order_id"])] = Lease(row["task_id"], row["lease_token"], row["leased_until"], due,
+                                                       about if row["kind"] in ("query", "close") else None)
         return rows
 
     def lose_lease(self, order_id):
@@ -1848,7 +1861,8 @@ class Model:
                 self.make_due(refund_id, "refund", again=True)
             answer = {"outcome": r.status, "payment_id": payment_id, "amount": r.amount}
         else:
-            asked = held and ended is None and kind in ("query", "close") and \
+            # one that something else has made due since, or ended, is not taken for fresh either
+            asked = held and self.s[("lease", order_id)].asked == self.payment(payment_id) and \
                 report.status in ("pending", "processing") and \
                 self.payment(payment_id).status in ("failed", "processing") and self.choose()
             applied = self.evidence(payment_id, report, fresh=asked)
