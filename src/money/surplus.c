@@ -418,9 +418,9 @@ payguard_refund_settle(const Payment *payment)
 	n = payguard_refund_list_of(payment, &refunds);
 	for (int i = 0; i < n; i++)
 		if (refunds[i].status == REFUND_SUCCEEDED)
-			payguard_alert_resolve(
-				"refund_exceeds_payment",
-				payguard_text(payguard_uuid_str(refunds[i].refund_id)), why);
+			payguard_alert_resolve("refund_exceeds_payment",
+								   payguard_text(payguard_uuid_str(refunds[i].refund_id)),
+								   why);
 }
 
 /*
