@@ -99,6 +99,8 @@ typedef struct Match
 } Match;
 
 static bool match_waiting(Order *order, Payment *payment);
+static bool waits_for(const Notification *notification, const Order *order,
+					  const Payment *payment);
 static bytea *bytes_of(const text *body);
 static Datum record_notification(FunctionCallInfo fcinfo, bytea *body);
 static void read_notification(FunctionCallInfo fcinfo, Unreadable *bad,
@@ -169,15 +171,14 @@ match_waiting(Order *order, Payment *payment)
 		Refund refund;
 
 		CHECK_FOR_INTERRUPTS();
-		/* it may just have been delivered again, with more than it told before */
-		if (!payguard_store_lock(&payguard_notifications, NOTIFICATION_BY_EVENT,
+		/*
+		 * One of another order is not locked: whoever applies it may wait for the transaction, which we have. And it
+		 * may just have been delivered again, with more than it told before.
+		 */
+		if (!waits_for(&waiting[i], order, payment) ||
+			!payguard_store_lock(&payguard_notifications, NOTIFICATION_BY_EVENT,
 								 &waiting[i], &waiting[i]) ||
-			!payguard_text_is(waiting[i].result, "unmatched") || waiting[i].payment_id ||
-			waiting[i].refund_id ||
-			(waiting[i].order_id &&
-			 !payguard_text_equal(waiting[i].order_id, order->order_id)) ||
-			payguard_text_is(waiting[i].reversal_kind, REINSTATEMENT) ||
-			(waiting[i].reversal_kind && !payguard_payment_was_received(payment)))
+			!waits_for(&waiting[i], order, payment))
 			continue;
 		waiting[i].payment_id = payment->payment_id;
 		waiting[i].order_id = order->order_id;
@@ -199,6 +200,22 @@ match_waiting(Order *order, Payment *payment)
 			return true;
 	}
 	return false;
+}
+
+/*
+ * waits_for tells whether a message waits for the transaction of a payment, and names nothing else. What it names it
+ * goes on naming.
+ */
+static bool
+waits_for(const Notification *notification, const Order *order, const Payment *payment)
+{
+	return payguard_text_is(notification->result, "unmatched") &&
+		   notification->payment_id == NULL && notification->refund_id == NULL &&
+		   (notification->order_id == NULL ||
+			payguard_text_equal(notification->order_id, order->order_id)) &&
+		   !payguard_text_is(notification->reversal_kind, REINSTATEMENT) &&
+		   (notification->reversal_kind == NULL ||
+			payguard_payment_was_received(payment));
 }
 
 PG_FUNCTION_INFO_V1(payguard_record_notification);

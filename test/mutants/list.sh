@@ -152,6 +152,7 @@ mutant stale_approval src/evidence/facts.c "isolation report_decide" '/^payguard
 # who waited, and goes by what he read before
 mutant old_asker src/requests/approve.c "isolation approve_own_change" '/^decide_order\(/,/^}/s/^\tpayguard_store_refresh\(\);$//'
 mutant stale_lease src/queue/lease.c "isolation task_cancel" '/^payguard_lease_lock_order\(/,/^}/s/^\tpayguard_store_refresh\(\);$//'
+mutant message_of_other src/evidence/message.c "isolation message_order" 's/^\t\tif \(!waits_for\(&waiting\[i\], order, payment\) \|\|$/\t\tif (false ||/'
 mutant unread_message src/evidence/message.c "isolation message_refund" '/^try_again\(/,/^}/s/^\tpayguard_store_refresh\(\);$//'
 mutant stale_message src/evidence/message.c "isolation message_refund" \
   '/^still_matches\(/,/^}/{s/!find_match\(notification, match\) \|\|/match == NULL ||/; s/^\t\tpayguard_refund_must_be_there.*$/\t\t;/}'
