@@ -23,9 +23,11 @@ SELECT version, amount, currency FROM payguard.update_order('life-1', 2, currenc
 SELECT version, expires_at = '2998-01-01 00:00+00' AS changed FROM payguard.update_order('life-1', 3, expires_at := '2998-01-01 00:00+00');
 SELECT pg_temp.answer($$SELECT payguard.update_order('life-1', 1, amount := 170)$$); -- fails: a stale form
 SELECT pg_temp.answer($$SELECT payguard.update_order('life-none', 1, amount := 170)$$);
--- what it was created with, not what it is
+-- what it was created with, a retry; or what it is, by whoever read his own row anew; and nothing in between
 SELECT version, amount FROM payguard.create_order('life-1', 100, 'EUR', 'customer');
-SELECT pg_temp.answer($$SELECT payguard.create_order('life-1', 160, 'USD', 'customer')$$);
+SELECT version, amount FROM payguard.create_order('life-1', 160, 'USD', 'customer');
+SELECT pg_temp.answer($$SELECT payguard.create_order('life-1', 150, 'EUR', 'customer')$$);
+SELECT pg_temp.answer($$SELECT payguard.create_order('life-1', 160, 'JPY', 'customer')$$);
 -- a guest's order gets its customer, once
 SELECT customer_id, version FROM payguard.create_order('life-4', 100, 'EUR');
 SELECT customer_id, version FROM payguard.update_order('life-4', 1, customer_id := 'anna');

@@ -91,9 +91,9 @@ payguard_create_order(PG_FUNCTION_ARGS)
 }
 
 /*
- * judge_creation compares with what the order was created with, which its first event tells:
- * the order itself may have been changed since. The customer may be the one that it was given since, too. Values are
- * not shown: the order may be another customer's.
+ * judge_creation compares with what the order was created with, which its first event tells, and with what it has
+ * become by update_order() since: a retry brings the former, whoever reads his own row anew the latter. Values are not
+ * shown: the order may be another customer's.
  */
 static bool
 judge_creation(const Order *asked, const Order *existing, Refusal *refusal)
@@ -104,10 +104,12 @@ judge_creation(const Order *asked, const Order *existing, Refusal *refusal)
 
 	initStringInfo(&fields);
 	payguard_event_first_of(existing->order_id, &first);
-	if (payguard_json_int(first.details, "amount") != asked->amount)
+	if (payguard_json_int(first.details, "amount") != asked->amount &&
+		existing->amount != asked->amount)
 		appendStringInfoString(&fields, ", amount");
 	if (!payguard_text_equal(payguard_json_text(first.details, "currency"),
-							 asked->currency))
+							 asked->currency) &&
+		!payguard_text_equal(existing->currency, asked->currency))
 		appendStringInfoString(&fields, ", currency");
 	if (!payguard_text_equal(payguard_json_text(first.details, "customer_id"),
 							 asked->customer_id) &&

@@ -313,7 +313,8 @@ class Model:
             self.put(Order(order_id, amount, currency, (amount, currency, customer),
                            deadline=deadline))
             self.ask_for_opinion(order_id)
-        elif known.made != (amount, currency, customer):
+        elif amount not in (known.made[0], known.amount) or currency not in (known.made[1], known.currency) \
+                or customer != known.made[2]:
             raise Refused("PY304")
         return self.row_of(order_id)
 
