@@ -69,7 +69,7 @@ SELECT results_eq($$SELECT signature FROM routine WHERE prokind = 'p'$$,
   $$VALUES ('payguard.run_tasks(integer,interval)')$$,
   'run_tasks() alone cannot: a procedure that commits; everything in it is qualified (test drivers)');
 SELECT results_eq($$SELECT name, context FROM pg_settings WHERE name LIKE 'payguard.%' AND context <> 'user' ORDER BY 1$$,
-  $$VALUES ('payguard.allow_unsafe_ddl', 'superuser'), ('payguard.store', 'superuser')$$,
+  $$VALUES ('payguard.allow_reset', 'superuser'), ('payguard.allow_unsafe_ddl', 'superuser'), ('payguard.store', 'superuser')$$,
   'the settings that matter are the superuser''s');
 
 -- what breaks them
