@@ -109,6 +109,15 @@ SELECT outcome FROM payguard.refund_order('part', 'rest', 4000, 'x', channel := 
 RESET SESSION AUTHORIZATION;
 SELECT outcome FROM payguard.approve_refund((SELECT refund_id FROM payguard.refunds WHERE idempotency_key = 'rest'), 'fine');
 SET SESSION AUTHORIZATION regress_import;
+-- nobody named the transaction: a late message about it is money that may be here twice, and a person looks
+SELECT FROM payguard.import_order('unnamed', 1000, 'XTS', 'refunded', paid_at := now(), channel := 'card');
+SELECT outcome FROM payguard.record_payment('unnamed', 'card', 'ch_late', 1000, 'XTS');
+SELECT r.status, r.origin FROM payguard.refunds r WHERE r.order_id = 'unnamed' ORDER BY 2;
+SELECT count(*) FROM payguard.claim_tasks('w') WHERE order_id = 'unnamed';
+-- a statement need not name what was imported
+RESET SESSION AUTHORIZATION;
+SELECT order_id, finding FROM payguard.reconcile('card', grace := '0 s') WHERE order_id IN (SELECT e.order_id FROM payguard.events e WHERE e.kind = 'order.imported');
+SET SESSION AUTHORIZATION regress_import;
 SELECT * FROM payguard.verify();
 -- retention finds them, also behind many events of today
 SELECT count(payguard.create_order('today-' || i, 1, 'XTS')) FROM generate_series(1, 1200) i;
@@ -142,6 +151,8 @@ SELECT pg_temp.answer($$SELECT payguard.pay_order('last', 'link')$$);
 SELECT kind, count(payguard.resolve_alert(alert_id, 'seen')) FROM payguard.alerts WHERE resolved_at IS NULL GROUP BY 1 ORDER BY 1;
 SELECT payguard.erase_customer('anna') > 0 AS some;
 SELECT count(*) FROM payguard.every_event WHERE details ->> 'customer_id' = 'anna';
+-- the same call again finds the order of whom nobody knows any more
+SELECT status, customer_id FROM payguard.import_order('last', 9, 'EUR', 'paid', 'anna', NULL, '2024-01-06', 'card', 'ch_6');
 SELECT * FROM payguard.verify();
 RESET SESSION AUTHORIZATION;
 DROP OWNED BY regress_import;

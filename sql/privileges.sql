@@ -82,17 +82,22 @@ SELECT has_function_privilege('regress_checkout', 'payguard.order_timeline(text)
 SELECT payguard.revoke_access('regress_checkout', 'operator');
 SELECT has_schema_privilege('regress_checkout', 'payguard', 'USAGE') AS usage;
 SELECT payguard.revoke_access('regress_checkout', 'operator');
--- an admin is an operator by that alone: taking one of the two leaves nothing of it behind
+-- an admin is an operator by that alone: taking either of the two leaves nothing of both
 SELECT payguard.grant_access('regress_checkout', 'operator'), payguard.grant_access('regress_checkout', 'admin');
 SELECT access FROM payguard.role_access() WHERE role = 'regress_checkout' ORDER BY 1;
 SELECT payguard.revoke_access('regress_checkout', 'operator');
-SELECT has_function_privilege('regress_checkout', 'payguard.resolve_alert(bigint,text)', 'EXECUTE') AS still_within;
+SELECT has_schema_privilege('regress_checkout', 'payguard', 'USAGE') AS usage;
+SELECT payguard.grant_access('regress_checkout', 'operator'), payguard.grant_access('regress_checkout', 'admin');
 SELECT payguard.revoke_access('regress_checkout', 'admin');
 SELECT has_schema_privilege('regress_checkout', 'payguard', 'USAGE') AS usage;
 -- who was an operator before 1.2.0 keeps what he had; who is one now does not become an admin
 SELECT payguard.grant_access('regress_checkout', 'operator');
+SELECT payguard.grant_access('regress_nobody', access) FROM unnest('{admin,refunds}'::text[]) access;
+GRANT regress_nobody TO regress_checkout; -- what is inherited makes nobody an admin of his own
 SELECT payguard.renew_access() > 0 AS renewed;
 SELECT access FROM payguard.role_access() WHERE role = 'regress_checkout' ORDER BY 1;
+REVOKE regress_nobody FROM regress_checkout;
+SELECT payguard.revoke_access('regress_nobody', access) FROM unnest('{admin,refunds}'::text[]) access;
 GRANT EXECUTE ON FUNCTION payguard.register_channel(text, boolean, text, interval, interval, interval, interval, text, boolean),
   payguard.set_policy(text, bigint, boolean, boolean, boolean, interval, text), payguard.refund_order(text, text, bigint, text, jsonb),
   payguard.refund_payment(uuid, text, bigint, text, jsonb) TO regress_checkout;

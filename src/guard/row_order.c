@@ -8,6 +8,7 @@
 
 #include "catalog/pg_type.h"
 #include "utils/builtins.h"
+#include "utils/fmgroids.h"
 #include "utils/numeric.h"
 
 #include "rules/machine.h"
@@ -29,7 +30,10 @@ static const RowQuery events_of_end = {
 
 /* The order whose row sync_rows() is moving on the way of an order that was paid and is refunded. */
 static const text *refunded = NULL;
+static int refunded_depth =
+	0; /* of the triggers on that row; what these change is not on the way */
 
+static int trigger_depth(void);
 static text *order_of(const Guard *guard, TupleTableSlot *row);
 static RowOrder compare_amount(const Guard *guard, TupleTableSlot *row,
 							   const Order *order);
@@ -49,7 +53,8 @@ payguard_row_order_is_paid(const Guard *guard, TupleTableSlot *row, bool stays)
 
 	if (order_id == NULL)
 		return ROW_ORDER_UNPAID;
-	stays = stays || (refunded && payguard_text_equal(refunded, order_id));
+	stays = stays || (refunded && trigger_depth() == refunded_depth &&
+					  payguard_text_equal(refunded, order_id));
 	identity = payguard_as_owner();
 	payguard_store_begin(STORE_WRITE);
 	if (payguard_order_find(order_id, &order) &&
@@ -98,7 +103,14 @@ payguard_row_order_refunded(const text *order_id)
 	const text *before = refunded;
 
 	refunded = order_id;
+	refunded_depth = trigger_depth() + 1;
 	return before;
+}
+
+static int
+trigger_depth(void)
+{
+	return DatumGetInt32(OidFunctionCall0(F_PG_TRIGGER_DEPTH));
 }
 
 /*

@@ -26,6 +26,7 @@
 #include "store/each.h"
 #include "store/open.h"
 #include "store/plan.h"
+#include "records/actor.h"
 #include "guard/owner.h"
 #include "guard/row_order.h"
 #include "guard/settings.h"
@@ -73,6 +74,8 @@ typedef struct Acting
 
 static SyncResult sync_found(const Search *search, FoundRow *row, OrderStatus status,
 							 int64 *changed, SyncProblem *problem);
+static ErrorData *attempt(const Followed *followed, void (*action)(void *),
+						  void *argument);
 static Acting act_as_owner(const Followed *followed);
 static void stop_acting(Acting acting);
 static void find_rows(void *argument);
@@ -96,7 +99,7 @@ payguard_sync_rows_of(const Followed *followed, const text *order_id, OrderStatu
 					  int64 *changed, SyncProblem *problem)
 {
 	Search search = {.followed = followed, .order_id = order_id};
-	ErrorData *error = payguard_store_attempt(find_rows, &search);
+	ErrorData *error = attempt(followed, find_rows, &search);
 	SyncResult result = SYNC_IN_STEP;
 
 	if (error && !search.is_value && payguard_is_about_one(error))
@@ -135,7 +138,7 @@ sync_found(const Search *search, FoundRow *row, OrderStatus status, int64 *chang
 			payguard_text("The transitions have no way to the state that follow names.");
 		return SYNC_FAILED;
 	}
-	error = payguard_store_attempt(move_row, &move);
+	error = attempt(search->followed, move_row, &move);
 	if (error)
 	{
 		result = judge_error(error, problem);
@@ -146,6 +149,27 @@ sync_found(const Search *search, FoundRow *row, OrderStatus status, int64 *chang
 		return SYNC_WAITS;
 	(*changed)++;
 	return SYNC_IN_STEP;
+}
+
+/*
+ * attempt does what may run code of the table's owner: what that asks of payguard the owner has asked.
+ */
+static ErrorData *
+attempt(const Followed *followed, void (*action)(void *), void *argument)
+{
+	Oid before = payguard_actor_act_for(followed->owner);
+	ErrorData *error = NULL;
+
+	PG_TRY();
+	{
+		error = payguard_store_attempt(action, argument);
+	}
+	PG_FINALLY();
+	{
+		(void) payguard_actor_act_for(before);
+	}
+	PG_END_TRY();
+	return error;
 }
 
 /*
@@ -269,6 +293,9 @@ find_way(const Guard *guard, int from, OrderStatus status, int *way)
 		way[0] = paid;
 		return 2;
 	}
+	/* closed is no way to go on for a row whose order is paid */
+	if (status == ORDER_PAID && guard->states[from].closed)
+		return -1;
 	return leads_to(guard, to, from) ? 0 : -1;
 }
 

@@ -57,7 +57,6 @@ typedef struct Sync
 	List *tried;		/* text *: orders that waited before */
 	List *waiting;		/* text *: orders that wait now */
 	text *held_up;		/* the order whose row a trigger has held up; NULL: none */
-	bool stopped;		/* one of any table was held up */
 } Sync;
 
 /* An alert that is opened. */
@@ -134,6 +133,10 @@ static const Statement close_alerts = {
 	"alerts",
 	CMD_UPDATE};
 
+/* A call is running. */
+static bool syncing = false;
+
+static int64 sync_tables(const text *order_id, int max);
 static void sync_one(Sync *sync, const GuardTrigger *trigger, const text *order_id,
 					 int max);
 static bool is_below_another(const GuardTrigger *trigger, const List *triggers);
@@ -167,6 +170,27 @@ payguard_sync_rows(PG_FUNCTION_ARGS)
 {
 	text *order_id = payguard_arg_id_or_null(ARG(0), "order_id");
 	int max = payguard_arg_max_rows(ARG(1), "max");
+	int64 changed = 0;
+
+	/* a trigger on a row that is being moved: the call that moves it goes on */
+	if (syncing)
+		PG_RETURN_INT64(0);
+	syncing = true;
+	PG_TRY();
+	{
+		changed = sync_tables(order_id, max);
+	}
+	PG_FINALLY();
+	{
+		syncing = false;
+	}
+	PG_END_TRY();
+	PG_RETURN_INT64(changed);
+}
+
+static int64
+sync_tables(const text *order_id, int max)
+{
 	Sync sync = {0};
 	List *triggers;
 	ListCell *cell;
@@ -190,7 +214,7 @@ payguard_sync_rows(PG_FUNCTION_ARGS)
 		forget_gone();
 	MemoryContextDelete(sync.each);
 	payguard_call_end();
-	PG_RETURN_INT64(sync.changed);
+	return sync.changed;
 }
 
 /*
@@ -202,7 +226,7 @@ sync_one(Sync *sync, const GuardTrigger *trigger, const text *order_id, int max)
 	Followed followed = {.relation = trigger->relation};
 	Relation relation;
 
-	if (sync->stopped || strstr(trigger->settings, "\"" GUARD_CONSUMER) == NULL ||
+	if (strstr(trigger->settings, "\"" GUARD_CONSUMER) == NULL ||
 		!ConditionalLockRelationOid(trigger->relation, RowExclusiveLock))
 		return;
 	relation = try_table_open(trigger->relation, NoLock);
@@ -383,7 +407,6 @@ sync_order(Sync *sync, const Followed *followed, const text *order_id)
 	if (problem.held_up)
 	{
 		sync->held_up = unconstify(text *, order_id);
-		sync->stopped = true;
 	}
 	else if (result != SYNC_IN_STEP && !has_text(sync->waiting, order_id))
 		sync->waiting = lappend(sync->waiting, unconstify(text *, order_id));

@@ -29,6 +29,7 @@
 #include "money/refunding.h"
 #include "money/surplus.h"
 
+static bool may_be_imported(const Order *order, const Payment *payment);
 static int64 not_needed(const Order *order, const Payment *payment);
 static bool is_of_surplus(const Payment *payment, const Refund *refund);
 static int64 kept_for_order(const Order *order, const Payment *payment,
@@ -99,13 +100,29 @@ payguard_refund_surplus(Order *order, const Payment *payment, RefundStatus statu
 	{
 		Refund refund = {
 			.amount = rest,
-			.status = status,
+			.status = may_be_imported(order, payment) ? REFUND_AWAITING_APPROVAL : status,
 			.origin = payguard_text("surplus"),
 			.reason = payguard_text("money that the order did not need"),
 		};
 
 		payguard_refund_insert(order, payment, &refund);
 	}
+}
+
+/*
+ * may_be_imported tells whether money may be what an order was imported as paid with: nobody named the transaction then,
+ * and a person has to look.
+ */
+static bool
+may_be_imported(const Order *order, const Payment *payment)
+{
+	Payment paying;
+
+	return order->payment_id &&
+		   !payguard_uuid_equal(order->payment_id, payment->payment_id) &&
+		   payguard_payment_reread(order->payment_id, &paying) &&
+		   payguard_text_is(paying.request_kind, "import") &&
+		   paying.channel_txn_id == NULL;
 }
 
 /*

@@ -19,6 +19,9 @@
 
 char *payguard_actor_setting = NULL;
 
+/* Whose triggers are running for sync_rows(); InvalidOid: nobody's. */
+static Oid acting_for = InvalidOid;
+
 static text *session_role(void);
 static bool is_good_actor(const char *actor);
 static Oid delegate_function(void);
@@ -31,6 +34,8 @@ static Oid delegate_function(void);
 text *
 payguard_actor(void)
 {
+	if (OidIsValid(acting_for))
+		return payguard_clean_text(GetUserNameFromId(acting_for, false));
 	if (payguard_actor_setting == NULL || payguard_actor_setting[0] == '\0' ||
 		(payguard_call_is_evidence() && !is_good_actor(payguard_actor_setting)))
 		return session_role();
@@ -48,6 +53,19 @@ payguard_actor(void)
 	}
 	return payguard_arg_id(CStringGetTextDatum(payguard_actor_setting), false,
 						   "payguard.actor");
+}
+
+/*
+ * payguard_actor_act_for has another role be who acts, whatever is set, until it is called again; InvalidOid: the
+ * session's user, as ever. Returns who it was before.
+ */
+Oid
+payguard_actor_act_for(Oid role)
+{
+	Oid before = acting_for;
+
+	acting_for = role;
+	return before;
 }
 
 /*

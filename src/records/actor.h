@@ -7,5 +7,6 @@
 
 extern char *payguard_actor_setting;
 extern text *payguard_actor(void);
+extern Oid payguard_actor_act_for(Oid role);
 
 #endif

@@ -49,6 +49,7 @@ typedef struct Import
 } Import;
 
 static void read_import(FunctionCallInfo fcinfo, Import *import);
+static Jsonb *describe(const Import *import, const text *customer_id);
 static OrderStatus read_status(text *name);
 static void check_paid(FunctionCallInfo fcinfo, Import *import);
 static void check_closed(FunctionCallInfo fcinfo, Import *import);
@@ -58,7 +59,7 @@ static TimestampTz read_past(FunctionCallInfo fcinfo, int n, const char *name);
 static void check_order_of(const char *name, TimestampTz time, const char *earlier_name,
 						   TimestampTz earlier);
 static void check_channel(const Import *import);
-static bool find_same(const Import *import, Jsonb *details, Order *existing);
+static bool find_same(const Import *import, Order *existing);
 static pg_uuid_t *import_payment(const Import *import);
 static pg_uuid_t *import_refund(const Import *import, pg_uuid_t *payment_id);
 static void refuse_known_payment(const Payment *known) pg_attribute_noreturn();
@@ -84,17 +85,10 @@ payguard_import_order(PG_FUNCTION_ARGS)
 	Jsonb *details;
 
 	read_import(fcinfo, &import);
-	details = payguard_json(
-		"amount", 'i', import.order.amount, "currency", 't', import.order.currency,
-		"customer_id", 't', import.order.customer_id, "created_at", 'd',
-		import.order.created_at, "paid_at", 'd', import.paid_at, "channel", 't',
-		import.channel, "channel_txn_id", 't', import.channel_txn_id, "refunded_amount",
-		'i', import.order.refunded_amount, "refunded_at", 'd', import.refunded_at,
-		"channel_refund_id", 't', import.channel_refund_id, "closed_at", 'd',
-		import.closed_at, NULL);
+	details = describe(&import, import.order.customer_id);
 
 	payguard_request_begin("import_order()");
-	if (!find_same(&import, details, &existing))
+	if (!find_same(&import, &existing))
 	{
 		check_channel(&import);
 		about = (About){.order_id = import.order.order_id};
@@ -115,7 +109,7 @@ payguard_import_order(PG_FUNCTION_ARGS)
 			return payguard_row_result(fcinfo, &payguard_orders, &import.order);
 		}
 		payguard_store_refresh();
-		if (!find_same(&import, details, &existing))
+		if (!find_same(&import, &existing))
 			payguard_store_suppressed(&payguard_orders);
 	}
 	payguard_store_make_durable(&existing);
@@ -151,6 +145,22 @@ read_import(FunctionCallInfo fcinfo, Import *import)
 		check_paid(fcinfo, import);
 	else
 		check_closed(fcinfo, import);
+}
+
+/*
+ * describe tells what was said of an order. customer_id: NULL where he was erased since.
+ */
+static Jsonb *
+describe(const Import *import, const text *customer_id)
+{
+	return payguard_json(
+		"amount", 'i', import->order.amount, "currency", 't', import->order.currency,
+		"customer_id", 't', customer_id, "created_at", 'd', import->order.created_at,
+		"paid_at", 'd', import->paid_at, "channel", 't', import->channel,
+		"channel_txn_id", 't', import->channel_txn_id, "refunded_amount", 'i',
+		import->order.refunded_amount, "refunded_at", 'd', import->refunded_at,
+		"channel_refund_id", 't', import->channel_refund_id, "closed_at", 'd',
+		import->closed_at, NULL);
 }
 
 static OrderStatus
@@ -284,14 +294,16 @@ check_channel(const Import *import)
  * are not shown: it may be another customer's.
  */
 static bool
-find_same(const Import *import, Jsonb *details, Order *existing)
+find_same(const Import *import, Order *existing)
 {
 	Event first;
+	Jsonb *details;
 	Refusal refusal;
 
 	if (!payguard_order_find(import->order.order_id, existing))
 		return false;
 	payguard_event_first_of(existing->order_id, &first);
+	details = describe(import, existing->customer_id ? import->order.customer_id : NULL);
 	if (payguard_text_is(first.kind, "order.imported") &&
 		payguard_text_is(first.to_status, payguard_machine_name(&payguard_order_machine,
 																import->order.status)) &&

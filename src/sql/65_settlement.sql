@@ -186,6 +186,8 @@ AS $$
       NULL, NULL, NULL, p.status, p.received_amount, p.received_currency, NULL, p.at
     FROM payment p
     WHERE p.status IN ('succeeded', 'surplus', 'returned') AND p.at >= missing_from AND p.at < missing_until
+      -- what was imported was compared elsewhere
+      AND NOT EXISTS (SELECT FROM payguard.every_payment i WHERE i.payment_id = p.payment_id AND i.request_kind = 'import')
       AND NOT EXISTS (SELECT FROM line l WHERE l.kind = 'payment' AND l.channel_txn_id = p.channel_txn_id)
       AND NOT EXISTS (SELECT FROM line l WHERE l.kind = 'payment' AND l.payment_id = p.payment_id AND p.channel_txn_id IS NULL)
       AND NOT EXISTS (SELECT FROM other_name n JOIN payment t ON t.payment_id = n.name_of
@@ -196,6 +198,8 @@ AS $$
       r.channel_refund_id, NULL, NULL, NULL, NULL, NULL, NULL, r.status, r.returned_amount, r.currency, NULL, r.completed_at
     FROM payguard.every_refund r
     WHERE r.channel = of_channel AND r.status = 'succeeded' AND r.completed_at >= missing_from AND r.completed_at < missing_until
+      AND NOT (r.reason IS NOT DISTINCT FROM 'imported' AND r.idempotency_key IS NULL AND EXISTS (
+        SELECT FROM payguard.every_payment i WHERE i.payment_id = r.payment_id AND i.request_kind = 'import'))
       AND NOT EXISTS (SELECT FROM line l WHERE l.kind <> 'payment' AND l.channel_refund_id = r.channel_refund_id)
       AND NOT EXISTS (SELECT FROM line l WHERE l.kind <> 'payment' AND l.refund_id = r.refund_id)
       -- a payment that failed after its success has no line of its own for that

@@ -184,7 +184,9 @@ AS $$
       "payguard.register_channel(text,boolean,text,interval,interval,interval,interval,text,boolean)",
       "payguard.set_policy(text,bigint,boolean,boolean,boolean,interval,text)",
       "payguard.refund_order(text,text,bigint,text,jsonb)", "payguard.refund_payment(uuid,text,bigint,text,jsonb)"}'::text[]) f
-    WHERE NOT has_function_privilege(o.role, f, 'EXECUTE'))
+    WHERE NOT EXISTS (
+      SELECT FROM pg_proc p CROSS JOIN LATERAL aclexplode(p.proacl) a
+      WHERE p.oid = f::regprocedure AND a.grantee = o.role::text::regrole AND a.privilege_type = 'EXECUTE'))
 $$;
 COMMENT ON FUNCTION payguard.earlier_operators() IS
   'Part of renew_access(): who became an operator before 1.2.0, when that was to be admin and refunds, too';
@@ -283,7 +285,9 @@ DECLARE
 BEGIN
   PERFORM payguard.check_access(role, access);
   kept := ARRAY(SELECT r.access FROM payguard.role_access() r
-                WHERE r.role = revoke_access.role AND r.access <> revoke_access.access);
+                WHERE r.role = revoke_access.role AND r.access <> revoke_access.access
+                  -- an admin is an operator, too
+                  AND NOT (revoke_access.access = 'operator' AND r.access = 'admin'));
   EXECUTE format('REVOKE ALL ON ALL ROUTINES IN SCHEMA payguard FROM %I', role);
   EXECUTE format('REVOKE ALL ON ALL TABLES IN SCHEMA payguard FROM %I', role);
   EXECUTE format('REVOKE ALL ON ALL SEQUENCES IN SCHEMA payguard FROM %I', role);
@@ -294,7 +298,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION payguard.revoke_access(name, text) IS
-  'Takes an access from a role, which keeps what its other accesses need';
+  'Takes an access from a role, which keeps what its other accesses need; who is no operator any more is no admin either';
 
 CREATE FUNCTION payguard.reset() RETURNS void
 AS 'MODULE_PATHNAME', 'payguard_reset'
