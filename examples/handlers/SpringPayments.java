@@ -3,6 +3,7 @@ import com.fasterxml.jackson.databind.ObjectMapper;
 import java.io.IOException;
 import java.security.GeneralSecurityException;
 import java.security.MessageDigest;
+import java.sql.Types;
 import java.util.HexFormat;
 import java.util.List;
 import java.util.Map;
@@ -16,6 +17,7 @@ import org.springframework.dao.DataAccessException;
 import org.springframework.dao.DataAccessResourceFailureException;
 import org.springframework.dao.DataIntegrityViolationException;
 import org.springframework.jdbc.core.JdbcTemplate;
+import org.springframework.jdbc.core.SqlParameterValue;
 
 /** Checkout and webhook with Spring JDBC: a @Service, and nobody who calls it is @Transactional. */
 public class SpringPayments {
@@ -34,6 +36,9 @@ public class SpringPayments {
         "order_already_paid", new Reply(200, "paid"),
         "payment_in_progress", new Reply(409, "wait"),      // another click, with another key
         "payment_failed", new Reply(402, "failed"),         // this key is spent: the form gets a new one
+        "order_id_reused", new Reply(409, "changed"),       // the row has another price than payguard: update_order()
+        "amount_mismatch", new Reply(409, "changed"),       // the page shows another price: it is made anew
+        "idempotency_key_reused", new Reply(400, "key"),    // it is the key of another order
         "order_closed", new Reply(410, "closed"),
         "order_not_found", new Reply(404, "not found"));
     private static final Map<String, Integer> STATUS = Map.of("paid", 200, "pending", 202, "closing", 202, "failed", 402);
@@ -48,11 +53,15 @@ public class SpringPayments {
     }
 
     public Reply checkout(String orderId, String key) {
+        if (key == null || key.isEmpty()) {
+            return new Reply(400, "key");
+        }
         Map<String, Object> payment;
         try {
             call("""
                 SELECT o.status FROM shop_orders s, payguard.create_order(
-                  s.id, payguard.minor_units(s.total, s.currency), s.currency, s.customer) o WHERE s.id = ?""", orderId);
+                  s.id::text, payguard.minor_units(s.total, s.currency), s.currency, s.customer::text) o
+                  WHERE s.id = ?""", id(orderId));
             payment = call("SELECT * FROM payguard.start_payment(?, ?, 'card')", orderId, key);
         } catch (DataAccessException error) {
             Reply refused = REFUSED.get(constraint(error));
@@ -82,7 +91,8 @@ public class SpringPayments {
     public Reply webhook(byte[] secret, byte[] body, String signature) throws GeneralSecurityException {
         Mac mac = Mac.getInstance("HmacSHA256");
         mac.init(new SecretKeySpec(secret, "HmacSHA256"));
-        if (!MessageDigest.isEqual(HexFormat.of().formatHex(mac.doFinal(body)).getBytes(), signature.getBytes())) {
+        String expected = HexFormat.of().formatHex(mac.doFinal(body));
+        if (signature == null || !MessageDigest.isEqual(expected.getBytes(), signature.getBytes())) {
             return new Reply(400, "signature");
         }
         Map<String, Object> message;
@@ -109,7 +119,12 @@ public class SpringPayments {
     private void follow(String orderId) {
         again(() -> db.update("""
             UPDATE shop_orders SET status = 'paid'
-            WHERE id = ? AND status = 'new' AND (SELECT status FROM payguard.order_status(?)) = 'paid'""", orderId, orderId));
+            WHERE id = ? AND status = 'new' AND (SELECT status FROM payguard.order_status(?::text)) = 'paid'""", id(orderId), orderId));
+    }
+
+    /** For the table's own column, of whatever type: PostgreSQL reads it. */
+    private static SqlParameterValue id(String orderId) {
+        return new SqlParameterValue(Types.OTHER, orderId);
     }
 
     private Map<String, Object> call(String sql, Object... values) {

@@ -1,4 +1,5 @@
-// Checkout and webhook in Node.js: "pool" is a pg.Pool, and nothing here opens a transaction of its own.
+// Checkout and webhook in Node.js: "pool" is a pg.Pool with a listener, pool.on("error", …): without one Node ends when the
+// server closes an idle connection. Nothing here opens a transaction of its own.
 "use strict";
 const { createHmac, timingSafeEqual } = require("node:crypto");
 
@@ -7,6 +8,9 @@ const REFUSED = {
   order_already_paid: { status: 200, state: "paid" },
   payment_in_progress: { status: 409, state: "wait" },       // another click, with another key
   payment_failed: { status: 402, state: "failed" },          // this key is spent: the form gets a new one
+  order_id_reused: { status: 409, state: "changed" },        // the row has another price than payguard: update_order()
+  amount_mismatch: { status: 409, state: "changed" },        // the page shows another price: it is made anew
+  idempotency_key_reused: { status: 400, state: "key" },     // it is the key of another order
   order_closed: { status: 410, state: "closed" },
   order_not_found: { status: 404, state: "not found" },
 };
@@ -15,10 +19,12 @@ const STATUS = { paid: 200, pending: 202, closing: 202, failed: 402 };
 // channel.charge(number, amount, currency) takes money once for one number; channel.query(number) asks what became of it.
 // Both return { status, transaction, amount, currency }, the status in payguard's words, and need a time-out.
 async function checkout(pool, channel, orderId, key) {
+  if (!key) return { status: 400, state: "key" };
   let payment;
   try {
     await call(pool, `SELECT o.status FROM shop_orders s, payguard.create_order(
-      s.id, payguard.minor_units(s.total, s.currency), s.currency, s.customer) o WHERE s.id = $1`, [orderId]);
+      s.id::text, payguard.minor_units(s.total, s.currency), s.currency, s.customer::text) o
+      WHERE s.id = $1`, [orderId]);
     payment = await call(pool, "SELECT * FROM payguard.start_payment($1, $2, 'card')", [orderId, key]);
   } catch (error) {
     if (!REFUSED[error.constraint]) throw error;
@@ -40,7 +46,7 @@ async function checkout(pool, channel, orderId, key) {
   return { status: STATUS[payment.outcome] ?? 409, state: payment.outcome };
 }
 
-// body: a Buffer with the bytes as they came (express.raw()), since the signature is over them.
+// body: a Buffer with the bytes as they came (express.raw({ type: "*/*" })), since the signature is over them.
 async function webhook(pool, secret, body, signature) {
   const expected = createHmac("sha256", secret).update(body).digest();
   const given = Buffer.from(signature ?? "", "hex");
@@ -62,7 +68,7 @@ async function webhook(pool, secret, body, signature) {
 // The shop's own row comes second. It can be done again at any time.
 async function follow(pool, orderId) {
   await call(pool, `UPDATE shop_orders SET status = 'paid'
-    WHERE id = $1 AND status = 'new' AND (SELECT status FROM payguard.order_status($1)) = 'paid'`, [orderId]);
+    WHERE id = $1 AND status = 'new' AND (SELECT status FROM payguard.order_status($1::text)) = 'paid'`, [orderId]);
 }
 
 // One statement is one transaction. It is repeated as it is, with the same key, where it was not done (40001, 55P03), and

@@ -1,13 +1,17 @@
-"""Checkout and webhook as Django views. They use the default database in autocommit, as Django does by itself."""
+"""Checkout and webhook as Django views. They use the default database in autocommit, as Django does by itself.
+
+In the settings: SHOP_CHANNEL, the dotted path of a module that calls the channel ("shop.bank"), and SHOP_WEBHOOK_SECRET,
+the secret of the webhook's signature as bytes (b"…").
+"""
 import hashlib
 import hmac
 import json
 import time
+from importlib import import_module
 
 from django.conf import settings
 from django.db import DataError, Error, InterfaceError, OperationalError, connection, transaction
 from django.http import JsonResponse
-from django.utils.module_loading import import_string
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_POST
 
@@ -16,6 +20,9 @@ REFUSED = {
     "order_already_paid": (200, "paid"),
     "payment_in_progress": (409, "wait"),     # another click, with another key
     "payment_failed": (402, "failed"),        # this key is spent: the form gets a new one
+    "order_id_reused": (409, "changed"),      # the row has another price than payguard: update_order()
+    "amount_mismatch": (409, "changed"),      # the page shows another price: it is made anew
+    "idempotency_key_reused": (400, "key"),   # it is the key of another order
     "order_closed": (410, "closed"),
     "order_not_found": (404, "not found"),
 }
@@ -25,14 +32,17 @@ STATUS = {"paid": 200, "pending": 202, "closing": 202, "failed": 402}
 @require_POST
 @transaction.non_atomic_requests     # the channel is not called inside a transaction, whatever ATOMIC_REQUESTS says
 def checkout(request, order_id):
-    """The channel, settings.SHOP_CHANNEL, has charge(number, amount, currency), which takes money once for one number, and
+    """The module settings.SHOP_CHANNEL has charge(number, amount, currency), which takes money once for one number, and
     query(number). Both return (status, transaction, amount, currency), the status in payguard's words, and need a time-out."""
-    channel = import_string(settings.SHOP_CHANNEL)
+    channel, key = import_module(settings.SHOP_CHANNEL), request.POST.get("key")
+    if not key:
+        return JsonResponse({"state": "key"}, status=400)
     try:
         call("""SELECT o.status FROM shop_orders s, payguard.create_order(
-            s.id, payguard.minor_units(s.total, s.currency), s.currency, s.customer) o WHERE s.id = %s""", order_id)
+            s.id::text, payguard.minor_units(s.total, s.currency), s.currency, s.customer::text) o
+            WHERE s.id = %s""", order_id)
         payment, outcome, status, amount, currency = call("""SELECT payment_id, outcome, payment_status, amount, currency
-            FROM payguard.start_payment(%s, %s, 'card')""", order_id, request.POST["key"])
+            FROM payguard.start_payment(%s, %s, 'card')""", order_id, key)
     except Error as error:
         name = error.__cause__.diag.constraint_name
         if name not in REFUSED:
@@ -56,7 +66,7 @@ def webhook(request):
     """request.body: the bytes as they came, since the signature is over them."""
     body = request.body
     expected = hmac.new(settings.SHOP_WEBHOOK_SECRET, body, hashlib.sha256).hexdigest()
-    if not hmac.compare_digest(expected, request.headers.get("Signature", "")):
+    if not hmac.compare_digest(expected.encode(), request.headers.get("Signature", "").encode()):
         return JsonResponse({"state": "signature"}, status=400)
 
     def record(message):
@@ -77,7 +87,7 @@ def webhook(request):
 def follow(order_id):
     """The shop's own row comes second. It can be done again at any time."""
     call("""UPDATE shop_orders SET status = 'paid'
-        WHERE id = %s AND status = 'new' AND (SELECT status FROM payguard.order_status(%s)) = 'paid'""", order_id, order_id)
+        WHERE id = %s AND status = 'new' AND (SELECT status FROM payguard.order_status(%s::text)) = 'paid'""", order_id, order_id)
 
 
 def call(sql, *values):

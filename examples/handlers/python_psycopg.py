@@ -11,6 +11,9 @@ REFUSED = {
     "order_already_paid": (200, "paid"),
     "payment_in_progress": (409, "wait"),     # another click, with another key
     "payment_failed": (402, "failed"),        # this key is spent: the form gets a new one
+    "order_id_reused": (409, "changed"),      # the row has another price than payguard: update_order()
+    "amount_mismatch": (409, "changed"),      # the page shows another price: it is made anew
+    "idempotency_key_reused": (400, "key"),   # it is the key of another order
     "order_closed": (410, "closed"),
     "order_not_found": (404, "not found"),
 }
@@ -23,9 +26,12 @@ def checkout(pool, channel, order_id, key):
     channel.charge(number, amount, currency) takes money once for one number, channel.query(number) asks what became of it.
     Both return (status, transaction, amount, currency), the status in payguard's words, and need a time-out.
     """
+    if not key:
+        return 400, "key"
     try:
         call(pool, """SELECT o.status FROM shop_orders s, payguard.create_order(
-            s.id, payguard.minor_units(s.total, s.currency), s.currency, s.customer) o WHERE s.id = %s""", order_id)
+            s.id::text, payguard.minor_units(s.total, s.currency), s.currency, s.customer::text) o
+            WHERE s.id = %s""", order_id)
         payment, outcome, status, amount, currency = call(pool, """SELECT payment_id, outcome, payment_status, amount, currency
             FROM payguard.start_payment(%s, %s, 'card')""", order_id, key)
     except psycopg.Error as error:
@@ -44,7 +50,8 @@ def checkout(pool, channel, order_id, key):
 
 def webhook(pool, secret, body, signature):
     """body: the bytes as they came, since the signature is over them."""
-    if not hmac.compare_digest(hmac.new(secret, body, hashlib.sha256).hexdigest(), signature):
+    expected = hmac.new(secret, body, hashlib.sha256).hexdigest()
+    if not hmac.compare_digest(expected.encode(), (signature or "").encode()):
         return 400, "signature"
 
     def record(message):
@@ -65,7 +72,7 @@ def webhook(pool, secret, body, signature):
 def follow(pool, order_id):
     """The shop's own row comes second. It can be done again at any time."""
     call(pool, """UPDATE shop_orders SET status = 'paid'
-        WHERE id = %(id)s AND status = 'new' AND (SELECT status FROM payguard.order_status(%(id)s)) = 'paid'""", id=order_id)
+        WHERE id = %(id)s AND status = 'new' AND (SELECT status FROM payguard.order_status(%(id)s::text)) = 'paid'""", id=order_id)
 
 
 def call(pool, sql, *values, **named):

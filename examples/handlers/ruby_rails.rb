@@ -18,6 +18,9 @@ class Payments
     "order_already_paid" => [200, "paid"],
     "payment_in_progress" => [409, "wait"],     # another click, with another key
     "payment_failed" => [402, "failed"],        # this key is spent: the form gets a new one
+    "order_id_reused" => [409, "changed"],      # the row has another price than payguard: update_order()
+    "amount_mismatch" => [409, "changed"],      # the page shows another price: it is made anew
+    "idempotency_key_reused" => [400, "key"],   # it is the key of another order
     "order_closed" => [410, "closed"],
     "order_not_found" => [404, "not found"]
   }.freeze
@@ -31,9 +34,12 @@ class Payments
   end
 
   def checkout(order_id, key)
+    return [400, "key"] if key.to_s.empty?
+
     begin
       call("SELECT o.status FROM shop_orders s, payguard.create_order(
-              s.id, payguard.minor_units(s.total, s.currency), s.currency, s.customer) o WHERE s.id = $1", order_id)
+              s.id::text, payguard.minor_units(s.total, s.currency), s.currency, s.customer::text) o
+              WHERE s.id = $1", order_id)
       payment = call("SELECT * FROM payguard.start_payment($1, $2, 'card')", order_id, key)
     rescue ActiveRecord::StatementInvalid => error
       return REFUSED.fetch(field(error, PG::PG_DIAG_CONSTRAINT_NAME)) { raise }
@@ -77,7 +83,7 @@ class Payments
   # The shop's own row comes second. It can be done again at any time.
   def follow(order_id)
     call("UPDATE shop_orders SET status = 'paid'
-          WHERE id = $1 AND status = 'new' AND (SELECT status FROM payguard.order_status($1)) = 'paid'", order_id)
+          WHERE id = $1 AND status = 'new' AND (SELECT status FROM payguard.order_status($1::text)) = 'paid'", order_id)
   end
 
   # One statement, which is one transaction. It is repeated as it is, with the same key, where it was not done (40001,

@@ -12,4 +12,4 @@ CREATE TABLE shop_orders (
   currency text NOT NULL DEFAULT 'EUR',
   status   text NOT NULL DEFAULT 'new'   -- new, paid, shipped
 );
-GRANT SELECT, UPDATE (status) ON shop_orders TO web;
+GRANT SELECT, INSERT, UPDATE (status) ON shop_orders TO web;

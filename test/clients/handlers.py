@@ -129,7 +129,7 @@ class App:
 
     def __init__(self, command, port, channel):
         environment = dict(os.environ, SHOP_PORT=str(port), SHOP_CHANNEL=f"http://127.0.0.1:{channel}", SHOP_SECRET=SECRET.decode())
-        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment)
+        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, encoding="utf-8", env=environment)
         self.numbers = itertools.count(1)
         self.waiting, self.answers = {}, {}
         threading.Thread(target=self.read, daemon=True).start()
@@ -203,7 +203,14 @@ def prepare():
             BEGIN
               RAISE 'the row cannot be changed now';
             END $$;
-            GRANT USAGE ON SEQUENCE tries TO web""")
+            GRANT USAGE ON SEQUENCE tries TO web;
+            -- a shop whose orders and customers have numbers
+            CREATE SCHEMA numbers;
+            CREATE TABLE numbers.shop_orders (
+              id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, customer bigint NOT NULL, total numeric(12, 2) NOT NULL,
+              currency text NOT NULL DEFAULT 'EUR', status text NOT NULL DEFAULT 'new');
+            GRANT USAGE ON SCHEMA numbers TO web;
+            GRANT SELECT, INSERT, UPDATE (status) ON numbers.shop_orders TO web""")
 
 
 def main(name, command):
@@ -211,7 +218,8 @@ def main(name, command):
     serial = itertools.count(1)
     bank = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Channel)
     threading.Thread(target=bank.serve_forever, daemon=True).start()
-    app = App(command, Lossy().port, bank.server_port)
+    way = Lossy().port
+    app = App(command, way, bank.server_port)
 
     def run(sql, *values):
         with db.cursor() as cursor:
@@ -252,8 +260,18 @@ def main(name, command):
     answers = [app.checkout(order, order), app.checkout(order, order + "-again")]
     test(answers == [(200, "paid")] * 2 and len(Channel.charges) == charges, "the key again, and another key: paid already", answers)
     answers = [app.checkout("nothing", "nothing"), app.checkout(new(), order)]
-    test(answers[0] == (404, "not found") and answers[1][0] >= 400 and len(Channel.charges) == charges,
+    test(answers == [(404, "not found"), (400, "key")] and len(Channel.charges) == charges,
          "no such order; the key of another order", answers)
+    order = new()
+    answer = app.checkout(order, "")
+    test(answer == (400, "key") and made(order) == [], "a form without a key", answer, made(order))
+    run("SELECT payguard.create_order(%s, 2603, 'EUR', 'anna')", order)
+    run("UPDATE shop_orders SET total = 31 WHERE id = %s", order)
+    answers = [app.checkout(order, order)]
+    run("SELECT payguard.update_order(%s, 1, 3100)", order)
+    answers.append(app.checkout(order, order))
+    test(answers == [(409, "changed"), (200, "paid")] and Channel.taken[made(order)[0][0]] == ["3100", "EUR"],
+         "another price than payguard's: changed; update_order(), and it is paid", answers)
     closed = new()
     run("SELECT payguard.create_order(%s, 2603, 'EUR', 'anna')", closed)
     run("SELECT payguard.cancel_order(%s)", closed)
@@ -325,8 +343,8 @@ def main(name, command):
     Channel.mode = "fast"
     payment = made(order)[0][0]
     message = {"id": f"event-{order}", "payment": payment, "status": "succeeded", "transaction": f"txn-{payment}", "amount": 2603, "currency": "EUR"}
-    answers = [app.webhook(message, "00" * 32), app.webhook(message, "none")]
-    test(answers == [(400, "signature")] * 2 and row(order) == "new", "a forged webhook", answers)
+    answers = [app.webhook(message, signature) for signature in ("00" * 32, "none", "\u00e9" * 64)]
+    test(answers == [(400, "signature")] * 3 and row(order) == "new", "a forged webhook", answers)
     answers = [app.webhook(dict(message, id=f"odd-{order}", amount=26.03)), app.webhook(dict(message, id=f"odd2-{order}", payment="none"))]
     test([status for status, _ in answers] == [200, 200] and made(order)[0][2] == "unknown", "a value that cannot be read: kept, and nothing follows", answers)
     run(f'CREATE TRIGGER broken BEFORE UPDATE ON shop_orders FOR EACH ROW WHEN (OLD.id = \'{order}\') EXECUTE FUNCTION broken()')
@@ -340,8 +358,24 @@ def main(name, command):
     answers = [app.webhook(bytes.fromhex(body)) for body in bodies]
     kept = {hexed for hexed, in run("SELECT encode(body, 'hex') FROM payguard.notifications WHERE channel = 'card'")}
     test({status for status, _ in answers} == {200} and kept >= set(bodies), "bodies of any bytes are kept as they came", answers, set(bodies) - kept)
-    test(run("SELECT * FROM payguard.verify()") == [], "verify() finds nothing")
     app.end()
+
+    # numbers as ids
+    run("ALTER ROLE web SET search_path = numbers")
+    app = App(command, way, bank.server_port)
+    order, other = (str(value("INSERT INTO numbers.shop_orders (customer, total) VALUES (7, 26.03) RETURNING id")) for _ in range(2))
+    Channel.mode = "drops"
+    app.checkout(order, f"number-{name}-{order}")
+    Channel.mode = "fast"
+    payment = made(order)[0][0]
+    answers = [app.webhook({"id": f"number-{name}-{order}", "payment": payment, "status": "succeeded", "transaction": f"txn-{payment}",
+                            "amount": 2603, "currency": "EUR"}), app.checkout(other, f"number-{name}-{other}")]
+    seen = run("SELECT s.status, o.status, o.customer_id FROM numbers.shop_orders s JOIN payguard.orders o ON o.order_id = s.id::text"
+               " WHERE s.id IN (%s, %s)", order, other)
+    test(answers == [(200, "applied"), (200, "paid")] and seen == [("paid", "paid", "7")] * 2, "numbers as ids", answers, seen)
+    app.end()
+    run("ALTER ROLE web RESET search_path")
+    test(run("SELECT * FROM payguard.verify()") == [], "verify() finds nothing")
     bank.shutdown()
 
 

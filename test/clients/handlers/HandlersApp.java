@@ -43,7 +43,7 @@ public class HandlersApp {
         byte[] secret = System.getenv("SHOP_SECRET").getBytes();
         ExecutorService threads = Executors.newCachedThreadPool();
         for (Scanner in = new Scanner(System.in); in.hasNextLine();) {
-            String[] words = in.nextLine().split(" ");
+            String[] words = in.nextLine().split(" ", -1);
             threads.submit(() -> {
                 SpringPayments.Reply reply;
                 try {

@@ -11,7 +11,7 @@ from django.test import RequestFactory
 sys.path.insert(0, os.environ["PAYGUARD_SRC"] + "/examples/handlers")
 settings.configure(DATABASES={"default": {"ENGINE": "django.db.backends.postgresql", "NAME": "handlers", "USER": "web",
                                           "HOST": "127.0.0.1", "PORT": os.environ["SHOP_PORT"]}},
-                   SHOP_CHANNEL="lines.Channel", SHOP_WEBHOOK_SECRET=os.environ["SHOP_SECRET"].encode(),
+                   SHOP_CHANNEL="lines", SHOP_WEBHOOK_SECRET=os.environ["SHOP_SECRET"].encode(),
                    DEFAULT_CHARSET="utf-8", ALLOWED_HOSTS=["testserver"])
 django.setup()
 import python_django  # noqa: E402

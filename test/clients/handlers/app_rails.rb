@@ -24,7 +24,7 @@ end
 
 $stdout.sync = true
 $stdin.each_line(chomp: true).map do |line|
-  Thread.new(*line.split(" ")) do |number, verb, first, second|
+  Thread.new(*line.split(" ", -1)) do |number, verb, first, second|
     payments = Payments.new(Channel)
     status, state = begin
       verb == "checkout" ? payments.checkout(first, second) : payments.webhook([second].pack("H*"), first, ENV["SHOP_SECRET"])

@@ -5,22 +5,20 @@ import threading
 import urllib.request
 
 
-class Channel:
-    @staticmethod
-    def ask(path):
-        with urllib.request.urlopen(os.environ["SHOP_CHANNEL"] + path, timeout=6) as answer:
-            status, transaction, amount, currency = answer.read().decode().split(" ")
-        if status != "succeeded":
-            return status, None, None, None
-        return status, transaction, int(amount), currency
+def ask(path):
+    with urllib.request.urlopen(os.environ["SHOP_CHANNEL"] + path, timeout=6) as answer:
+        status, transaction, amount, currency = answer.read().decode().split(" ")
+    if status != "succeeded":
+        return status, None, None, None
+    return status, transaction, int(amount), currency
 
-    @classmethod
-    def charge(cls, number, amount, currency):
-        return cls.ask(f"/charge/{number}/{amount}/{currency}")
 
-    @classmethod
-    def query(cls, number):
-        return cls.ask(f"/query/{number}")
+def charge(number, amount, currency):
+    return ask(f"/charge/{number}/{amount}/{currency}")
+
+
+def query(number):
+    return ask(f"/query/{number}")
 
 
 def serve(checkout, webhook):
