@@ -46,7 +46,8 @@ SELECT 'order-' || n AS order_id, 'key-' || i AS idempotency_key, CASE WHEN i % 
        CASE WHEN i % 5 > 0 THEN 100::int8 END AS amount, CASE WHEN i % 12 > 0 THEN 'EUR' ELSE 'usd' END AS currency,
        CASE WHEN i % 3 > 0 THEN 1::int8 END AS expected_version,
        CASE WHEN i % 4 = 0 THEN now() + interval '1 day' END AS expires_at, p.payment_id,
-       CASE WHEN i % 2 = 0 THEN 'c' END AS customer_id, 'late' AS reason, '{}'::jsonb AS details
+       CASE WHEN i % 2 = 0 THEN 'c' END AS customer_id, 'late' AS reason, 'please' AS note, '{}'::jsonb AS details, (i % 7 + 1) AS max,
+       CASE WHEN i % 5 > 0 THEN ARRAY[('order-' || n, 'key-' || i, 'card', NULL, NULL, NULL, NULL, NULL)::payguard.payment_request] END AS requests
 FROM (SELECT i, (i - 1) % 60 + 1 AS n FROM generate_series(1, 300) i) i LEFT JOIN payguard.payments p ON p.order_id = 'order-' || n;
 CREATE TABLE web.notes AS SELECT order_id, amount, expires_at, reason AS note FROM web.carts LIMIT 10;
 GRANT ALL ON web.notes TO web;
@@ -59,11 +60,12 @@ DECLARE
   f record;
 BEGIN
   FOR f IN
-    SELECT p.proname, (SELECT string_agg(format('(SELECT %I FROM web.carts OFFSET web.turn() LIMIT 1)', a), ', ' ORDER BY n)
+    SELECT DISTINCT ON (p.proname) p.proname, (SELECT string_agg(format('(SELECT %I FROM web.carts OFFSET web.turn() LIMIT 1)', a), ', ' ORDER BY n)
                        FROM unnest(p.proargnames[:p.pronargs]) WITH ORDINALITY u (a, n)) AS arguments
     FROM pg_proc p
     WHERE p.pronamespace = 'payguard'::regnamespace AND has_function_privilege('web', p.oid, 'EXECUTE')
       AND p.prorettype <> 'trigger'::regtype
+    ORDER BY p.proname, p.pronargs DESC
   LOOP
     EXECUTE format('CREATE VIEW web.%1$I AS SELECT answer, answer::text AS text FROM payguard.%1$I(%2$s) answer OFFSET 0',
                    f.proname, f.arguments);
