@@ -250,9 +250,9 @@ mutant other_customer src/requests/create_order.c "regress order_life" 's/^\tif 
 mutant ask_rejected src/requests/approve.c "regress duplicates" 's/^\t\trefuse_rejected\(\&approval\);$/\t\t;/'
 
 mutant import_unnamed src/money/surplus.c "regress import" 's/may_be_imported\(order, payment\) \? REFUND_AWAITING_APPROVAL : status/status/'
-mutant trigger_as_caller src/guard/sync_row.c "regress follow_triggers" 's/^\tOid before = payguard_actor_act_for\(followed->owner\);$/\tOid before = payguard_actor_act_for(InvalidOid);/'
-mutant refunded_ships src/guard/row_order.c "regress follow_triggers" 's/refunded \&\& trigger_depth\(\) == refunded_depth/refunded \&\& trigger_depth() >= 0/'
-mutant closed_went_on src/guard/sync_row.c "regress follow_triggers" 's/status == ORDER_PAID \&\& guard->states\[from\]\.closed/false/'
+mutant trigger_as_caller src/guard/sync_row.c "regress sync_triggers" 's/^\tOid before = payguard_actor_act_for\(followed->owner\);$/\tOid before = payguard_actor_act_for(InvalidOid);/'
+mutant refunded_ships src/guard/row_order.c "regress sync_triggers" 's/refunded \&\& trigger_depth\(\) == refunded_depth/refunded \&\& trigger_depth() >= 0/'
+mutant closed_went_on src/guard/sync_row.c "regress sync_triggers" 's/status == ORDER_PAID \&\& guard->states\[from\]\.closed/false/'
 
 # drivers, and calls within calls
 mutant outer_time_lost src/queue/driver.c "regress drivers_nested" 's/^\tif \(running\)$/\tif (false)/'
