@@ -2,6 +2,7 @@
 \getenv srcdir PG_ABS_SRCDIR
 \set answer :srcdir /test/lib/answer.sql
 \i :answer
+\set regression :DBNAME
 CREATE DATABASE regress_payguard_import;
 \c regress_payguard_import
 SET client_min_messages = warning;
@@ -157,5 +158,5 @@ SELECT * FROM payguard.verify();
 RESET SESSION AUTHORIZATION;
 DROP OWNED BY regress_import;
 DROP ROLE regress_import;
-\c contrib_regression
+\c :regression
 DROP DATABASE regress_payguard_import;

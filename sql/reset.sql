@@ -1,6 +1,7 @@
 -- reset() empties payguard where that was allowed for the database, and nowhere else.
 \getenv srcdir PG_ABS_SRCDIR
 \set answer :srcdir /test/lib/answer.sql
+\set regression :DBNAME
 CREATE DATABASE regress_payguard_reset;
 \c regress_payguard_reset
 SET client_min_messages = warning;
@@ -52,10 +53,10 @@ SET payguard.allow_reset = on;
 SELECT pg_temp.answer('SELECT payguard.reset()');
 ALTER ROLE regress_reset SET payguard.allow_reset = on;
 ALTER ROLE regress_reset IN DATABASE regress_payguard_reset SET payguard.allow_reset = on;
-ALTER DATABASE contrib_regression SET payguard.allow_reset = on;
+ALTER DATABASE :"regression" SET payguard.allow_reset = on;
 ALTER DATABASE regress_payguard_reset SET payguard.allow_reset = off;
 SELECT pg_temp.answer('SELECT payguard.reset()');
-ALTER DATABASE contrib_regression RESET payguard.allow_reset;
+ALTER DATABASE :"regression" RESET payguard.allow_reset;
 SELECT count(*) > 0 AS still_there FROM payguard.orders;
 ALTER DATABASE regress_payguard_reset SET payguard.allow_reset = on;
 -- not what others reference
@@ -88,5 +89,5 @@ ROLLBACK;
 SELECT count(*) > 0 AS still_there FROM payguard.orders;
 DROP OWNED BY regress_reset;
 DROP ROLE regress_reset;
-\c contrib_regression
+\c :regression
 DROP DATABASE regress_payguard_reset;
