@@ -121,7 +121,7 @@ SELECT order_id, finding FROM payguard.reconcile('card', grace := '0 s') WHERE o
 SET SESSION AUTHORIZATION regress_import;
 SELECT * FROM payguard.verify();
 -- retention finds them, also behind many events of today
-SELECT count(payguard.create_order('today-' || i, 1, 'XTS')) FROM generate_series(1, 1200) i;
+SELECT count(payguard.create_order('today-' || i, 1, 'XTS')) FROM generate_series(1, 2500) i;
 SELECT FROM payguard.import_order('last', 9, 'EUR', 'paid', 'anna', NULL, '2024-01-06', 'card', 'ch_6');
 RESET SESSION AUTHORIZATION;
 SELECT payguard.drop_consumer('import test');
