@@ -199,7 +199,7 @@ def main():
             primary.query("SELECT payguard.register_channel('card') IS NOT NULL")
             cycle = 0
             # a few more where the standby was never behind when it took over
-            while cycle < cycles or (not unsafe and cycle < cycles + 6):
+            while cycle < cycles or (not unsafe and cycle < cycles + 12):
                 primary, wrong, again, notes, lost = fail_over(primary, seed + cycle, f"s{cycle}", True, cycle % 3 != 1)
                 cycle += 1
                 unsafe += lost
