@@ -11,6 +11,8 @@ import java.util.UUID;
 import java.util.function.Supplier;
 import javax.crypto.Mac;
 import javax.crypto.spec.SecretKeySpec;
+import org.apache.commons.logging.Log;
+import org.apache.commons.logging.LogFactory;
 import org.postgresql.util.PSQLException;
 import org.springframework.dao.ConcurrencyFailureException;
 import org.springframework.dao.DataAccessException;
@@ -43,6 +45,7 @@ public class SpringPayments {
         "order_not_found", new Reply(404, "not found"));
     private static final Map<String, Integer> STATUS = Map.of("paid", 200, "pending", 202, "closing", 202, "failed", 402);
     private static final ObjectMapper JSON = new ObjectMapper();
+    private static final Log LOG = LogFactory.getLog(SpringPayments.class);
 
     private final JdbcTemplate db;
     private final Channel channel;
@@ -77,6 +80,7 @@ public class SpringPayments {
                 answer = payment.get("payment_status").equals("pending")
                     ? channel.charge(number, (Long) payment.get("amount"), (String) payment.get("currency")) : channel.query(number);
             } catch (RuntimeException error) {
+                LOG.error("payment " + number + ": no answer of the channel", error);
                 answer = new Channel.Answer("unknown", null, null, null);     // it may have been charged: never "failed"
             }
             payment = call("SELECT * FROM payguard.report_payment(?, ?, ?, ?, ?)",

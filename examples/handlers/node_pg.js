@@ -36,7 +36,8 @@ async function checkout(pool, channel, orderId, key) {
       answer = payment.payment_status === "pending"
         ? await channel.charge(payment.payment_id, payment.amount, payment.currency)
         : await channel.query(payment.payment_id);
-    } catch {
+    } catch (error) {
+      console.error("payment %s: no answer of the channel", payment.payment_id, error);
       answer = { status: "unknown" };                        // it may have been charged: never "failed"
     }
     payment = await call(pool, "SELECT * FROM payguard.report_payment($1, $2, $3, $4, $5)",

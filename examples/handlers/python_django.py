@@ -6,6 +6,7 @@ the secret of the webhook's signature as bytes (b"…").
 import hashlib
 import hmac
 import json
+import logging
 import time
 from importlib import import_module
 
@@ -41,8 +42,8 @@ def checkout(request, order_id):
         call("""SELECT o.status FROM shop_orders s, payguard.create_order(
             s.id::text, payguard.minor_units(s.total, s.currency), s.currency, s.customer::text) o
             WHERE s.id = %s""", order_id)
-        payment, outcome, status, amount, currency = call("""SELECT payment_id, outcome, payment_status, amount, currency
-            FROM payguard.start_payment(%s, %s, 'card')""", order_id, key)
+        payment, outcome, status, amount, currency = call("""SELECT payment_id::text, outcome, payment_status, amount, currency
+            FROM payguard.start_payment(%s::text, %s::text, 'card')""", order_id, key)
     except Error as error:
         name = error.__cause__.diag.constraint_name
         if name not in REFUSED:
@@ -53,6 +54,7 @@ def checkout(request, order_id):
         try:
             answer = channel.charge(payment, amount, currency) if status == "pending" else channel.query(payment)
         except Exception:
+            logging.exception("payment %s: no answer of the channel", payment)
             answer = ("unknown", None, None, None)     # it may have been charged: never "failed"
         outcome, = call("SELECT outcome FROM payguard.report_payment(%s, %s, %s, %s, %s)", payment, *answer)
     follow(order_id)

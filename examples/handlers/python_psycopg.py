@@ -2,6 +2,7 @@
 import hashlib
 import hmac
 import json
+import logging
 import time
 
 import psycopg
@@ -32,8 +33,8 @@ def checkout(pool, channel, order_id, key):
         call(pool, """SELECT o.status FROM shop_orders s, payguard.create_order(
             s.id::text, payguard.minor_units(s.total, s.currency), s.currency, s.customer::text) o
             WHERE s.id = %s""", order_id)
-        payment, outcome, status, amount, currency = call(pool, """SELECT payment_id, outcome, payment_status, amount, currency
-            FROM payguard.start_payment(%s, %s, 'card')""", order_id, key)
+        payment, outcome, status, amount, currency = call(pool, """SELECT payment_id::text, outcome, payment_status, amount, currency
+            FROM payguard.start_payment(%s::text, %s::text, 'card')""", order_id, key)
     except psycopg.Error as error:
         if error.diag.constraint_name not in REFUSED:
             raise
@@ -42,6 +43,7 @@ def checkout(pool, channel, order_id, key):
         try:
             answer = channel.charge(payment, amount, currency) if status == "pending" else channel.query(payment)
         except Exception:
+            logging.exception("payment %s: no answer of the channel", payment)
             answer = ("unknown", None, None, None)     # it may have been charged: never "failed"
         outcome, = call(pool, "SELECT outcome FROM payguard.report_payment(%s, %s, %s, %s, %s)", payment, *answer)
     follow(pool, order_id)

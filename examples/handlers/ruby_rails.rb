@@ -48,7 +48,8 @@ class Payments
       number, amount, currency = payment.values_at("payment_id", "amount", "currency")
       answer = begin
         payment["payment_status"] == "pending" ? @channel.charge(number, amount, currency) : @channel.query(number)
-      rescue StandardError
+      rescue StandardError => error
+        ActiveRecord::Base.logger&.error("payment #{number}: no answer of the channel: #{error.full_message}")
         ["unknown", nil, nil, nil]              # it may have been charged: never "failed"
       end
       payment = call("SELECT * FROM payguard.report_payment($1, $2, $3, $4, $5)", number, *answer)

@@ -1,5 +1,6 @@
--- What the handlers work on: the shop's own table, and the role that the web server connects as.
-CREATE EXTENSION payguard SCHEMA pg_catalog;
+-- What the handlers work on: the shop's own table, and the role that the web server connects as. A superuser runs it, once.
+-- It stands in place of the last three lines of "Install it" in the README. Where those were run, leave out CREATE ROLE.
+CREATE EXTENSION IF NOT EXISTS payguard SCHEMA pg_catalog;
 CREATE ROLE web LOGIN;
 ALTER ROLE web SET lock_timeout = '2s';   -- 55P03 instead of a customer who waits; the handlers call again
 SELECT payguard.grant_access('web', 'checkout'), payguard.grant_access('web', 'channel');
@@ -13,3 +14,8 @@ CREATE TABLE shop_orders (
   status   text NOT NULL DEFAULT 'new'   -- new, paid, shipped
 );
 GRANT SELECT, INSERT, UPDATE (status) ON shop_orders TO web;
+
+-- Nobody sets a row to paid that payguard does not know as paid, and what payguard hears moves the row: doc/adopting.md, 5.
+SELECT payguard.guard_table('shop_orders', 'status', '{"new": ["paid"], "paid": ["shipped"]}',
+  order_id_column := 'id', paid_states := '{paid,shipped}', amount_column := 'total', currency_column := 'currency',
+  follow := '{"paid": "paid"}');

@@ -21,6 +21,7 @@ import subprocess
 import sys
 import threading
 import time
+import uuid
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.remove(HERE)     # it has a psycopg of its own
@@ -129,16 +130,16 @@ class App:
 
     def __init__(self, command, port, channel):
         environment = dict(os.environ, SHOP_PORT=str(port), SHOP_CHANNEL=f"http://127.0.0.1:{channel}", SHOP_SECRET=SECRET.decode())
-        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, encoding="utf-8", env=environment)
+        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, encoding="utf-8", env=environment)
         self.numbers = itertools.count(1)
-        self.waiting, self.answers = {}, {}
+        self.waiting, self.answers, self.log = {}, {}, []
         threading.Thread(target=self.read, daemon=True).start()
 
     def read(self):
         for line in self.process.stdout:     # the first comes when it has been compiled
             answer = re.fullmatch(r"(\d+) (\d{3}) (.*)\n", line)
             if answer is None:
-                print("#", line.rstrip())     # what a library has to say
+                self.log.append(line.rstrip())     # what it, or a library, has to say
                 continue
             number = int(answer[1])
             self.answers[number] = (int(answer[2]), answer[3])
@@ -248,6 +249,8 @@ def main(name, command):
 
     def test(good, what, *seen):
         ok(good, f"{name}: {what}" + ("" if good else f": {seen}"))
+        if not good:
+            print("\n".join("# " + line for line in app.log[-40:]))
 
     # a payment, and what comes after it; a first one loads what is needed, and may be too slow for its time-out
     order = new()
@@ -325,6 +328,7 @@ def main(name, command):
     order = new()
     answer = app.checkout(order, order)
     test(answer == (202, "pending") and made(order)[0][2] == "unknown" and row(order) == "new", "no answer of the channel: unknown", answer, made(order))
+    test(any(made(order)[0][0] in line for line in app.log), "and it is logged, with the payment's number")
     Channel.mode = "fast"
     answer = app.checkout(order, order)
     test(answer == (200, "paid") and is_paid(order, order) and Channel.charges.count(made(order)[0][0]) == 1,
@@ -369,10 +373,10 @@ def main(name, command):
     Channel.mode = "fast"
     payment = made(order)[0][0]
     answers = [app.webhook({"id": f"number-{name}-{order}", "payment": payment, "status": "succeeded", "transaction": f"txn-{payment}",
-                            "amount": 2603, "currency": "EUR"}), app.checkout(other, f"number-{name}-{other}")]
+                            "amount": 2603, "currency": "EUR"}), app.checkout(other, str(uuid.uuid4()))]
     seen = run("SELECT s.status, o.status, o.customer_id FROM numbers.shop_orders s JOIN payguard.orders o ON o.order_id = s.id::text"
                " WHERE s.id IN (%s, %s)", order, other)
-    test(answers == [(200, "applied"), (200, "paid")] and seen == [("paid", "paid", "7")] * 2, "numbers as ids", answers, seen)
+    test(answers == [(200, "applied"), (200, "paid")] and seen == [("paid", "paid", "7")] * 2, "numbers as ids, and a UUID as key", answers, seen)
     app.end()
     run("ALTER ROLE web RESET search_path")
     test(run("SELECT * FROM payguard.verify()") == [], "verify() finds nothing")

@@ -1,9 +1,11 @@
 # The handlers for Rails as a program; test/clients/handlers.py says what it is asked.
+require "logger"
 require "net/http"
 require "#{ENV['PAYGUARD_SRC']}/examples/handlers/ruby_rails"
 
 ActiveRecord::Base.establish_connection(adapter: "postgresql", host: "127.0.0.1", port: ENV["SHOP_PORT"], username: "web",
                                         database: "handlers", pool: 8)
+ActiveRecord::Base.logger = Logger.new($stderr, level: Logger::ERROR)
 
 module Channel
   def self.ask(path)
@@ -27,7 +29,7 @@ $stdin.each_line(chomp: true).map do |line|
   Thread.new(*line.split(" ", -1)) do |number, verb, first, second|
     payments = Payments.new(Channel)
     status, state = begin
-      verb == "checkout" ? payments.checkout(first, second) : payments.webhook([second].pack("H*"), first, ENV["SHOP_SECRET"])
+      verb == "checkout" ? payments.checkout(first.match?(/\A\d+\z/) ? Integer(first) : first, second) : payments.webhook([second].pack("H*"), first, ENV["SHOP_SECRET"])
     rescue StandardError => error
       [500, error.message.split.join(" ")]
     ensure

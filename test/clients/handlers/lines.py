@@ -1,8 +1,10 @@
 """A request a line, each in a thread of its own; and the channel, over HTTP."""
+import json
 import os
 import sys
 import threading
 import urllib.request
+import uuid
 
 
 def ask(path):
@@ -14,17 +16,23 @@ def ask(path):
 
 
 def charge(number, amount, currency):
+    number, amount, currency = json.loads(json.dumps([number, amount, currency]))     # as a channel sends it
     return ask(f"/charge/{number}/{amount}/{currency}")
 
 
 def query(number):
-    return ask(f"/query/{number}")
+    return ask(f"/query/{json.loads(json.dumps(number))}")
+
+
+def typed(order, key):
+    """As a framework gives them: <int:order_id> an int, a form's UUIDField a UUID."""
+    return int(order) if order.isdigit() else order, uuid.UUID(key) if len(key) == 36 and key.count("-") == 4 else key
 
 
 def serve(checkout, webhook):
     def answer(number, verb, first, second):
         try:
-            status, state = checkout(first, second) if verb == "checkout" else webhook(first, bytes.fromhex(second))
+            status, state = checkout(*typed(first, second)) if verb == "checkout" else webhook(first, bytes.fromhex(second))
         except Exception as error:
             status, state = 500, " ".join(str(error).split())
         print(number, status, state, flush=True)
