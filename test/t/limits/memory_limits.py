@@ -136,6 +136,7 @@ CALLS = {
     "archive_orders": "SELECT payguard.archive_orders('2000-01-01', {})",
     "maintain": "SELECT count(*) FROM payguard.maintain({})",
     "run_tasks": "CALL payguard.run_tasks({})",
+    "sync_rows": "SELECT payguard.sync_rows(max => {})",
 }
 
 
