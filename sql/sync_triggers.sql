@@ -34,7 +34,7 @@ INSERT INTO ship SELECT id FROM shop;
 RESET ROLE;
 SELECT count(payguard.create_order('rows-' || i, 100, 'EUR')), count(payguard.pay_order('rows-' || i, 'rows-' || i)) FROM generate_series(1, 4) i;
 SELECT outcome FROM payguard.refund_order('rows-4', 'rows-4', reason := 'sent back');
-SELECT payguard.sync_rows();
+SELECT sum(payguard.sync_rows('rows-' || i)) FROM generate_series(1, 4) i;
 SELECT s.id, s.status, p.status AS ship FROM shop s JOIN ship p USING (id) ORDER BY 1;
 SELECT order_id, actor FROM payguard.events WHERE order_id LIKE 'rows-%/%' AND kind = 'order.created' ORDER BY 1;
 SELECT kind, order_id FROM payguard.alerts WHERE kind = 'out_of_step' AND order_id LIKE 'rows-%';
