@@ -93,12 +93,12 @@ COMMENT ON FUNCTION payguard.update_order(varchar, bigint, bigint, text, timesta
   'Changes an unpaid order, or gives it its customer; NULL leaves a value as it is. Errors: PY101, PY102, PY103, PY105, PY201, PY401';
 
 CREATE FUNCTION payguard.update_order(order_id text, expected_version bigint,
-  amount bigint, currency text, expires_at timestamptz)
+  amount bigint DEFAULT NULL, currency text DEFAULT NULL, expires_at timestamptz DEFAULT NULL)
 RETURNS payguard.orders
 AS 'MODULE_PATHNAME', 'payguard_update_order'
 LANGUAGE C VOLATILE SECURITY DEFINER;
 COMMENT ON FUNCTION payguard.update_order(text, bigint, bigint, text, timestamptz) IS
-  'The arguments of 1.1.0, for grants in dumps; it goes with the next version';
+  'The arguments of 1.1.0, for calls that are stored and grants in dumps';
 
 CREATE FUNCTION payguard.cancel_order(order_id text, expected_version bigint DEFAULT NULL,
   reason text DEFAULT NULL)

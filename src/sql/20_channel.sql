@@ -46,11 +46,13 @@ LANGUAGE C VOLATILE SECURITY DEFINER;
 COMMENT ON FUNCTION payguard.register_channel(varchar, boolean, text, interval, interval, interval, interval, text, boolean, text, text[], interval) IS
   'Registers a channel or changes its settings; NULL: the default at first, later unchanged';
 
-CREATE FUNCTION payguard.register_channel(name text, internal boolean, driver text, first_query_after interval,
-  max_query_interval interval, alert_after interval, not_found_is_final_after interval, late_success text,
-  idempotent_charge boolean)
+CREATE FUNCTION payguard.register_channel(name text, internal boolean DEFAULT NULL,
+  driver text DEFAULT NULL, first_query_after interval DEFAULT NULL,
+  max_query_interval interval DEFAULT NULL, alert_after interval DEFAULT NULL,
+  not_found_is_final_after interval DEFAULT NULL, late_success text DEFAULT NULL,
+  idempotent_charge boolean DEFAULT NULL)
 RETURNS payguard.channels
 AS 'MODULE_PATHNAME', 'payguard_register_channel'
 LANGUAGE C VOLATILE SECURITY DEFINER;
 COMMENT ON FUNCTION payguard.register_channel(text, boolean, text, interval, interval, interval, interval, text, boolean) IS
-  'The arguments of 1.1.0, for grants in dumps; it goes with the next version';
+  'The arguments of 1.1.0, for calls that are stored and grants in dumps';

@@ -71,13 +71,13 @@ LANGUAGE C VOLATILE SECURITY DEFINER;
 COMMENT ON FUNCTION payguard.refund_order(varchar, text, bigint, text, jsonb, text) IS
   'Gives money of the order''s payment back; amount NULL: the rest; reason is required. Errors: PY301, PY401, PY402, PY405, PY406, PY504';
 
-CREATE FUNCTION payguard.refund_order(order_id text, idempotency_key text, amount bigint,
-  reason text, details jsonb)
+CREATE FUNCTION payguard.refund_order(order_id text, idempotency_key text, amount bigint DEFAULT NULL,
+  reason text DEFAULT NULL, details jsonb DEFAULT NULL)
 RETURNS payguard.refund_result
 AS 'MODULE_PATHNAME', 'payguard_refund_order'
 LANGUAGE C VOLATILE SECURITY DEFINER;
 COMMENT ON FUNCTION payguard.refund_order(text, text, bigint, text, jsonb) IS
-  'The arguments of 1.1.0, for grants in dumps; it goes with the next version';
+  'The arguments of 1.1.0, for calls that are stored and grants in dumps';
 
 CREATE FUNCTION payguard.refund_payment(payment_id uuid, idempotency_key varchar, amount bigint DEFAULT NULL,
   reason text DEFAULT NULL, details jsonb DEFAULT NULL, channel text DEFAULT NULL)
@@ -87,13 +87,13 @@ LANGUAGE C VOLATILE SECURITY DEFINER;
 COMMENT ON FUNCTION payguard.refund_payment(uuid, varchar, bigint, text, jsonb, text) IS
   'Gives money of one payment back, surplus money for example. Errors: PY301, PY402, PY405, PY406, PY504';
 
-CREATE FUNCTION payguard.refund_payment(payment_id uuid, idempotency_key text, amount bigint,
-  reason text, details jsonb)
+CREATE FUNCTION payguard.refund_payment(payment_id uuid, idempotency_key text, amount bigint DEFAULT NULL,
+  reason text DEFAULT NULL, details jsonb DEFAULT NULL)
 RETURNS payguard.refund_result
 AS 'MODULE_PATHNAME', 'payguard_refund_payment'
 LANGUAGE C VOLATILE SECURITY DEFINER;
 COMMENT ON FUNCTION payguard.refund_payment(uuid, text, bigint, text, jsonb) IS
-  'The arguments of 1.1.0, for grants in dumps; it goes with the next version';
+  'The arguments of 1.1.0, for calls that are stored and grants in dumps';
 
 CREATE FUNCTION payguard.report_refund(refund_id uuid, channel_status text,
   channel_refund_id text DEFAULT NULL, amount bigint DEFAULT NULL, currency text DEFAULT NULL,
@@ -118,7 +118,7 @@ RETURNS payguard.refund_result
 AS 'MODULE_PATHNAME', 'payguard_record_reversal'
 LANGUAGE C VOLATILE SECURITY DEFINER;
 COMMENT ON FUNCTION payguard.record_reversal(text, text, text, text, bigint, text) IS
-  'The arguments of 1.1.0, for grants in dumps; it goes with the next version';
+  'The arguments of 1.1.0, for calls that are stored and grants in dumps';
 
 CREATE FUNCTION payguard.record_reinstatement(channel text, reversal_id text, channel_time timestamptz DEFAULT NULL)
 RETURNS payguard.refund_result
@@ -151,4 +151,4 @@ RETURNS payguard.refund_result
 AS 'MODULE_PATHNAME', 'payguard_settle_refund'
 LANGUAGE C VOLATILE SECURITY DEFINER;
 COMMENT ON FUNCTION payguard.settle_refund(uuid, text, text) IS
-  'The arguments of 1.1.0, for grants in dumps; it goes with the next version';
+  'The arguments of 1.1.0, for calls that are stored and grants in dumps';

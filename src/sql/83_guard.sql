@@ -24,14 +24,15 @@ COMMENT ON FUNCTION payguard.guard_table(regclass, varchar, jsonb, text, text[],
   'Guards a table of the caller''s: rows follow the transitions, whoever writes; returns the statements that are left to do. Errors: 22004, 22023, 23505, 23514, 42501, 42710, 42809, 42P01, 55000, 0A000';
 
 CREATE FUNCTION payguard.guard_table(
-  table_name regclass, status_column text, transitions jsonb, version_column text,
-  initial text[], immutable_columns text[], once text[], allow_delete text[], order_id_column text,
-  paid_states text[], success_states text[], not_valid boolean)
+  table_name regclass, status_column text, transitions jsonb, version_column text DEFAULT NULL,
+  initial text[] DEFAULT NULL, immutable_columns text[] DEFAULT NULL, once text[] DEFAULT NULL,
+  allow_delete text[] DEFAULT '{}', order_id_column text DEFAULT NULL,
+  paid_states text[] DEFAULT NULL, success_states text[] DEFAULT NULL, not_valid boolean DEFAULT false)
 RETURNS TABLE (statement text)
 AS 'MODULE_PATHNAME', 'payguard_guard_table'
 LANGUAGE C;
 COMMENT ON FUNCTION payguard.guard_table(regclass, text, jsonb, text, text[], text[], text[], text[], text, text[], text[], boolean) IS
-  'The arguments of 1.1.0, for grants in dumps; it goes with the next version';
+  'The arguments of 1.1.0, for calls that are stored and grants in dumps';
 
 CREATE FUNCTION payguard.unguard_table(table_name regclass) RETURNS boolean
 AS 'MODULE_PATHNAME', 'payguard_unguard_table'

@@ -52,14 +52,6 @@ CREATE INDEX payments_that_do_not_count ON payguard.payments (order_id)
   WHERE status IN ('failed', 'superseded', 'surplus', 'returned');
 -- They have other results.
 DROP FUNCTION payguard.decisions(), payguard.payment_rates(interval, text);
--- They lose their defaults to functions of more arguments. No command does that but DROP FUNCTION, which would fail a call
--- that is under way.
-UPDATE pg_catalog.pg_proc SET pronargdefaults = 0, proargdefaults = NULL WHERE oid IN (
-  'payguard.register_channel(text, boolean, text, interval, interval, interval, interval, text, boolean)'::pg_catalog.regprocedure,
-  'payguard.update_order(text, bigint, bigint, text, timestamptz)'::pg_catalog.regprocedure,
-  'payguard.guard_table(regclass, text, jsonb, text, text[], text[], text[], text[], text, text[], text[], boolean)'::pg_catalog.regprocedure,
-  'payguard.refund_order(text, text, bigint, text, jsonb)'::pg_catalog.regprocedure,
-  'payguard.refund_payment(uuid, text, bigint, text, jsonb)'::pg_catalog.regprocedure);
 -- One element of request_payments().
 CREATE TYPE payguard.payment_request AS (order_id text, idempotency_key text, channel text, amount bigint, currency text,
   expected_version bigint, expires_at timestamptz, details jsonb);
