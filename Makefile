@@ -14,7 +14,7 @@ MODULE_big = payguard
 OBJS = $(patsubst %.c,%.o,$(wildcard src/*.c src/*/*.c))
 HDRS = $(wildcard src/*.h src/*/*.h)
 # The parts of the install script, in their order.
-SQL_PARTS = 00_schema 10_order 20_channel 30_payment 40_event 45_notification 50_evidence 60_refund 61_policy 62_approval 64_archive 65_settlement 66_alert 70_task 75_driver 76_counters 77_consumer 78_maintain 80_protect 81_ddl 83_guard 85_verify 87_dump 90_access 95_private
+SQL_PARTS = 00_schema 10_order 20_channel 30_payment 40_event 45_notification 50_evidence 60_refund 61_policy 62_approval 64_archive 65_settlement 66_alert 70_task 75_driver 76_counters 77_consumer 78_maintain 79_case 80_protect 81_ddl 83_guard 85_verify 87_dump 90_access 95_private
 SQL_FILES = $(SQL_PARTS:%=src/sql/%.sql)
 # What was released, and what an update to this version does: doc/design.md, "Versions".
 UPDATES = $(patsubst src/sql/update/%.sql,payguard--%.sql,$(wildcard src/sql/update/*--$(EXTVERSION).sql))

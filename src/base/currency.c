@@ -83,6 +83,24 @@ payguard_major_units(PG_FUNCTION_ARGS)
 		int64_div_fast_to_numeric(PG_GETARG_INT64(0), decimals_of(currency)));
 }
 
+PG_FUNCTION_INFO_V1(payguard_major_text);
+
+/*
+ * major_text(amount bigint, currency) → text: 2603, 'EUR' → '26.03'. Of a currency that ISO 4217 does not know the amount
+ * is as it is kept. Errors: none.
+ */
+Datum
+payguard_major_text(PG_FUNCTION_ARGS)
+{
+	int64 amount = PG_GETARG_INT64(0);
+	int decimals = find_decimals(payguard_str(PG_GETARG_TEXT_PP(1)));
+
+	if (decimals <= 0)
+		PG_RETURN_TEXT_P(cstring_to_text(psprintf(INT64_FORMAT, amount)));
+	PG_RETURN_TEXT_P(cstring_to_text(DatumGetCString(DirectFunctionCall1(
+		numeric_out, NumericGetDatum(int64_div_fast_to_numeric(amount, decimals))))));
+}
+
 /*
  * decimals_of returns how many decimal places the major unit of a currency has.
  */

@@ -35,6 +35,7 @@ static bool is_of_surplus(const Payment *payment, const Refund *refund);
 static int64 kept_for_order(const Order *order, const Payment *payment,
 							const Refund *refunds, int n);
 static bool correct_unbegun(const Order *order, const Payment *payment);
+static bool one_has_begun(const Refund *refunds, int n);
 static Refund *find_unbegun(const Payment *payment, Refund *refunds, int n);
 static void change_amount(const Payment *payment, Refund *refund, int64 amount);
 static void alert_too_much(const Order *order, const Payment *payment);
@@ -344,6 +345,41 @@ correct_order_status(Order *order, const Payment *payment)
 							  payment->payment_id, NULL);
 }
 
+static bool
+one_has_begun(const Refund *refunds, int n)
+{
+	for (int i = 0; i < n; i++)
+		if (refunds[i].status != REFUND_WAIVED && payguard_refund_has_begun(&refunds[i]))
+			return true;
+	return false;
+}
+
+/*
+ * payguard_refund_one_has_begun tells whether money of a payment may be on its way back, or has been.
+ */
+bool
+payguard_refund_one_has_begun(const Payment *payment)
+{
+	Refund *refunds;
+	int n = payguard_refund_list_of(payment, &refunds);
+
+	return one_has_begun(refunds, n);
+}
+
+/*
+ * payguard_refund_may_keep_excess tells whether payguard_refund_keep_excess() would find a refund that has begun.
+ */
+bool
+payguard_refund_may_keep_excess(const Order *order, const Payment *payment)
+{
+	Refund *refunds;
+	int n = payguard_refund_list_of(payment, &refunds);
+
+	return (payment->received_amount > order->amount &&
+			find_unbegun(payment, refunds, n) != NULL) ||
+		   !one_has_begun(refunds, n);
+}
+
 /*
  * payguard_refund_waive_unbegun waives the refunds of a payment, if none has begun: then its
  * money is here and stays here. false: one may be on its way.
@@ -355,9 +391,8 @@ payguard_refund_waive_unbegun(const Payment *payment, const text *note)
 	Refund *refunds;
 	int n = payguard_refund_list_of(payment, &refunds);
 
-	for (int i = 0; i < n; i++)
-		if (refunds[i].status != REFUND_WAIVED && payguard_refund_has_begun(&refunds[i]))
-			return false;
+	if (one_has_begun(refunds, n))
+		return false;
 	if (n > 0)
 		payguard_balance_lock(payment, &balance);
 	for (int i = 0; i < n; i++)

@@ -19,6 +19,8 @@ extern bool payguard_refund_takes_rest(const Payment *payment, int64 amount,
 									   const text *currency);
 extern void payguard_refund_settle(const Payment *payment);
 extern bool payguard_refund_waive_unbegun(const Payment *payment, const text *note);
+extern bool payguard_refund_one_has_begun(const Payment *payment);
+extern bool payguard_refund_may_keep_excess(const Order *order, const Payment *payment);
 extern bool payguard_refund_keep_excess(Order *order, const Payment *payment,
 										const text *note);
 extern void payguard_refund_rest(Order *order, const Payment *payment, text *key,

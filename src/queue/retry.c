@@ -192,6 +192,16 @@ payguard_requeue_task(PG_FUNCTION_ARGS)
 	PG_RETURN_INT64(task.task_id);
 }
 
+/*
+ * payguard_payment_may_be_asked tells whether its channel has something to say about a payment.
+ */
+bool
+payguard_payment_may_be_asked(const Payment *payment)
+{
+	return payguard_payment_is_open(payment->status) ||
+		   (payment->status == PAYMENT_SUCCEEDED && !payment->amount_verified);
+}
+
 PG_FUNCTION_INFO_V1(payguard_query_payment);
 
 /*
@@ -210,8 +220,7 @@ payguard_query_payment(PG_FUNCTION_ARGS)
 	payguard_request_begin("query_payment()");
 	payguard_payment_must_exist(payment_id, &payment);
 	payguard_payment_lock(payment_id, &order, &payment);
-	ask = payguard_payment_is_open(payment.status) ||
-		  (payment.status == PAYMENT_SUCCEEDED && !payment.amount_verified);
+	ask = payguard_payment_may_be_asked(&payment);
 	if (ask)
 		payguard_task_schedule("query", payguard_payment_about(&payment), payment.channel,
 							   GetCurrentTimestamp());

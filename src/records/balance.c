@@ -53,10 +53,13 @@ payguard_balance_lock(const Payment *payment, RefundBalance *balance)
 		.payment_id = payment->payment_id,
 		.received = Max(payment->received_amount, 0),
 	};
-	if (!payguard_store_insert_new(&payguard_refund_balances, BALANCE_BY_PAYMENT,
-								   balance) &&
-		!payguard_store_lock(&payguard_refund_balances, BALANCE_BY_PAYMENT, balance,
-							 balance))
+	if (payguard_store_only_looks())
+		payguard_store_find(&payguard_refund_balances, BALANCE_BY_PAYMENT, balance,
+							balance);
+	else if (!payguard_store_insert_new(&payguard_refund_balances, BALANCE_BY_PAYMENT,
+										balance) &&
+			 !payguard_store_lock(&payguard_refund_balances, BALANCE_BY_PAYMENT, balance,
+								  balance))
 		payguard_store_suppressed(&payguard_refund_balances);
 	fit_received(payment, balance);
 }

@@ -273,18 +273,18 @@ payguard_refund_reread(const pg_uuid_t *refund_id, Refund *refund)
 }
 
 /*
- * payguard_refund_refuse_move raises PY105: a refund's state does not allow it. what: a participle.
+ * payguard_refund_refuse_move refuses with PY105: a refund's state does not allow it. what: a participle. It returns
+ * false.
  */
-void
-payguard_refund_refuse_move(const Refund *refund, const char *what, const char *hint)
+bool
+payguard_refund_refuse_move(const Refund *refund, const char *what, const char *hint,
+							Refusal *refusal)
 {
-	Refusal refusal;
-
-	payguard_refuse(&refusal, ERR_ILLEGAL_TRANSITION,
-					psprintf("refund \"%s\" cannot be %s",
-							 payguard_uuid_str(refund->refund_id), what),
-					psprintf("It is %s.", payguard_machine_name(&payguard_refund_machine,
-																refund->status)),
-					hint);
-	payguard_raise(&refusal);
+	return payguard_refuse(
+		refusal, ERR_ILLEGAL_TRANSITION,
+		psprintf("refund \"%s\" cannot be %s", payguard_uuid_str(refund->refund_id),
+				 what),
+		psprintf("It is %s.",
+				 payguard_machine_name(&payguard_refund_machine, refund->status)),
+		hint);
 }

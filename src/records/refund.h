@@ -101,8 +101,8 @@ extern void payguard_refund_lock(const pg_uuid_t *refund_id, Order *order,
 extern void payguard_refund_must_be_there(const pg_uuid_t *refund_id, Refund *refund);
 extern int payguard_refund_list_of(const Payment *payment, Refund **refunds);
 extern bool payguard_refund_reread(const pg_uuid_t *refund_id, Refund *refund);
-extern void payguard_refund_refuse_move(const Refund *refund, const char *what,
-										const char *hint) pg_attribute_noreturn();
+extern bool payguard_refund_refuse_move(const Refund *refund, const char *what,
+										const char *hint, Refusal *refusal);
 extern const Table payguard_refunds;
 
 #endif

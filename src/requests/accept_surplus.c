@@ -36,13 +36,14 @@
 #include "money/surplus.h"
 #include "evidence/apply.h"
 #include "evidence/received.h"
+#include "requests/judge.h"
 
-static void lock_for_operator(const pg_uuid_t *payment_id, Order *order,
-							  Payment *payment);
 static void return_paying(Order *order, text *note);
+static bool is_all_back(const Order *order, Payment *paying);
 static bool judge_accept(const Order *order, const Payment *payment, Refusal *refusal);
-static void waive_unbegun(const Payment *payment, text *note);
-static void refuse_begun(const Payment *payment) pg_attribute_noreturn();
+static bool is_charge_of(const Payment *same, const Payment *payment);
+static bool judge_surplus(const Payment *payment, Refusal *refusal);
+static bool refuse_begun(const Payment *payment, Refusal *refusal);
 static void resolve_surplus(const pg_uuid_t *payment_id, text *note);
 
 PG_FUNCTION_INFO_V1(payguard_accept_surplus);
@@ -64,12 +65,13 @@ payguard_accept_surplus(PG_FUNCTION_ARGS)
 	Applied applied = {.changed = true};
 
 	payguard_request_begin("accept_surplus()");
-	lock_for_operator(payment_id, &order, &payment);
-	return_paying(&order, note);
-	if (!judge_accept(&order, &payment, &refusal))
+	payguard_payment_must_exist(payment_id, &payment);
+	payguard_payment_lock(payment_id, &order, &payment);
+	if (!payguard_judge_accept_surplus(&order, &payment, &refusal))
 		payguard_raise(&refusal);
+	return_paying(&order, note);
 	if (!payguard_refund_keep_excess(&order, &payment, note))
-		refuse_begun(&payment);
+		elog(ERROR, "payguard: a refund has begun under the order's lock");
 	payguard_payment_change(&order, &payment, PAYMENT_SUCCEEDED, 0,
 							payguard_json("note", 't', note, NULL));
 	payguard_received_become(&order, &payment, ORDER_PAID);
@@ -88,20 +90,49 @@ static void
 return_paying(Order *order, text *note)
 {
 	Payment payment;
+
+	if (!is_all_back(order, &payment))
+		return;
+	payguard_refund_waive_rest(&payment, note);
+	payguard_received_return(order, &payment, payguard_json("note", 't', note, NULL));
+}
+
+/*
+ * is_all_back tells whether all money is back of the payment that has paid an order, and reads it.
+ */
+static bool
+is_all_back(const Order *order, Payment *paying)
+{
 	Channel channel;
 	RefundBalance balance;
 
 	if ((order->status != ORDER_PAID && order->status != ORDER_REFUNDED) ||
-		!payguard_payment_reread(order->payment_id, &payment))
-		return;
-	payguard_channel_of(&payment, &channel);
-	payguard_balance_lock(&payment, &balance);
-	if (payguard_channel_knows_returns(&channel) && payment.received_amount > 0 &&
-		balance.refunded + balance.excess >= payment.received_amount)
-	{
-		payguard_refund_waive_rest(&payment, note);
-		payguard_received_return(order, &payment, payguard_json("note", 't', note, NULL));
-	}
+		!payguard_payment_reread(order->payment_id, paying))
+		return false;
+	payguard_channel_of(paying, &channel);
+	payguard_balance_lock(paying, &balance);
+	return payguard_channel_knows_returns(&channel) && paying->received_amount > 0 &&
+		   balance.refunded + balance.excess >= paying->received_amount;
+}
+
+/*
+ * payguard_judge_accept_surplus tells whether accept_surplus() may let a payment pay its order.
+ */
+bool
+payguard_judge_accept_surplus(const Order *order, const Payment *payment,
+							  Refusal *refusal)
+{
+	Order payable = *order;
+	Payment paying;
+
+	if (!judge_surplus(payment, refusal))
+		return false;
+	if (is_all_back(order, &paying))
+		payable.status = ORDER_UNPAID;
+	if (!judge_accept(&payable, payment, refusal))
+		return false;
+	return payguard_refund_may_keep_excess(&payable, payment) ||
+		   refuse_begun(payment, refusal);
 }
 
 /*
@@ -163,22 +194,26 @@ payguard_dismiss_surplus(PG_FUNCTION_ARGS)
 	Applied applied = {.changed = true};
 	Applied filled_in = {0};
 	Report named = payguard_report_of(CHANNEL_SUCCEEDED);
+	Refusal refusal;
 
 	payguard_request_begin("dismiss_surplus()");
 	payguard_payment_must_exist(same_as, &same);
-	lock_for_operator(payment_id, &order, &payment);
+	payguard_payment_must_exist(payment_id, &payment);
+	payguard_payment_lock(payment_id, &order, &payment);
+	if (!judge_surplus(&payment, &refusal))
+		payguard_raise(&refusal);
 	/* it may have been dismissed itself, as a second name of this one */
-	if (payguard_uuid_equal(payment_id, same_as) ||
-		!payguard_payment_reread(same_as, &same) ||
-		!payguard_text_equal(same.order_id, payment.order_id) ||
-		!payguard_text_equal(same.channel, payment.channel) ||
-		!payguard_payment_brought_money(&same))
+	if (!payguard_payment_reread(same_as, &same) || !is_charge_of(&same, &payment))
 		payguard_arg_bad(
 			"same_as",
 			"It is no other payment of this order and channel that brought "
 			"money.",
 			"Give the payment_id of the charge that this is a second name of.");
-	waive_unbegun(&payment, note);
+	if (!payguard_refund_waive_unbegun(&payment, note))
+	{
+		refuse_begun(&payment, &refusal);
+		payguard_raise(&refusal);
+	}
 	if (payment.amount_verified)
 	{
 		named.amount = payment.received_amount;
@@ -203,50 +238,60 @@ payguard_dismiss_surplus(PG_FUNCTION_ARGS)
 }
 
 /*
- * lock_for_operator locks the order of a surplus payment. Errors: PY402, PY105.
+ * is_charge_of tells whether a payment may be the charge that another is a second name of.
  */
-static void
-lock_for_operator(const pg_uuid_t *payment_id, Order *order, Payment *payment)
+static bool
+is_charge_of(const Payment *same, const Payment *payment)
 {
-	Refusal refusal;
-
-	payguard_payment_must_exist(payment_id, payment);
-	payguard_payment_lock(payment_id, order, payment);
-	if (payment->status == PAYMENT_SURPLUS)
-		return;
-	payguard_refuse(
-		&refusal, ERR_ILLEGAL_TRANSITION,
-		psprintf("payment \"%s\" is not surplus", payguard_uuid_str(payment_id)),
-		psprintf("It is %s.",
-				 payguard_machine_name(&payguard_payment_machine, payment->status)),
-		"Only surplus money can be accepted or dismissed.");
-	payguard_raise(&refusal);
+	return !payguard_uuid_equal(same->payment_id, payment->payment_id) &&
+		   payguard_text_equal(same->order_id, payment->order_id) &&
+		   payguard_text_equal(same->channel, payment->channel) &&
+		   payguard_payment_brought_money(same);
 }
 
 /*
- * waive_unbegun waives the refund that was to give surplus money back. Errors: PY105 where it has begun.
+ * payguard_judge_dismiss_surplus tells whether dismiss_surplus() may take a payment for a second name of `same`.
  */
-static void
-waive_unbegun(const Payment *payment, text *note)
+bool
+payguard_judge_dismiss_surplus(const Payment *payment, const Payment *same,
+							   Refusal *refusal)
 {
-	if (!payguard_refund_waive_unbegun(payment, note))
-		refuse_begun(payment);
+	if (!judge_surplus(payment, refusal))
+		return false;
+	if (!is_charge_of(same, payment))
+		return payguard_refuse(refusal, ERR_ILLEGAL_TRANSITION,
+							   "it is no charge that this is a second name of", NULL,
+							   NULL);
+	return !payguard_refund_one_has_begun(payment) || refuse_begun(payment, refusal);
 }
 
 /*
- * refuse_begun raises PY105: surplus money is on its way back.
+ * judge_surplus refuses with PY105 what is not surplus.
  */
-static void
-refuse_begun(const Payment *payment)
+static bool
+judge_surplus(const Payment *payment, Refusal *refusal)
 {
-	Refusal refusal;
+	return payment->status == PAYMENT_SURPLUS ||
+		   payguard_refuse(
+			   refusal, ERR_ILLEGAL_TRANSITION,
+			   psprintf("payment \"%s\" is not surplus",
+						payguard_uuid_str(payment->payment_id)),
+			   psprintf("It is %s.", payguard_machine_name(&payguard_payment_machine,
+														   payment->status)),
+			   "Only surplus money can be accepted or dismissed.");
+}
 
-	payguard_refuse(&refusal, ERR_ILLEGAL_TRANSITION,
-					psprintf("the refund of payment \"%s\" has begun",
-							 payguard_uuid_str(payment->payment_id)),
-					"Its money may be on its way back.",
-					"Wait for the refund's outcome.");
-	payguard_raise(&refusal);
+/*
+ * refuse_begun refuses with PY105: surplus money is on its way back.
+ */
+static bool
+refuse_begun(const Payment *payment, Refusal *refusal)
+{
+	return payguard_refuse(refusal, ERR_ILLEGAL_TRANSITION,
+						   psprintf("the refund of payment \"%s\" has begun",
+									payguard_uuid_str(payment->payment_id)),
+						   "Its money may be on its way back.",
+						   "Wait for the refund's outcome.");
 }
 
 /*

@@ -38,6 +38,7 @@
 #include "money/policy.h"
 #include "money/refunding.h"
 #include "requests/create_order.h"
+#include "requests/judge.h"
 
 static const RowQuery last_change_by_a_person = {
 	"order_id " OP_EQ " $1 AND kind " OP_EQ " ANY "
@@ -46,11 +47,11 @@ static const RowQuery last_change_by_a_person = {
 	{TEXTOID, InvalidOid}};
 
 static Datum decide_order(FunctionCallInfo fcinfo, bool approve, const char *function);
-static void judge_order(const Order *order, int64 expected_version);
-static void refuse_pointless(const Order *order) pg_attribute_noreturn();
-static void open_for_order(Order *order, bool approve, Approval *approval);
+static void check_order(const Order *order, int64 expected_version);
+static bool judge_rejection(const Order *order, Refusal *refusal);
+static void open_for_order(Order *order, Approval *approval);
 static text *who_asked(const Order *order);
-static void ask(const Order *order, text *note, Approval *approval);
+static void ask(Order *order, text *note, Approval *approval);
 static void refuse_rejected(const Approval *approval);
 static void refuse_needless(const Order *order) pg_attribute_noreturn();
 static Datum decide_refund(FunctionCallInfo fcinfo, bool approve, const char *function);
@@ -95,15 +96,14 @@ decide_order(FunctionCallInfo fcinfo, bool approve, const char *function)
 	Order seen;
 	Order order;
 	Approval approval;
-	Asked asked;
 	Refusal refusal;
 
 	payguard_request_begin(function);
 	payguard_order_must_exist(order_id, &seen);
-	judge_order(&seen, expected_version);
+	check_order(&seen, expected_version);
 	payguard_order_lock_known(order_id, &order);
 	payguard_store_refresh();
-	judge_order(&order, expected_version);
+	check_order(&order, expected_version);
 	/* what was changed while we waited is not what was to be decided */
 	if (order.amount != seen.amount ||
 		!payguard_text_equal(order.currency, seen.currency))
@@ -111,42 +111,65 @@ decide_order(FunctionCallInfo fcinfo, bool approve, const char *function)
 		payguard_judge_version(&order, seen.version, &refusal);
 		payguard_raise(&refusal);
 	}
+	if (!approve && !judge_rejection(&order, &refusal))
+		payguard_raise(&refusal);
 	if (!payguard_approval_of_order(order_id, true, &approval))
-		open_for_order(&order, approve, &approval);
-	else if (!approve && !payguard_text_is(approval.status, "rejected") &&
-			 !payguard_policy_asks(order.currency, order.amount, &asked))
-		refuse_pointless(&order);
+		open_for_order(&order, &approval);
 	payguard_approval_decide(&approval, approve, note);
 	payguard_call_end();
 	return payguard_row_result(fcinfo, &payguard_approvals, &approval);
 }
 
 static void
-judge_order(const Order *order, int64 expected_version)
+check_order(const Order *order, int64 expected_version)
 {
 	Refusal refusal;
 
-	if (!payguard_judge_payable_to(PAYABLE_TO_DECIDE, order, GetCurrentTimestamp(),
-								   &refusal) ||
+	if (!payguard_judge_decide_order(order, &refusal) ||
 		!payguard_judge_version(order, expected_version, &refusal))
 		payguard_raise(&refusal);
 }
 
 /*
- * refuse_pointless raises PY105: a rejection counts where a policy asks for something, and nowhere
- * else.
+ * payguard_judge_decide_order tells whether an order is one that a second person decides about; who may is another
+ * question.
  */
-static void
-refuse_pointless(const Order *order)
+bool
+payguard_judge_decide_order(const Order *order, Refusal *refusal)
 {
-	Refusal refusal;
+	return payguard_judge_payable_to(PAYABLE_TO_DECIDE, order, GetCurrentTimestamp(),
+									 refusal);
+}
 
-	payguard_refuse(
-		&refusal, ERR_ILLEGAL_TRANSITION,
+/*
+ * judge_rejection refuses with PY105 what would be pointless: a rejection counts where a policy asks for something, and
+ * nowhere else.
+ */
+static bool
+judge_rejection(const Order *order, Refusal *refusal)
+{
+	Approval approval;
+	Asked asked;
+
+	if (payguard_approval_of_order(order->order_id, true, &approval)
+			? payguard_text_is(approval.status, "rejected") ||
+				  payguard_policy_asks(order->currency, order->amount, &asked)
+			: payguard_policy_holds(order, true))
+		return true;
+	return payguard_refuse(
+		refusal, ERR_ILLEGAL_TRANSITION,
 		psprintf("order \"%s\" needs no approval", payguard_str(order->order_id)),
 		"No policy asks for one, so that a rejection would not hold it back.",
 		"Cancel the order with payguard.cancel_order().");
-	payguard_raise(&refusal);
+}
+
+/*
+ * payguard_judge_reject_order is payguard_judge_decide_order for a rejection.
+ */
+bool
+payguard_judge_reject_order(const Order *order, Refusal *refusal)
+{
+	return payguard_judge_decide_order(order, refusal) && judge_rejection(order, refusal);
 }
 
 /*
@@ -154,7 +177,7 @@ refuse_pointless(const Order *order)
  * older cannot see it, and would pay what is being rejected: the order's row stops it.
  */
 static void
-open_for_order(Order *order, bool approve, Approval *approval)
+open_for_order(Order *order, Approval *approval)
 {
 	Approval asked = {
 		.subject = payguard_text("order"),
@@ -164,8 +187,6 @@ open_for_order(Order *order, bool approve, Approval *approval)
 		.requested_by = who_asked(order),
 	};
 
-	if (!approve && !payguard_policy_holds(order, true))
-		refuse_pointless(order);
 	payguard_order_touch(order);
 	payguard_approval_ask(&asked);
 	payguard_store_refresh(); /* to see it */
@@ -210,10 +231,10 @@ payguard_request_approval(PG_FUNCTION_ARGS)
 
 	payguard_request_begin("request_approval()");
 	payguard_order_must_exist(order_id, &order);
-	judge_order(&order, NO_ID);
+	check_order(&order, NO_ID);
 	payguard_order_lock_known(order_id, &order);
 	payguard_store_refresh();
-	judge_order(&order, NO_ID);
+	check_order(&order, NO_ID);
 	if (payguard_approval_of_order(order_id, true, &approval))
 		refuse_rejected(&approval);
 	else
@@ -223,10 +244,11 @@ payguard_request_approval(PG_FUNCTION_ARGS)
 }
 
 /*
- * ask opens an approval. Errors: PY104, PY105.
+ * ask opens an approval. A transaction whose snapshot is older cannot see it, and would pay, or end the order, without
+ * making it void: the order's row stops it. Errors: PY104, PY105.
  */
 static void
-ask(const Order *order, text *note, Approval *approval)
+ask(Order *order, text *note, Approval *approval)
 {
 	Refusal refusal;
 	text *duplicate_of;
@@ -236,6 +258,7 @@ ask(const Order *order, text *note, Approval *approval)
 	if (refusal.id != ERR_APPROVAL_REQUIRED)
 		payguard_raise(&refusal);
 	payguard_policy_wants_approval(order, &duplicate_of);
+	payguard_order_touch(order);
 	payguard_order_ask_approval(order, note, duplicate_of);
 	payguard_store_refresh(); /* to see it */
 	if (!payguard_approval_of_order(order->order_id, true, approval))
@@ -315,15 +338,16 @@ decide_refund(FunctionCallInfo fcinfo, bool approve, const char *function)
 	Approval approval;
 	bool asked;
 	bool decided;
+	Refusal refusal;
 
 	payguard_request_begin(function);
 	payguard_refund_must_exist(refund_id, &refund);
 	payguard_refund_lock(refund_id, &order, &payment, &refund);
 	asked = payguard_approval_of_refund(refund_id, &approval);
-	if (refund.status != REFUND_AWAITING_APPROVAL &&
-		!(asked && payguard_text_is(approval.status, approve ? "approved" : "rejected")))
-		payguard_refund_refuse_move(&refund, approve ? "approved" : "rejected",
-									"Only a refund that awaits approval is decided.");
+	if (!(asked &&
+		  payguard_text_is(approval.status, approve ? "approved" : "rejected")) &&
+		!payguard_judge_decide_refund(&refund, approve, &refusal))
+		payguard_raise(&refusal);
 	if (!asked)
 		elog(ERROR, "payguard: nobody was asked to approve refund \"%s\"",
 			 payguard_uuid_str(refund_id));
@@ -338,6 +362,18 @@ decide_refund(FunctionCallInfo fcinfo, bool approve, const char *function)
 		payguard_refund_waive(&payment, &refund, note);
 	payguard_call_end();
 	return payguard_refund_result(fcinfo, &refund, !decided, NULL);
+}
+
+/*
+ * payguard_judge_decide_refund tells whether a refund may be approved or rejected; who may is another question.
+ */
+bool
+payguard_judge_decide_refund(const Refund *refund, bool approve, Refusal *refusal)
+{
+	return refund->status == REFUND_AWAITING_APPROVAL ||
+		   payguard_refund_refuse_move(refund, approve ? "approved" : "rejected",
+									   "Only a refund that awaits approval is decided.",
+									   refusal);
 }
 
 /*

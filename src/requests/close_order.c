@@ -37,8 +37,8 @@
 #include "money/payable.h"
 #include "evidence/apply.h"
 #include "requests/close_order.h"
+#include "requests/judge.h"
 
-static bool judge_close(const Payment *payment, Refusal *refusal);
 static bool judge_cancel(const Order *order, int64 expected_version, Refusal *refusal);
 static bool is_closing(const Order *order);
 static void close_order(Order *order, OrderStatus as, Jsonb *details);
@@ -87,13 +87,13 @@ payguard_close_payment(PG_FUNCTION_ARGS)
 
 	payguard_request_begin("close_payment()");
 	payguard_payment_must_exist(payment_id, &payment);
-	if (!judge_close(&payment, &refusal))
+	if (!payguard_judge_close(&payment, &refusal))
 	{
 		payguard_store_make_durable(&payment);
 		payguard_raise(&refusal);
 	}
 	payguard_payment_lock(payment_id, &order, &payment);
-	if (!judge_close(&payment, &refusal))
+	if (!payguard_judge_close(&payment, &refusal))
 		payguard_raise(&refusal);
 	if (payment.status != PAYMENT_CLOSING && payment.status != PAYMENT_SUPERSEDED)
 	{
@@ -106,8 +106,11 @@ payguard_close_payment(PG_FUNCTION_ARGS)
 	return payguard_result_datum(&result, payguard_result_desc(fcinfo));
 }
 
-static bool
-judge_close(const Payment *payment, Refusal *refusal)
+/*
+ * payguard_judge_close tells whether an attempt may be closed: it has not ended.
+ */
+bool
+payguard_judge_close(const Payment *payment, Refusal *refusal)
 {
 	if (payguard_payment_is_open(payment->status))
 		return true;

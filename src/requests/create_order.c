@@ -32,11 +32,10 @@
 #include "money/payable.h"
 #include "money/policy.h"
 #include "requests/create_order.h"
+#include "requests/judge.h"
 
 static void renew_approval(const Order *order, bool anew);
 static bool judge_creation(const Order *asked, const Order *existing, Refusal *refusal);
-static bool judge_update(const Order *order, int64 expected_version,
-						 const text *customer_id, Refusal *refusal);
 
 PG_FUNCTION_INFO_V1(payguard_create_order);
 
@@ -158,11 +157,11 @@ payguard_update_order(PG_FUNCTION_ARGS)
 	payguard_order_check_deadline(expires_at);
 	payguard_request_begin("update_order()");
 	payguard_order_must_exist(order_id, &order);
-	if (!judge_update(&order, expected_version, customer_id, &refusal))
+	if (!payguard_judge_update(&order, expected_version, customer_id, &refusal))
 		payguard_order_refuse(&order, &refusal);
 	payguard_order_lock_known(order_id, &order);
 	payguard_store_refresh();
-	if (!judge_update(&order, expected_version, customer_id, &refusal))
+	if (!payguard_judge_update(&order, expected_version, customer_id, &refusal))
 		payguard_order_refuse(&order, &refusal);
 
 	if (amount != NO_AMOUNT && amount != order.amount)
@@ -204,9 +203,13 @@ payguard_update_order(PG_FUNCTION_ARGS)
 	return payguard_row_result(fcinfo, &payguard_orders, &order);
 }
 
-static bool
-judge_update(const Order *order, int64 expected_version, const text *customer_id,
-			 Refusal *refusal)
+/*
+ * payguard_judge_update tells whether an order may be changed. customer_id: whose it is to be; NULL: that stays as it
+ * is.
+ */
+bool
+payguard_judge_update(const Order *order, int64 expected_version, const text *customer_id,
+					  Refusal *refusal)
 {
 	if (!payguard_judge_payable_to(PAYABLE_TO_CHANGE, order, GetCurrentTimestamp(),
 								   refusal) ||

@@ -29,14 +29,15 @@
 #include "records/refund.h"
 #include "records/result.h"
 #include "money/refunding.h"
+#include "requests/judge.h"
 
 static void read_refund_call(FunctionCallInfo fcinfo, RefundCall *call);
 static Datum request_refund(FunctionCallInfo fcinfo, const RefundCall *call, Order *order,
 							Payment *payment);
 static bool is_free(const Order *order, const Payment *payment, const Refund *refund);
 static void check_channel(const RefundCall *call, const Payment *payment);
-static void check_ceiling(const RefundBalance *balance, const Payment *payment,
-						  int64 amount);
+static bool judge_ceiling(const RefundBalance *balance, const Payment *payment,
+						  int64 amount, Refusal *refusal);
 static void check_second_person(const Payment *payment, const Refund *refund);
 
 PG_FUNCTION_INFO_V1(payguard_refund_order);
@@ -136,6 +137,7 @@ request_refund(FunctionCallInfo fcinfo, const RefundCall *call, Order *order,
 {
 	RefundBalance balance;
 	Refund refund;
+	Refusal refusal;
 
 	if (payguard_refund_replay(call, payment, NULL, &refund))
 	{
@@ -155,8 +157,9 @@ request_refund(FunctionCallInfo fcinfo, const RefundCall *call, Order *order,
 		.details = call->details,
 		.channel = call->channel,
 	};
-	if (!is_free(order, payment, &refund))
-		check_ceiling(&balance, payment, refund.amount);
+	if (!is_free(order, payment, &refund) &&
+		!judge_ceiling(&balance, payment, refund.amount, &refusal))
+		payguard_raise(&refusal);
 	payguard_refund_insert(order, payment, &refund);
 	payguard_call_end();
 	return payguard_refund_result(fcinfo, &refund, false, NULL);
@@ -201,26 +204,40 @@ check_channel(const RefundCall *call, const Payment *payment)
 }
 
 /*
- * check_ceiling raises PY504 where more would go back than is left.
+ * judge_ceiling refuses with PY504 where more would go back than is left.
  */
-static void
-check_ceiling(const RefundBalance *balance, const Payment *payment, int64 amount)
+static bool
+judge_ceiling(const RefundBalance *balance, const Payment *payment, int64 amount,
+			  Refusal *refusal)
 {
 	int64 rest = balance->received - balance->refunding - balance->refunded;
-	Refusal refusal;
 
 	if (amount > 0 && amount <= rest)
-		return;
-	payguard_refuse(&refusal, ERR_REFUND_EXCEEDS_PAYMENT,
-					psprintf("payment \"%s\" has not that much left to refund",
-							 payguard_uuid_str(payment->payment_id)),
-					psprintf("Received " INT64_FORMAT ", refunded " INT64_FORMAT
-							 ", being refunded " INT64_FORMAT ", asked for " INT64_FORMAT
-							 ".",
-							 balance->received, balance->refunded, balance->refunding,
-							 Max(amount, 0)),
-					"Refund the rest at most.");
-	payguard_raise(&refusal);
+		return true;
+	return payguard_refuse(refusal, ERR_REFUND_EXCEEDS_PAYMENT,
+						   psprintf("payment \"%s\" has not that much left to refund",
+									payguard_uuid_str(payment->payment_id)),
+						   psprintf("Received " INT64_FORMAT ", refunded " INT64_FORMAT
+									", being refunded " INT64_FORMAT
+									", asked for " INT64_FORMAT ".",
+									balance->received, balance->refunded,
+									balance->refunding, Max(amount, 0)),
+						   "Refund the rest at most.");
+}
+
+/*
+ * payguard_judge_refund tells whether the rest of a payment may be refunded; a free order is given back.
+ */
+bool
+payguard_judge_refund(const Order *order, const Payment *payment, Refusal *refusal)
+{
+	RefundBalance balance;
+	Refund refund;
+
+	payguard_balance_lock(payment, &balance);
+	refund = (Refund){.amount = balance.received - balance.refunding - balance.refunded};
+	return is_free(order, payment, &refund) ||
+		   judge_ceiling(&balance, payment, refund.amount, refusal);
 }
 
 PG_FUNCTION_INFO_V1(payguard_retry_refund);
@@ -240,21 +257,15 @@ payguard_retry_refund(PG_FUNCTION_ARGS)
 	Payment payment;
 	Refund refund;
 	RefundBalance balance;
+	Refusal refusal;
 
 	payguard_request_begin("retry_refund()");
 	payguard_refund_must_exist(refund_id, &refund);
 	payguard_refund_lock(refund_id, &order, &payment, &refund);
-	if (refund.status != REFUND_FAILED)
-		payguard_refund_refuse_move(&refund, "retried",
-									"Only a failed refund can be retried.");
-	if (payguard_text_is(refund.origin, "channel"))
-		payguard_refund_refuse_move(
-			&refund, "retried",
-			"The channel made it on its own. Refund the payment with "
-			"payguard.refund_payment() where the money is owed.");
-	payguard_balance_lock(&payment, &balance);
-	check_ceiling(&balance, &payment, refund.amount);
+	if (!payguard_judge_retry(&payment, &refund, &refusal))
+		payguard_raise(&refusal);
 	check_second_person(&payment, &refund);
+	payguard_balance_lock(&payment, &balance);
 	balance.refunding += refund.amount;
 	payguard_balance_store(&payment, &balance);
 	refund.completed_at = NO_TIME;
@@ -269,6 +280,27 @@ payguard_retry_refund(PG_FUNCTION_ARGS)
 						   note);
 	payguard_call_end();
 	return payguard_refund_result(fcinfo, &refund, false, NULL);
+}
+
+/*
+ * payguard_judge_retry tells whether a refund may be made once more.
+ */
+bool
+payguard_judge_retry(const Payment *payment, const Refund *refund, Refusal *refusal)
+{
+	RefundBalance balance;
+
+	if (refund->status != REFUND_FAILED)
+		return payguard_refund_refuse_move(
+			refund, "retried", "Only a failed refund can be retried.", refusal);
+	if (payguard_text_is(refund->origin, "channel"))
+		return payguard_refund_refuse_move(
+			refund, "retried",
+			"The channel made it on its own. Refund the payment with "
+			"payguard.refund_payment() where the money is owed.",
+			refusal);
+	payguard_balance_lock(payment, &balance);
+	return judge_ceiling(&balance, payment, refund->amount, refusal);
 }
 
 /*
@@ -305,6 +337,7 @@ payguard_waive_refund(PG_FUNCTION_ARGS)
 	Order order;
 	Payment payment;
 	Refund refund;
+	Refusal refusal;
 
 	payguard_request_begin("waive_refund()");
 	payguard_refund_must_exist(refund_id, &refund);
@@ -314,17 +347,31 @@ payguard_waive_refund(PG_FUNCTION_ARGS)
 		payguard_call_end();
 		return payguard_refund_result(fcinfo, &refund, true, NULL);
 	}
-	if (refund.status == REFUND_MERGED || refund.status == REFUND_REINSTATED)
-		payguard_refund_refuse_move(
-			&refund, "waived",
-			"It counts no more. Refund the payment with payguard.refund_payment() where "
-			"money is owed.");
-	if (refund.status != REFUND_FAILED && payguard_refund_has_begun(&refund))
-		payguard_refund_refuse_move(
-			&refund, "waived",
-			"Wait for its outcome; only a refund that has not begun, or has "
-			"failed, can be waived.");
+	if (!payguard_judge_waive(&refund, &refusal))
+		payguard_raise(&refusal);
 	payguard_refund_waive(&payment, &refund, note);
 	payguard_call_end();
 	return payguard_refund_result(fcinfo, &refund, false, NULL);
+}
+
+/*
+ * payguard_judge_waive tells whether the money of a refund may stay; one that is waived may not be waived again.
+ */
+bool
+payguard_judge_waive(const Refund *refund, Refusal *refusal)
+{
+	if (refund->status == REFUND_MERGED || refund->status == REFUND_REINSTATED)
+		return payguard_refund_refuse_move(
+			refund, "waived",
+			"It counts no more. Refund the payment with payguard.refund_payment() where "
+			"money is owed.",
+			refusal);
+	if (refund->status == REFUND_WAIVED ||
+		(refund->status != REFUND_FAILED && payguard_refund_has_begun(refund)))
+		return payguard_refund_refuse_move(
+			refund, "waived",
+			"Wait for its outcome; only a refund that has not begun, or has "
+			"failed, can be waived.",
+			refusal);
+	return true;
 }

@@ -31,8 +31,8 @@
 #include "money/refunding.h"
 #include "money/surplus.h"
 #include "evidence/received.h"
+#include "requests/judge.h"
 
-static void must_be_taken_back(const Order *order, Payment *payment);
 static void resolve_reversals(const Payment *payment, text *note);
 
 PG_FUNCTION_INFO_V1(payguard_reopen_order);
@@ -52,6 +52,7 @@ payguard_reopen_order(PG_FUNCTION_ARGS)
 	Order order;
 	Payment payment;
 	RefundBalance balance;
+	Refusal refusal;
 
 	payguard_request_begin("reopen_order()");
 	if (!payguard_order_lock(order_id, &order))
@@ -62,7 +63,8 @@ payguard_reopen_order(PG_FUNCTION_ARGS)
 		payguard_call_end();
 		return payguard_row_result(fcinfo, &payguard_orders, &order);
 	}
-	must_be_taken_back(&order, &payment);
+	if (!payguard_judge_reopen(&order, &payment, &refusal))
+		payguard_raise(&refusal);
 	payguard_balance_lock(&payment, &balance);
 	if (balance.refunded + balance.excess >= payment.received_amount)
 	{
@@ -83,14 +85,13 @@ payguard_reopen_order(PG_FUNCTION_ARGS)
 }
 
 /*
- * must_be_taken_back reads the payment that paid an order, of whose money the channel has taken something back.
- * Errors: PY105.
+ * payguard_judge_reopen tells whether an order may be paid again: the channel has taken something back of what paid it.
+ * It reads the payment.
  */
-static void
-must_be_taken_back(const Order *order, Payment *payment)
+bool
+payguard_judge_reopen(const Order *order, Payment *payment, Refusal *refusal)
 {
 	Refund *refunds;
-	Refusal refusal;
 	int n = 0;
 
 	if ((order->status == ORDER_PAID || order->status == ORDER_REFUNDED) &&
@@ -100,15 +101,14 @@ must_be_taken_back(const Order *order, Payment *payment)
 		if (refunds[i].status == REFUND_SUCCEEDED &&
 			payguard_text_is(refunds[i].origin, "channel") &&
 			!payguard_text_is(refunds[i].reversal_kind, "refund"))
-			return;
-	payguard_refuse(
-		&refusal, ERR_ILLEGAL_TRANSITION,
+			return true;
+	return payguard_refuse(
+		refusal, ERR_ILLEGAL_TRANSITION,
 		psprintf("order \"%s\" cannot be paid again", payguard_str(order->order_id)),
 		psprintf("It is %s, and no channel has taken its money back.",
 				 payguard_machine_name(&payguard_order_machine, order->status)),
 		"Give the money of a paid order back with payguard.refund_order(). For a closed "
 		"one create a new order.");
-	payguard_raise(&refusal);
 }
 
 /*

@@ -29,6 +29,8 @@
 #include "base/value.h"
 #include "store/open.h"
 #include "store/rows.h"
+#include "store/table.h"
+#include "store/write.h"
 #include "records/about.h"
 #include "records/actor.h"
 #include "records/alert.h"
@@ -43,9 +45,11 @@
 #include "money/policy.h"
 #include "money/surplus.h"
 #include "evidence/apply.h"
+#include "evidence/facts.h"
 #include "evidence/message.h"
 #include "evidence/returned.h"
 #include "evidence/reversal.h"
+#include "requests/judge.h"
 
 #define FINDING_PREFIX "settlement_"
 #define N_FINDING_RESULT_COLUMNS 7
@@ -79,15 +83,19 @@ typedef struct Target
 
 static int64 read_alert_id(Datum value, bool isnull);
 static void must_be_finding(int64 alert_id, bool lock, Alert *alert);
-static void refuse(const char *message, const char *detail, const char *hint)
-	pg_attribute_noreturn();
+static bool is_finding(const Alert *alert);
+static bool refuse(Refusal *refusal, const char *message, const char *detail,
+				   const char *hint);
 static void read_line(const Alert *alert, Line *line);
 static pg_uuid_t *json_uuid(Jsonb *object, const char *key);
-static void check_action(const Line *line, const char *action);
+static bool judge_action(const Line *line, const char *action, Refusal *refusal);
 static void lock_target(const Line *line, Target *target, Order *order);
-static bool find_target(const Line *line, Target *target);
-static bool find_refund(const Line *line, Target *target);
-static bool has_second_person(const Alert *alert, const Line *line, text *note);
+static bool find_target(const Line *line, Target *target, Refusal *refusal);
+static bool find_refund(const Line *line, Target *target, Refusal *refusal);
+static bool fits_payment(const Line *line, const Target *target);
+static bool fits_refund(const Line *line, const Target *target);
+static bool is_one_at_most(const Payment *payment);
+static bool has_second_person(Alert *alert, const Line *line, text *note);
 static void apply(const Line *line, Order *order, Target *target, Applied *applied);
 static void name_first(const Line *line, Order *order, Payment *payment);
 static void give_back(const Alert *alert, const Line *line, Order *order, text *note);
@@ -118,6 +126,7 @@ payguard_resolve_finding(PG_FUNCTION_ARGS)
 	Target target = {0};
 	Order order;
 	Applied applied;
+	Refusal refusal;
 
 	if (!waive && !refund && strcmp(action, "accept") != 0)
 		payguard_arg_bad("action", psprintf("\"%s\" is not known.", action),
@@ -127,7 +136,8 @@ payguard_resolve_finding(PG_FUNCTION_ARGS)
 	read_line(&alert, &line);
 	if (!waive)
 	{
-		check_action(&line, action);
+		if (!judge_action(&line, action, &refusal))
+			payguard_raise(&refusal);
 		lock_target(&line, &target, &order);
 	}
 	must_be_finding(alert_id, true, &alert);
@@ -149,10 +159,13 @@ payguard_resolve_finding(PG_FUNCTION_ARGS)
 		if (target.payment.payment_id)
 			alert.payment_id = target.payment.payment_id;
 		if (applied.contradicts)
-			refuse("the statement's line cannot be applied", applied.contradicts,
+		{
+			refuse(&refusal, "the statement's line cannot be applied",
+				   applied.contradicts,
 				   "Find out what is true. Record what is missing by the other "
-				   "functions, and "
-				   "waive the finding.");
+				   "functions, and waive the finding.");
+			payguard_raise(&refusal);
+		}
 		if (refund)
 			give_back(&alert, &line, &order, note);
 	}
@@ -172,12 +185,17 @@ static void
 lock_target(const Line *line, Target *target, Order *order)
 {
 	text *order_id;
+	Refusal refusal;
 
-	if (!find_target(line, target) ||
-		!payguard_order_lock(order_id = target->order_id, order))
+	if (!find_target(line, target, &refusal))
+		payguard_raise(&refusal);
+	order_id = target->order_id;
+	if (!payguard_order_lock(order_id, order))
 		elog(ERROR, "payguard: the order of a finding has vanished");
 	payguard_store_refresh();
-	if (!find_target(line, target) || !payguard_text_equal(order_id, target->order_id))
+	if (!find_target(line, target, &refusal))
+		payguard_raise(&refusal);
+	if (!payguard_text_equal(order_id, target->order_id))
 		ereport(ERROR,
 				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
 				 errmsg("what the finding is about has changed meanwhile"),
@@ -242,26 +260,32 @@ must_be_finding(int64 alert_id, bool lock, Alert *alert)
 	Alert like = {.alert_id = alert_id};
 	bool found = lock ? payguard_store_lock(&payguard_alerts, ALERT_BY_ID, &like, alert)
 					  : payguard_store_find(&payguard_alerts, ALERT_BY_ID, &like, alert);
-
-	if (!found ||
-		strncmp(payguard_str(alert->kind), FINDING_PREFIX, strlen(FINDING_PREFIX)) != 0 ||
-		alert->details == NULL)
-		payguard_arg_bad("alert_id", "There is no such finding.",
-						 "Give an alert_id that payguard.reconcile() returned.");
-	if (alert->resolved_at != NO_TIME)
-		refuse(psprintf("finding " INT64_FORMAT " is resolved", alert_id),
-			   psprintf("\"%s\" resolved it at %s: %s", payguard_str(alert->resolved_by),
-						payguard_time_str(alert->resolved_at), payguard_str(alert->note)),
-			   "There is nothing left to decide.");
-}
-
-static void
-refuse(const char *message, const char *detail, const char *hint)
-{
 	Refusal refusal;
 
-	payguard_refuse(&refusal, ERR_ILLEGAL_TRANSITION, message, detail, hint);
+	if (!found || !is_finding(alert))
+		payguard_arg_bad("alert_id", "There is no such finding.",
+						 "Give an alert_id that payguard.reconcile() returned.");
+	if (alert->resolved_at == NO_TIME)
+		return;
+	refuse(&refusal, psprintf("finding " INT64_FORMAT " is resolved", alert_id),
+		   psprintf("\"%s\" resolved it at %s: %s", payguard_str(alert->resolved_by),
+					payguard_time_str(alert->resolved_at), payguard_str(alert->note)),
+		   "There is nothing left to decide.");
 	payguard_raise(&refusal);
+}
+
+static bool
+is_finding(const Alert *alert)
+{
+	return strncmp(payguard_str(alert->kind), FINDING_PREFIX, strlen(FINDING_PREFIX)) ==
+			   0 &&
+		   alert->details != NULL;
+}
+
+static bool
+refuse(Refusal *refusal, const char *message, const char *detail, const char *hint)
+{
+	return payguard_refuse(refusal, ERR_ILLEGAL_TRANSITION, message, detail, hint);
 }
 
 static void
@@ -314,40 +338,140 @@ json_uuid(Jsonb *object, const char *key)
 }
 
 /*
- * check_action refuses what a finding does not allow: a statement that lacks a line has nothing to
+ * judge_action refuses what a finding does not allow: a statement that lacks a line has nothing to
  * apply, and what did not come, or went back, is not refunded.
  */
-static void
-check_action(const Line *line, const char *action)
+static bool
+judge_action(const Line *line, const char *action, Refusal *refusal)
 {
 	if (line->report.status == CHANNEL_NONE)
-		refuse(psprintf("the finding \"%s\" cannot be resolved by %s", line->finding,
-						action),
-			   "The statement has no line that could be applied.",
-			   "Ask the channel, and waive the finding.");
+		return refuse(refusal,
+					  psprintf("the finding \"%s\" cannot be resolved by %s",
+							   line->finding, action),
+					  "The statement has no line that could be applied.",
+					  "Ask the channel, and waive the finding.");
 	if (strcmp(action, "refund") == 0 &&
 		(line->of_refund || line->report.status != CHANNEL_SUCCEEDED))
-		refuse(psprintf("the finding \"%s\" cannot be resolved by refund", line->finding),
-			   "The line is not about money that came.", "Accept or waive the finding.");
+		return refuse(
+			refusal,
+			psprintf("the finding \"%s\" cannot be resolved by refund", line->finding),
+			"The line is not about money that came.", "Accept or waive the finding.");
+	return true;
 }
 
 /*
- * find_target looks for what a line is about. Raises PY401, PY402 or PY403 where that is not
- * known.
+ * payguard_judge_finding tells whether a finding may be resolved by an action. What the line would contradict is
+ * refused; so is what nobody can tell before it is done.
+ */
+bool
+payguard_judge_finding(int64 alert_id, const char *action, Refusal *refusal)
+{
+	Alert like = {.alert_id = alert_id};
+	Alert alert;
+	Line line;
+	Target target = {0};
+
+	if (!payguard_store_find(&payguard_alerts, ALERT_BY_ID, &like, &alert) ||
+		alert.resolved_at != NO_TIME || !is_finding(&alert))
+		return refuse(refusal, "there is no such finding", NULL, NULL);
+	if (strcmp(action, "waive") == 0)
+		return true;
+	read_line(&alert, &line);
+	if (!judge_action(&line, action, refusal) || !find_target(&line, &target, refusal))
+		return false;
+	line.report.corrects = true;
+	line.report.give_back = strcmp(action, "refund") == 0;
+	return (line.of_refund ? fits_refund(&line, &target)
+						   : fits_payment(&line, &target)) ||
+		   refuse(refusal, "the statement's line cannot be applied", NULL, NULL);
+}
+
+/*
+ * fits_payment tells whether a line about money that came does not contradict what is known.
  */
 static bool
-find_target(const Line *line, Target *target)
+fits_payment(const Line *line, const Target *target)
+{
+	Payment like = {.channel = line->channel, .channel_txn_id = line->txn_id};
+	Payment of_txn;
+	Order order;
+	Channel channel;
+	Facts facts;
+	Decision decision;
+
+	if (payguard_store_find(&payguard_payments, PAYMENT_BY_CHANNEL_TXN, &like, &of_txn) &&
+		!(target->has_payment &&
+		  payguard_uuid_equal(of_txn.payment_id, target->payment.payment_id)))
+		return false;
+	if (!target->has_payment)
+		return true;
+	if (payguard_payment_same_charge(&target->payment) ||
+		!payguard_order_find(target->order_id, &order))
+		return false;
+	payguard_channel_of(&target->payment, &channel);
+	payguard_facts_read(&order, &target->payment, &channel, &line->report, &facts);
+	decision = payguard_decide_or_hold(&order, &line->report, &facts);
+	return !decision.alert || strcmp(decision.alert, "contradiction") != 0;
+}
+
+/*
+ * fits_refund tells whether a line about money that went back does not contradict what is known.
+ */
+static bool
+fits_refund(const Line *line, const Target *target)
+{
+	const Refund *refund = &target->refund;
+	bool made = line->report.status == CHANNEL_SUCCEEDED;
+
+	if (!target->has_refund)
+		return made && is_one_at_most(&target->payment);
+	if (refund->channel_refund_id &&
+		!payguard_text_equal(refund->channel_refund_id, line->report.txn_id))
+		return false;
+	switch (refund->status)
+	{
+		case REFUND_PENDING:
+		case REFUND_UNKNOWN:
+			return true;
+		case REFUND_AWAITING_APPROVAL:
+		case REFUND_SUCCEEDED:
+		case REFUND_FAILED:
+			return made;
+		default:
+			return false;
+	}
+}
+
+/*
+ * is_one_at_most tells whether nobody can take what a channel gave back on its own for one of several refunds of ours.
+ */
+static bool
+is_one_at_most(const Payment *payment)
+{
+	Refund *refunds;
+	int n = payguard_refund_list_of(payment, &refunds);
+	int ours = 0;
+
+	for (int i = 0; i < n; i++)
+		ours += refunds[i].reversal_kind == NULL;
+	return ours <= 1;
+}
+
+/*
+ * find_target looks for what a line is about; false: that is not known (PY401, PY402, PY403).
+ */
+static bool
+find_target(const Line *line, Target *target, Refusal *refusal)
 {
 	Payment like = {.channel = line->channel, .channel_txn_id = line->txn_id};
 	bool by_txn;
 	bool named;
 	Payment of_txn;
 	Order order;
-	Refusal refusal;
 
 	*target = (Target){0};
 	if (line->of_refund)
-		return find_refund(line, target);
+		return find_refund(line, target, refusal);
 	by_txn =
 		payguard_store_find(&payguard_payments, PAYMENT_BY_CHANNEL_TXN, &like, &of_txn);
 	named = line->payment_id &&
@@ -365,15 +489,14 @@ find_target(const Line *line, Target *target)
 			target->order_id = order.order_id;
 			return true;
 		}
-		payguard_refuse(
-			&refusal, line->order_id ? ERR_ORDER_NOT_FOUND : ERR_PAYMENT_NOT_FOUND,
+		return payguard_refuse(
+			refusal, line->order_id ? ERR_ORDER_NOT_FOUND : ERR_PAYMENT_NOT_FOUND,
 			"the statement's line names nothing that is known",
 			psprintf("Transaction \"%s\" belongs to no payment, and the line names "
 					 "no payment or order of ours.",
 					 payguard_str(line->txn_id)),
 			"Find out whose money it is; record it with "
 			"payguard.record_payment(), or waive the finding.");
-		payguard_raise(&refusal);
 	}
 	target->has_payment = true;
 	target->order_id = target->payment.order_id;
@@ -381,13 +504,12 @@ find_target(const Line *line, Target *target)
 }
 
 static bool
-find_refund(const Line *line, Target *target)
+find_refund(const Line *line, Target *target, Refusal *refusal)
 {
 	Refund by_channel = {.channel = line->channel,
 						 .channel_refund_id = line->report.txn_id};
 	Refund by_id = {.refund_id = line->refund_id};
 	Payment of_line;
-	Refusal refusal;
 
 	target->has_refund =
 		payguard_store_find(&payguard_refunds, REFUND_BY_CHANNEL_REFUND, &by_channel,
@@ -399,25 +521,23 @@ find_refund(const Line *line, Target *target)
 		!target->has_refund && line->txn_id &&
 		payguard_refund_find_reversed(line->channel, line->txn_id, &target->payment);
 	if (!target->has_refund && !target->has_payment)
-	{
-		payguard_refuse(
-			&refusal, ERR_REFUND_NOT_FOUND,
+		return payguard_refuse(
+			refusal, ERR_REFUND_NOT_FOUND,
 			"the statement's line names nothing that is known",
 			psprintf("Refund \"%s\" is not known, nor is money of the transaction "
 					 "that it gives back.",
 					 payguard_str(line->report.txn_id)),
 			"Resolve the finding of the payment first, or waive this one.");
-		payguard_raise(&refusal);
-	}
 	if (target->has_refund && line->txn_id &&
 		payguard_refund_find_reversed(line->channel, line->txn_id, &of_line) &&
 		!payguard_uuid_equal(of_line.payment_id, target->refund.payment_id))
-		refuse("the statement's line cannot be applied",
-			   psprintf("It gives back money of payment \"%s\", and refund \"%s\" is of "
-						"another one.",
-						payguard_uuid_str(of_line.payment_id),
-						payguard_uuid_str(target->refund.refund_id)),
-			   "Ask the channel, and waive the finding.");
+		return refuse(
+			refusal, "the statement's line cannot be applied",
+			psprintf("It gives back money of payment \"%s\", and refund \"%s\" is of "
+					 "another one.",
+					 payguard_uuid_str(of_line.payment_id),
+					 payguard_uuid_str(target->refund.refund_id)),
+			"Ask the channel, and waive the finding.");
 	target->order_id =
 		target->has_refund ? target->refund.order_id : target->payment.order_id;
 	return true;
@@ -428,7 +548,7 @@ find_refund(const Line *line, Target *target)
  * asked for. Errors: PY602 where who asked accepts.
  */
 static bool
-has_second_person(const Alert *alert, const Line *line, text *note)
+has_second_person(Alert *alert, const Line *line, text *note)
 {
 	Approval approval = {
 		.subject = payguard_text("finding"),
@@ -449,6 +569,8 @@ has_second_person(const Alert *alert, const Line *line, text *note)
 		return true;
 	approval.requested_by = payguard_actor();
 	approval.note = note;
+	/* whoever has an older snapshot would resolve the finding and leave this open: its row stops him */
+	payguard_store_update(&payguard_alerts, FIELD(ALERT_F_SEVERITY), alert);
 	payguard_approval_ask(&approval);
 	return false;
 }

@@ -302,6 +302,12 @@ AS $$
       FROM payguard.every_order o
       WHERE a.subject = 'order' AND a.status = 'open' AND o.order_id = a.order_id
         AND o.status NOT IN ('unpaid', 'paying')
+    UNION ALL SELECT 'its refund is ' || r.status || ', and it is open'
+      FROM payguard.every_refund r
+      WHERE a.subject = 'refund' AND a.status = 'open' AND r.refund_id = a.refund_id AND r.status <> 'awaiting_approval'
+    UNION ALL SELECT 'its finding is resolved, and it is open'
+      FROM payguard.alerts l
+      WHERE a.subject = 'finding' AND a.status = 'open' AND l.alert_id = a.alert_id AND l.resolved_at IS NOT NULL
     UNION ALL SELECT 'it is approved, and its refund awaits approval'
       FROM payguard.every_refund r
       WHERE a.subject = 'refund' AND a.status = 'approved' AND r.refund_id = a.refund_id

@@ -98,11 +98,30 @@ AS $$
     ('operator', false, 'payguard.read_counters()'),
     ('operator', false, 'payguard.consumer_lags()'),
     ('operator', false, 'payguard.sync_rows(text,integer)'),
+    ('operator', false, 'payguard.case_story(bigint)'),
+    ('operator', false, 'payguard.case_told(bigint,text)'),
+    ('operator', false, 'payguard.case_actions(bigint)'),
+    ('operator', false, 'payguard.allowed_actions(jsonb)'),
+    ('operator', false, 'payguard.tell(text,jsonb)'),
+    ('operator', false, 'payguard.money(bigint,text)'),
+    ('operator', false, 'payguard.major_text(bigint,text)'),
+    ('operator', false, 'payguard.find_orders(text)'),
+    -- what came is enough: the order asks for that
+    ('operator', false, 'payguard.update_order(text,bigint,bigint,text,timestamptz)'),
+    ('operator', false, 'payguard.update_order(varchar,bigint,bigint,text,timestamptz,text)'),
     ('operator', false, 'payguard.minor_units(numeric,text)'),
     ('operator', false, 'payguard.major_units(bigint,text)'),
     ('support',  true,  'payguard.support_access()'),
     ('support',  false, 'payguard.order_status(text)'),
     ('support',  false, 'payguard.order_timeline(text)'),
+    ('support',  false, 'payguard.case_story(bigint)'),
+    ('support',  false, 'payguard.case_told(bigint,text)'),
+    ('support',  false, 'payguard.case_actions(bigint)'),
+    ('support',  false, 'payguard.allowed_actions(jsonb)'),
+    ('support',  false, 'payguard.tell(text,jsonb)'),
+    ('support',  false, 'payguard.money(bigint,text)'),
+    ('support',  false, 'payguard.major_text(bigint,text)'),
+    ('support',  false, 'payguard.find_orders(text)'),
     ('support',  false, 'payguard.minor_units(numeric,text)'),
     ('support',  false, 'payguard.major_units(bigint,text)'),
     ('refunds',  true,  'payguard.refunds_access()'),
@@ -141,6 +160,14 @@ AS $$
     ('auditor',  false, 'payguard.broken_rows()'),
     ('auditor',  false, 'payguard.guard_triggers()'),
     ('auditor',  false, 'payguard.guard_settings(oid)'),
+    ('auditor',  false, 'payguard.case_story(bigint)'),
+    ('auditor',  false, 'payguard.case_told(bigint,text)'),
+    ('auditor',  false, 'payguard.case_actions(bigint)'),
+    ('auditor',  false, 'payguard.allowed_actions(jsonb)'),
+    ('auditor',  false, 'payguard.tell(text,jsonb)'),
+    ('auditor',  false, 'payguard.money(bigint,text)'),
+    ('auditor',  false, 'payguard.major_text(bigint,text)'),
+    ('auditor',  false, 'payguard.find_orders(text)'),
     ('auditor',  false, 'payguard.minor_units(numeric,text)'),
     ('auditor',  false, 'payguard.major_units(bigint,text)'),
     ('owner',    false, 'payguard.guard_table(regclass,text,jsonb,text,text[],text[],text[],text[],text,text[],text[],boolean)'),
@@ -152,7 +179,7 @@ AS $$
     ('delegate', true,  'payguard.current_actor()')
 $$;
 COMMENT ON FUNCTION payguard.access_functions() IS
-  'The functions of each access; an admin may all that an operator may; an operator may also read alerts, dead_tasks, approvals, policies, metrics, payouts, unreadable_messages and settlement_lines, into which he may load statements, a consumer the outbox, an owner guards, an auditor all tables and sequences';
+  'The functions of each access; an admin may all that an operator may; an operator and support may also read cases and past_cases, an operator also alerts, dead_tasks, approvals, policies, metrics, payouts, unreadable_messages and settlement_lines, into which he may load statements, a consumer the outbox, an owner guards, an auditor all tables and sequences';
 
 CREATE FUNCTION payguard.role_access(OUT role name, OUT access text) RETURNS SETOF record
 LANGUAGE sql STABLE
@@ -203,6 +230,9 @@ BEGIN
     OR apply_access.access = 'admin' AND a.access = 'operator' LOOP
     EXECUTE format('GRANT EXECUTE ON ROUTINE %s TO %I', f::regprocedure, role);
   END LOOP;
+  IF access IN ('support', 'operator', 'admin', 'auditor') THEN
+    EXECUTE format('GRANT SELECT ON payguard.cases, payguard.past_cases TO %I', role);
+  END IF;
   IF access IN ('operator', 'admin', 'auditor') THEN
     EXECUTE format('GRANT SELECT ON payguard.alerts, payguard.dead_tasks, payguard.approvals, payguard.policies, payguard.metrics, payguard.stat_counters, payguard.payouts, payguard.unreadable_messages TO %I', role);
   END IF;

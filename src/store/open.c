@@ -37,6 +37,9 @@
  */
 uint64 payguard_store_snapshot = 0;
 
+/* payguard_store_look() runs: nothing is locked, and nothing may be written. */
+static bool only_looks = false;
+
 /* InvalidOid: to be looked up */
 static Oid schema = InvalidOid;
 
@@ -93,6 +96,38 @@ payguard_store_end(StoreMode mode)
 	if (mode == STORE_WRITE)
 		PopActiveSnapshot();
 	MemoryContextSwitchTo(caller);
+}
+
+/*
+ * payguard_store_look runs what judges whether a call would be refused, with the caller's snapshot: what the call locks
+ * is only read, good on a standby. judge must not write or refresh.
+ */
+void
+payguard_store_look(void (*judge)(void *), void *argument)
+{
+	bool before = only_looks;
+
+	payguard_store_begin(STORE_READ);
+	only_looks = true;
+	PG_TRY();
+	{
+		judge(argument);
+	}
+	PG_FINALLY();
+	{
+		only_looks = before;
+	}
+	PG_END_TRY();
+	payguard_store_end(STORE_READ);
+}
+
+/*
+ * payguard_store_only_looks tells whether rows are only looked at: payguard_store_look().
+ */
+bool
+payguard_store_only_looks(void)
+{
+	return only_looks;
 }
 
 /*

@@ -29,6 +29,8 @@ extern uint64 payguard_store_snapshot;
 extern void payguard_store_begin(StoreMode mode);
 extern void payguard_store_refresh(void);
 extern void payguard_store_end(StoreMode mode);
+extern void payguard_store_look(void (*judge)(void *), void *argument);
+extern bool payguard_store_only_looks(void);
 extern bool payguard_open_table(OpenTable *open, const Table *table, LOCKMODE mode);
 extern void payguard_must_open_table(OpenTable *open, const Table *table, LOCKMODE mode);
 extern void payguard_close_table(OpenTable *open);

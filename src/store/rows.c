@@ -170,6 +170,8 @@ lock_by_key(const Table *table, int key, const void *like, LockWaitPolicy wait, 
 
 	if (n == 0)
 		return false;
+	if (payguard_store_only_looks())
+		return find_row(table, key, like, row);
 	PreventCommandIfReadOnly("SELECT FOR NO KEY UPDATE");
 	PreventCommandIfParallelMode("SELECT FOR NO KEY UPDATE");
 	payguard_must_open_table(&open, table, RowShareLock);
@@ -203,7 +205,7 @@ payguard_store_list_by_key(const Table *table, int key, int nfields, RowLock loc
 {
 	const Field *field = &table->fields[table->keys[key].fields[nfields - 1]];
 	LockWaitPolicy wait = lock == ROW_LOCK ? LockWaitBlock : LockWaitSkip;
-	bool writes = lock != ROW_READ;
+	bool writes = lock != ROW_READ && !payguard_store_only_looks();
 	int capacity = Max(n, 1);
 	int found = 0;
 	Datum wanted[MAX_KEY_FIELDS];

@@ -83,7 +83,7 @@ mutant ceiling_by_one src/requests/refund_order.c "regress refunds" 's/^\tif \(a
 mutant ceiling_before_lock src/requests/refund_order.c "isolation refund_refund" \
   's/^\tpayguard_balance_lock\(payment, \&balance\);$/\tbalance = (RefundBalance){.payment_id = payment->payment_id, .received = Max(payment->received_amount, 0)};/;'
 mutant refund_key_of_anyone src/money/refunding.c "regress refunds" 's/^\telse if \(call->amount != NO_AMOUNT \&\& call->amount != refund->amount\)$/\telse if (false)/'
-mutant begun_refund_waived src/requests/refund_order.c "regress refunds" 's/^\tif \(refund\.status != REFUND_FAILED \&\& payguard_refund_has_begun\(\&refund\)\)$/\tif (false)/'
+mutant begun_refund_waived src/requests/refund_order.c "regress refunds" '/^payguard_judge_waive\(/,/^}/s/payguard_refund_has_begun\(refund\)/false/'
 mutant self_approval src/records/approval.c "regress approvals" 's/^\tif \(payguard_text_equal\(actor, approval->requested_by\)\)$/\tif (false)/' short
 mutant waived_corrected src/money/surplus.c "regress surplus" '/^find_unbegun\(/,/^}/s/^\t\t\t!payguard_refund_is_reserved\(refunds\[i\]\.status\) \|\|$//'
 
@@ -140,7 +140,9 @@ mutant no_slot src/base/id.c "regress slots" 's/^\tuuid->data\[7\] = rand_a \& 0
 mutant keys_out_of_order src/requests/pay_round.c "isolation batch" 's/round\.repeats = holds_up\(calls, n\);/round.repeats = false;/'
 mutant one_holds_up_all src/store/each.c "regress left_out" 's/if \(!payguard_is_about_one\(error\)\)/if (true)/'
 mutant unseen_balance src/money/surplus.c "isolation refund_correct" 's/else if \(IsolationUsesXactSnapshot\(\)\)/else if (false)/'
-mutant unseen_rejection src/requests/approve.c "isolation pay_reject" 's/^\tpayguard_order_touch\(order\);$//'
+mutant unseen_rejection src/requests/approve.c "isolation pay_reject" '/^open_for_order\(/,/^}/s/^\tpayguard_order_touch\(order\);$//'
+mutant unseen_question src/requests/approve.c "isolation approval_ask" '/^ask\(/,/^}/s/^\tpayguard_order_touch\(order\);$//'
+mutant unseen_second_person src/requests/resolve_finding.c "isolation finding_accept" 's/^\tpayguard_store_update\(&payguard_alerts, FIELD\(ALERT_F_SEVERITY\), alert\);$//'
 mutant stale_retry src/queue/retry.c "isolation task_cancel" 's/payguard_payment_must_be_there/payguard_payment_must_exist/'
 mutant stale_refund src/records/refund.c "isolation refund_stale" 's/^\treturn IsolationUsesXactSnapshot\(\)$/\treturn false/'
 mutant stale_failure src/evidence/reported.c "isolation report_contrary" 's/!IsolationUsesXactSnapshot\(\) \&\& changes_nothing/changes_nothing/'
