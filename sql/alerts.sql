@@ -88,6 +88,26 @@ SELECT resolved_by, note FROM payguard.alerts WHERE kind = 'maintenance_failed';
 SELECT name, labels FROM payguard.metrics WHERE name = 'payguard_alerts_open' AND labels ->> 'kind' = 'payment_open_too_long';
 SELECT payguard.count_events(1000) >= 0 AS counted;
 SELECT sum(n) = (SELECT count(*) FROM payguard.events) AS every_event_is_counted FROM payguard.totals WHERE subject = 'events' AND bucket = '-infinity';
+-- the nightly check leaves what it finds
+CREATE FUNCTION pg_temp.by_hand(new_version bigint) RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+  PERFORM set_config('payguard.allow_unsafe_ddl', 'on', true);
+  ALTER TABLE payguard.orders DISABLE TRIGGER payguard_protect;
+  UPDATE payguard.orders SET version = new_version WHERE order_id = 'alerts-6';
+  ALTER TABLE payguard.orders ENABLE ALWAYS TRIGGER payguard_protect;
+END
+$$;
+SELECT version AS was FROM payguard.orders WHERE order_id = 'alerts-6' \gset
+SELECT payguard.run_verify();
+SELECT value FROM payguard.metrics WHERE name = 'payguard_verify_violations';
+SELECT pg_temp.by_hand(77);
+SELECT payguard.run_verify() > 0 AS found, payguard.run_verify() > 0 AS again;
+SELECT count(*), min(severity) AS severity, min(details -> 'first' ->> 0) LIKE '%alerts-6%' AS named FROM payguard.alerts WHERE kind = 'verify_failed' AND resolved_at IS NULL;
+SELECT value > 0 AS told FROM payguard.metrics WHERE name = 'payguard_verify_violations';
+SELECT count(*) FROM payguard.maintenance WHERE duty = 'verify' AND problem IS NULL;
+SELECT pg_temp.by_hand(:was);
+SELECT payguard.run_verify();
+SELECT resolved_at IS NOT NULL AS resolved, note FROM payguard.alerts WHERE kind = 'verify_failed';
 -- it writes
 BEGIN READ ONLY;
 SELECT pg_temp.answer('SELECT count(*) FROM payguard.maintain()');

@@ -192,16 +192,6 @@ payguard_requeue_task(PG_FUNCTION_ARGS)
 	PG_RETURN_INT64(task.task_id);
 }
 
-/*
- * payguard_payment_may_be_asked tells whether its channel has something to say about a payment.
- */
-bool
-payguard_payment_may_be_asked(const Payment *payment)
-{
-	return payguard_payment_is_open(payment->status) ||
-		   (payment->status == PAYMENT_SUCCEEDED && !payment->amount_verified);
-}
-
 PG_FUNCTION_INFO_V1(payguard_query_payment);
 
 /*

@@ -12,7 +12,6 @@
 #include "records/task.h"
 
 extern bool payguard_task_may_charge(const Order *order, const Payment *payment);
-extern bool payguard_payment_may_be_asked(const Payment *payment);
 extern TimestampTz payguard_task_back_off(const Task *task);
 
 #endif

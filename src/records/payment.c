@@ -256,6 +256,16 @@ payguard_payment_same_charge(const Payment *payment)
 }
 
 /*
+ * payguard_payment_may_be_asked tells whether its channel has something to say about a payment.
+ */
+bool
+payguard_payment_may_be_asked(const Payment *payment)
+{
+	return payguard_payment_is_open(payment->status) ||
+		   (payment->status == PAYMENT_SUCCEEDED && !payment->amount_verified);
+}
+
+/*
  * payguard_payment_find reads a payment; false: there is none.
  */
 bool

@@ -97,6 +97,7 @@ extern bool payguard_payment_withdraw_charge(const Payment *payment);
 extern void payguard_payment_end_tasks(const Payment *payment);
 extern void payguard_channel_of(const Payment *payment, Channel *channel);
 extern pg_uuid_t *payguard_payment_same_charge(const Payment *payment);
+extern bool payguard_payment_may_be_asked(const Payment *payment);
 extern bool payguard_payment_find(const pg_uuid_t *payment_id, Payment *payment);
 extern bool payguard_payment_that_counts(const text *order_id, Payment *payment);
 extern const Table payguard_archived_payments;

@@ -21,7 +21,6 @@
 #include "records/payment.h"
 #include "records/refund.h"
 #include "records/task.h"
-#include "queue/retry.h"
 #include "requests/judge.h"
 
 /* What is to be done with what. A name may be left out. */

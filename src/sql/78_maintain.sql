@@ -285,6 +285,19 @@ CREATE VIEW payguard.metrics AS
   UNION ALL
   SELECT 'payguard_maintenance_age_seconds', jsonb_build_object('duty', m.duty),
          extract(epoch FROM clock_timestamp() - m.ran_at)
-  FROM payguard.maintenance m;
+  FROM payguard.maintenance m
+  UNION ALL
+  -- what goes back has a task, or an alert of its payment
+  SELECT 'payguard_refunds_owed_amount', jsonb_build_object('currency', r.currency), sum(r.amount)
+  FROM payguard.refunds r
+  WHERE r.status IN ('awaiting_approval', 'pending', 'unknown', 'failed') AND r.origin <> 'channel'
+    AND r.payment_id IN (SELECT t.payment_id FROM payguard.tasks t WHERE t.refund_id IS NOT NULL
+                         UNION SELECT a.payment_id FROM payguard.alerts a WHERE a.resolved_at IS NULL)
+  GROUP BY r.currency
+  UNION ALL
+  SELECT 'payguard_verify_violations', '{}',
+         coalesce((SELECT (a.details ->> 'violations')::double precision FROM payguard.alerts a
+                   WHERE a.kind = 'verify_failed' AND a.resolved_at IS NULL), 0)
+  FROM payguard.maintenance m WHERE m.duty = 'verify';
 COMMENT ON VIEW payguard.metrics IS
   'What a monitoring system collects, under Prometheus'' names; totals are those of the last maintain()';

@@ -126,6 +126,7 @@ BEGIN
     happened := 'Order {order}: {channel} tells of a second charge, {payer}, of {received}. It may be a second name of the first.';
   WHEN 'amount_mismatch' THEN
     happened := CASE
+      WHEN a.resolved_at IS NOT NULL THEN 'Order {order}: {received} came by {payer}, which was not what it asked for.'
       WHEN p.status = 'succeeded' THEN 'Order {order} is paid, and {channel} has corrected what it took: {received}.'
       WHEN p.received_currency <> o.currency THEN 'Order {order} asks for {asked}, and {received} came by {payer}.'
       ELSE 'Order {order}: {received} of {asked} came by {payer}.' END;
@@ -137,7 +138,7 @@ BEGIN
     outlook := 'The order is paid. Whoever told the customer that it failed should know.';
   WHEN 'attempt_superseded' THEN
     happened := CASE WHEN q.payment_id <> p.payment_id THEN 'Order {order} was paid by {first} while its customer was paying by {payer}.'
-      ELSE 'Order {order}: money came while its customer was paying by {payer}.' END;
+      ELSE 'Order {order} was paid by {payer} while its customer was paying another way.' END;
     outlook := 'The other attempt is being closed; what comes by it goes back.';
   WHEN 'attempt_alive' THEN
     happened := 'Order {order}: {channel} goes on with a payment of {attempt} that has failed here.';
@@ -205,6 +206,9 @@ BEGIN
     happened := 'The prepared transaction {cause} has not ended.';
   WHEN 'maintenance_failed' THEN
     happened := 'The duty {duty} of maintain() failed: {problem}';
+  WHEN 'verify_failed' THEN
+    happened := 'The nightly check has found {violations} records that contradict each other.';
+    outlook := 'A database administrator has to look: verify() tells which.';
   WHEN 'out_of_step' THEN
     happened := 'A row of the shop''s own table cannot follow order {order}.';
   WHEN 'settlement_missing_locally' THEN

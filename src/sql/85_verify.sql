@@ -349,3 +349,28 @@ AS $$
 $$;
 COMMENT ON FUNCTION payguard.verify() IS
   'One row for each violation of payguard''s promises; none on a sound database';
+
+CREATE FUNCTION payguard.run_verify() RETURNS bigint
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+  n bigint;
+  first jsonb;
+BEGIN
+  SELECT count(*), jsonb_agg(to_jsonb(v) - 'place') FILTER (WHERE v.place <= 20) INTO n, first
+  FROM (SELECT x.*, row_number() OVER (ORDER BY x.invariant, x.object, x.problem) AS place FROM payguard.verify() x) v;
+  PERFORM payguard.note_duty('verify', NULL);
+  IF n > 0 THEN
+    INSERT INTO payguard.alerts (kind, severity, cause, details, opened_at)
+    VALUES ('verify_failed', 'critical', 'verify', jsonb_build_object('violations', n, 'first', first), clock_timestamp())
+    ON CONFLICT (kind, cause) WHERE resolved_at IS NULL DO NOTHING;
+  ELSE
+    PERFORM payguard.resolve_alert(a.alert_id, 'verify() finds nothing any more.')
+    FROM payguard.alerts a WHERE a.kind = 'verify_failed' AND a.resolved_at IS NULL;
+  END IF;
+  RETURN n;
+END
+$$;
+COMMENT ON FUNCTION payguard.run_verify() IS
+  'verify(), every night for example: how many violations there are; an alert has the first of them, and ends when none are found any more';

@@ -90,6 +90,7 @@ AS $$
     ('operator', false, 'payguard.match_notifications(integer)'),
     ('operator', false, 'payguard.order_status(text)'),
     ('operator', false, 'payguard.maintain(integer)'),
+    ('operator', false, 'payguard.run_verify()'),
     ('operator', false, 'payguard.acknowledge_alert(bigint,text)'),
     ('operator', true,  'payguard.resolve_alert(bigint,text)'),
     ('operator', false, 'payguard.drop_consumer(text)'),

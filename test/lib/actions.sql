@@ -1,3 +1,4 @@
+\set ECHO none
 -- Each action of each case is run, as somebody who has asked for nothing, and undone: those that are refused. A second
 -- person's turn and a conflict with somebody else are no refusals of the state of things.
 CREATE FUNCTION pg_temp.refused_actions() RETURNS TABLE (case_id bigint, kind text, action text, problem text) LANGUAGE plpgsql AS $$
@@ -32,3 +33,4 @@ BEGIN
   PERFORM set_config('payguard.actor', coalesce(actor, ''), true);
 END
 $$;
+\set ECHO all

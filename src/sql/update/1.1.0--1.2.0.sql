@@ -56,6 +56,9 @@ DROP FUNCTION payguard.decisions(), payguard.payment_rates(interval, text);
 CREATE TYPE payguard.payment_request AS (order_id text, idempotency_key text, channel text, amount bigint, currency text,
   expected_version bigint, expires_at timestamptz, details jsonb);
 COMMENT ON TYPE payguard.payment_request IS 'One element of request_payments(): the arguments of request_payment()';
+CREATE TYPE payguard.case_subject AS (alert payguard.alerts, of_order payguard.orders, payment payguard.payments,
+  refund payguard.refunds, paying payguard.payments);
+COMMENT ON TYPE payguard.case_subject IS 'Part of cases: an alert and the rows that it is about';
 --@ functions
 -- What the shops that are there get without asking for it.
 ALTER TABLE payguard.channels DISABLE TRIGGER payguard_protect;

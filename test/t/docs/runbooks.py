@@ -320,6 +320,15 @@ class Life:
         self.one("SELECT outcome FROM payguard.pay_order(%s, %s)", self.order, self.order)
         self.repairs = "DROP TRIGGER fail ON public.rows; DROP FUNCTION public.fail()"
 
+    def verify_failed(self, way):
+        self.new_order()
+        by_hand = ("SET payguard.allow_unsafe_ddl = on; ALTER TABLE payguard.orders DISABLE TRIGGER payguard_protect;"
+                   " UPDATE payguard.orders SET version = {} WHERE order_id = '{}';"
+                   " ALTER TABLE payguard.orders ENABLE ALWAYS TRIGGER payguard_protect; RESET payguard.allow_unsafe_ddl")
+        self.root.execute(by_hand.format(7, self.order))
+        self.one("SELECT payguard.run_verify()")
+        self.repairs = by_hand.format(1, self.order)
+
     def maintenance_failed(self, way):
         self.root.execute("""
             CREATE FUNCTION public.fail() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'full'; END $$;
@@ -422,8 +431,10 @@ def kinds():
     for path in glob.glob(os.path.join(TREE, "src", "sql", "*.sql")):
         with open(path, encoding="utf-8") as file:
             text = file.read()
-        for kind in re.findall(r"INSERT INTO payguard\.alerts \(kind,[^)]*\)\s*SELECT ([^,]+),", text):
-            if kind == "'settlement_' || d.finding":
+        for kind in re.findall(r"INSERT INTO payguard\.alerts \(kind,[^)]*\)\s*(?:SELECT |VALUES \()([^,]+),", text):
+            if re.fullmatch(r"'\w+'", kind):
+                found.add(kind.strip("'"))
+            elif kind == "'settlement_' || d.finding":
                 differences = text.split("FUNCTION payguard.settlement_differences(")[1].split("$$")[1]
                 found.update("settlement_" + finding for finding in
                              re.findall(r"(?:THEN|ELSE|\n    SELECT) '(\w+)'", differences))

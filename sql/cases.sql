@@ -1,0 +1,91 @@
+-- What a person must look at: cases tells it, and offers what would not be refused; find_orders() finds an order by anything.
+\getenv srcdir PG_ABS_SRCDIR
+\set actions :srcdir /test/lib/actions.sql
+\i :actions
+CREATE ROLE regress_clerk;
+CREATE ROLE regress_phone;
+SELECT payguard.grant_access('regress_clerk', 'operator'), payguard.grant_access('regress_phone', 'support');
+SELECT count(payguard.register_channel(name)) FROM unnest('{case-card,case-paypal,case-debit}'::text[]) name;
+-- what(): the cases of these orders, as a clerk reads them, and what he may do
+CREATE FUNCTION pg_temp.what(like_this text) RETURNS TABLE (told text) LANGUAGE sql AS $$
+  SELECT line FROM (
+    SELECT c.case_id, 0 AS place, concat_ws(' | ', c.severity, c.kind, payguard.major_text(c.amount, c.currency) || ' ' || c.currency, c.refund_status, c.happened, c.outlook) AS line
+    FROM payguard.cases c WHERE c.order_id LIKE like_this
+    UNION ALL
+    SELECT c.case_id, a.place, '  ' || concat_ws(' | ', a.action ->> 'action', payguard.tell(a.action ->> 'label', c.story -> 'facts'), payguard.tell(a.action ->> 'effect', c.story -> 'facts'),
+      'asked by ' || (a.action ->> 'asked_by'))
+    FROM payguard.cases c, LATERAL jsonb_array_elements(c.actions) WITH ORDINALITY a (action, place) WHERE c.order_id LIKE like_this) l
+  ORDER BY case_id, place
+$$;
+
+-- paid twice
+SELECT (payguard.create_order('case-1042', 4250, 'EUR', 'case-ann')).status;
+SELECT payment_id AS p FROM payguard.start_payment('case-1042', 'case-k1', 'case-card') \gset
+SELECT outcome FROM payguard.report_payment(:'p', 'succeeded', 'case-ch_m1', 4250, 'EUR');
+SELECT outcome FROM payguard.record_payment('case-1042', 'case-paypal', 'case-PP-777', 4250, 'EUR');
+SELECT * FROM pg_temp.what('case-1042');
+-- a second charge, or a second name
+SELECT outcome FROM payguard.report_payment(:'p', 'succeeded', 'case-ch_m2', 4250, 'EUR');
+-- too little
+SELECT (payguard.create_order('case-1017', 10000, 'EUR')).status;
+SELECT outcome FROM payguard.record_payment('case-1017', 'case-paypal', 'case-PP-778', 9985, 'EUR');
+-- too much
+SELECT (payguard.create_order('case-1018', 10000, 'JPY')).status;
+SELECT outcome FROM payguard.record_payment('case-1018', 'case-paypal', 'case-PP-779', 30000, 'JPY');
+-- a direct debit taken back
+SELECT (payguard.create_order('case-998', 8900, 'EUR', 'case-ben')).status;
+SELECT outcome FROM payguard.record_payment('case-998', 'case-debit', 'case-dd-1', 8900, 'EUR');
+SELECT outcome FROM payguard.record_reversal('case-debit', 'case-back-1', 'case-dd-1', 'bank_return', 3900, 'EUR');
+-- large, twice the same, and a refund that failed
+SELECT currency FROM payguard.set_policy('XCD', 100000, approve_payment := true, approve_refund := true);
+SELECT currency FROM payguard.set_policy('XCD', 1000, duplicate_window := '1 day', on_duplicate := 'flag');
+SELECT (payguard.create_order(id, 150000, 'XCD', 'case-cay')).status FROM unnest('{case-large}'::text[]) id;
+SELECT (payguard.create_order(id, 2000, 'XCD', 'case-dan')).status FROM unnest('{case-same-1,case-same-2}'::text[]) id;
+SELECT outcome FROM unnest('{case-same-1,case-same-2}'::text[]) id, payguard.pay_order(id, id);
+SELECT refund_id AS r FROM payguard.refund_order('case-1018', 'case-r1', 500, 'damaged') \gset
+SELECT outcome FROM payguard.report_refund(:'r', 'failed', code := 'account closed');
+-- a late success, and an attempt that was overtaken
+SELECT (payguard.create_order(id, 700, 'EUR')).status FROM unnest('{case-late,case-over}'::text[]) id;
+SELECT payment_id AS p FROM payguard.start_payment('case-late', 'case-late', 'case-card') \gset
+SELECT outcome FROM payguard.report_payment(:'p', 'failed');
+SELECT outcome FROM payguard.report_payment(:'p', 'succeeded', 'case-late', 700, 'EUR');
+SELECT payment_id AS p FROM payguard.start_payment('case-over', 'case-over', 'case-card') \gset
+SELECT outcome FROM payguard.record_payment('case-over', 'case-paypal', 'case-PP-780', 700, 'EUR');
+SELECT * FROM pg_temp.what('case-%');
+-- none of it would be refused, whoever has what access
+SELECT * FROM pg_temp.refused_actions();
+-- it is read where nothing may be written, and locks nothing
+BEGIN READ ONLY;
+SELECT count(*) > 9 AS told FROM (SELECT * FROM payguard.cases OFFSET 0) c;
+SELECT count(*) FROM pg_locks WHERE pid = pg_backend_pid() AND mode NOT IN ('AccessShareLock', 'ExclusiveLock');
+COMMIT;
+-- a clerk decides; the case is gone, and is told among the past ones
+SET SESSION AUTHORIZATION regress_clerk;
+SELECT a ->> 'action' AS action FROM payguard.cases, jsonb_array_elements(actions) a WHERE order_id = 'case-1017';
+SELECT (payguard.update_order('case-1017', 1, 9985)).version;
+SELECT r.outcome FROM payguard.cases c, payguard.accept_surplus(c.payment_id, 'the difference is a tip') r WHERE c.order_id = 'case-1017';
+SELECT count(*) FROM payguard.cases WHERE order_id = 'case-1017';
+SELECT happened, resolved_by, note FROM payguard.past_cases WHERE order_id = 'case-1017';
+RESET SESSION AUTHORIZATION;
+-- who may read alone is offered nothing
+SET SESSION AUTHORIZATION regress_phone;
+SELECT happened, actions FROM payguard.cases WHERE order_id = 'case-1042' ORDER BY case_id LIMIT 1;
+SELECT count(*) FROM payguard.alerts;
+SELECT order_id, found_by, status FROM payguard.find_orders(' case-PP-777 ');
+RESET SESSION AUTHORIZATION;
+-- whatever a person has in his hand
+SELECT f.found_by, f.order_id, f.status, f.amount, jsonb_array_length(f.payments) AS payments,
+       ARRAY(SELECT concat_ws(' ', p ->> 'channel', p ->> 'status', p -> 'received' ->> 'major', 'counts' || NULLIF((p ->> 'counts'), 'false'),
+               jsonb_array_length(p -> 'refunds') || ' refunds') FROM jsonb_array_elements(f.payments) p) AS what
+FROM (SELECT refund_id, payment_id FROM payguard.refunds WHERE order_id = 'case-1042' ORDER BY refund_id LIMIT 1) r,
+     unnest(ARRAY['case-1042', 'case-ann', r.payment_id::text, upper(r.refund_id::text), 'case-k1', 'case-r1', 'case-ch_m1', 'nothing', NULL, '',
+                  '00000000-0000-0000-0000-000000000000']) WITH ORDINALITY w (what, n), payguard.find_orders(w.what) f ORDER BY n;
+-- braces and other signs in what users give stay as they are
+SELECT payguard.tell('{a} of {b}, {c}; {d}', '{"a": "{b}", "b": {"amount": 5, "currency": "JPY", "major": "5"}, "c": {"at": "2026-01-02 03:04 UTC"}}');
+SELECT payguard.major_text(amount, currency) FROM (VALUES (4250, 'EUR'), (4250, 'JPY'), (4250, 'KWD'), (4250, 'ABC'), (-5, 'EUR'), (NULL, 'EUR')) v (amount, currency);
+SELECT payguard.refusal_of('fly', NULL, NULL, NULL, NULL, NULL);
+SELECT payguard.refusal_of('waive_refund', NULL, NULL, NULL, NULL, NULL), payguard.refusal_of('accept', NULL, NULL, NULL, 0, NULL),
+       regexp_replace(payguard.refusal_of('accept_surplus', NULL, payment_id, NULL, NULL, NULL), '"[^"]+"', '<id>') AS late FROM payguard.payments WHERE idempotency_key = 'case-late';
+SELECT * FROM payguard.verify();
+SELECT payguard.revoke_access('regress_clerk', 'operator'), payguard.revoke_access('regress_phone', 'support');
+DROP ROLE regress_clerk, regress_phone;
