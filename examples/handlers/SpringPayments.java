@@ -20,6 +20,7 @@ import org.springframework.dao.DataAccessResourceFailureException;
 import org.springframework.dao.DataIntegrityViolationException;
 import org.springframework.jdbc.core.JdbcTemplate;
 import org.springframework.jdbc.core.SqlParameterValue;
+import org.springframework.transaction.support.TransactionSynchronizationManager;
 
 /** Checkout and webhook with Spring JDBC: a @Service, and nobody who calls it is @Transactional. */
 public class SpringPayments {
@@ -67,11 +68,14 @@ public class SpringPayments {
                   WHERE s.id = ?""", id(orderId));
             payment = call("SELECT * FROM payguard.start_payment(?, ?, 'card')", orderId, key);
         } catch (DataAccessException error) {
-            Reply refused = REFUSED.get(constraint(error));
-            if (refused == null) {
+            String name = constraint(error);
+            if (!REFUSED.containsKey(name)) {
                 throw error;
             }
-            return refused;
+            if (name.equals("order_already_paid")) {
+                follow(orderId);     // a row that was left behind
+            }
+            return REFUSED.get(name);
         }
         if (payment.get("outcome").equals("pending")) {
             UUID number = (UUID) payment.get("payment_id");
@@ -113,10 +117,11 @@ public class SpringPayments {
 
     private Map<String, Object> record(byte[] body, JsonNode m) {
         return call("""
-            SELECT * FROM payguard.record_notification('card', ?, ?, ?::uuid,
+            SELECT * FROM payguard.record_notification('card', ?, ?, ?::uuid, ?::uuid,
               channel_status := ?, channel_txn_id := ?, amount := ?::bigint, currency := ?)""",
-            body, m.path("id").asText(null), m.path("payment").asText(null), m.path("status").asText(null),
-            m.path("transaction").asText(null), m.path("amount").asText(null), m.path("currency").asText(null));
+            body, m.path("id").asText(null), m.path("payment").asText(null), m.path("refund").asText(null),
+            m.path("status").asText(null), m.path("transaction").asText(null), m.path("amount").asText(null),
+            m.path("currency").asText(null));
     }
 
     /** The shop's own row comes second. It can be done again at any time. */
@@ -137,13 +142,14 @@ public class SpringPayments {
     }
 
     /** One statement, which is one transaction. It is repeated as it is, with the same key, where it was not done (40001, 55P03:
-     *  ConcurrencyFailureException), and where nobody knows since the connection was lost. */
+     *  ConcurrencyFailureException), and where nobody knows since the connection was lost. In a transaction of yours nothing is
+     *  repeated: the whole transaction is to be. */
     private static <T> T again(Supplier<T> statement) {
         for (long pause = 50; ; pause *= 2) {
             try {
                 return statement.get();
             } catch (ConcurrencyFailureException | DataAccessResourceFailureException error) {
-                if (pause > 1000) {
+                if (pause > 1000 || TransactionSynchronizationManager.isActualTransactionActive()) {
                     throw error;
                 }
             }

@@ -17,7 +17,8 @@ const REFUSED = {
 const STATUS = { paid: 200, pending: 202, closing: 202, failed: 402 };
 
 // channel.charge(number, amount, currency) takes money once for one number; channel.query(number) asks what became of it.
-// Both return { status, transaction, amount, currency }, the status in payguard's words, and need a time-out.
+// The amount is a string of digits: node-pg's bigint. Both return { status, transaction, amount, currency }, the status in
+// payguard's words, and need a time-out.
 async function checkout(pool, channel, orderId, key) {
   if (!key) return { status: 400, state: "key" };
   let payment;
@@ -28,6 +29,7 @@ async function checkout(pool, channel, orderId, key) {
     payment = await call(pool, "SELECT * FROM payguard.start_payment($1, $2, 'card')", [orderId, key]);
   } catch (error) {
     if (!REFUSED[error.constraint]) throw error;
+    if (error.constraint === "order_already_paid") await follow(pool, orderId);     // a row that was left behind
     return REFUSED[error.constraint];
   }
   if (payment.outcome === "pending") {
@@ -52,9 +54,9 @@ async function webhook(pool, secret, body, signature) {
   const expected = createHmac("sha256", secret).update(body).digest();
   const given = Buffer.from(signature ?? "", "hex");
   if (given.length !== expected.length || !timingSafeEqual(given, expected)) return { status: 400, state: "signature" };
-  const record = (m) => call(pool, `SELECT * FROM payguard.record_notification('card', $1::bytea, $2, $3,
-    channel_status := $4, channel_txn_id := $5, amount := $6, currency := $7)`,
-    [body, m.id, m.payment, m.status, m.transaction, m.amount, m.currency]);
+  const record = (m) => call(pool, `SELECT * FROM payguard.record_notification('card', $1::bytea, $2, $3, $4,
+    channel_status := $5, channel_txn_id := $6, amount := $7, currency := $8)`,
+    [body, m.id, m.payment, m.refund, m.status, m.transaction, m.amount, m.currency]);
   let message;
   try {
     message = await record(Object(JSON.parse(body)));
@@ -86,4 +88,4 @@ async function call(pool, sql, values) {
   }
 }
 
-module.exports = { checkout, webhook };
+module.exports = { checkout, webhook, call, REFUSED };     // the last two for a page of yours: cancel, refund, status

@@ -36,9 +36,12 @@ def checkout(pool, channel, order_id, key):
         payment, outcome, status, amount, currency = call(pool, """SELECT payment_id::text, outcome, payment_status, amount, currency
             FROM payguard.start_payment(%s::text, %s::text, 'card')""", order_id, key)
     except psycopg.Error as error:
-        if error.diag.constraint_name not in REFUSED:
+        name = error.diag.constraint_name
+        if name not in REFUSED:
             raise
-        return REFUSED[error.diag.constraint_name]
+        if name == "order_already_paid":
+            follow(pool, order_id)     # a row that was left behind
+        return REFUSED[name]
     if outcome == "pending":
         try:
             answer = channel.charge(payment, amount, currency) if status == "pending" else channel.query(payment)
@@ -57,9 +60,9 @@ def webhook(pool, secret, body, signature):
         return 400, "signature"
 
     def record(message):
-        values = [message.get(name) for name in ("id", "payment", "status", "transaction", "amount", "currency")]
+        values = [message.get(name) for name in ("id", "payment", "refund", "status", "transaction", "amount", "currency")]
         texts = [None if value is None else str(value) for value in values]     # PostgreSQL reads them: 26.03 is no bigint
-        return call(pool, """SELECT result, order_id FROM payguard.record_notification('card', %s, %s, %s,
+        return call(pool, """SELECT result, order_id FROM payguard.record_notification('card', %s, %s, %s, %s,
             channel_status := %s, channel_txn_id := %s, amount := %s, currency := %s)""", body, *texts)
 
     try:

@@ -42,7 +42,10 @@ class Payments
               WHERE s.id = $1", order_id)
       payment = call("SELECT * FROM payguard.start_payment($1, $2, 'card')", order_id, key)
     rescue ActiveRecord::StatementInvalid => error
-      return REFUSED.fetch(field(error, PG::PG_DIAG_CONSTRAINT_NAME)) { raise }
+      name = field(error, PG::PG_DIAG_CONSTRAINT_NAME)
+      raise unless REFUSED.key?(name)
+      follow(order_id) if name == "order_already_paid"     # a row that was left behind
+      return REFUSED[name]
     end
     if payment["outcome"] == "pending"
       number, amount, currency = payment.values_at("payment_id", "amount", "currency")
@@ -75,10 +78,10 @@ class Payments
   private
 
   def record(body, message)
-    call("SELECT * FROM payguard.record_notification('card', $1::bytea, $2, $3,
-            channel_status := $4, channel_txn_id := $5, amount := $6, currency := $7)",
+    call("SELECT * FROM payguard.record_notification('card', $1::bytea, $2, $3, $4,
+            channel_status := $5, channel_txn_id := $6, amount := $7, currency := $8)",
          ActiveRecord::Relation::QueryAttribute.new("body", body, Bytes),
-         *message.values_at("id", "payment", "status", "transaction", "amount", "currency").map { |value| value&.to_s })
+         *message.values_at("id", "payment", "refund", "status", "transaction", "amount", "currency").map { |value| value&.to_s })
   end
 
   # The shop's own row comes second. It can be done again at any time.
@@ -89,10 +92,15 @@ class Payments
 
   # One statement, which is one transaction. It is repeated as it is, with the same key, where it was not done (40001,
   # 55P03), and where nobody knows since the connection was lost.
+  #
+  # Inside of a transaction (a test's, too) nothing is repeated: the whole block is to be. There it is a savepoint, so that
+  # the block may go on behind a refusal.
   def call(sql, *values)
+    return ActiveRecord::Base.transaction(requires_new: true) { execute(sql, values) } if ActiveRecord::Base.connection.transaction_open?
+
     pause = 0.05
     begin
-      ActiveRecord::Base.connection.exec_query(sql, "payguard", values).first
+      execute(sql, values)
     rescue ActiveRecord::ActiveRecordError => error
       lost = error.cause.is_a?(PG::Error) && field(error, PG::PG_DIAG_SQLSTATE).nil?
       raise if pause > 1 || !(lost || %w[40001 55P03 57P01].include?(field(error, PG::PG_DIAG_SQLSTATE)))
@@ -101,6 +109,10 @@ class Payments
       ActiveRecord::Base.connection.verify!
       retry
     end
+  end
+
+  def execute(sql, values)
+    ActiveRecord::Base.connection.exec_query(sql, "payguard", values).first
   end
 
   def field(error, code)

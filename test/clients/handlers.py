@@ -4,6 +4,7 @@ answers, and a database in which somebody else holds the lock.
 
 Each handler runs in a program of its own, test/clients/handlers/app.*, which gets a request a line:
     NUMBER checkout ORDER KEY
+    NUMBER inside ORDER KEY            the checkout within a transaction: Django, Rails, Spring
     NUMBER webhook SIGNATURE BODY-IN-HEX
 and answers
     NUMBER STATUS STATE
@@ -36,6 +37,7 @@ APPS = {
     "Rails": ["ruby", HERE + "/handlers/app_rails.rb"],
     "Spring": ["bash", HERE + "/handlers/app_spring.sh"],
 }
+IN_A_TRANSACTION = ("Django", "Rails", "Spring")     # the others' call() takes a connection of its own
 SECRET = b"whsec"
 LOCK_TIMEOUT = 0.2
 
@@ -158,8 +160,8 @@ class App:
     def wait(self, number):
         return self.answers[number] if self.waiting[number].wait(180) else (0, "no answer")
 
-    def checkout(self, order, key):
-        return self.wait(self.ask("checkout", order, key))
+    def checkout(self, order, key, verb="checkout"):
+        return self.wait(self.ask(verb, order, key))
 
     def webhook(self, body, signature=None):
         if not isinstance(body, bytes):
@@ -262,6 +264,11 @@ def main(name, command):
     charges = len(Channel.charges)
     answers = [app.checkout(order, order), app.checkout(order, order + "-again")]
     test(answers == [(200, "paid")] * 2 and len(Channel.charges) == charges, "the key again, and another key: paid already", answers)
+    left = new()
+    run("SELECT payguard.create_order(%s, 2603, 'EUR', 'anna')", left)
+    run("SELECT payguard.record_payment(%s, 'card', %s, 2603, 'EUR')", left, f"txn-{left}")
+    answers = [row(left), app.checkout(left, left), row(left)]
+    test(answers == ["new", (200, "paid"), "paid"], "a row that was left behind follows at the next checkout", answers)
     answers = [app.checkout("nothing", "nothing"), app.checkout(new(), order)]
     test(answers == [(404, "not found"), (400, "key")] and len(Channel.charges) == charges,
          "no such order; the key of another order", answers)
@@ -279,7 +286,8 @@ def main(name, command):
     run("SELECT payguard.create_order(%s, 2603, 'EUR', 'anna')", closed)
     run("SELECT payguard.cancel_order(%s)", closed)
     answer = app.checkout(closed, closed)
-    test(answer == (410, "closed"), "a cancelled order", answer)
+    run("SELECT payguard.sync_rows(%s)", closed)
+    test(answer == (410, "closed") and row(closed) == "cancelled", "a cancelled order, and its row", answer, row(closed))
 
     # a double click
     Channel.mode = "slow"
@@ -322,6 +330,17 @@ def main(name, command):
     holder.rollback()
     answer = app.wait(number)
     test(answer == (200, "paid") and is_paid(order, order), "55P03: a lock that outlasts lock_timeout", answer, made(order))
+    if name in IN_A_TRANSACTION:
+        order = new()
+        run("SELECT payguard.create_order(%s, 2603, 'EUR', 'anna')", order)
+        holder.cursor().execute("SELECT FROM payguard.orders WHERE order_id = %s FOR UPDATE", (order,))
+        number = app.ask("inside", order, order)
+        time.sleep(3 * LOCK_TIMEOUT)     # who repeats it gets the lock then
+        holder.rollback()
+        answer = app.wait(number)
+        test(answer[0] == 500 and "lock timeout" in answer[1], "55P03 inside of a transaction: told as it is, and not repeated", answer)
+        answers = [app.checkout(order, order), app.checkout(order, order + "-again", "inside" if name != "Spring" else "checkout")]
+        test(answers == [(200, "paid")] * 2, "a refusal inside of a transaction: the transaction goes on", answers)
 
     # no answer of the channel
     Channel.mode = "mute"
@@ -357,6 +376,12 @@ def main(name, command):
     run("DROP TRIGGER broken ON shop_orders")
     answers = [app.webhook(message), app.webhook(message)]
     test(answers == [(200, "duplicate")] * 2 and is_paid(order, order), "the webhook comes again: the row follows, and once is enough", answers, made(order))
+    refund = value("SELECT refund_id FROM payguard.refund_order(%s, %s, reason := 'it came back')", order, f"return-{order}")
+    answers = [app.webhook(dict(message, id=f"refund-{order}", refund=refund, transaction=f"re-{order}"))]
+    run("SELECT payguard.sync_rows(%s)", order)
+    answers += [row(order)] + run("SELECT kind FROM payguard.alerts WHERE order_id = %s", order)
+    answers += run("SELECT status, channel_refund_id FROM payguard.refunds WHERE order_id = %s", order)
+    test(answers == [(200, "applied"), "refunded", ("succeeded", f"re-{order}")], "a refund's webhook is one of the refund", answers)
     with open(SRC + "/test/clients/bodies.txt", encoding="utf-8") as file:
         bodies = [line.split(" ")[1] for line in file if not line.startswith("#")] + [b.hex() for b in (b"null", b"[1]", b'{"id": {"a": "\\u0000"}}')]
     answers = [app.webhook(bytes.fromhex(body)) for body in bodies]

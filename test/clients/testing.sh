@@ -17,7 +17,7 @@ trap 'rm -f "$LOG"' EXIT
 psql -qX -d postgres -v ON_ERROR_STOP=1 -f "$EXAMPLE/template.sql" >"$LOG" 2>&1
 ok $? "the template of test databases" "$LOG"
 
-(cd "$EXAMPLE/django" && python3 -m django test --settings settings --noinput) >"$LOG" 2>&1 && grep -q "^Ran 4 tests" "$LOG"
+(cd "$EXAMPLE/django" && python3 -m django test --settings settings --noinput) >"$LOG" 2>&1 && grep -q "^Ran 6 tests" "$LOG"
 ok $? "Django: TestCase and TransactionTestCase" "$LOG"
 
 createdb -U shop_test -T shop_template shop_test >"$LOG" 2>&1

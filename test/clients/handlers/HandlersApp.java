@@ -9,7 +9,9 @@ import java.util.UUID;
 import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
 import org.springframework.jdbc.core.JdbcTemplate;
+import org.springframework.jdbc.datasource.DataSourceTransactionManager;
 import org.springframework.jdbc.datasource.DriverManagerDataSource;
+import org.springframework.transaction.support.TransactionTemplate;
 
 /** The handlers for Spring as a program; test/clients/handlers.py says what it is asked. */
 public class HandlersApp {
@@ -38,8 +40,10 @@ public class HandlersApp {
     }
 
     public static void main(String[] arguments) {
-        SpringPayments payments = new SpringPayments(new JdbcTemplate(new DriverManagerDataSource(
-            "jdbc:postgresql://127.0.0.1:" + System.getenv("SHOP_PORT") + "/handlers", "web", "")), new HttpChannel());
+        DriverManagerDataSource database = new DriverManagerDataSource(
+            "jdbc:postgresql://127.0.0.1:" + System.getenv("SHOP_PORT") + "/handlers", "web", "");
+        TransactionTemplate transaction = new TransactionTemplate(new DataSourceTransactionManager(database));
+        SpringPayments payments = new SpringPayments(new JdbcTemplate(database), new HttpChannel());
         byte[] secret = System.getenv("SHOP_SECRET").getBytes();
         ExecutorService threads = Executors.newCachedThreadPool();
         for (Scanner in = new Scanner(System.in); in.hasNextLine();) {
@@ -47,8 +51,11 @@ public class HandlersApp {
             threads.submit(() -> {
                 SpringPayments.Reply reply;
                 try {
-                    reply = words[1].equals("checkout") ? payments.checkout(words[2], words[3])
-                        : payments.webhook(secret, HexFormat.of().parseHex(words[3]), words[2]);
+                    reply = switch (words[1]) {
+                        case "checkout" -> payments.checkout(words[2], words[3]);
+                        case "inside" -> transaction.execute(status -> payments.checkout(words[2], words[3]));
+                        default -> payments.webhook(secret, HexFormat.of().parseHex(words[3]), words[2]);
+                    };
                 } catch (Exception error) {
                     reply = new SpringPayments.Reply(500, String.valueOf(error.getMessage()).replaceAll("\\s+", " "));
                 }

@@ -6,6 +6,7 @@ import sys
 import django
 import lines
 from django.conf import settings
+from django.db import transaction
 from django.test import RequestFactory
 
 sys.path.insert(0, os.environ["PAYGUARD_SRC"] + "/examples/handlers")
@@ -23,6 +24,11 @@ def reply(response):
     return response.status_code, json.loads(response.content)["state"]
 
 
-lines.serve(lambda order, key: reply(python_django.checkout(requests.post("/", {"key": key}), order)),
+def checkout(order, key):
+    return reply(python_django.checkout(requests.post("/", {"key": key}), order))
+
+
+lines.serve(checkout,
             lambda signature, body: reply(python_django.webhook(
-                requests.post("/", body, content_type="application/octet-stream", HTTP_SIGNATURE=signature))))
+                requests.post("/", body, content_type="application/octet-stream", HTTP_SIGNATURE=signature))),
+            transaction.atomic(checkout))

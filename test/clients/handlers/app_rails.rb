@@ -29,7 +29,12 @@ $stdin.each_line(chomp: true).map do |line|
   Thread.new(*line.split(" ", -1)) do |number, verb, first, second|
     payments = Payments.new(Channel)
     status, state = begin
-      verb == "checkout" ? payments.checkout(first.match?(/\A\d+\z/) ? Integer(first) : first, second) : payments.webhook([second].pack("H*"), first, ENV["SHOP_SECRET"])
+      order = first.match?(/\A\d+\z/) ? Integer(first) : first
+      case verb
+      when "checkout" then payments.checkout(order, second)
+      when "inside" then ActiveRecord::Base.transaction { payments.checkout(order, second) }
+      else payments.webhook([second].pack("H*"), first, ENV["SHOP_SECRET"])
+      end
     rescue StandardError => error
       [500, error.message.split.join(" ")]
     ensure

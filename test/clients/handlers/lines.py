@@ -29,10 +29,11 @@ def typed(order, key):
     return int(order) if order.isdigit() else order, uuid.UUID(key) if len(key) == 36 and key.count("-") == 4 else key
 
 
-def serve(checkout, webhook):
+def serve(checkout, webhook, inside=None):
     def answer(number, verb, first, second):
         try:
-            status, state = checkout(*typed(first, second)) if verb == "checkout" else webhook(first, bytes.fromhex(second))
+            status, state = webhook(first, bytes.fromhex(second)) if verb == "webhook" else \
+                {"checkout": checkout, "inside": inside}[verb](*typed(first, second))
         except Exception as error:
             status, state = 500, " ".join(str(error).split())
         print(number, status, state, flush=True)

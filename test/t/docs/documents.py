@@ -29,6 +29,10 @@ from tap import Tap  # noqa: E402
 
 SRC = os.environ.get("PAYGUARD_SRC") or os.path.join(os.path.dirname(__file__), "..", "..", "..")
 ELSEWHERE = ("doc/operations.md",)
+LOADED = {                                    # before the blocks of a page
+    "examples/channels/README.md": ("common", "adyen", "alipay", "paypal", "stripe", "wechatpay"),
+    "examples/handlers/README.md": ("setup",),
+}
 NOT_CODE = ("",)                              # a block without a language is what a terminal shows
 QUOTED = {"java": "java", "javascript": "*js", "python": "py", "ruby": "rb"}
 EXAMPLES = ("handlers", "spring", "testing", "worker")     # whose files tests run
@@ -83,10 +87,9 @@ def run(environment, name, text):
     database = re.sub(r"\W", "_", name)
     subprocess.run(["createdb", database], env=environment, check=True)
     subprocess.run(["psql", "-Xq", "-d", database, "-c", "CREATE EXTENSION payguard SCHEMA pg_catalog"], env=environment, check=True)
-    if name == "examples/channels/README.md":
-        for file in ("common", "adyen", "alipay", "paypal", "stripe", "wechatpay"):
-            subprocess.run(["psql", "-Xq", "-d", database, "-v", "ON_ERROR_STOP=1", "-f", "examples/channels/%s.sql" % file],
-                           env=environment, check=True)
+    for file in LOADED.get(name, ()):
+        subprocess.run(["psql", "-Xq", "-d", database, "-v", "ON_ERROR_STOP=1", "-f", os.path.join(os.path.dirname(name), file + ".sql")],
+                       env=environment, check=True)
     document = list(steps(text))
     done = subprocess.run(["psql", "-X", "-d", database, "-f", "-"], input=script(document).encode(), env=environment,
                           stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
