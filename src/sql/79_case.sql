@@ -418,11 +418,11 @@ CREATE VIEW payguard.cases AS
          payguard.case_story(a.alert_id) AS story, payguard.allowed_actions(payguard.case_actions(a.alert_id)) AS actions
   FROM payguard.alerts a
   WHERE a.resolved_at IS NULL;
-COMMENT ON VIEW payguard.cases IS
-  'What a person must look at: what happened in a sentence, the money at stake in minor units, and what he may do about it';
 COMMENT ON COLUMN payguard.cases.case_id IS 'The alert_id';
 COMMENT ON COLUMN payguard.cases.actions IS
   'What may be done now by the current role: label and effect as sentences with names of facts in braces, calls (function and arguments, NULL: to be filled in), input (what a person fills in), asked_by (who may not, since he asked)';
+COMMENT ON VIEW payguard.cases IS
+  'What a person must look at: what happened in a sentence, the money at stake in minor units, and what he may do about it';
 
 CREATE VIEW payguard.past_cases AS
   SELECT a.alert_id AS case_id, a.severity, a.kind, a.opened_at AS since, a.order_id, a.payment_id, a.refund_id, a.task_id,
