@@ -65,6 +65,12 @@ CREATE VIEW payguard.unreadable_messages AS
   FROM payguard.every_notification n WHERE n.result = 'unreadable';
 COMMENT ON VIEW payguard.unreadable_messages IS
   'Evidence that cannot be read, as it came: it is kept, and nothing of it is applied. code: which argument of which function, message: why';
+CREATE VIEW payguard.unmatched_messages AS
+  SELECT n.channel, n.received_at, n.event_id, n.order_id, n.payment_id, n.refund_id, n.channel_status, n.channel_txn_id,
+         n.amount, n.currency, n.body
+  FROM payguard.notifications n WHERE n.result = 'unmatched';
+COMMENT ON VIEW payguard.unmatched_messages IS
+  'Messages of channels that match nothing, or of which the handler has read nothing, as they came';
 CREATE VIEW payguard.every_approval AS
   SELECT * FROM payguard.approvals UNION ALL SELECT * FROM payguard.archived_approvals;
 COMMENT ON VIEW payguard.every_approval IS 'All second opinions, archived or not';

@@ -180,7 +180,7 @@ AS $$
     ('delegate', true,  'payguard.current_actor()')
 $$;
 COMMENT ON FUNCTION payguard.access_functions() IS
-  'The functions of each access; an admin may all that an operator may; an operator and support may also read cases and past_cases, an operator also alerts, dead_tasks, approvals, policies, metrics, payouts, unreadable_messages and settlement_lines, into which he may load statements, a consumer the outbox, an owner guards, an auditor all tables and sequences';
+  'The functions of each access; an admin may all that an operator may; an operator and support may also read cases and past_cases, an operator also alerts, dead_tasks, approvals, policies, metrics, payouts, unreadable_messages, unmatched_messages and settlement_lines, into which he may load statements, a consumer the outbox, an owner guards, an auditor all tables and sequences';
 
 CREATE FUNCTION payguard.role_access(OUT role name, OUT access text) RETURNS SETOF record
 LANGUAGE sql STABLE
@@ -235,7 +235,7 @@ BEGIN
     EXECUTE format('GRANT SELECT ON payguard.cases, payguard.past_cases TO %I', role);
   END IF;
   IF access IN ('operator', 'admin', 'auditor') THEN
-    EXECUTE format('GRANT SELECT ON payguard.alerts, payguard.dead_tasks, payguard.approvals, payguard.policies, payguard.metrics, payguard.stat_counters, payguard.payouts, payguard.unreadable_messages TO %I', role);
+    EXECUTE format('GRANT SELECT ON payguard.alerts, payguard.dead_tasks, payguard.approvals, payguard.policies, payguard.metrics, payguard.stat_counters, payguard.payouts, payguard.unreadable_messages, payguard.unmatched_messages TO %I', role);
   END IF;
   IF access IN ('consumer', 'auditor') THEN
     EXECUTE format('GRANT SELECT ON payguard.outbox TO %I', role);

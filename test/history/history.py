@@ -20,7 +20,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 sys.dont_write_bytecode = True
 sys.path[:0] = [HERE, os.path.join(HERE, "..", "lib")]
 from check import Search, Tables, broken_promises, broken_reading  # noqa: E402
-from cluster import Cluster  # noqa: E402
+from cluster import Cluster, refused_actions  # noqa: E402
 from illegal import check_the_checker  # noqa: E402
 from model import Channel, SALE_MOVES, SALE_PAID, World  # noqa: E402
 from play import SQL, play  # noqa: E402
@@ -205,6 +205,8 @@ def run_part(tap, server, level, hot, calls, clients, seed):
     cursor.execute("SELECT invariant, object, problem FROM payguard.verify() LIMIT 10")
     violations = cursor.fetchall()
     tap.ok(not violations, f"{name}: verify() finds nothing", violations)
+    refused = refused_actions(cursor)
+    tap.ok(not refused, f"{name}: no action that a case offers is refused", refused[:10])
     tap.ok(*matched_later(connection, name))
     differences = check_statement(cursor)
     tap.ok(not differences, f"{name}: a statement that agrees has no finding, one that differs has its own",

@@ -31,6 +31,14 @@ def log_path(folder):
     return os.path.join(logs, f"{program}.{'.'.join(folder.split(os.sep)[-2:])}.log")
 
 
+def refused_actions(cursor):
+    """What the cases offer and would be refused: rows of actions.sql. Each action is tried and undone."""
+    with open(os.path.join(os.path.dirname(os.path.abspath(__file__)), "actions.sql"), encoding="utf-8") as file:
+        cursor.execute("".join(line for line in file if not line.startswith("\\")))
+    cursor.execute("SELECT * FROM pg_temp.refused_actions()")
+    return cursor.fetchall()
+
+
 class Cluster:
     """As a context manager: initdb and pg_ctl are looked for in PATH. SIGTERM ends it, too.
 

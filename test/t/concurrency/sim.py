@@ -25,6 +25,7 @@ def main():
     with cluster.Cluster() as server:
         simulation = simulate.Simulation(server.dsn, seed, orders, faults=0.3, clients=8)
         simulation.run()
+        simulation.try_actions()
         for line in simulation.summary():
             print(f"# {line}")
         reached = {(row["what"], row["status"]) for row in simulation.database.rows(
