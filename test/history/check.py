@@ -13,7 +13,7 @@ answer does not tell whether it changed something (is_silent).
 from model import LIVE, SALE_PAID, Model, Refused, outcomes
 
 FOREVER = float("inf")
-MAX_STEPS = 400_000
+MAX_STEPS = 5_000_000
 SILENT = ("complete_task", "complete_tasks", "record_notification")
 REPORTS = ("report_payment", "settle_payment", "report_refund", "settle_refund")
 
