@@ -86,6 +86,22 @@ image() {
   printf '%s\n' paid order_already_paid 0 | cmp - "$1/pay.out"
 }
 
+# console FOLDER: what its unit starts, with the settings of its package, answers with the page to sign in.
+console() {
+  inside "$1" sh -e -c '
+    unit=/lib/systemd/system/payguard-console.service
+    [ -e "$unit" ] || unit=/usr$unit
+    set -a
+    . /etc/payguard-console.conf
+    setpriv --reuid=nobody --regid=nogroup --clear-groups $(sed -n "s/^ExecStart=//p" "$unit") &
+    for i in 1 2 3 4 5 6 7 8 9 10; do
+      sleep 1
+      if python3 -c "import urllib.request as u; print(u.urlopen(\"http://$PAYGUARD_CONSOLE_LISTEN/\").read().decode())" >/console.html 2>/dev/null; then break; fi
+    done
+    kill $!
+    grep -q csrf_token /console.html'
+}
+
 # autopkgtest FOLDER: as Debian runs it.
 autopkgtest() {
   inside "$1" sh -e -c '
@@ -122,6 +138,7 @@ for version in ${PAYGUARD_VERSIONS:-15}; do
   mkdir "$NEW.use/debs"
   find "$NEW.build/build" -maxdepth 1 -type f ! -name "*dbgsym*" -exec cp -t "$NEW.use/debs" {} +
   step "install, CREATE EXTENSION, pay" use "$NEW.use" "$version"
+  step "the console" console "$NEW.use"
   step "examples/docker" image "$NEW.image" "$NEW.use/debs" "$version"
   step "autopkgtest" autopkgtest "$NEW.use"
   grep "^installcheck" "$NEW.log" | tail -n 1
