@@ -136,8 +136,8 @@ BEGIN
     happened := 'Order {order}: the payment by {payer} had failed and has succeeded after all.';
     outlook := 'The order is paid. Whoever told the customer that it failed should know.';
   WHEN 'attempt_superseded' THEN
-    happened := CASE WHEN q.payment_id <> p.payment_id THEN 'Order {order} was paid by {first} while its customer was paying by {payer}.'
-      ELSE 'Order {order}: money came while its customer was paying by {payer}.' END;
+    -- the alert's payment is the one that has paid
+    happened := 'Order {order} was paid by {payer} while its customer was paying another way.';
     outlook := 'The other attempt is being closed; what comes by it goes back.';
   WHEN 'attempt_alive' THEN
     happened := 'Order {order}: {channel} goes on with a payment of {attempt} that has failed here.';
