@@ -29,8 +29,8 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 LANGUAGES = {"en": "English", "zh": "中文"}
 # what Debian's packages bring, by the name that a page asks for
 VENDOR = {
-    "bootstrap-reboot.css": "/usr/share/nodejs/bootstrap/dist/css/bootstrap-reboot.min.css",
-    "bootstrap-grid.css": "/usr/share/nodejs/bootstrap/dist/css/bootstrap-grid.min.css",
+    "bootstrap-reboot.css": "/usr/share/javascript/bootstrap5/css/bootstrap-reboot.min.css",
+    "bootstrap-grid.css": "/usr/share/javascript/bootstrap5/css/bootstrap-grid.min.css",
     "chart.js": "/usr/share/javascript/chart.js/chart.min.js",
 }
 HEADERS = {
@@ -66,7 +66,7 @@ def create_app(environ=os.environ):
     babel.init_app(app)
     babel.localeselector(language)
     app.jinja_env.globals.update(
-        tell=words.tell, money=words.money, when=words.when, age=words.age, exactly=words.exactly, word=words.word, clock=words.clock,
+        tell=words.tell, money=words.money, when=words.when, at=words.at, age=words.age, exactly=words.exactly, word=words.word, clock=words.clock,
         seconds=words.seconds, sentences=words.sentences, wrong_hands=cases.WRONG_HANDS, languages=LANGUAGES, locale=get_locale)
     for rule, view, methods in PAGES:
         app.add_url_rule(rule, view.__name__, view, methods=methods)
@@ -371,7 +371,7 @@ def tiles(metrics):
         (gettext("Oldest payment without an outcome"), words.seconds(open_since), open_since > 86400),
         (gettext("Messages of something unknown"), int(sum(values("notifications_unmatched"))), False),
         (gettext("Readers lag behind by"), words.seconds(lag), lag > 900),
-        (gettext("maintain() ran before"), gettext("never") if age is None else words.seconds(age), age is None or age > 300),
+        (gettext("Since maintain() ran last"), gettext("it never ran") if age is None else words.seconds(age), age is None or age > 300),
     ]
 
 

@@ -25,7 +25,7 @@ def counts(desk, midnight):
     """How many cases the inbox has: open, mine, waiting for a second person, resolved since midnight."""
     found = desk.row("SELECT count(*) AS open, count(*) FILTER (WHERE taken_by = session_user) AS mine FROM payguard.cases")
     if desk.may["approvals"]:
-        found["waiting"] = desk.value("SELECT count(*) FROM payguard.approvals WHERE status = 'open'")
+        found["waiting"] = desk.value(f"SELECT count(*) FROM payguard.cases WHERE {OF_APPROVALS}")
     found["resolved"] = desk.value("SELECT count(*) FROM payguard.past_cases WHERE resolved_at >= %s", midnight)
     return found
 

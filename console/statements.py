@@ -36,7 +36,7 @@ INSERT = """
       CASE WHEN %s THEN payguard.minor_units(%s::numeric, %s) ELSE %s::numeric::bigint END, %s)"""
 
 
-def refuse(sentence, **values):
+def wrong(sentence, **values):
     raise cases.Refused(words.gettext(sentence, **values), 400)
 
 
@@ -51,11 +51,11 @@ def read(data):
     try:
         rows = [row for row in csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True) if any(row)]
     except csv.Error:
-        refuse("This is no file of CSV.")
+        wrong("This is no file of CSV.")
     if len(rows) < 2 or "\0" in text:
-        refuse("This file has no lines below its header.")
+        wrong("This file has no lines below its header.")
     if len(rows) > MOST:
-        refuse("This file has too many lines: %(most)s at most.", most=MOST)
+        wrong("This file has too many lines: %(most)s at most.", most=MOST)
     return rows[0], rows[1:]
 
 
@@ -106,11 +106,11 @@ def line(row, columns, form):
     amount, currency = number(cell("amount"), mark), (cell("currency") or form.get("fixed_currency", "").strip()).upper()
     fee = number(cell("fee"), mark) if cell("fee") else None
     at = moment(cell("channel_time"), form.get("dates", "iso") if form.get("dates") in DATES else "iso")
-    wrong = [field for field, bad in (
+    unread = [field for field, bad in (
         ("kind", not kind), ("channel_status", not state), ("amount", amount is None), ("currency", not re.fullmatch("[A-Z]{3}", currency)),
         ("channel_time", at is None), ("fee", cell("fee") and fee is None)) if bad]
-    if wrong:
-        return None, wrong[0], cell(wrong[0])
+    if unread:
+        return None, unread[0], cell(unread[0])
     # some channels write what went back with a minus
     amount = amount.lstrip("+-") if kind != "payment" else amount
     return (kind, state, cell("channel_txn_id") or None, cell("channel_refund_id") or None, cell("order_id") or None,
@@ -122,20 +122,20 @@ def load(desk, upload, form):
     columns = {field: int(form[field]) for field in FIELDS if form.get(field, "").isdigit()}
     lines = []
     for place, row in enumerate(upload["lines"], 2):
-        values, wrong, text = line(row, columns, form)
-        if wrong:
-            refuse("Line %(line)s: \"%(text)s\" cannot be read as %(field)s. Nothing was loaded.", line=place, text=text,
-                   field=words.word(wrong))
+        values, field, text = line(row, columns, form)
+        if field:
+            wrong("Line %(line)s: \"%(text)s\" cannot be read as %(field)s. Nothing was loaded.", line=place, text=text,
+                   field=words.word(field))
         lines.append((upload["channel"], *values))
     with desk.connection.cursor() as cursor:
         for place, values in enumerate(lines, 2):
             try:
                 cursor.execute(INSERT, values)
             except (errors.DataError, errors.IntegrityError, errors.InternalError) as error:
-                refuse("Line %(line)s: %(problem)s. Nothing was loaded.", line=place, problem=error.diag.message_primary)
+                wrong("Line %(line)s: %(problem)s. Nothing was loaded.", line=place, problem=error.diag.message_primary)
     times = [values[11] for values in lines]
     begin = moment(form.get("begin", ""), "iso") or min(times)
-    end = moment(form.get("end", ""), "iso") or max(times)
+    end = moment(form.get("end", ""), "iso") or max(times) + datetime.timedelta(seconds=1)
     found = desk.row("SELECT count(*) AS found, count(*) FILTER (WHERE is_new) AS new FROM payguard.reconcile(%s, %s, %s)",
                      upload["channel"], begin, end)
     return len(lines), found["found"], found["new"]

@@ -57,6 +57,12 @@ def when(at):
     return Markup('<time datetime="{}" title="{}">{}</time>').format(at.isoformat(), exactly(at), text)
 
 
+def at(time):
+    """A time as HTML, for what is compared with a channel's console: 29 Nov, 14:02:11, 12 minutes ago."""
+    return Markup('{} <span class="ago">({})</span>').format(
+        format_datetime(moment(time), gettext("d MMM, HH:mm:ss"), tzinfo=zone(), locale=get_locale()), when(time)) if time else ""
+
+
 def age(at):
     """How long something has been there: 12 minutes."""
     passed = datetime.datetime.now(datetime.timezone.utc) - moment(at)
@@ -97,24 +103,42 @@ def sentences(text):
     return " ".join(gettext(sentence) for sentence in re.split(r"(?<=\.) ", text or "") if sentence)
 
 
-# words of the database that a clerk reads: in the catalogs by words_of() of test/t/console/console.py
+# Words of the database as a clerk reads them; texts.py has them in the catalogs.
 WORDS = {
     "critical": "critical", "warning": "warning", "info": "for information",
-    "unpaid": "not paid", "paying": "being paid", "paid": "paid", "cancelled": "cancelled", "expired": "expired",
-    "refunded": "given back",
-    "pending": "waiting", "unknown": "no answer yet", "closing": "being closed", "superseded": "being closed",
-    "succeeded": "paid", "failed": "failed", "closed": "closed", "surplus": "not needed", "returned": "taken back",
-    "refund.awaiting_approval": "waits for a second person", "refund.pending": "on its way back",
-    "refund.unknown": "no answer yet", "refund.succeeded": "went back", "refund.failed": "did not go back",
-    "refund.waived": "stays with us", "refund.reinstated": "came again", "refund.merged": "one with another refund",
-    "reversal.succeeded": "taken back by the bank",
-    "order": "order", "refund": "refund", "finding": "statement", "payment": "payment", "chargeback": "chargeback",
-    "bank_return": "return by the bank", "query": "question", "charge": "charge", "close": "closing",
-    "refund_query": "question about a refund",
+    # orders, payments
+    "unpaid": "not paid", "paying": "being paid", "paid": "paid", "cancelled": "cancelled", "expired": "expired", "refunded": "given back",
+    "pending": "waiting", "unknown": "no answer yet", "closing": "being closed", "superseded": "being closed", "succeeded": "paid",
+    "failed": "failed", "closed": "closed", "surplus": "not needed", "returned": "taken back",
+    # refunds
+    "refund.awaiting_approval": "waits for a second person", "refund.pending": "on its way back", "refund.unknown": "no answer yet",
+    "refund.succeeded": "went back", "refund.failed": "did not go back", "refund.waived": "stays with us",
+    "refund.reinstated": "came again", "refund.merged": "one with another refund", "reversal.succeeded": "taken back by the bank",
+    "chargeback": "chargeback", "bank_return": "return by the bank", "refund": "refund",
+    # what find_orders() found by
+    "order": "order", "payment": "payment", "key": "key", "transaction": "transaction", "customer": "customer",
+    # columns of a statement
+    "channel_txn_id": "the channel's number of the payment", "amount": "amount", "currency": "currency", "channel_time": "time",
+    "kind": "kind: payment, refund, chargeback, return", "channel_status": "state: succeeded, failed", "fee": "fee",
+    "channel_refund_id": "the channel's number of the refund", "order_id": "our order", "payout_id": "the channel's transfer to us",
+    # kinds of cases
+    "surplus_payment": "paid twice, or too late", "overpaid": "paid too much", "second_charge": "charged twice", "amount_mismatch": "another amount",
+    "late_success": "paid after a failure", "attempt_superseded": "paid while paying another way", "attempt_alive": "goes on after a failure",
+    "suspected_duplicate": "ordered twice?", "approval_required": "waits for a second person", "policy_changed": "a rule was changed",
+    "contradiction": "the channel contradicts itself", "txn_reused": "one charge, two payments", "unmatched_notification": "message of something unknown",
+    "unreadable_evidence": "message that cannot be read", "archived_evidence": "message of an archived order", "refund_failed": "a refund failed",
+    "refund_not_made": "a refund waits too long", "refund_mismatch": "another refund than asked for", "refund_exceeds_payment": "more went back than came",
+    "refund_not_approved": "a refund that nobody approved", "payment_open_too_long": "a payment without an outcome", "dead_task": "nobody tries any more",
+    "success_rate_low": "payments fail more often", "consumer_lag": "a reader lags", "prepared_transaction": "a transaction that does not end",
+    "maintenance_failed": "maintenance failed", "out_of_step": "a row of the shop lags", "settlement_missing_locally": "statement: unknown money",
+    "settlement_missing_at_channel": "statement: money is missing", "settlement_amount_mismatch": "statement: another amount",
+    "settlement_currency_mismatch": "statement: another currency", "settlement_status_mismatch": "statement: another outcome",
+    "settlement_duplicate_success": "statement: a second charge", "settlement_late_success": "statement: paid after a failure",
+    "settlement_txn_reused": "statement: another order", "settlement_refund_mismatch": "statement: another refund",
 }
 
 
 def word(name, of=None):
-    """A word of the database as a clerk reads it; of: refund, where its words differ."""
+    """A word of the database as a clerk reads it; of: what it is said of, where its words differ."""
     known = WORDS.get(f"{of}.{name}") or WORDS.get(name)
     return gettext(known) if known else str(name or "").replace("_", " ")
