@@ -57,6 +57,8 @@ def main():
         for text in sorted(wanted):
             if text not in catalog:
                 catalog.add(text, "")
+        catalog.project, catalog.version, catalog.last_translator, catalog.language_team = "payguard", "1", "", ""
+        catalog.msgid_bugs_address = ""
         with open(path, "wb") as file:
             pofile.write_po(file, catalog, sort_output=True, no_location=True, width=120)
         print(path, sum(not message.string for message in catalog if message.id), "texts without a translation")

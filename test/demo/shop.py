@@ -227,14 +227,15 @@ class Shop:
 
 
 STATEMENT = """Date;Type;Transaction;Our order;Gross;Currency;Fee
-{day};charge;ch_1042;1042;42,50;EUR;0,90
-{day};charge;ch_9001;;35,00;EUR;0,80
+{before};charge;ch_9001;;35,00;EUR;0,80
+{today};charge;ch_1042;1042;42,50;EUR;0,90
 """
 
 
 def statement():
-    """What the card channel's statement of the day has: one charge that is known, one of which no message told."""
-    return STATEMENT.format(day=datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d %H:%M"))
+    """What the card channel's statement has: one charge of which no message told for a day, and one that is known."""
+    now = datetime.datetime.now(datetime.timezone.utc)
+    return STATEMENT.format(before=f"{now - datetime.timedelta(hours=26):%Y-%m-%d %H:%M}", today=f"{now:%Y-%m-%d %H:%M}")
 
 
 @contextlib.contextmanager
