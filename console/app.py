@@ -326,7 +326,7 @@ def columns():
     shown = {"upload": upload, "fields": files.FIELDS, "needed": files.NEEDED}
     if request.method == "GET":
         with g.desk.transaction():
-            return page("columns.html", chosen=files.guess(upload["header"]), **shown)
+            return page("columns.html", chosen=files.guess(upload["header"], upload["lines"]), **shown)
     try:
         with g.desk.transaction(writes=True) as desk:
             loaded, found, new = files.load(desk, upload, request.form)

@@ -59,15 +59,18 @@ def read(data):
     return rows[0], rows[1:]
 
 
-def guess(header):
-    """Which column is which field, as far as its name tells."""
+def guess(header, lines):
+    """Which column is which field, as far as its name tells, and how amounts and days are written there."""
     found = {}
     for field, meaning in FIELDS.items():
         for number, name in enumerate(header):
             if number not in found.values() and any(part in name.lower() for part in meaning.split()):
                 found[field] = number
                 break
-    return found
+    amounts, days = ([row[found[field]] for row in lines[:100] if field in found and found[field] < len(row)]
+                     for field in ("amount", "channel_time"))
+    return {**found, "mark": "," if any(re.search(r",\d{1,2}$", text.strip()) for text in amounts) else ".",
+            "dates": "dmy" if any(re.match(r"\d{1,2}\.", text.strip()) for text in days) else "iso"}
 
 
 def number(text, mark):

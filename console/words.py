@@ -100,7 +100,7 @@ def tell(sentence, facts):
 
 def sentences(text):
     """Sentences of the database without facts, each in the viewer's language."""
-    return " ".join(gettext(sentence) for sentence in re.split(r"(?<=\.) ", text or "") if sentence)
+    return ("" if str(get_locale()) == "zh" else " ").join(gettext(sentence) for sentence in re.split(r"(?<=\.) ", text or "") if sentence)
 
 
 # Words of the database as a clerk reads them; texts.py has them in the catalogs.

@@ -165,6 +165,10 @@ class Shop:
         self.one("SELECT outcome FROM payguard.report_refund(%s, 'failed', code => 'card_expired', message => 'the card has expired')", refund)
         return order
 
+    def no_message(self, order="1075"):
+        """Its money came, says the channel's statement; its message never did."""
+        return self.new_order(3500, "customer-19", order)
+
     def unknown_message(self):
         self.one("SELECT result FROM payguard.record_notification('paypal', %s, 'WH-9', channel_status => 'succeeded', channel_txn_id => 'PP-9',"
                  " amount => 1200, currency => 'EUR')", b'{"event": "capture"}')
@@ -185,6 +189,7 @@ class Shop:
     def day(self):
         """All of it, in its order."""
         self.wait(0)
+        self.no_message()
         self.returned_debit()
         self.usual(25)
         self.short_transfer()
@@ -227,7 +232,7 @@ class Shop:
 
 
 STATEMENT = """Date;Type;Transaction;Our order;Gross;Currency;Fee
-{before};charge;ch_9001;;35,00;EUR;0,80
+{before};charge;ch_1075;1075;35,00;EUR;0,80
 {today};charge;ch_1042;1042;42,50;EUR;0,90
 """
 
