@@ -16,6 +16,7 @@ SETTINGS = """
     SET statement_timeout = '15 s';
     SET lock_timeout = '5 s';
     SET idle_in_transaction_session_timeout = '30 s';
+    SET jit = off;
     SET DateStyle = 'ISO';
     SET TimeZone = 'UTC'
 """
