@@ -35,12 +35,13 @@ def kinds(desk):
 
 
 def inbox(desk, show, kind, page):
-    """A page of open cases, the worst first, and whether there are more. A story is made for the rows that are shown."""
+    """A page of open cases, the worst first, and whether there are more."""
+    order_by = "ORDER BY array_position('{critical,warning}', severity), since, case_id"
+    # a story is made for the rows that are shown, not for those that a later page skips
     rows = desk.rows(f"""
         SELECT case_id, severity, kind, since, order_id, taken_by, taken_at, story FROM payguard.cases
-        WHERE {FILTERS[show]} AND (%s = '' OR kind = %s)
-        ORDER BY array_position('{{critical,warning}}', severity), since, case_id LIMIT %s OFFSET %s""",
-                     kind, kind, PAGE + 1, page * PAGE)
+        WHERE case_id = ANY (ARRAY(SELECT case_id FROM payguard.cases WHERE {FILTERS[show]} AND (%s = '' OR kind = %s)
+                                   {order_by} LIMIT %s OFFSET %s)) {order_by}""", kind, kind, PAGE + 1, page * PAGE)
     return rows[:PAGE], len(rows) > PAGE
 
 
@@ -135,15 +136,12 @@ def make(desk, call, inputs):
 def approvals(desk):
     """What waits for a second person, with its case."""
     return desk.rows("""
-        SELECT a.subject, a.order_id, a.refund_id::text, a.requested_by, a.requested_at, a.note,
-               payguard.money(a.amount, a.currency) AS money, c.alert_id AS case_id
-        FROM payguard.approvals a
-        LEFT JOIN LATERAL (
+        SELECT a.subject, a.order_id, a.requested_by, a.requested_at, a.note, payguard.money(a.amount, a.currency) AS money, (
           SELECT x.alert_id FROM payguard.alerts x
-          WHERE x.resolved_at IS NULL AND CASE a.subject WHEN 'finding' THEN x.alert_id = a.alert_id
-            ELSE x.order_id = a.order_id AND (x.refund_id IS NOT DISTINCT FROM a.refund_id AND x.kind = 'approval_required'
-                 OR x.refund_id = a.refund_id OR x.payment_id = (SELECT r.payment_id FROM payguard.alerts r
-                                                                 WHERE r.refund_id = a.refund_id LIMIT 1)
-                 OR a.subject = 'refund' AND x.kind IN ('surplus_payment', 'overpaid', 'second_charge', 'amount_mismatch')) END
-          ORDER BY x.kind = 'approval_required' DESC, x.alert_id LIMIT 1) c ON true
-        WHERE a.status = 'open' ORDER BY a.requested_at, a.approval_id LIMIT 200""")
+          WHERE x.resolved_at IS NULL AND (x.alert_id = a.alert_id OR x.order_id = a.order_id AND CASE a.subject
+            WHEN 'order' THEN x.kind = 'approval_required' AND x.refund_id IS NULL
+            WHEN 'refund' THEN x.refund_id = a.refund_id
+              OR x.kind IN ('surplus_payment', 'overpaid', 'second_charge', 'amount_mismatch') END)
+          ORDER BY x.kind = 'approval_required' DESC, x.alert_id LIMIT 1) AS case_id
+        FROM (SELECT * FROM payguard.approvals WHERE status = 'open' ORDER BY requested_at, approval_id LIMIT 200) a
+        ORDER BY a.requested_at, a.approval_id""")
