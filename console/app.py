@@ -106,7 +106,10 @@ def take_desk():
     if g.desk is None and request.endpoint not in ("sign_in", "vendor", "static", "choose_language", None):
         if request.method == "POST":
             refuse("nobody is signed in")
-        return redirect(url_for("sign_in", then=request.full_path if request.method == "GET" else "/"))
+        if session.pop("desk", None):
+            flash(gettext("You were signed out, since nothing was clicked for a while. Nothing was done since."))
+        back = {"GET": request.full_path.rstrip("?"), "POST": "/" if request.endpoint == "sign_out" else request.path}
+        return redirect(url_for("sign_in", then=back.get(request.method, "/")))
     return None
 
 
@@ -164,7 +167,8 @@ def show_refused(refused):
 def show_database_error(error):
     """What the database refuses is shown in its words; a connection that is gone means to sign in anew."""
     state = error.sqlstate
-    refuse(f"{state or type(error).__name__}: {error.diag.message_primary or ''}")
+    # what the database says may name what was typed
+    refuse(f"the database answers {state or type(error).__name__}")
     if g.get("desk") and g.desk.connection.closed:
         sign_off()
         return problem(gettext("The connection to the database is gone. Sign in again."), 503)
@@ -185,7 +189,7 @@ def show_database_error(error):
 def sign_in():
     """The role and its password; too many wrong ones of a role or from an address have to wait."""
     then = request.values.get("then", "/")
-    if request.method == "GET":
+    if request.method != "POST":
         return page("sign_in.html", then=then) if g.desk is None else redirect(url_for("inbox"))
     role, address = request.form.get("role", ""), request.remote_addr
     # of a role, of an address, and of both: who guesses at a role from elsewhere shuts out nobody at once
@@ -235,6 +239,11 @@ def vendor(name):
 
 # The pages.
 
+def typed(form, field):
+    """What somebody typed. A text of the database has no NUL."""
+    return form.get(field, "").replace("\0", "").strip()
+
+
 def inbox():
     show, kind = request.args.get("show", "open"), request.args.get("kind", "")
     number = max(0, request.args.get("page", 0, type=int))
@@ -263,9 +272,9 @@ def action(case_id, name):
     with g.desk.transaction(writes=request.method == "POST") as desk:
         found, wanted = cases.offered(desk, case_id, name)
         seen = cases.seen(found, wanted)
-        inputs = {field: request.form.get(field, "").strip() for field in wanted["input"]}
-        if request.method == "GET" or not all(inputs.values()):
-            return page("action.html", 200 if request.method == "GET" else 400, case=found, action=wanted, seen=seen, inputs=inputs,
+        inputs = {field: typed(request.form, field) for field in wanted["input"]}
+        if request.method != "POST" or not all(inputs.values()):
+            return page("action.html", 200 if request.method != "POST" else 400, case=found, action=wanted, seen=seen, inputs=inputs,
                         missing=request.method == "POST", runbook=current_runbook(found["kind"]))
         if request.form.get("seen") != seen:
             raise cases.Refused("Something has changed since you saw it. Nothing was done; look at it again.", 409)
@@ -282,7 +291,7 @@ def action(case_id, name):
 
 
 def search():
-    wanted = request.args.get("q", "").strip()[:300]
+    wanted = typed(request.args, "q")[:300]
     with g.desk.transaction() as desk:
         found = desk.rows("""SELECT order_id, customer_id, status, found_by, created_at, payguard.money(amount, currency) AS price,
                              jsonb_array_length(payments) AS payments FROM payguard.find_orders(%s)""", wanted) if wanted else []
@@ -293,7 +302,7 @@ def search():
 
 def order():
     with g.desk.transaction() as desk:
-        found = cases.order(desk, request.args.get("id", "")) or abort(404)
+        found = cases.order(desk, typed(request.args, "id")) or abort(404)
         return page("order.html", order=found, line=timeline.draw(found), cases=cases.of_order(desk, found["order_id"]))
 
 
@@ -309,12 +318,12 @@ def statements():
     with g.desk.transaction() as desk:
         if not desk.may["statements"]:
             raise cases.Refused("Your role does not have the right to do this.", 403)
-        if request.method == "GET":
+        if request.method != "POST":
             return page("statements.html", found=files.findings(desk), channels=files.channels(desk))
     file = request.files.get("file") or abort(400)
     header, lines = files.read(file.read())
     # a file is kept in memory alone, until it is loaded or another one comes
-    g.desk.upload = {"name": file.filename, "channel": request.form.get("channel", "").strip(), "header": header, "lines": lines}
+    g.desk.upload = {"name": file.filename, "channel": typed(request.form, "channel"), "header": header, "lines": lines}
     return redirect(url_for("columns"))
 
 
@@ -324,17 +333,17 @@ def columns():
     if upload is None:
         return redirect(url_for("statements"))
     shown = {"upload": upload, "fields": files.FIELDS, "needed": files.NEEDED}
-    if request.method == "GET":
+    if request.method != "POST":
         with g.desk.transaction():
             return page("columns.html", chosen=files.guess(upload["header"], upload["lines"]), **shown)
     try:
         with g.desk.transaction(writes=True) as desk:
             loaded, found, new = files.load(desk, upload, request.form)
     except cases.Refused as refused:
-        refuse(refused.why)
+        refuse("a statement that cannot be loaded")
         return page("columns.html", 400, chosen=request.form, problem=refused.why, **shown)
     g.desk.upload = None
-    flash(gettext("%(loaded)s lines were loaded. Differences: %(found)s, of which %(new)s are new.", loaded=loaded, found=found, new=new))
+    flash(gettext("%(loaded)s lines were loaded. Differences: %(found)s; new ones: %(new)s.", loaded=loaded, found=found, new=new))
     return redirect(url_for("statements"))
 
 

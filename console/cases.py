@@ -54,6 +54,8 @@ def resolved(desk, since, page):
 
 def find(desk, case_id):
     """The case, open or closed; a closed one has no actions."""
+    if case_id >= 2**63:
+        return None
     case = desk.row("""
         SELECT case_id, severity, kind, since, order_id, payment_id::text, refund_id::text, task_id, taken_by, taken_at,
                taken_note, story, actions FROM payguard.cases WHERE case_id = %s""", case_id)

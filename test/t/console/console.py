@@ -362,11 +362,15 @@ def attacks(address, log, books):
     refused("with another session's token", books, log, lambda: ana.ask(path, form | sue.token("/") | note), 403)
     refused("an action that is not offered", books, log, lambda: ana.ask(f"/case/{case}/accept_less", form | note), 409)
     refused("an action that does not exist", books, log, lambda: ana.ask(f"/case/{case}/x%27%3Bdrop", form | note), 409)
+    refused("a case whose number is too large", books, log, lambda: ana.ask(f"/case/{2**70}/take", form | note), 404)
     refused("a case that does not exist", books, log, lambda: ana.ask("/case/999999/take", form | note), 404)
     refused("by a role without the right", books, log, lambda: sue.ask(path, {"seen": form["seen"]} | sue.token("/") | note), 403, "right")
     refused("what has changed since it was seen", books, log, lambda: ana.ask(path, form | note | {"seen": "0" * 64}), 409, "changed")
     refused("nobody's request", books, log, lambda: nobody.ask(path, nobody.token("/sign-in") | note), 200)
     refused("sue's statement", books, log, lambda: sue.ask("/statements", sue.token("/") | {"channel": "card"}), 403)
+    tap.ok([stranger.ask(path)[0] for path in ("/search?q=%00", "/search?q=%ff%27%3B--", "/order?id=%00", f"/case/{2**70}", "/?page=-1", "/?show=x&kind=%27",
+                                               "/vendor/..%2fapp.py", "/static/../app.py")
+            for stranger in (ana,)] == [200, 200, 404, 404, 200, 200, 404, 404], "strange questions are answered")
     tap.ok("What you can do" in sue.ask(f"/case/{case}")[1] and "/stop_refund" not in sue.ask(f"/case/{case}")[1], "support has no buttons")
     headers = sue.headers
     tap.ok("default-src 'self'" in headers["Content-Security-Policy"] and "frame-ancestors 'none'" in headers["Content-Security-Policy"]
