@@ -67,7 +67,7 @@ def create_app(environ=os.environ):
     babel.localeselector(language)
     app.jinja_env.globals.update(
         tell=words.tell, money=words.money, when=words.when, at=words.at, age=words.age, exactly=words.exactly, word=words.word, clock=words.clock,
-        seconds=words.seconds, sentences=words.sentences, wrong_hands=cases.WRONG_HANDS, languages=LANGUAGES, locale=get_locale)
+        seconds=words.seconds, sentences=words.sentences, with_wrong_person=cases.with_wrong_person, languages=LANGUAGES, locale=get_locale)
     for rule, view, methods in PAGES:
         app.add_url_rule(rule, view.__name__, view, methods=methods)
     app.before_request(take_desk)

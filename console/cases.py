@@ -5,9 +5,9 @@ import json
 from psycopg import sql
 
 PAGE = 50
-# where money is with somebody whose it is not
-WRONG_HANDS = ("surplus_payment", "second_charge", "overpaid", "amount_mismatch", "refund_failed", "refund_not_made",
-               "refund_mismatch", "refund_exceeds_payment", "refund_not_approved", "chargeback", "bank_return")
+# where money is with somebody whose it is not: until its refund is settled, and where the bank or the channel has taken it
+OWED = ("surplus_payment", "second_charge", "overpaid", "amount_mismatch", "refund_failed", "refund_not_made")
+TAKEN = ("refund_mismatch", "refund_exceeds_payment", "refund_not_approved", "chargeback", "bank_return")
 OF_APPROVALS = """(order_id IN (SELECT a.order_id FROM payguard.approvals a WHERE a.status = 'open')
                 OR case_id IN (SELECT a.alert_id FROM payguard.approvals a WHERE a.status = 'open'))"""
 FILTERS = {"open": "true", "mine": "taken_by = session_user", "free": "taken_by IS NULL", "waiting": OF_APPROVALS}
@@ -92,6 +92,10 @@ def order(desk, order_id):
         "history": desk.rows("""SELECT at, kind, from_status, to_status, version, payment_id::text, refund_id::text, actor, details
                                 FROM payguard.order_timeline(%s)""", order_id),
         "message": desk.value("SELECT message FROM payguard.order_status(%s)", order_id)}
+
+
+def with_wrong_person(case):
+    return case["kind"] in TAKEN or case["kind"] in OWED and case["story"]["refund_status"] not in ("succeeded", "waived")
 
 
 def seen(case, action):

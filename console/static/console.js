@@ -14,7 +14,10 @@ document.addEventListener("keydown", (event) => {
   if (event.key === "Escape") {
     if (typing) return event.target.blur();
     const back = document.querySelector("[data-back]");
-    if (back) back.click();
+    if (!back) return;
+    // with its filter and its place, where one came from there
+    if (document.referrer && new URL(document.referrer).pathname === back.pathname) history.back();
+    else back.click();
   }
   if (typing) return;
   if (event.key === "/") {

@@ -360,7 +360,7 @@ def attacks(address, log, books):
     tap.ok(form.get("seen") and "csrf_token" in form, "an action has a page that asks")
     refused("without a token", books, log, lambda: ana.ask(path, {"seen": form["seen"]} | note), 403)
     refused("with another session's token", books, log, lambda: ana.ask(path, form | sue.token("/") | note), 403)
-    refused("an action that is not offered", books, log, lambda: ana.ask(f"/case/{case}/accept_less", form | note), 409)
+    refused("an action that is not offered", books, log, lambda: ana.ask(f"/case/{case}/accept_less", form | note), 409, "not offered")
     refused("an action that does not exist", books, log, lambda: ana.ask(f"/case/{case}/x%27%3Bdrop", form | note), 409)
     refused("a case whose number is too large", books, log, lambda: ana.ask(f"/case/{2**70}/take", form | note), 404)
     refused("a case that does not exist", books, log, lambda: ana.ask("/case/999999/take", form | note), 404)
@@ -389,7 +389,7 @@ def attacks(address, log, books):
 def access(address, log, books, path):
     """Signing in, and losing the right to."""
     for role, password, what in (("ana", "wrong", "a wrong password"), ("ana", "", "no password"), ("nobody", "x", "an unknown role"),
-                                 ("shop", "x", "a role that the server trusts"), ("ana' user=postgres", "ana", "a role that is a connection string")):
+                                 ("shop", "x", "a role that the server trusts"), ("postgres", "x", "the superuser, whom the server trusts"), ("ana' user=postgres", "ana", "a role that is a connection string")):
         refused(what, books, log, lambda: Stranger(address).sign_in(role, password), 403)
     books.rows("CREATE ROLE guest LOGIN PASSWORD 'guest'")
     refused("a role without an access", books, log, lambda: Stranger(address).sign_in("guest"), 403, "grants the access")
@@ -419,9 +419,10 @@ def access(address, log, books, path):
 
 def idle(server, books):
     """A connection that nobody uses is closed; a page that refreshes itself does not keep it."""
-    with shop.served(server, PAYGUARD_CONSOLE_IDLE="2") as (address, _):
+    with shop.served(server, PAYGUARD_CONSOLE_IDLE="2", PGPASSWORD="ana") as (address, log):
         ana = Stranger(address)
         wait_for(lambda: reachable(address), 20)
+        refused("no password, where libpq finds one in the environment", books, log, lambda: Stranger(address).sign_in("ana", ""), 403)
         ana.sign_in("ana")
         mine = "SELECT count(*) FROM pg_stat_activity WHERE usename = 'ana' AND application_name = 'payguard console'"
         here = books.rows(mine)[0][0]
@@ -450,6 +451,10 @@ def catalogs():
     foreign = [text for text in wanted if catalog.get(text) and sorted(re.findall(r"\{\w+\}|%\(\w+\)s", text))
                != sorted(re.findall(r"\{\w+\}|%\(\w+\)s", catalog.get(text).string))]
     unused = sorted(message.id for message in catalog if message.id and message.id not in wanted)
+    import runbooks
+    import words
+    nameless = [kind for kind in runbooks.load() if kind not in words.WORDS]
+    tap.ok(len(runbooks.load()) > 30 and not nameless, "each kind of case has a runbook and a name", nameless)
     tap.ok(not missing and not foreign and not unused, f"the Chinese catalog has all {len(wanted)} texts, each with its facts",
            ["missing:", *missing, "other facts:", *foreign, "unused:", *unused])
 
