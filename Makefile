@@ -3,6 +3,7 @@
 #   make              builds the library and the install script (needs the server's headers)
 #   make install      installs them into the server that PG_CONFIG names
 #   make demo         a newcomer's walk through a real case, on a throwaway server
+#   make console      a day of a shop, and the page where a clerk settles its doubled payments
 #   make test         every test, on throwaway servers
 #   make bench        payments per second; bench-exact, bench-channel, bench-growth, bench-ddl: doc/benchmark.md
 #   make dist         the archive for PGXN
@@ -32,9 +33,9 @@ PG_CPPFLAGS = -I$(CURDIR)/src
 # SQL function without arguments.
 PG_CFLAGS = -Wall -Wextra -Wno-unused-parameter
 
-# make demo and make test install what is missing, the server's headers too, so they must not
+# make demo, make console and make test install what is missing, the server's headers too, so they must not
 # need PGXS.
-RUN_GOALS := $(filter demo test test-% bench bench-% torture torture-%,$(MAKECMDGOALS))
+RUN_GOALS := $(filter demo console test test-% bench bench-% torture torture-%,$(MAKECMDGOALS))
 ifneq (,$(RUN_GOALS))
 .PHONY: $(RUN_GOALS)
 $(RUN_GOALS):

@@ -1,5 +1,6 @@
 """A throwaway PostgreSQL cluster with payguard, on a unix socket alone."""
 
+import glob
 import os
 import shutil
 import signal
@@ -90,3 +91,24 @@ class Cluster:
                               text=True, check=False, env=os.environ | (environment or {}))
         if done.returncode != 0:
             raise RuntimeError(f"{command[0]} failed:\n{done.stdout}")
+
+
+LIBRARY = "/usr/lib/*/faketime/libfaketime.so.1"
+
+
+class Clock:
+    """What the server takes for the time: so many seconds from now, or one that stands still."""
+
+    def __init__(self, folder):
+        self.path = os.path.join(folder, "clock")
+        self.set(0)
+        self.environment = {
+            "LD_PRELOAD": glob.glob(LIBRARY)[0], "FAKETIME_TIMESTAMP_FILE": self.path, "FAKETIME_NO_CACHE": "1",
+            "FAKETIME_DONT_FAKE_MONOTONIC": "1", "FAKETIME_DONT_RESET": "1"}
+
+    def set(self, offset):
+        """offset: seconds, or a time as text, at which the clock stands."""
+        # never without content, whoever reads it meanwhile
+        with open(self.path + ".new", "w", encoding="ascii") as file:
+            file.write(f"{offset:+d}\n" if isinstance(offset, int) else offset + "\n")
+        os.rename(self.path + ".new", self.path)

@@ -43,7 +43,7 @@ run_version() {
   copy_tree "$folder/payguard" || return 1
   if [ "$version" = 19 ]; then borrow_pgtap "$folder" >"$LOGS/$version.pgtap" 2>&1 || return 1; fi
   inside "$folder" TMPDIR=/dev/shm PGMAJOR="$version" TESTS="${TESTS:-}" \
-    WATCH_PACKAGES= FUZZ_PACKAGES= CLIENT_PACKAGES= $([ "$version" = 19 ] && say PGTAP_PACKAGE= PLPROXY_PACKAGE=) /payguard/test/run "$suite"
+    WATCH_PACKAGES= FUZZ_PACKAGES= CLIENT_PACKAGES= CONSOLE_PACKAGES= BROWSER_PACKAGES= $([ "$version" = 19 ] && say PGTAP_PACKAGE= PLPROXY_PACKAGE=) /payguard/test/run "$suite"
 }
 
 # server_version VERSION: with its minor number, as it is installed there.

@@ -5,7 +5,6 @@ The server's clock is libfaketime's, which reads its offset from a file. What is
 that is set forward ends leases, and then the channel is asked, never charged again blindly; one that
 is set back ends none, and keeps nothing waiting that was put off in the wrong future. PAYGUARD_SEED.
 """
-import glob
 import os
 import random
 import sys
@@ -17,30 +16,11 @@ import psycopg2
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.join(HERE, "..", "..", "lib"))
-from cluster import Cluster  # noqa: E402
+from cluster import Clock, Cluster  # noqa: E402
 from tap import Tap, choose_seed  # noqa: E402
 
-LIBRARY = "/usr/lib/*/faketime/libfaketime.so.1"
 HOUR, DAY = 3600, 86400
 YEAR = 365 * DAY
-
-
-class Clock:
-    """What the server takes for the time: so many seconds from now, or one that stands still."""
-
-    def __init__(self, folder):
-        self.path = os.path.join(folder, "clock")
-        self.set(0)
-        self.environment = {
-            "LD_PRELOAD": glob.glob(LIBRARY)[0], "FAKETIME_TIMESTAMP_FILE": self.path, "FAKETIME_NO_CACHE": "1",
-            "FAKETIME_DONT_FAKE_MONOTONIC": "1", "FAKETIME_DONT_RESET": "1"}
-
-    def set(self, offset):
-        """offset: seconds, or a time as text, at which the clock stands."""
-        # never without content, whoever reads it meanwhile
-        with open(self.path + ".new", "w", encoding="ascii") as file:
-            file.write(f"{offset:+d}\n" if isinstance(offset, int) else offset + "\n")
-        os.rename(self.path + ".new", self.path)
 
 
 class Session:
