@@ -126,18 +126,59 @@ json_value(char type, va_list *args)
 }
 
 /*
+ * find_value returns a value of a jsonb object; NULL where there is none, or it is no object: a shop's details may be
+ * anything.
+ */
+static JsonbValue *
+find_value(Jsonb *object, const char *key, JsonbValue *buffer)
+{
+	return JB_ROOT_IS_OBJECT(object)
+			   ? getKeyJsonValueFromContainer(&object->root, key, strlen(key), buffer)
+			   : NULL;
+}
+
+/*
+ * payguard_json_has tells whether a jsonb value is an object that has a key.
+ */
+bool
+payguard_json_has(Jsonb *object, const char *key)
+{
+	JsonbValue buffer;
+
+	return find_value(object, key, &buffer) != NULL;
+}
+
+/*
  * payguard_json_text returns a string of a jsonb object; NULL where there is none.
  */
 text *
 payguard_json_text(Jsonb *object, const char *key)
 {
 	JsonbValue buffer;
-	JsonbValue *value =
-		getKeyJsonValueFromContainer(&object->root, key, strlen(key), &buffer);
+	JsonbValue *value = find_value(object, key, &buffer);
 
 	if (value == NULL || value->type != jbvString)
 		return NULL;
 	return cstring_to_text_with_len(value->val.string.val, value->val.string.len);
+}
+
+/*
+ * payguard_json_uuid returns a uuid of a jsonb object, as uuid_out() writes it; NULL where there is none.
+ */
+pg_uuid_t *
+payguard_json_uuid(Jsonb *object, const char *key)
+{
+	text *value = payguard_json_text(object, key);
+	const char *string = value ? payguard_str(value) : "";
+
+	if (strlen(string) != 36)
+		return NULL;
+	for (int i = 0; i < 36; i++)
+		if (i == 8 || i == 13 || i == 18 || i == 23
+				? string[i] != '-'
+				: !isxdigit((unsigned char) string[i]))
+			return NULL;
+	return DatumGetUUIDP(DirectFunctionCall1(uuid_in, CStringGetDatum(string)));
 }
 
 /*
@@ -147,8 +188,7 @@ int64
 payguard_json_int(Jsonb *object, const char *key)
 {
 	JsonbValue buffer;
-	JsonbValue *value =
-		getKeyJsonValueFromContainer(&object->root, key, strlen(key), &buffer);
+	JsonbValue *value = find_value(object, key, &buffer);
 
 	if (value == NULL || value->type != jbvNumeric)
 		return -1;

@@ -523,6 +523,12 @@ merge_into(Order *order, Payment *payment, const Payment *other, Applied *applie
 	bool was_live = payguard_payment_is_live(payment->status);
 	Jsonb *link = payguard_json("second_charge_of", 'u', other->payment_id, NULL);
 
+	if (payment->details && !JB_ROOT_IS_OBJECT(payment->details))
+		payment->details = payguard_json(
+			"details", 's',
+			JsonbToCString(NULL, &payment->details->root, VARSIZE(payment->details)),
+			NULL);
+
 	payment->failure_code = payguard_text("same_charge");
 	payment->completed_at = GetCurrentTimestamp();
 	payment->details =

@@ -244,15 +244,10 @@ payguard_channel_of(const Payment *payment, Channel *channel)
 pg_uuid_t *
 payguard_payment_same_charge(const Payment *payment)
 {
-	text *same_as;
-
 	if (payment->status != PAYMENT_FAILED ||
 		!payguard_text_is(payment->failure_code, "same_charge") || !payment->details)
 		return NULL;
-	same_as = payguard_json_text(payment->details, "second_charge_of");
-	return same_as ? DatumGetUUIDP(DirectFunctionCall1(
-						 uuid_in, CStringGetDatum(payguard_str(same_as))))
-				   : NULL;
+	return payguard_json_uuid(payment->details, "second_charge_of");
 }
 
 /*

@@ -36,10 +36,14 @@
 #include "money/surplus.h"
 #include "evidence/apply.h"
 #include "evidence/received.h"
+#include "requests/create_order.h"
 #include "requests/judge.h"
 
 static void return_paying(Order *order, text *note);
 static bool is_all_back(const Order *order, Payment *paying);
+static bool is_less(const Order *order, const Payment *payment);
+static bool judge_whole_price(const Order *order, const Payment *payment,
+							  Refusal *refusal);
 static bool judge_accept(const Order *order, const Payment *payment, Refusal *refusal);
 static bool is_charge_of(const Payment *same, const Payment *payment);
 static bool judge_surplus(const Payment *payment, Refusal *refusal);
@@ -49,16 +53,18 @@ static void resolve_surplus(const pg_uuid_t *payment_id, text *note);
 PG_FUNCTION_INFO_V1(payguard_accept_surplus);
 
 /*
- * accept_surplus(payment_id, note) → payment_result
+ * accept_surplus(payment_id, note, as_whole_price) → payment_result
  *
- * Surplus money pays its order after all; what is more than the order asks for goes back. Errors: 22004, 22023; PY402; PY105 where it is not
- * surplus, its amount is not verified, or its refund has begun; PY101, PY103; PY501, PY502.
+ * Surplus money pays its order after all; what is more than the order asks for goes back. as_whole_price: where it is less,
+ * the order asks for that from now on; the scripts before 1.2.0 have no such argument. Errors: 22004, 22023; PY402; PY105 where it
+ * is not surplus, its amount is not verified, or its refund has begun; PY101-PY104; PY501, PY502; PY601.
  */
 Datum
 payguard_accept_surplus(PG_FUNCTION_ARGS)
 {
 	pg_uuid_t *payment_id = payguard_arg_uuid(ARG(0), "payment_id");
 	text *note = payguard_arg_note(ARG(1), "note");
+	bool as_whole_price = PG_NARGS() > 2 && !PG_ARGISNULL(2) && PG_GETARG_BOOL(2);
 	Order order;
 	Payment payment;
 	Refusal refusal;
@@ -67,8 +73,10 @@ payguard_accept_surplus(PG_FUNCTION_ARGS)
 	payguard_request_begin("accept_surplus()");
 	payguard_payment_must_exist(payment_id, &payment);
 	payguard_payment_lock(payment_id, &order, &payment);
-	if (!payguard_judge_accept_surplus(&order, &payment, &refusal))
+	if (!payguard_judge_accept_surplus(&order, &payment, as_whole_price, &refusal))
 		payguard_raise(&refusal);
+	if (as_whole_price && is_less(&order, &payment))
+		payguard_order_lower(&order, payment.received_amount, note);
 	return_paying(&order, note);
 	if (!payguard_refund_keep_excess(&order, &payment, note))
 		elog(ERROR, "payguard: a refund has begun under the order's lock");
@@ -116,17 +124,45 @@ is_all_back(const Order *order, Payment *paying)
 }
 
 /*
+ * is_less tells whether a payment brought some of what its order asks for.
+ */
+static bool
+is_less(const Order *order, const Payment *payment)
+{
+	return payment->amount_verified && payment->received_amount > 0 &&
+		   payment->received_amount < order->amount &&
+		   payguard_text_equal(payment->received_currency, order->currency);
+}
+
+/*
+ * judge_whole_price tells whether an order may ask for what came. What a policy asks for its price as it is holds on:
+ * nobody goes round a second person by a lower one.
+ */
+static bool
+judge_whole_price(const Order *order, const Payment *payment, Refusal *refusal)
+{
+	return payguard_judge_update(order, order->version, NULL, refusal) &&
+		   payguard_policy_judge(order, order->version, true, NULL, refusal);
+}
+
+/*
  * payguard_judge_accept_surplus tells whether accept_surplus() may let a payment pay its order.
  */
 bool
 payguard_judge_accept_surplus(const Order *order, const Payment *payment,
-							  Refusal *refusal)
+							  bool as_whole_price, Refusal *refusal)
 {
 	Order payable = *order;
 	Payment paying;
 
 	if (!judge_surplus(payment, refusal))
 		return false;
+	if (as_whole_price && is_less(order, payment))
+	{
+		if (!judge_whole_price(order, payment, refusal))
+			return false;
+		payable.amount = payment->received_amount;
+	}
 	if (is_all_back(order, &paying))
 		payable.status = ORDER_UNPAID;
 	if (!judge_accept(&payable, payment, refusal))

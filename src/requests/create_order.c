@@ -226,6 +226,20 @@ payguard_judge_update(const Order *order, int64 expected_version, const text *cu
 }
 
 /*
+ * payguard_order_lower lets an unpaid order that is locked ask for less. note: why.
+ */
+void
+payguard_order_lower(Order *order, int64 amount, text *note)
+{
+	Assert(amount > 0 && amount < order->amount);
+	order->amount = amount;
+	payguard_order_change(order, ORDER_UNPAID, FIELD(ORDER_F_AMOUNT), "order.updated",
+						  NULL,
+						  payguard_json("amount", 'i', amount, "note", 't', note, NULL));
+	renew_approval(order, false);
+}
+
+/*
  * renew_approval follows the creation or a change of an unpaid order: what was decided holds on where amount and
  * currency are the same and it was not rejected, unless it is to be asked anew. Where a policy wants a second person,
  * one is asked.

@@ -7,6 +7,7 @@
 
 #include "records/order.h"
 
+extern void payguard_order_lower(Order *order, int64 amount, text *note);
 extern void payguard_order_ask_approval(const Order *order, text *note,
 										const text *duplicate_of);
 

@@ -4,7 +4,8 @@
  *		payguard.cases asks, too.
  *
  * A judge reads rows as its request does. Under the order's lock that decides; under payguard_store_look() it
- * foretells.
+ * foretells. Those of refunds of the rest, of second names and of findings only foretell: what their requests refuse, and
+ * some of what they do not.
  */
 #ifndef PAYGUARD_REQUESTS_JUDGE_H
 #define PAYGUARD_REQUESTS_JUDGE_H
@@ -22,7 +23,7 @@ extern bool payguard_judge_reopen(const Order *order, Payment *payment, Refusal 
 extern bool payguard_judge_decide_order(const Order *order, Refusal *refusal);
 extern bool payguard_judge_reject_order(const Order *order, Refusal *refusal);
 extern bool payguard_judge_accept_surplus(const Order *order, const Payment *payment,
-										  Refusal *refusal);
+										  bool as_whole_price, Refusal *refusal);
 extern bool payguard_judge_dismiss_surplus(const Payment *payment, const Payment *same,
 										   Refusal *refusal);
 extern bool payguard_judge_refund(const Order *order, const Payment *payment,

@@ -16,6 +16,7 @@
 #include "rules/machine.h"
 #include "base/argument.h"
 #include "base/element.h"
+#include "base/json.h"
 #include "base/refusal.h"
 #include "base/text.h"
 #include "base/value.h"
@@ -322,6 +323,9 @@ read_attempt(const Datum *values, const bool *nulls, PayCall *call)
 		payguard_arg_version_or_null(values[5], nulls[5], "expected_version");
 	call->expires_at = payguard_arg_deadline_or_null(values[6], nulls[6], "expires_at");
 	call->details = payguard_arg_json_or_null(values[7], nulls[7], "details");
+	if (call->details && payguard_json_has(call->details, "second_charge_of"))
+		payguard_arg_bad("details", "It has the key \"second_charge_of\".",
+						 "Give the key another name: payguard writes this one itself.");
 }
 
 /*

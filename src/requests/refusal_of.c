@@ -21,6 +21,7 @@
 #include "records/payment.h"
 #include "records/refund.h"
 #include "records/task.h"
+#include "money/refunding.h"
 #include "requests/judge.h"
 
 /* What is to be done with what. A name may be left out. */
@@ -32,7 +33,7 @@ typedef struct Action
 	pg_uuid_t
 		*other_id; /* a refund's; of dismiss_surplus the payment that it is the same as */
 	int64 number;  /* a task's or an alert's */
-	int64 amount;  /* that the order is to ask for before, or NO_AMOUNT */
+	bool as_whole_price; /* of accept_surplus */
 	bool allowed;
 	Refusal refusal;
 } Action;
@@ -47,11 +48,12 @@ static bool is_unknown(Action *action);
 PG_FUNCTION_INFO_V1(payguard_refusal_of);
 
 /*
- * refusal_of(action, order_id, payment_id, other_id, number, amount) → text
+ * refusal_of(action, order_id, payment_id, other_id, number) → text
  *
  * Why the function `action` would be refused now; NULL: it would not, as far as the state of things decides. Of
- * resolve_finding the action is "accept", "refund" or "waive". amount: what accept_surplus finds after update_order() has
- * let the order ask for that, in minor units. Errors: 22004 without an action; 22023 for one that is not known.
+ * resolve_finding the action is "accept", "refund" or "waive"; "accept_less" is accept_surplus as the whole price;
+ * "settle_refund" is of a refund that nobody is making, "name_refund" of one with a number of the channel. Errors: 22004
+ * without an action; 22023 for one that is not known.
  */
 Datum
 payguard_refusal_of(PG_FUNCTION_ARGS)
@@ -62,7 +64,6 @@ payguard_refusal_of(PG_FUNCTION_ARGS)
 		.payment_id = PG_ARGISNULL(2) ? NULL : PG_GETARG_UUID_P(2),
 		.other_id = PG_ARGISNULL(3) ? NULL : PG_GETARG_UUID_P(3),
 		.number = PG_ARGISNULL(4) ? NO_ID : PG_GETARG_INT64(4),
-		.amount = payguard_arg_amount_or_null(ARG(5), "amount"),
 	};
 
 	payguard_store_look(judge, &action);
@@ -77,13 +78,14 @@ judge(void *argument)
 	Action *action = argument;
 	const char *name = action->name;
 
-	if (strcmp(name, "accept_surplus") == 0 || strcmp(name, "dismiss_surplus") == 0 ||
-		strcmp(name, "close_payment") == 0 || strcmp(name, "query_payment") == 0 ||
-		strcmp(name, "settle_payment") == 0)
+	action->as_whole_price = strcmp(name, "accept_less") == 0;
+	if (strcmp(name, "accept_surplus") == 0 || action->as_whole_price ||
+		strcmp(name, "dismiss_surplus") == 0 || strcmp(name, "close_payment") == 0 ||
+		strcmp(name, "query_payment") == 0 || strcmp(name, "settle_payment") == 0)
 		action->allowed = judge_payment(action);
 	else if (strcmp(name, "approve_refund") == 0 || strcmp(name, "reject_refund") == 0 ||
 			 strcmp(name, "retry_refund") == 0 || strcmp(name, "waive_refund") == 0 ||
-			 strcmp(name, "settle_refund") == 0)
+			 strcmp(name, "settle_refund") == 0 || strcmp(name, "name_refund") == 0)
 		action->allowed = judge_refund(action);
 	else if (strcmp(name, "approve_order") == 0 || strcmp(name, "reject_order") == 0 ||
 			 strcmp(name, "reopen_order") == 0 || strcmp(name, "refund_order") == 0)
@@ -122,13 +124,8 @@ judge_payment(Action *action)
 			return is_unknown(action);
 		return payguard_judge_dismiss_surplus(&payment, &same, &action->refusal);
 	}
-	if (action->amount != NO_AMOUNT)
-	{
-		if (!payguard_judge_update(&order, order.version, NULL, &action->refusal))
-			return false;
-		order.amount = action->amount;
-	}
-	return payguard_judge_accept_surplus(&order, &payment, &action->refusal);
+	return payguard_judge_accept_surplus(&order, &payment, action->as_whole_price,
+										 &action->refusal);
 }
 
 static bool
@@ -147,7 +144,11 @@ judge_refund(Action *action)
 	if (strcmp(action->name, "waive_refund") == 0)
 		return payguard_judge_waive(&refund, &action->refusal);
 	if (strcmp(action->name, "settle_refund") == 0)
-		/* a word is never refused; it means something where the outcome is open, or was no success */
+		/* a word is never refused; while a worker sends the money, sending it by hand would be twice */
+		return refund.status == REFUND_FAILED ||
+			   (refund.status == REFUND_PENDING && !payguard_refund_has_begun(&refund)) ||
+			   payguard_refund_refuse_move(&refund, "settled", NULL, &action->refusal);
+	if (strcmp(action->name, "name_refund") == 0)
 		return refund.status == REFUND_PENDING || refund.status == REFUND_UNKNOWN ||
 			   refund.status == REFUND_FAILED ||
 			   payguard_refund_refuse_move(&refund, "settled", NULL, &action->refusal);

@@ -87,7 +87,6 @@ static bool is_finding(const Alert *alert);
 static bool refuse(Refusal *refusal, const char *message, const char *detail,
 				   const char *hint);
 static void read_line(const Alert *alert, Line *line);
-static pg_uuid_t *json_uuid(Jsonb *object, const char *key);
 static bool judge_action(const Line *line, const char *action, Refusal *refusal);
 static void lock_target(const Line *line, Target *target, Order *order);
 static bool find_target(const Line *line, Target *target, Refusal *refusal);
@@ -301,9 +300,9 @@ read_line(const Alert *alert, Line *line)
 		.kind = payguard_json_text(details, "kind"),
 		.txn_id = payguard_json_text(details, "channel_txn_id"),
 		.first_txn = payguard_json_text(details, "first_txn"),
-		.payment_id = json_uuid(details, "payment_id"),
+		.payment_id = payguard_json_uuid(details, "payment_id"),
 		.order_id = payguard_json_text(details, "order_id"),
-		.refund_id = json_uuid(details, "refund_id"),
+		.refund_id = payguard_json_uuid(details, "refund_id"),
 		.report =
 			{
 				.status =
@@ -325,16 +324,6 @@ read_line(const Alert *alert, Line *line)
 		line->report.channel_time = DatumGetTimestampTz(
 			DirectFunctionCall3(timestamptz_in, CStringGetDatum(payguard_str(time)),
 								ObjectIdGetDatum(InvalidOid), Int32GetDatum(-1)));
-}
-
-static pg_uuid_t *
-json_uuid(Jsonb *object, const char *key)
-{
-	text *value = payguard_json_text(object, key);
-
-	return value ? DatumGetUUIDP(
-					   DirectFunctionCall1(uuid_in, CStringGetDatum(payguard_str(value))))
-				 : NULL;
 }
 
 /*

@@ -42,6 +42,22 @@ LANGUAGE C VOLATILE SECURITY DEFINER;
 COMMENT ON FUNCTION payguard.accept_surplus(uuid, text) IS
   'An operator lets surplus money pay its order; the refund is waived. Errors: PY101, PY103, PY105, PY402, PY501, PY502';
 
+CREATE FUNCTION payguard.accept_surplus(payment_id uuid, note text, as_whole_price boolean) RETURNS payguard.payment_result
+AS 'MODULE_PATHNAME', 'payguard_accept_surplus'
+LANGUAGE C VOLATILE SECURITY DEFINER;
+COMMENT ON FUNCTION payguard.accept_surplus(uuid, text, boolean) IS
+  'accept_surplus(); as_whole_price: where less came than the order asks for, it asks for that from now on. Errors: those of accept_surplus(), PY102, PY104, PY601';
+
+CREATE FUNCTION payguard.same_charge_as(details jsonb) RETURNS uuid
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+  SELECT CASE WHEN details ->> 'second_charge_of' ~ '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$'
+         THEN (details ->> 'second_charge_of')::uuid END
+$$;
+COMMENT ON FUNCTION payguard.same_charge_as(jsonb) IS
+  'Which payment another is a second charge or a second name of, by its details; NULL: none';
+
 CREATE FUNCTION payguard.dismiss_surplus(payment_id uuid, same_as uuid, note text) RETURNS payguard.payment_result
 AS 'MODULE_PATHNAME', 'payguard_dismiss_surplus'
 LANGUAGE C VOLATILE SECURITY DEFINER;

@@ -86,7 +86,7 @@ AS $$
   ), payment AS NOT MATERIALIZED (
     SELECT p.payment_id, p.order_id, p.channel_txn_id, p.status, p.received_amount, p.received_currency,
            p.failure_code, coalesce(p.channel_time, p.completed_at) AS at,
-           CASE p.failure_code WHEN 'same_charge' THEN (p.details ->> 'second_charge_of')::uuid END AS same_as
+           CASE p.failure_code WHEN 'same_charge' THEN payguard.same_charge_as(p.details) END AS same_as
     FROM payguard.every_payment p
     WHERE p.channel = of_channel
   ), other_name AS (

@@ -1,9 +1,9 @@
 -- Cases: what a person must look at, told in sentences, with what may be done about it.
-CREATE FUNCTION payguard.refusal_of(action text, order_id text, payment_id uuid, other_id uuid, number bigint, amount bigint)
+CREATE FUNCTION payguard.refusal_of(action text, order_id text, payment_id uuid, other_id uuid, number bigint)
 RETURNS text
 AS 'MODULE_PATHNAME', 'payguard_refusal_of'
 LANGUAGE C STABLE SECURITY DEFINER;
-COMMENT ON FUNCTION payguard.refusal_of(text, text, uuid, uuid, bigint, bigint) IS
+COMMENT ON FUNCTION payguard.refusal_of(text, text, uuid, uuid, bigint) IS
   'Part of cases: why a call of an operator would be refused now, or NULL';
 
 CREATE FUNCTION payguard.major_text(amount bigint, currency text) RETURNS text
@@ -25,8 +25,8 @@ AS $$
   -- every second part stood in braces
   SELECT string_agg(CASE
       WHEN n % 2 = 1 THEN part
-      WHEN facts -> part ? 'major' THEN concat_ws(' ', facts -> part ->> 'major', facts -> part ->> 'currency')
-      WHEN facts -> part ? 'at' THEN to_char((facts -> part ->> 'at')::timestamptz, 'YYYY-MM-DD HH24:MI')
+      WHEN jsonb_typeof(facts -> part) = 'object' AND facts -> part ? 'major' THEN concat_ws(' ', facts -> part ->> 'major', facts -> part ->> 'currency')
+      WHEN jsonb_typeof(facts -> part) = 'object' AND facts -> part ? 'at' THEN to_char((facts -> part ->> 'at')::timestamptz, 'YYYY-MM-DD HH24:MI')
       ELSE coalesce(facts ->> part, '?') END, '' ORDER BY n)
   FROM regexp_split_to_table(sentence, '[{}]') WITH ORDINALITY p (part, n)
 $$;
@@ -254,22 +254,34 @@ DECLARE
   p payguard.payments := s.payment;
   r payguard.refunds := s.refund;
   q payguard.payments := s.paying;
+  of_finding boolean := starts_with(a.kind, 'settlement_');
   -- who asked a second person does not decide
   asker text := (SELECT x.requested_by FROM payguard.approvals x
-                 WHERE x.status = 'open' AND CASE x.subject WHEN 'refund' THEN x.refund_id = r.refund_id
-                   WHEN 'finding' THEN x.alert_id = case_id ELSE a.kind = 'approval_required' AND r.refund_id IS NULL
-                     AND x.order_id = o.order_id END);
+                 WHERE x.status = 'open' AND CASE
+                   WHEN of_finding THEN x.subject = 'finding' AND x.alert_id = case_id
+                   WHEN r.refund_id IS NOT NULL THEN x.subject = 'refund' AND x.refund_id = r.refund_id
+                   ELSE x.subject = 'order' AND a.kind = 'approval_required' AND x.order_id = o.order_id END);
   of_refund boolean := r.refund_id IS NOT NULL AND a.kind IN ('surplus_payment', 'overpaid', 'second_charge', 'amount_mismatch',
     'approval_required', 'refund_failed', 'refund_not_made', 'refund_mismatch', 'dead_task');
-  of_finding boolean := starts_with(a.kind, 'settlement_');
   is_less boolean := p.received_currency = o.currency AND p.received_amount < o.amount;
-  same_as uuid := coalesce((p.details ->> 'second_charge_of')::uuid, CASE WHEN q.channel = p.channel THEN q.payment_id END);
+  same_as uuid := coalesce(payguard.same_charge_as(p.details), CASE WHEN q.channel = p.channel THEN q.payment_id END);
+  -- two names of one charge are of one amount, as far as it is known
+  is_same boolean := EXISTS (SELECT FROM payguard.payments x WHERE x.payment_id = same_as
+    AND (NOT x.amount_verified OR NOT p.amount_verified
+         OR (x.received_amount, x.received_currency) = (p.received_amount, p.received_currency)));
+  -- the first word about a finding asks for a second person's
+  asks_second boolean := of_finding AND asker IS NULL AND EXISTS (SELECT FROM payguard.policies y
+    WHERE y.currency = a.details ->> 'currency' AND y.min_amount <= (a.details ->> 'amount')::bigint
+      AND CASE a.details ->> 'kind' WHEN 'payment' THEN y.approve_payment ELSE y.approve_refund END);
   by_refund jsonb := jsonb_build_object('refund_id', r.refund_id, 'note', NULL);
   by_payment jsonb := jsonb_build_object('payment_id', p.payment_id, 'note', NULL);
   by_order jsonb := jsonb_build_object('order_id', o.order_id, 'note', NULL);
   by_case jsonb := jsonb_build_object('alert_id', case_id, 'note', NULL);
   resolves jsonb := jsonb_build_array('payguard.resolve_alert(bigint,text)', by_case);
 BEGIN
+  IF a.alert_id IS NULL THEN
+    RETURN NULL;
+  END IF;
   RETURN (
     SELECT coalesce(jsonb_agg(jsonb_build_object('action', c.action, 'label', c.label, 'effect', c.effect, 'input', c.input,
         'asked_by', c.asked_by, 'calls', (
@@ -278,89 +290,96 @@ BEGIN
     FROM (VALUES
       (1, 'take', a.acknowledged_at IS NULL, 'I take it', 'Your name stands beside the case. Nothing happens to money.',
        jsonb_build_array(jsonb_build_array('payguard.acknowledge_alert(bigint,text)', by_case)), '{note}'::text[], NULL),
-      (2, 'send_back', of_refund AND payguard.refusal_of('approve_refund', NULL, NULL, r.refund_id, NULL, NULL) IS NULL,
+      (2, 'send_back', of_refund AND payguard.refusal_of('approve_refund', NULL, NULL, r.refund_id, NULL) IS NULL,
        'Send {refund} back by {channel}', 'The money goes to whoever paid it.',
        jsonb_build_array(jsonb_build_array('payguard.approve_refund(uuid,text)', by_refund),
                          CASE a.kind WHEN 'amount_mismatch' THEN resolves END), '{note}', asker),
-      (3, 'keep', of_refund AND payguard.refusal_of('reject_refund', NULL, NULL, r.refund_id, NULL, NULL) IS NULL,
+      (3, 'keep', of_refund AND payguard.refusal_of('reject_refund', NULL, NULL, r.refund_id, NULL) IS NULL,
        'Keep {refund}', 'Nothing goes back; {refund} stay with us.',
        jsonb_build_array(jsonb_build_array('payguard.reject_refund(uuid,text)', by_refund)), '{note}', asker),
-      (4, 'send_again', of_refund AND payguard.refusal_of('retry_refund', NULL, NULL, r.refund_id, NULL, NULL) IS NULL,
+      (4, 'send_again', of_refund AND payguard.refusal_of('retry_refund', NULL, NULL, r.refund_id, NULL) IS NULL,
        'Send {refund} back by {channel} once more', 'The money goes to whoever paid it.',
        jsonb_build_array(jsonb_build_array('payguard.retry_refund(uuid,text)', by_refund)), '{note}',
        CASE WHEN payguard.refund_asks_second(r.refund_id) THEN r.requested_by END),
-      (5, 'was_sent_back', of_refund AND payguard.refusal_of('settle_refund', NULL, NULL, r.refund_id, NULL, NULL) IS NULL,
+      (5, 'was_sent_back', of_refund AND payguard.refusal_of('settle_refund', NULL, NULL, r.refund_id, NULL) IS NULL,
        'It was sent back outside: in the console of {channel}, or by transfer', 'The refund of {refund} counts as made. Nothing is sent by us.',
        jsonb_build_array(jsonb_build_array('payguard.settle_refund(uuid,text,text)', by_refund || '{"channel_status": "succeeded"}'),
                          CASE a.kind WHEN 'refund_mismatch' THEN resolves END), '{note}', NULL),
+      (5.5, 'is_sent_back', of_refund AND r.status <> 'awaiting_approval'
+         AND payguard.refusal_of('name_refund', NULL, NULL, r.refund_id, NULL) IS NULL,
+       'The console of {channel} shows that {refund} went back', 'The refund counts as made, under the number that you give.',
+       jsonb_build_array(jsonb_build_array('payguard.settle_refund(uuid,varchar,text,text)', by_refund || jsonb_build_object(
+         'channel_status', 'succeeded', 'channel_refund_id', r.channel_refund_id)),
+                         CASE a.kind WHEN 'refund_mismatch' THEN resolves END),
+       CASE WHEN r.channel_refund_id IS NULL THEN '{channel_refund_id,note}' ELSE '{note}' END::text[], NULL),
       (6, 'was_not_sent_back', a.kind IN ('refund_not_made', 'dead_task') AND r.status IN ('pending', 'unknown')
-         AND payguard.refusal_of('settle_refund', NULL, NULL, r.refund_id, NULL, NULL) IS NULL,
+         AND payguard.refusal_of('name_refund', NULL, NULL, r.refund_id, NULL) IS NULL,
        'It was not sent back, says {channel}', 'The refund counts as failed. {refund} are still owed to the customer.',
        jsonb_build_array(jsonb_build_array('payguard.settle_refund(uuid,text,text)', by_refund || '{"channel_status": "failed"}')), '{note}', NULL),
       (7, 'stop_refund', of_refund AND r.status <> 'awaiting_approval'
-         AND payguard.refusal_of('waive_refund', NULL, NULL, r.refund_id, NULL, NULL) IS NULL,
+         AND payguard.refusal_of('waive_refund', NULL, NULL, r.refund_id, NULL) IS NULL,
        'The customer lets us keep {refund}', 'The refund is stopped; {refund} stay with us.',
        jsonb_build_array(jsonb_build_array('payguard.waive_refund(uuid,text)', by_refund)), '{note}', NULL),
       (8, 'accept', a.kind IN ('surplus_payment', 'second_charge', 'amount_mismatch') AND NOT coalesce(is_less, false)
-         AND payguard.refusal_of('accept_surplus', NULL, p.payment_id, NULL, NULL, NULL) IS NULL,
-       'Let {received} pay order {order}', 'The order counts as paid; the money does not go back.',
+         AND payguard.refusal_of('accept_surplus', NULL, p.payment_id, NULL, NULL) IS NULL,
+       'Let {received} pay order {order}', CASE WHEN p.received_amount > o.amount THEN 'The order counts as paid; what is more than {asked} goes back.'
+         ELSE 'The order counts as paid; the money does not go back.' END,
        jsonb_build_array(jsonb_build_array('payguard.accept_surplus(uuid,text)', by_payment)), '{note}', NULL),
       (9, 'accept_less', a.kind = 'amount_mismatch' AND is_less
-         AND payguard.refusal_of('accept_surplus', NULL, p.payment_id, NULL, NULL, p.received_amount) IS NULL,
+         AND payguard.refusal_of('accept_less', NULL, p.payment_id, NULL, NULL) IS NULL,
        'Accept {received} as the whole price', 'Order {order} asks for {received} from now on and counts as paid.',
-       jsonb_build_array(
-         jsonb_build_array('payguard.update_order(varchar,bigint,bigint,text,timestamptz,text)', jsonb_build_object(
-           'order_id', o.order_id, 'expected_version', o.version, 'amount', p.received_amount)),
-         jsonb_build_array('payguard.accept_surplus(uuid,text)', by_payment)), '{note}', NULL),
-      (10, 'same_charge', a.kind IN ('surplus_payment', 'second_charge', 'amount_mismatch') AND same_as IS NOT NULL
-         AND payguard.refusal_of('dismiss_surplus', NULL, p.payment_id, same_as, NULL, NULL) IS NULL,
+       jsonb_build_array(jsonb_build_array('payguard.accept_surplus(uuid,text,boolean)', by_payment || '{"as_whole_price": true}')),
+       '{note}', NULL),
+      (10, 'same_charge', a.kind IN ('surplus_payment', 'second_charge', 'amount_mismatch') AND same_as IS NOT NULL AND is_same
+         AND payguard.refusal_of('dismiss_surplus', NULL, p.payment_id, same_as, NULL) IS NULL,
        'Both payments are one and the same', 'Nothing goes back: {channel} took the money once and names it twice. Look at both statements first.',
        jsonb_build_array(jsonb_build_array('payguard.dismiss_surplus(uuid,uuid,text)', by_payment || jsonb_build_object('same_as', same_as))),
        '{note}', NULL),
       (11, 'ask_channel', a.kind IN ('payment_open_too_long', 'txn_reused', 'attempt_alive', 'dead_task') AND r.refund_id IS NULL
-         AND payguard.refusal_of('query_payment', NULL, p.payment_id, NULL, NULL, NULL) IS NULL,
+         AND payguard.refusal_of('query_payment', NULL, p.payment_id, NULL, NULL) IS NULL,
        'Ask {channel} now', 'A worker asks for the outcome. Nothing is charged.',
        jsonb_build_array(jsonb_build_array('payguard.query_payment(uuid)', by_payment - 'note')), '{}', NULL),
       (12, 'was_paid', a.kind IN ('payment_open_too_long', 'dead_task') AND r.refund_id IS NULL
-         AND payguard.refusal_of('settle_payment', NULL, p.payment_id, NULL, NULL, NULL) IS NULL,
+         AND payguard.refusal_of('settle_payment', NULL, p.payment_id, NULL, NULL) IS NULL,
        'It was paid, says the console of {channel}', '{attempt} count as received, under the number of the charge that you give.',
        jsonb_build_array(jsonb_build_array('payguard.settle_payment(uuid,text,text,text,bigint,text)', by_payment || jsonb_build_object(
          'channel_status', 'succeeded', 'channel_txn_id', p.channel_txn_id, 'amount', p.amount, 'currency', p.currency))),
        CASE WHEN p.channel_txn_id IS NULL THEN '{channel_txn_id,note}' ELSE '{note}' END::text[], NULL),
       (13, 'was_closed', a.kind IN ('payment_open_too_long', 'attempt_alive', 'dead_task') AND r.refund_id IS NULL
-         AND payguard.refusal_of('settle_payment', NULL, p.payment_id, NULL, NULL, NULL) IS NULL,
+         AND payguard.refusal_of('settle_payment', NULL, p.payment_id, NULL, NULL) IS NULL,
        'It was not paid, and is closed in the console of {channel}', 'The order can be paid another way. Money that comes all the same pays it or goes back.',
        jsonb_build_array(jsonb_build_array('payguard.settle_payment(uuid,text,text,text,bigint,text)', by_payment || '{"channel_status": "closed"}'),
                          CASE a.kind WHEN 'attempt_alive' THEN resolves END), '{note}', NULL),
       (14, 'allow_order', a.kind = 'approval_required' AND r.refund_id IS NULL
-         AND payguard.refusal_of('approve_order', o.order_id, NULL, NULL, NULL, NULL) IS NULL,
+         AND payguard.refusal_of('approve_order', o.order_id, NULL, NULL, NULL) IS NULL,
        'Let order {order} over {asked} be paid', 'The customer can pay it.',
        jsonb_build_array(jsonb_build_array('payguard.approve_order(text,text,bigint)', by_order || jsonb_build_object('expected_version', o.version))),
        '{note}', asker),
       (15, 'forbid_order', a.kind = 'approval_required' AND r.refund_id IS NULL
-         AND payguard.refusal_of('reject_order', o.order_id, NULL, NULL, NULL, NULL) IS NULL,
+         AND payguard.refusal_of('reject_order', o.order_id, NULL, NULL, NULL) IS NULL,
        'Do not let order {order} be paid', 'The customer cannot pay it until it is changed.',
        jsonb_build_array(jsonb_build_array('payguard.reject_order(text,text,bigint)', by_order || jsonb_build_object('expected_version', o.version))),
        '{note}', asker),
       (16, 'refund_order', a.kind IN ('late_success', 'suspected_duplicate')
-         AND payguard.refusal_of('refund_order', o.order_id, NULL, NULL, NULL, NULL) IS NULL,
+         AND payguard.refusal_of('refund_order', o.order_id, NULL, NULL, NULL) IS NULL,
        'Send the money of order {order} back', 'All that is left of {received} goes back by {channel}. A large amount waits for a second person.',
        jsonb_build_array(jsonb_build_array('payguard.refund_order(varchar,text,bigint,text,jsonb,text)', jsonb_build_object(
          'order_id', o.order_id, 'idempotency_key', 'case ' || case_id, 'reason', NULL)), resolves), '{note}', NULL),
       (17, 'reopen', a.kind IN ('chargeback', 'bank_return')
-         AND payguard.refusal_of('reopen_order', o.order_id, NULL, NULL, NULL, NULL) IS NULL,
+         AND payguard.refusal_of('reopen_order', o.order_id, NULL, NULL, NULL) IS NULL,
        'Let order {order} be paid again', 'The customer can pay it once more. What is left of the money waits for a second person.',
        jsonb_build_array(jsonb_build_array('payguard.reopen_order(text,text)', by_order)), '{note}', NULL),
-      (18, 'try_again', a.kind = 'dead_task' AND payguard.refusal_of('requeue_task', NULL, NULL, NULL, a.task_id, NULL) IS NULL,
+      (18, 'try_again', a.kind = 'dead_task' AND payguard.refusal_of('requeue_task', NULL, NULL, NULL, a.task_id) IS NULL,
        'Have it tried again now', 'A worker calls {channel} again.',
        jsonb_build_array(jsonb_build_array('payguard.requeue_task(bigint)', jsonb_build_object('task_id', a.task_id))), '{}', NULL),
-      (19, 'statement_is_right', of_finding AND payguard.refusal_of('accept', NULL, NULL, NULL, case_id, NULL) IS NULL,
-       'The statement is right', 'What it says is booked: money that came pays its order, or goes back where no order needs it.',
+      (19, 'statement_is_right', of_finding AND payguard.refusal_of('accept', NULL, NULL, NULL, case_id) IS NULL,
+       'The statement is right', CASE WHEN asks_second THEN 'Somebody else is asked to say so, too; until then nothing is booked.'
+         ELSE 'What it says is booked: money that came pays its order, or goes back where no order needs it.' END,
        jsonb_build_array(jsonb_build_array('payguard.resolve_finding(bigint,text,text)', by_case || '{"action": "accept"}')), '{note}', asker),
-      (20, 'statement_is_right_send_back', of_finding AND payguard.refusal_of('refund', NULL, NULL, NULL, case_id, NULL) IS NULL,
+      (20, 'statement_is_right_send_back', of_finding AND payguard.refusal_of('refund', NULL, NULL, NULL, case_id) IS NULL,
        'The statement is right, and {line} go back', 'The money is booked and goes to whoever paid it.',
        jsonb_build_array(jsonb_build_array('payguard.resolve_finding(bigint,text,text)', by_case || '{"action": "refund"}')), '{note}', NULL),
-      (21, 'leave_difference', of_finding AND payguard.refusal_of('waive', NULL, NULL, NULL, case_id, NULL) IS NULL,
+      (21, 'leave_difference', of_finding AND payguard.refusal_of('waive', NULL, NULL, NULL, case_id) IS NULL,
        'Leave the difference as it is', 'Nothing is booked. The next statement does not bring it up again.',
        jsonb_build_array(jsonb_build_array('payguard.resolve_finding(bigint,text,text)', by_case || '{"action": "waive"}')), '{note}', NULL),
       (22, 'close', a.kind IN ('late_success', 'attempt_superseded', 'suspected_duplicate', 'policy_changed', 'contradiction', 'txn_reused',
@@ -409,7 +428,7 @@ COMMENT ON FUNCTION payguard.case_told(bigint, text) IS
 -- What is told is worked out for the rows alone that a query returns, after its ORDER BY and LIMIT.
 CREATE VIEW payguard.cases AS
   SELECT a.alert_id AS case_id, a.severity, a.kind, a.opened_at AS since, a.order_id, a.payment_id, a.refund_id, a.task_id,
-         payguard.case_story(a.alert_id) -> 'facts' ->> 'customer' AS customer_id,
+         (SELECT o.customer_id FROM payguard.every_order o WHERE o.order_id = a.order_id) AS customer_id,
          (payguard.case_story(a.alert_id) -> 'stake' ->> 'amount')::bigint AS amount,
          payguard.case_story(a.alert_id) -> 'stake' ->> 'currency' AS currency,
          payguard.case_told(a.alert_id, 'happened') AS happened, payguard.case_told(a.alert_id, 'outlook') AS outlook,

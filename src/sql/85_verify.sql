@@ -81,10 +81,10 @@ AS $$
   SELECT 'I3', 'payment ' || named.payment_id, 'was dismissed as a second name of a charge that brought no money'
   FROM (
     WITH RECURSIVE names AS (
-      SELECT payment_id, (details ->> 'second_charge_of')::uuid AS same_as
+      SELECT payment_id, payguard.same_charge_as(details) AS same_as
       FROM payguard.payments WHERE status = 'failed' AND failure_code = 'same_charge'
       UNION
-      SELECT names.payment_id, (p.details ->> 'second_charge_of')::uuid
+      SELECT names.payment_id, payguard.same_charge_as(p.details)
       FROM names JOIN payguard.payments p ON p.payment_id = names.same_as
       WHERE p.status = 'failed' AND p.failure_code = 'same_charge'
     )
@@ -362,6 +362,8 @@ BEGIN
   FROM (SELECT x.*, row_number() OVER (ORDER BY x.invariant, x.object, x.problem) AS place FROM payguard.verify() x) v;
   PERFORM payguard.note_duty('verify', NULL);
   IF n > 0 THEN
+    PERFORM payguard.resolve_alert(a.alert_id, 'verify() has found something else since.')
+    FROM payguard.alerts a WHERE a.kind = 'verify_failed' AND a.resolved_at IS NULL AND a.details -> 'first' <> first;
     INSERT INTO payguard.alerts (kind, severity, cause, details, opened_at)
     VALUES ('verify_failed', 'critical', 'verify', jsonb_build_object('violations', n, 'first', first), clock_timestamp())
     ON CONFLICT (kind, cause) WHERE resolved_at IS NULL DO NOTHING;

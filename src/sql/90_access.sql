@@ -107,9 +107,7 @@ AS $$
     ('operator', false, 'payguard.money(bigint,text)'),
     ('operator', false, 'payguard.major_text(bigint,text)'),
     ('operator', false, 'payguard.find_orders(text)'),
-    -- what came is enough: the order asks for that
-    ('operator', false, 'payguard.update_order(text,bigint,bigint,text,timestamptz)'),
-    ('operator', false, 'payguard.update_order(varchar,bigint,bigint,text,timestamptz,text)'),
+    ('operator', false, 'payguard.accept_surplus(uuid,text,boolean)'),
     ('operator', false, 'payguard.minor_units(numeric,text)'),
     ('operator', false, 'payguard.major_units(bigint,text)'),
     ('support',  true,  'payguard.support_access()'),

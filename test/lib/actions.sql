@@ -20,7 +20,7 @@ BEGIN
       FOR call IN SELECT jsonb_array_elements(c.a -> 'calls') LOOP
         EXECUTE (
           SELECT format('SELECT %s(%s)', split_part(call ->> 'function', '(', 1), string_agg(format('%I => %L', f.key,
-            CASE f.key WHEN 'note' THEN 'tried' WHEN 'reason' THEN 'tried' WHEN 'channel_txn_id' THEN coalesce(f.value, 'tried ' || c.case_id) ELSE f.value END), ', '))
+            CASE f.key WHEN 'note' THEN 'tried' WHEN 'reason' THEN 'tried' WHEN 'channel_txn_id' THEN coalesce(f.value, 'tried ' || c.case_id) WHEN 'channel_refund_id' THEN coalesce(f.value, 'tried ' || c.case_id) ELSE f.value END), ', '))
           FROM jsonb_each_text(call -> 'arguments') f);
       END LOOP;
       RAISE SQLSTATE 'U0000';

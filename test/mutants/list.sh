@@ -273,6 +273,6 @@ mutant odd_role src/records/actor.c "regress not_text" 's/^\treturn payguard_cle
 mutant backslash_escapes src/sql/65_settlement.sql "regress backslashes" "s/!~ \\\$\\\$(.*)\\\$\\\$\)/!~ '\1')/"
 
 # cases
-mutant looks_locking src/store/rows.c "regress cases" '/^lock_by_key\(/,/^}/s/payguard_store_only_looks\(\)/false/'
-mutant looks_writing src/records/balance.c "regress cases" 's/^\tif \(payguard_store_only_looks\(\)\)$/\tif (false)/'
+mutant looks_locking src/store/rows.c "regress waiting_cases" '/^lock_by_key\(/,/^}/s/payguard_store_only_looks\(\)/false/'
+mutant looks_writing src/records/balance.c "regress waiting_cases" 's/^\tif \(payguard_store_only_looks\(\)\)$/\tif (false)/'
 mutant rejected_in_vain src/requests/approve.c "regress approvals" '/^judge_rejection\(/,/^}/s/^\t\treturn true;$/\t\treturn order != NULL;/; /^judge_rejection\(/,/^}/s/payguard_policy_holds\(order, true\)/true/'

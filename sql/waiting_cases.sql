@@ -54,16 +54,43 @@ SELECT outcome FROM payguard.record_payment('case-over', 'case-paypal', 'case-PP
 SELECT * FROM pg_temp.what('case-%');
 -- none of it would be refused, whoever has what access
 SELECT * FROM pg_temp.refused_actions();
+-- less than a large order asks for: nobody goes round the second person by a lower price
+SELECT outcome FROM payguard.record_payment('case-large', 'case-card', 'case-less', 1, 'XCD');
+SELECT a ->> 'action' AS action FROM payguard.cases c, jsonb_array_elements(c.actions) a WHERE c.order_id = 'case-large' AND c.kind = 'amount_mismatch';
+SELECT payguard.accept_surplus(payment_id, 'alone', true) FROM payguard.payments WHERE channel_txn_id = 'case-less';
+-- a finding waits for a second person, and so does the refund of its payment: two askers
+SELECT (payguard.create_order('case-900', 900, 'XCD')).status;
+SELECT outcome FROM payguard.record_payment('case-900', 'case-paypal', 'case-900-a', 900, 'XCD');
+SELECT outcome FROM payguard.record_payment('case-900', 'case-card', 'case-900-b', 150000, 'XCD');
+INSERT INTO payguard.settlement_lines (channel, channel_txn_id, amount, currency, channel_time) VALUES ('case-card', 'case-900-b', 170000, 'XCD', now());
+SELECT finding FROM payguard.reconcile('case-card', now() - interval '1 day', now() + interval '1 day', '1 h') WHERE order_id = 'case-900';
+SELECT told FROM pg_temp.what('case-900') WHERE told LIKE '%statement%';
+SELECT outcome FROM payguard.cases c, payguard.resolve_finding(c.case_id, 'accept', 'seen') WHERE c.order_id = 'case-900' AND c.kind = 'settlement_amount_mismatch';
+SELECT told FROM pg_temp.what('case-900') WHERE told LIKE '%statement%' OR told LIKE '%send_back%';
+-- a worker is sending the money: nobody sends it by hand, too
+SELECT count(*) FROM payguard.claim_tasks('w', 100, channels => '{case-paypal}', kinds => '{refund}');
+SELECT told FROM pg_temp.what('case-1042') WHERE told LIKE '%sent_back%';
+-- what a shop keeps with an attempt is not taken for a link
+SELECT payguard.start_payment('case-late', 'case-details', 'case-card', details => '{"second_charge_of": "x"}');
+SELECT (payguard.create_order('case-odd', 900, 'EUR')).status;
+SELECT payment_id AS p FROM payguard.start_payment('case-odd', 'case-odd', 'case-card', details => '["second_charge_of", {"at": 1}]') \gset
+SELECT outcome FROM payguard.record_payment('case-odd', 'case-card', 'case-odd', 900, 'EUR');
+SELECT outcome FROM payguard.report_payment(:'p', 'succeeded', 'case-odd', 900, 'EUR');
+SELECT details ? 'second_charge_of' AS linked, details ->> 'details' AS kept FROM payguard.payments WHERE payment_id = :'p';
+SELECT outcome FROM payguard.report_payment(:'p', 'succeeded', 'case-odd-2', 900, 'EUR');
+SELECT told FROM pg_temp.what('case-odd') WHERE told LIKE '%critical%';
+-- none of it would be refused either
+SELECT * FROM pg_temp.refused_actions();
 -- it is read where nothing may be written, and locks nothing
 BEGIN READ ONLY;
-SELECT count(*) > 9 AS told FROM (SELECT * FROM payguard.cases OFFSET 0) c;
+SELECT count(c.actions) > 9 AS told FROM payguard.cases c;
 SELECT count(*) FROM pg_locks WHERE pid = pg_backend_pid() AND mode NOT IN ('AccessShareLock', 'ExclusiveLock');
 COMMIT;
 -- a clerk decides; the case is gone, and is told among the past ones
 SET SESSION AUTHORIZATION regress_clerk;
 SELECT a ->> 'action' AS action FROM payguard.cases, jsonb_array_elements(actions) a WHERE order_id = 'case-1017';
-SELECT (payguard.update_order('case-1017', 1, 9985)).version;
-SELECT r.outcome FROM payguard.cases c, payguard.accept_surplus(c.payment_id, 'the difference is a tip') r WHERE c.order_id = 'case-1017';
+SELECT r.outcome FROM payguard.cases c, payguard.accept_surplus(c.payment_id, 'the difference is a tip', true) r WHERE c.order_id = 'case-1017';
+SELECT payguard.update_order('case-large', 1, 1);
 SELECT count(*) FROM payguard.cases WHERE order_id = 'case-1017';
 SELECT happened, resolved_by, note FROM payguard.past_cases WHERE order_id = 'case-1017';
 RESET SESSION AUTHORIZATION;
@@ -83,9 +110,11 @@ FROM (SELECT refund_id, payment_id FROM payguard.refunds WHERE order_id = 'case-
 -- braces and other signs in what users give stay as they are
 SELECT payguard.tell('{a} of {b}, {c}; {d}', '{"a": "{b}", "b": {"amount": 5, "currency": "JPY", "major": "5"}, "c": {"at": "2026-01-02 03:04 UTC"}}');
 SELECT payguard.major_text(amount, currency) FROM (VALUES (4250, 'EUR'), (4250, 'JPY'), (4250, 'KWD'), (4250, 'ABC'), (-5, 'EUR'), (NULL, 'EUR')) v (amount, currency);
-SELECT payguard.refusal_of('fly', NULL, NULL, NULL, NULL, NULL);
-SELECT payguard.refusal_of('waive_refund', NULL, NULL, NULL, NULL, NULL), payguard.refusal_of('accept', NULL, NULL, NULL, 0, NULL),
-       regexp_replace(payguard.refusal_of('accept_surplus', NULL, payment_id, NULL, NULL, NULL), '"[^"]+"', '<id>') AS late FROM payguard.payments WHERE idempotency_key = 'case-late';
+SELECT payguard.tell('{a} {b} {c}', '{"a": "major", "b": ["at"], "c": "at"}');
+SELECT payguard.case_actions(0), payguard.case_actions(NULL), payguard.case_story(0);
+SELECT payguard.refusal_of('fly', NULL, NULL, NULL, NULL);
+SELECT payguard.refusal_of('waive_refund', NULL, NULL, NULL, NULL), payguard.refusal_of('accept', NULL, NULL, NULL, 0),
+       regexp_replace(payguard.refusal_of('accept_surplus', NULL, payment_id, NULL, NULL), '"[^"]+"', '<id>') AS late FROM payguard.payments WHERE idempotency_key = 'case-late';
 SELECT * FROM payguard.verify();
 SELECT payguard.revoke_access('regress_clerk', 'operator'), payguard.revoke_access('regress_phone', 'support');
 DROP ROLE regress_clerk, regress_phone;
