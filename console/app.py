@@ -1,3 +1,4 @@
+#!/usr/bin/python3
 """payguard's console: where a clerk settles a doubled payment without SQL.
 
 Pages are made here, of what the database tells; doc/console.md says how to run it. Rights, who did what and what may be

@@ -85,7 +85,7 @@ class Desks:
 
     def open(self, role, password):
         """Signs a person in. → what names the desk"""
-        # without a password libpq would look for one in the environment and in files of the console's own
+        # without a password libpq would look for one in a file of the console's own, which passfile shuts off as well
         if not role or not password or "\0" in role + password:
             raise SignInFailed("Name or password is wrong.")
         if len(self.desks) >= MOST_DESKS:

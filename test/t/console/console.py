@@ -8,7 +8,6 @@ import http.cookiejar
 import os
 import re
 import shutil
-import subprocess
 import sys
 import time
 import urllib.error
@@ -24,7 +23,7 @@ from tap import Tap, skip, wait_for  # noqa: E402
 if not shutil.which("chromedriver") or not os.path.exists("/usr/bin/chromium"):
     skip("chromium and its driver are not installed")
 
-from babel.messages import extract, pofile  # noqa: E402
+from babel.messages import pofile  # noqa: E402
 from selenium import webdriver  # noqa: E402
 from selenium.webdriver.chrome.service import Service  # noqa: E402
 from selenium.webdriver.common.by import By  # noqa: E402
