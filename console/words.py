@@ -130,7 +130,7 @@ WORDS = {
     "refund_not_made": "a refund waits too long", "refund_mismatch": "another refund than asked for", "refund_exceeds_payment": "more went back than came",
     "refund_not_approved": "a refund that nobody approved", "payment_open_too_long": "a payment without an outcome", "dead_task": "nobody tries any more",
     "success_rate_low": "payments fail more often", "consumer_lag": "a reader lags", "prepared_transaction": "a transaction that does not end",
-    "maintenance_failed": "maintenance failed", "out_of_step": "a row of the shop lags", "settlement_missing_locally": "statement: unknown money",
+    "maintenance_failed": "maintenance failed", "verify_failed": "the records contradict each other", "out_of_step": "a row of the shop lags", "settlement_missing_locally": "statement: unknown money",
     "settlement_missing_at_channel": "statement: money is missing", "settlement_amount_mismatch": "statement: another amount",
     "settlement_currency_mismatch": "statement: another currency", "settlement_status_mismatch": "statement: another outcome",
     "settlement_duplicate_success": "statement: a second charge", "settlement_late_success": "statement: paid after a failure",
