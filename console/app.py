@@ -373,7 +373,11 @@ def tiles(metrics):
         return [row["value"] for row in metrics if row["name"] == f"payguard_{name}" and labels.items() <= row["labels"].items()]
 
     oldest, open_since = sum(values("task_oldest_due_seconds")), sum(values("payment_oldest_open_seconds"))
-    age, dead, lag = max(values("maintenance_age_seconds"), default=None), sum(values("tasks", state="dead")), max(values("consumer_lag_seconds"), default=0)
+    dead, lag = sum(values("tasks", state="dead")), max(values("consumer_lag_seconds"), default=0)
+    verified = max(values("maintenance_age_seconds", duty="verify"), default=None)
+    violations = int(sum(values("verify_violations")))
+    age = max((row["value"] for row in metrics if row["name"] == "payguard_maintenance_age_seconds" and row["labels"].get("duty") != "verify"),
+              default=None)
     return [
         (gettext("Tasks that are due"), int(sum(values("tasks", state="due"))), False),
         (gettext("The oldest of them waits for"), words.seconds(oldest), oldest > 300),
@@ -382,6 +386,9 @@ def tiles(metrics):
         (gettext("Messages of something unknown"), int(sum(values("notifications_unmatched"))), False),
         (gettext("Readers lag behind by"), words.seconds(lag), lag > 900),
         (gettext("Since maintain() ran last"), gettext("it never ran") if age is None else words.seconds(age), age is None or age > 300),
+        (gettext("Since the nightly check"), gettext("it never ran") if verified is None else words.seconds(verified),
+         verified is None or verified > 26 * 3600),
+        (gettext("Records that contradict each other"), violations, violations > 0),
     ]
 
 
