@@ -12,10 +12,11 @@ INSERT INTO route VALUES
   ('new_order_id', 'own'), ('slot', 'own'), ('payment_slot', 'own'),
   -- every shard has to be asked, or told
   ('register_channel', 'all'), ('set_policy', 'all'), ('expire_orders', 'all'), ('match_notifications', 'all'),
-  ('maintain', 'all'), ('verify', 'all'), ('broken_guards', 'all'), ('payment_rates', 'all'),
+  ('maintain', 'all'), ('verify', 'all'), ('run_verify', 'all'), ('find_orders', 'all'), ('broken_guards', 'all'), ('payment_rates', 'all'),
   ('reset_counters', 'all'), ('grant_access', 'all'), ('revoke_access', 'all'),
   -- the same everywhere
   ('state_transitions', 'any'), ('decisions', 'any'), ('current_actor', 'any'), ('role_access', 'any'), ('minor_units', 'any'), ('major_units', 'any'),
+  ('money', 'any'), ('major_text', 'any'), ('tell', 'any'), ('allowed_actions', 'any'),
   -- where the money is known: by its payment or refund, else by its transaction or reversal
   ('record_notification', 'lookup'), ('record_reversal', 'lookup'), ('record_reinstatement', 'lookup'),
   -- batches are split
@@ -25,7 +26,7 @@ INSERT INTO route VALUES
 -- Not at the router: these work beside the data, or on one database's roles and tables.
 INSERT INTO route SELECT f, 'none' FROM unnest('{run_tasks,call_driver,channel_drivers,as_note,session_role,not_in_dumps,
   guard_table,unguard_table,sync_rows,guard_triggers,guard_settings,guard_bad_rows,broken_rows,guard_problems,lost_guards,
-  read_events,commit_events,drop_consumer,consumer_lags,read_counters,
+  case_story,case_told,case_actions,read_events,commit_events,drop_consumer,consumer_lags,read_counters,
   reconcile,archive_orders,erase_customer,support_access,refunds_access,admin_access,reset}'::text[]) f;
 
 CREATE TEMP VIEW api AS
@@ -61,7 +62,7 @@ SELECT format('DO $do$ BEGIN RAISE EXCEPTION ''no route for %I(%s)''; END $do$;'
 SELECT format('CREATE TYPE payguard.%I AS (%s);', c.relname,
   (SELECT string_agg(format('%I %s', attname, format_type(atttypid, atttypmod)), ', ' ORDER BY attnum)
    FROM pg_attribute WHERE attrelid = c.oid AND attnum > 0 AND NOT attisdropped))
-FROM pg_class c WHERE c.relnamespace = 'payguard'::regnamespace AND c.relkind = 'c' ORDER BY c.oid;
+FROM pg_class c WHERE c.relnamespace = 'payguard'::regnamespace AND c.relkind = 'c' AND c.relname <> 'case_subject' ORDER BY c.oid;
 
 -- Tables and views, to look at: all shards' rows. What is configuration is the same everywhere:
 -- the first shard's is shown.
