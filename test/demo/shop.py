@@ -83,6 +83,7 @@ class Shop:
 
     def maintain(self):
         self.root.execute("SELECT count(*) FROM payguard.maintain()")
+        self.root.execute("SELECT payguard.run_verify()")
 
     def work(self, channel, status="succeeded", kinds="{refund}", amount=True):
         """A worker does what is due at a channel."""

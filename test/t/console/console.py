@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 """The console in a browser: a clerk settles what a day of a shop has left, with clicks alone; and what must be refused is.
 
-PAYGUARD_PICTURES is a folder for pictures of the pages.
+PAYGUARD_PICTURES is a folder for pictures of the pages; those of doc/console.md are of the day that make console shows.
 """
 import contextlib
 import http.cookiejar
@@ -196,13 +196,13 @@ def clicks(clerk, books, server):
     """Each case of the day, settled by a person who knows no SQL."""
     clerk.sign_in("ana")
     tap.ok("Order 1042 was paid twice: by card (ch_1042) and by paypal (PP-1042)." in clerk.text(), "the inbox tells what happened", clerk.text())
-    clerk.picture("inbox")
+    clerk.picture("inbox_tested")
     clerk.click("Order 1042 was paid twice")
     page = clerk.text()
     tap.ok(all(words in page for words in ("42.50 EUR go back by themselves", "Payment 1 · counts", "Payment 2 · not needed", "ch_1042", "PP-1042",
                                            "This order is paid. A second payment is being returned.", "Money came that no order needs"))
            and len(clerk.all("svg .bar")) == 3, "a case shows the story, the payments, the drawing, what to tell, the runbook", page)
-    clerk.picture("case")
+    clerk.picture("case_tested")
     clerk.act("Order 1042 was paid twice", "It was sent back outside", "sent back in PayPal's console")
     tap.ok("Done: It was sent back outside" in clerk.text() and "ana: sent back in PayPal's console" in clerk.text(), "what was done is said, and by whom", clerk.text())
     clerk.picture("done")
@@ -332,7 +332,7 @@ def narrow(clerk):
     tap.ok(not wide, "pages fit into 360 px", *wide)
     clerk.driver.get(clerk.address + "/overview")
     tap.ok(wait_for(lambda: clerk.driver.execute_script("return document.querySelector('canvas').width") > 0, 5), "the overview draws its charts")
-    clerk.picture("overview")
+    clerk.picture("overview_tested")
     clerk.driver.get(clerk.address)
 
 
@@ -474,10 +474,30 @@ def more_cases(server):
     one("SELECT outcome FROM payguard.report_payment(%s, 'succeeded', 'ch_1090', 70000, 'EUR')", payment)
 
 
+def pictures():
+    """Those of doc/console.md."""
+    os.makedirs(PICTURES, exist_ok=True)
+    with shop.lived_through() as server, shop.served(server) as (address, _):
+        wait_for(lambda: reachable(address), 30, 0.2)
+        clerk = Clerk(address)
+        clerk.sign_in("ana")
+        clerk.picture("inbox")
+        clerk.picture("phone", 360)
+        clerk.click("1042 was paid twice", "td.what a")
+        clerk.picture("case")
+        clerk.inbox()
+        clerk.click("1017", "td.what a")
+        clerk.click("Accept", ".actions .button")
+        clerk.picture("action")
+        clerk.click("Overview")
+        clerk.picture("overview")
+        clerk.driver.quit()
+
+
 def main():
     began = time.monotonic()
     if PICTURES:
-        os.makedirs(PICTURES, exist_ok=True)
+        pictures()
     catalogs()
     with shop.lived_through(scenes) as server, shop.served(server) as (address, log):
         books = Books(server)
