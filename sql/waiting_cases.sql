@@ -115,6 +115,7 @@ SELECT payguard.case_actions(0), payguard.case_actions(NULL), payguard.case_stor
 SELECT payguard.refusal_of('fly', NULL, NULL, NULL, NULL);
 SELECT payguard.refusal_of('waive_refund', NULL, NULL, NULL, NULL), payguard.refusal_of('accept', NULL, NULL, NULL, 0),
        regexp_replace(payguard.refusal_of('accept_surplus', NULL, payment_id, NULL, NULL), '"[^"]+"', '<id>') AS late FROM payguard.payments WHERE idempotency_key = 'case-late';
+SELECT count(payguard.set_policy(currency, min_amount)) FROM payguard.policies WHERE currency = 'XCD';
 SELECT * FROM payguard.verify();
 SELECT payguard.revoke_access('regress_clerk', 'operator'), payguard.revoke_access('regress_phone', 'support');
 DROP ROLE regress_clerk, regress_phone;
