@@ -291,6 +291,19 @@ SELECT pg_temp.answer($$SELECT payguard.register_channel('odd', surplus := 'keep
 SELECT pg_temp.answer($$SELECT payguard.register_channel('odd', processing_alert_after := '-1 day')$$);
 SELECT pg_temp.answer($$SELECT payguard.record_reinstatement(NULL, 'x')$$), pg_temp.answer($$SELECT payguard.record_reinstatement('sdd', NULL)$$);
 SELECT name, surplus, reopen_on, processing_alert_after FROM payguard.channels WHERE name IN ('internal', 'ach', 'sdd') ORDER BY name;
+-- other money of a returned attempt, whose amount the channel has not named: it is asked until it does
+SELECT name FROM payguard.register_channel('back-open', first_query_after => '0 s', max_query_interval => '1 ms');
+SELECT status FROM payguard.create_order('back-open', 1000, 'EUR');
+SELECT payment_id AS p FROM payguard.start_payment('back-open', 'back-open', 'back-open') \gset
+SELECT outcome FROM payguard.report_payment(:'p', 'succeeded', 'back-open-1', 1000, 'EUR');
+SELECT outcome FROM payguard.record_reversal('back-open', 'back-open-r', 'back-open-1', 'bank_return', 1000, 'EUR');
+SELECT outcome FROM payguard.report_payment(:'p', 'succeeded', 'back-open-2');
+SELECT status, amount_verified FROM payguard.payments WHERE channel_txn_id = 'back-open-2';
+SELECT r.outcome FROM payguard.claim_tasks('w', channels => '{back-open}') t, payguard.complete_task(t.task_id, t.lease_token, 'unknown') r;
+SELECT t.kind, p.channel_txn_id FROM payguard.tasks t JOIN payguard.payments p USING (payment_id) WHERE t.order_id = 'back-open';
+SELECT pg_sleep(0.1);
+SELECT r.outcome FROM payguard.claim_tasks('w', channels => '{back-open}') t, payguard.complete_task(t.task_id, t.lease_token, 'succeeded', 'back-open-2', 1000, 'EUR') r;
+SELECT count(*) FROM payguard.tasks WHERE order_id = 'back-open';
 SELECT * FROM payguard.verify();
 RESET SESSION AUTHORIZATION;
 DROP OWNED BY regress_taken_back;

@@ -2,6 +2,7 @@
 \getenv srcdir PG_ABS_SRCDIR
 \set actions :srcdir /test/lib/actions.sql
 \i :actions
+\set ECHO all
 CREATE ROLE regress_clerk;
 CREATE ROLE regress_phone;
 SELECT payguard.grant_access('regress_clerk', 'operator'), payguard.grant_access('regress_phone', 'support');

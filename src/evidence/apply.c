@@ -217,8 +217,8 @@ is_no_answer(const Report *report)
 }
 
 /*
- * has_open_amount tells whether an attempt of ours, or a second charge of it, brought money
- * whose amount the channel has not named: then it has to be asked on.
+ * has_open_amount tells whether a payment, or a second charge of an attempt of ours, brought money whose amount the
+ * channel has not named: then it has to be asked on.
  */
 static bool
 has_open_amount(const Payment *payment)
@@ -227,10 +227,12 @@ has_open_amount(const Payment *payment)
 	Payment *open;
 	int n;
 
-	if (payment->idempotency_key == NULL || !payguard_payment_brought_money(payment))
+	if (!payguard_payment_brought_money(payment))
 		return false;
 	if (!payment->amount_verified)
 		return true;
+	if (payment->idempotency_key == NULL)
+		return false;
 	n = payguard_store_list(&payguard_payments, &unverified_surplus, &order_id,
 							(void **) &open);
 	for (int i = 0; i < n; i++)

@@ -33,4 +33,3 @@ BEGIN
   PERFORM set_config('payguard.actor', coalesce(actor, ''), true);
 END
 $$;
-\set ECHO all

@@ -276,3 +276,4 @@ mutant backslash_escapes src/sql/65_settlement.sql "regress backslashes" "s/!~ \
 mutant looks_locking src/store/rows.c "regress waiting_cases" '/^lock_by_key\(/,/^}/s/payguard_store_only_looks\(\)/false/'
 mutant looks_writing src/records/balance.c "regress waiting_cases" 's/^\tif \(payguard_store_only_looks\(\)\)$/\tif (false)/'
 mutant rejected_in_vain src/requests/approve.c "regress approvals" '/^judge_rejection\(/,/^}/s/^\t\treturn true;$/\t\treturn order != NULL;/; /^judge_rejection\(/,/^}/s/payguard_policy_holds\(order, true\)/true/'
+mutant unnamed_forgotten src/evidence/apply.c "regress taken_back" '/^has_open_amount\(/,/^}/s/^\tif \(!payguard_payment_brought_money\(payment\)\)$/\tif (payment->idempotency_key == NULL || !payguard_payment_brought_money(payment))/'
