@@ -192,7 +192,7 @@ def sign_in():
     then = request.values.get("then", "/")
     if request.method != "POST":
         return page("sign_in.html", then=then) if g.desk is None else redirect(url_for("inbox"))
-    role, address = request.form.get("role", ""), request.remote_addr
+    role, address = request.form.get("role", "")[:64], request.remote_addr
     # of a role, of an address, and of both: who guesses at a role from elsewhere shuts out nobody at once
     tries = {("role", role): 30, ("address", address): 30, ("both", role, address): 5}
     if current_app.attempts.too_many(tries):
@@ -417,7 +417,8 @@ def main():
     app = create_app()
     if not os.environ.get("PAYGUARD_CONSOLE_KEY"):
         app.logger.warning("PAYGUARD_CONSOLE_KEY is not set: whoever is signed in signs in again after a restart")
-    waitress.serve(app, listen=os.environ.get("PAYGUARD_CONSOLE_LISTEN") or "127.0.0.1:8080", threads=8, ident=None)
+    waitress.serve(app, listen=os.environ.get("PAYGUARD_CONSOLE_LISTEN") or "127.0.0.1:8080", threads=8, ident=None,
+                   max_request_body_size=11 * 1024 * 1024)
 
 
 if __name__ == "__main__":

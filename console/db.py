@@ -12,7 +12,9 @@ import psycopg
 from psycopg.rows import dict_row
 
 MOST_DESKS = 100        # at once: each is a connection of the server
+# the names of the console's own statements are PostgreSQL's: nobody's schema stands in front of them
 SETTINGS = """
+    SET search_path = pg_catalog, pg_temp;
     SET statement_timeout = '15 s';
     SET lock_timeout = '5 s';
     SET idle_in_transaction_session_timeout = '30 s';
@@ -86,7 +88,7 @@ class Desks:
     def open(self, role, password):
         """Signs a person in. → what names the desk"""
         # without a password libpq would look for one in a file of the console's own, which passfile shuts off as well
-        if not role or not password or "\0" in role + password:
+        if not role or not password or "\0" in role + password or len(role) > 63 or len(password) > 1000:
             raise SignInFailed("Name or password is wrong.")
         if len(self.desks) >= MOST_DESKS:
             raise SignInFailed("Too many people are signed in. Try again in a few minutes.")

@@ -74,9 +74,13 @@ def guess(header, lines):
 
 
 def number(text, mark):
-    """An amount as PostgreSQL reads it; mark: what stands before the cents."""
-    plain = re.sub(r"[\s']", "", text).replace("." if mark == "," else ",", "").replace(",", ".")
-    return plain if re.fullmatch(r"[+-]?\d+(\.\d+)?", plain) else None
+    """An amount as PostgreSQL reads it; mark: what stands before the cents. What stands between thousands stands before
+    three digits."""
+    between = "." if mark == "," else ","
+    plain = re.sub(r"[\s']", "", text)
+    if not re.fullmatch(rf"[+-]?(\d+|\d{{1,3}}(\{between}\d{{3}})+)(\{mark}\d+)?", plain, re.ASCII):
+        return None
+    return plain.replace(between, "").replace(mark, ".")
 
 
 def moment(text, order):

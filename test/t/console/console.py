@@ -39,6 +39,8 @@ tap = Tap()
 
 def scenes(day):
     """What is to be settled, and a shop whose numbers and notes are programs."""
+    # whoever may make functions in public does not get them run by a clerk
+    day.root.execute("CREATE FUNCTION public.unnest(oidvector) RETURNS SETOF oid LANGUAGE plpgsql AS $$ BEGIN RAISE 'planted'; END $$")
     day.no_message()
     day.returned_debit()
     day.short_transfer()
