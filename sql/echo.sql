@@ -112,6 +112,30 @@ SELECT outcome, replayed FROM payguard.refund_order('free-1', 'free-1/a', reason
 SELECT pg_temp.now_of('free-1');
 SELECT pg_temp.answer($$SELECT outcome FROM payguard.refund_order('free-1', 'free-1/b', reason := 'once more')$$);
 SELECT pg_temp.answer($$SELECT outcome FROM payguard.refund_order('credit-2', 'credit-2/b', reason := 'once more')$$);
+-- a person has said that it went back another way, and the channel says that it has made it: he is asked, and the number is on record
+SELECT pg_temp.asked('twice-1', 600), (payguard.settle_refund(pg_temp.ours('twice-1'), 'succeeded', 'by transfer')).outcome;
+SELECT pg_temp.answer_refund('twice-1', 'succeeded', 'A', 600), pg_temp.now_of('twice-1'), pg_temp.balance_of('twice-1');
+SELECT channel_refund_id, amount_verified FROM payguard.refunds WHERE refund_id = pg_temp.ours('twice-1');
+SELECT happened, outlook FROM payguard.cases WHERE order_id = 'twice-1';
+SELECT (payguard.resolve_alert(alert_id, 'he sent it back to us')).kind FROM payguard.alerts WHERE order_id = 'twice-1' AND resolved_at IS NULL;
+SELECT pg_temp.answer_refund('twice-1', 'succeeded', 'A', 600), pg_temp.answer_refund('twice-1', 'succeeded', 'A'), pg_temp.now_of('twice-1');
+-- so it is where the channel names an amount alone, or another one
+SELECT pg_temp.asked('twice-2', 600), (payguard.settle_refund(pg_temp.ours('twice-2'), 'succeeded', 'by transfer')).outcome, pg_temp.answer_refund('twice-2', 'succeeded', amount := 600), pg_temp.now_of('twice-2');
+SELECT pg_temp.asked('twice-3', 600), (payguard.settle_refund(pg_temp.ours('twice-3'), 'succeeded', 'by transfer')).outcome, pg_temp.answer_refund('twice-3', 'succeeded', 'A', 500), pg_temp.now_of('twice-3');
+SELECT happened FROM payguard.cases WHERE order_id = 'twice-3';
+-- nobody is asked where he gave the number, where the channel tells of what he made in its console, and where he names it later
+SELECT pg_temp.asked('twice-4', 600), (payguard.settle_refund(pg_temp.ours('twice-4'), 'succeeded', 'seen in the console', 'twice-4/A')).outcome, pg_temp.answer_refund('twice-4', 'succeeded', 'A', 600), pg_temp.now_of('twice-4');
+SELECT pg_temp.asked('twice-5', 600), (payguard.settle_refund(pg_temp.ours('twice-5'), 'succeeded', 'made in the console')).outcome, pg_temp.echo('twice-5', 'A', 600), pg_temp.answer_refund('twice-5', 'succeeded', 'A', 600), pg_temp.now_of('twice-5');
+SELECT pg_temp.asked('twice-6', 600), (payguard.settle_refund(pg_temp.ours('twice-6'), 'succeeded', 'made in the console')).outcome, (payguard.settle_refund(pg_temp.ours('twice-6'), 'succeeded', 'its number', 'twice-6/A')).outcome, pg_temp.answer_refund('twice-6', 'succeeded', 'A', 600), pg_temp.now_of('twice-6');
+-- a channel's own answers, without a number and then with one, are one refund
+SELECT pg_temp.asked('twice-7', 600), pg_temp.answer_refund('twice-7', 'succeeded'), pg_temp.answer_refund('twice-7', 'succeeded', 'A', 600), pg_temp.now_of('twice-7');
+-- what has gone back under a number, and is told under another one, is kept and asked about: whoever gave the first
+SELECT pg_temp.answer_refund('twice-4', said, 'B', 600) FROM unnest('{succeeded,failed,pending}'::text[]) said;
+SELECT pg_temp.echo('twice-7', 'B', 300), pg_temp.answer_refund('twice-7', 'succeeded', 'B', 300);
+SELECT pg_temp.now_of('twice-4'), pg_temp.now_of('twice-7'), pg_temp.balance_of('twice-7');
+-- one that is tried again gets another number
+SELECT pg_temp.asked('twice-8', 600), pg_temp.answer_refund('twice-8', 'pending', 'A'), pg_temp.answer_refund('twice-8', 'failed', 'A');
+SELECT (payguard.retry_refund(pg_temp.ours('twice-8'), 'once more')).outcome, pg_temp.answer_refund('twice-8', 'succeeded', 'B', 600), pg_temp.now_of('twice-8');
 SELECT * FROM payguard.verify();
 RESET SESSION AUTHORIZATION;
 DROP OWNED BY regress_echo;

@@ -29,6 +29,7 @@
 #include "records/balance.h"
 #include "records/call.h"
 #include "records/channel.h"
+#include "records/event.h"
 #include "records/notification.h"
 #include "records/order.h"
 #include "records/payment.h"
@@ -48,6 +49,15 @@ static const Given report_refund_given[] = {
 	{"message", 't'},
 };
 
+/* What a refund succeeded by last, where that was a person's word. */
+static const RowQuery settled_by_hand = {
+	"order_id " OP_EQ " $1 AND event_id " OP_EQ
+	" (SELECT pg_catalog.max(e.event_id) FROM "
+	"payguard.events e WHERE e.order_id " OP_EQ " $1 AND e.refund_id " OP_EQ
+	" $2 AND e.kind " OP_EQ " 'refund.succeeded') AND (details OPERATOR(pg_catalog.->>) "
+	"'note') IS NOT NULL",
+	{TEXTOID, UUIDOID, InvalidOid}};
+
 static Datum keep_unreadable_report(FunctionCallInfo fcinfo, const Unreadable *bad,
 									const Refund *refund);
 static bool counts_no_more(const Refund *refund, const Report *report, Applied *applied);
@@ -61,6 +71,7 @@ static void check_returned(Order *order, const Payment *payment, const Refund *r
 						   const Report *report);
 static void fill_in(Order *order, const Payment *payment, Refund *refund,
 					const Report *report, Applied *applied);
+static void alert_made_twice(const Refund *refund, const Report *report);
 static void note_not_returned(Order *order, const Payment *payment, Refund *refund,
 							  const Report *report, Applied *applied);
 static void alert_taken_again(const Payment *payment, const Refund *refund,
@@ -343,6 +354,21 @@ was_held_by(const Refund *refund, const Refund *echo)
 }
 
 /*
+ * is_under_another_id tells whether a report names another refund of the channel than the one that is known. Of a refund
+ * of ours that has not succeeded the channel may name another one: it was tried again.
+ */
+static bool
+is_under_another_id(const Refund *refund, const Report *report)
+{
+	if (report->txn_id == NULL ||
+		payguard_text_equal(report->txn_id, refund->channel_refund_id))
+		return false;
+	/* its id is all that tells a reversal repeated from a new one */
+	return refund->reversal_kind ||
+		   (refund->status == REFUND_SUCCEEDED && refund->channel_refund_id);
+}
+
+/*
  * payguard_refund_report applies a report to a refund whose order is locked. The channel's refund
  * may be taken by a refund of another order in this very moment: then it is a contradiction, like
  * one that came a moment later.
@@ -374,16 +400,14 @@ payguard_refund_report(Order *order, const Report *report, Refund *refund,
 									 applied);
 		return;
 	}
-	if (echo.refund_id)
-		merge(order, &payment, refund, &echo, applied);
-	if (report->txn_id && refund->reversal_kind &&
-		!payguard_text_equal(report->txn_id, refund->channel_refund_id))
+	if (is_under_another_id(refund, report))
 	{
-		/* its id is all that tells a reversal repeated from a new one */
 		payguard_returned_contradict(refund, report, "refund_mismatch",
 									 "The channel made it under another id.", applied);
 		return;
 	}
+	if (echo.refund_id)
+		merge(order, &payment, refund, &echo, applied);
 	if (report->txn_id == NULL ||
 		payguard_text_equal(report->txn_id, refund->channel_refund_id))
 	{
@@ -518,7 +542,8 @@ check_returned(Order *order, const Payment *payment, const Refund *refund,
 /*
  * fill_in adds what was missing of money that is back: the channel's id, the amount. Another
  * amount than was taken for granted is corrected; another than was reported before is a
- * contradiction.
+ * contradiction. Where a person has said that the money went back, and the channel says that it has
+ * made our refund, it may have gone back twice.
  */
 static void
 fill_in(Order *order, const Payment *payment, Refund *refund, const Report *report,
@@ -526,6 +551,7 @@ fill_in(Order *order, const Payment *payment, Refund *refund, const Report *repo
 {
 	bool corrected =
 		report->amount != NO_AMOUNT && report->amount != refund->returned_amount;
+	bool unnamed = refund->channel_refund_id == NULL && !refund->amount_verified;
 	FieldSet also = 0;
 
 	if (corrected && refund->amount_verified && !report->corrects)
@@ -561,8 +587,32 @@ fill_in(Order *order, const Payment *payment, Refund *refund, const Report *repo
 	payguard_refund_change(refund, REFUND_SUCCEEDED, also,
 						   payguard_refund_report_details(report));
 	applied->changed = true;
+	if (unnamed)
+		alert_made_twice(refund, report);
 	if (corrected)
 		check_returned(order, payment, refund, report);
+}
+
+/*
+ * alert_made_twice: a person has said that a refund was made, without the channel's number of it, and the channel says that
+ * it has made the same refund. What the channel tells without knowing of ours is what he has seen in its console.
+ */
+static void
+alert_made_twice(const Refund *refund, const Report *report)
+{
+	Datum values[] = {PointerGetDatum(refund->order_id),
+					  UUIDPGetDatum(refund->refund_id)};
+	Event *events;
+
+	if (report->note || report->reversal_kind ||
+		payguard_store_list(&payguard_events, &settled_by_hand, values,
+							(void **) &events) == 0)
+		return;
+	payguard_alert_refund("refund_mismatch", "critical", refund,
+						  payguard_json("settled_by", 't', events[0].actor,
+										"channel_refund_id", 't', report->txn_id,
+										"amount", 'i', report->amount, "currency", 't',
+										report->currency, NULL));
 }
 
 /*

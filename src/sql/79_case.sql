@@ -178,8 +178,12 @@ BEGIN
   WHEN 'refund_not_made' THEN
     happened := 'Order {order}: a refund of {refund} by {channel} waits since {since}.';
   WHEN 'refund_mismatch' THEN
-    happened := CASE WHEN r.returned_amount <> r.amount THEN 'Order {order}: {channel} gave back {back} instead of {refund}.'
+    happened := CASE
+      WHEN a.details ? 'settled_by' THEN 'Order {order}: {channel} says that it sent {back} back, and {settled_by} had settled that refund by hand before.'
+      WHEN r.returned_amount <> r.amount THEN 'Order {order}: {channel} gave back {back} instead of {refund}.'
       ELSE 'Order {order}: {channel} says something of a refund of {refund} that does not fit.' END;
+    outlook := CASE WHEN a.details ? 'settled_by' THEN 'The customer may have the money twice. Look in the console of {channel}, and where the money was sent by hand.'
+      ELSE outlook END;
   WHEN 'refund_exceeds_payment' THEN
     happened := 'Order {order}: more went back by {channel} than came.';
     outlook := 'The rest is the shop''s loss until the channel or the customer returns it.';
