@@ -47,6 +47,20 @@ include $(PGXS)
 
 $(OBJS) $(OBJS:.o=.bc): $(HDRS) $(EXTENSION).control Makefile
 
+# The pages, in a folder of their own below pg_config --docdir, so that what they link to stays beside them.
+PAGES = README.md CHANGELOG.md CONTRIBUTING.md LICENSE SECURITY.md $(sort $(shell find doc examples -type f ! -name '*.pyc' ! -name '*.py~'))
+PAGES_DIR = $(DESTDIR)$(docdir)/$(EXTENSION)
+
+.PHONY: install-pages uninstall-pages
+install: install-pages
+install-pages:
+	@for page in $(PAGES); do \
+	  $(MKDIR_P) "$(PAGES_DIR)/$$(dirname $$page)" && $(INSTALL_DATA) $$page "$(PAGES_DIR)/$$page" || exit 1; \
+	done
+uninstall: uninstall-pages
+uninstall-pages:
+	rm -rf '$(PAGES_DIR)'
+
 # Names are looked up in pg_catalog, whatever the database has in front of it.
 SCRIPT_HEAD = printf '%s\n' '\echo Use "$(1) payguard$(2)" to load this file. \quit' 'SET LOCAL search_path = pg_catalog, pg_temp;'
 

@@ -20,6 +20,7 @@ import os
 import re
 import subprocess
 import sys
+import tempfile
 import textwrap
 
 sys.dont_write_bytecode = True
@@ -172,6 +173,20 @@ def links(documents):
     ok(list(dead_links(probe)) == ["README.md: doc/none.md", "README.md: #d"], "a link that leads nowhere is found")
 
 
+def installed():
+    """make install has the pages where pg_config --docdir says, and what they link to is there with them."""
+    with tempfile.TemporaryDirectory() as folder:
+        done = subprocess.run(["make", "-s", "DESTDIR=" + folder, "install-pages"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        docdir = subprocess.run(["pg_config", "--docdir"], check=True, stdout=subprocess.PIPE, universal_newlines=True).stdout.strip()
+        here = os.getcwd()
+        os.chdir(folder + docdir + "/payguard" if done.returncode == 0 else folder)
+        pages = read("*.md", "doc/**/*.md", "examples/**/*.md")
+        dead = [link for link in dead_links(pages) if "](" not in link and not re.search(r"CONTRIBUTING\.md: |: (\.\./)*test/", link)]
+        os.chdir(here)
+        ok(done.returncode == 0 and len(pages) > 20 and not dead, "%d pages are installed, with what they link to" % len(pages),
+           done.stdout.decode(), *dead)
+
+
 def sources():
     """Each C file of src, by its folder and name and by its name alone: the functions in it."""
     found = {}
@@ -238,6 +253,7 @@ def main():
     documents = read("*.md", "doc/**/*.md", "examples/**/*.md", "test/**/*.md")
     other_languages(documents)
     links(documents)
+    installed()
     names = ["README.md"] + sorted(glob.glob("doc/**/*.md", recursive=True) + glob.glob("examples/*/README.md"))
     with Cluster() as server:
         environment = dict(os.environ, PGHOST=server.folder, PGPORT="5432", PGUSER="postgres", PGDATABASE="postgres")
