@@ -169,6 +169,10 @@ def links(documents):
     """Every link within the project leads somewhere."""
     dead = sorted(dead_links(documents))
     ok(not dead, "links lead to what is there", *dead)
+    named = [(name, page, anchor) for name, text in read("examples/**/*.yml", "console/**/*.html").items()
+             for page, anchor in re.findall(r"\b((?:doc/)?\w+\.md)#([\w-]+)", text)]
+    lost = ["%s: %s#%s" % found for found in named if found[2] not in anchors(documents.get(found[1], ""))]
+    ok(len(named) > 5 and not lost, "alert rules lead to runbooks that are there: %d" % len(named), *lost)
     probe = {"README.md": "[a](doc/none.md) [b](#b-c) [c](#d) [d](doc)\n## B, c\n"}
     ok(list(dead_links(probe)) == ["README.md: doc/none.md", "README.md: #d"], "a link that leads nowhere is found")
 
