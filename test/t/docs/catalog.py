@@ -186,6 +186,15 @@ def figures(documents):
                 yield "%s, %s: %s" % (name, part.splitlines()[0], found.group(0))
 
 
+def counted():
+    """The counts in doc/testing.md, which has their date, are not far off."""
+    mutants = len(re.findall(r"(?m)^mutant ", read("test/mutants/list.sh")))
+    there = {"regress": len(glob.glob("sql/*.sql")), "isolation": len(glob.glob("test/specs/*.spec")), "mutants": mutants,
+             "TAP": len(glob.glob("test/t/*/*.p[ly]")), "pgTAP": len(glob.glob("test/tap/*.sql"))}
+    told = {kind: int(n) for kind, n in re.findall(r"(?m)^\| (\w+): [^|]*\| (\d+) \|", read("doc/testing.md"))}
+    ok(set(told) == set(there) and all(abs(told[kind] - there[kind]) * 10 <= there[kind] for kind in there), "doc/testing.md counts the tests", "told: %s" % told, "there: %s" % there)
+
+
 def measured():
     documents = {name: text for name, text in pages("*.md", "doc/**/*.md", "examples/**/*.md").items() if name not in FIGURES_ELSEWHERE}
     lost = list(figures(documents))
@@ -214,6 +223,7 @@ def main():
         tables(facts)
         names(facts, database)
     named()
+    counted()
     measured()
     sys.exit(tap.done())
 
