@@ -6,7 +6,7 @@ with "-- ERROR:" announces the error of the statement before it; comment lines t
 spaces and have values are rows of its result (a first line of column names is optional). In the
 README ids are shortened: '01a2...' is the last payment, '5f0c...' the last task's lease. Statements
 with parameters are prepared.
-doc/operations.md is run by a test of its own, with a case for each runbook.
+The runbooks of doc/operations.md are run by a test of their own, with a case for each; those of doc/zh are the same.
 
 A block in another language is a part of a file that a test runs, word for word: the function that a page shows is
 the one that works. A block in a language of which that cannot be said fails.
@@ -29,7 +29,7 @@ from cluster import Cluster  # noqa: E402
 from tap import Tap  # noqa: E402
 
 SRC = os.environ.get("PAYGUARD_SRC") or os.path.join(os.path.dirname(__file__), "..", "..", "..")
-ELSEWHERE = ("doc/operations.md",)
+ELSEWHERE = ("doc/operations.md", "doc/zh/runbooks.md")
 LOADED = {                                    # before the blocks of a page
     "examples/channels/README.md": ("common", "adyen", "alipay", "paypal", "stripe", "wechatpay"),
     "examples/handlers/README.md": ("setup",),

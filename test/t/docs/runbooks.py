@@ -337,10 +337,10 @@ class Life:
         self.repairs = "DROP TRIGGER fail ON payguard.totals; DROP FUNCTION public.fail()"
 
 
-def runbooks():
+def runbooks(page="operations.md", heading="Alerts"):
     """→ {kind: [blocks of SQL]}"""
-    with open(os.path.join(TREE, "doc", "operations.md"), encoding="utf-8") as file:
-        alerts = file.read().split("\n## Alerts\n")[1].split("\n## ")[0]
+    with open(os.path.join(TREE, "doc", page), encoding="utf-8") as file:
+        alerts = file.read().split(f"\n## {heading}\n")[1].split("\n## ")[0]
     sections = re.split(r"\n### (.+)\n", alerts)[1:]
     return {name: re.findall(r"```sql\n(.*?)```", text, re.S)
             for name, text in zip(sections[::2], sections[1::2])}
@@ -479,6 +479,9 @@ def checks(server):
     yield "what opens alerts names their kinds", not strange, strange
     odd = kinds_in(ODD)
     yield "a kind that is not named is found", odd == ({"late", "early"}, ["guess(order)", "mood", "mood"]), odd
+    chinese = runbooks(os.path.join("zh", "runbooks.md"), "告警")
+    other = sorted(kind for kind in {*books, *chinese} if books.get(kind) != chinese.get(kind))
+    yield "the Chinese runbooks have the same statements", not other, other
     yield "every kind is in the reference", named == documented(), sorted(named ^ documented())
     yield "the test can make each of them", all(hasattr(life, name) for name in books), ""
     for kind, blocks in books.items():
