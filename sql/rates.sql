@@ -6,6 +6,9 @@ SELECT (payguard.register_channel('rates')).late_success, (payguard.register_cha
 SELECT (payguard.set_policy('XTS', 500, approve_payment := true)).approve_payment;
 SELECT payguard.count_events(1000) >= 0 AS counted;
 SET SESSION AUTHORIZATION regress_rates;
+\set answer :srcdir /test/lib/answer.sql
+\i :answer
+\set ECHO all
 SELECT count(payguard.create_order('rates-' || n, 1000, 'EUR')) FROM unnest('{paid,twice,other,less,cancelled,refused}'::text[]) n;
 SELECT (payguard.create_order('rates-held', 1000, 'XTS')).status;
 SELECT payment_id AS twice FROM payguard.start_payment('rates-twice', 'rates-twice', 'rates') \gset
@@ -31,6 +34,11 @@ SELECT count(*) FROM payguard.events WHERE order_id ~ '^rates-' AND kind <> 'pay
 SELECT payguard.count_events(1000) > 0 AS counted;
 SET SESSION AUTHORIZATION regress_rates;
 SELECT split, started, succeeded, failed, duplicates, duplicate_rate, mismatched, late, held FROM payguard.payment_rates() WHERE split ~ '^rates' ORDER BY 1;
+-- over time: what just ended is in the last step, and nothing before; the sums are those of payment_rates()
+SELECT count(*), count(DISTINCT begins_at) AS steps, max(begins_at) > now() - interval '1 h' AS up_to_now, sum(succeeded_before + failed_before + duplicates_before) AS before FROM payguard.payment_curve();
+SELECT sum(c.succeeded) = r.succeeded AS succeeded, sum(c.failed) = r.failed AS failed, sum(c.duplicates) = r.duplicates AS duplicates
+FROM payguard.payment_curve('1 hour', 12) c, payguard.payment_rates('1 hour', 'all') r GROUP BY r.succeeded, r.failed, r.duplicates;
+SELECT pg_temp.answer(format('SELECT count(*) FROM payguard.payment_curve(%s)', a)) FROM unnest('{NULL::interval,"''1 h'', NULL","''1 min''","''18 days''","''1 h'', 13","''1 h'', 0","''1 h'', -2147483648"}'::text[]) a;
 SELECT labels ->> 'channel' AS channel, labels ->> 'currency' AS currency, labels ->> 'because' AS because, value FROM payguard.metrics WHERE name = 'payguard_surplus_total' AND labels ->> 'channel' ~ '^rates' ORDER BY 1, 2, 3;
 SELECT labels ->> 'channel' AS channel, sum(value) FROM payguard.metrics WHERE name = 'payguard_payments_total' AND labels ->> 'status' = 'surplus' AND labels ->> 'channel' ~ '^rates' GROUP BY 1 ORDER BY 1;
 RESET SESSION AUTHORIZATION;
@@ -38,6 +46,12 @@ RESET SESSION AUTHORIZATION;
 BEGIN;
 INSERT INTO payguard.totals SELECT payguard.bucket_of(clock_timestamp()), 'payments', 'rates-before', 'EUR', s, n FROM (VALUES ('succeeded', 6), ('surplus', 2)) t (s, n);
 SELECT duplicates, duplicate_rate, mismatched, late, held FROM payguard.payment_rates() WHERE split = 'rates-before';
+ROLLBACK;
+-- the period before stands beside; what was stopped is known where the counters were sampled, and a restart begins at 0
+BEGIN;
+INSERT INTO payguard.totals SELECT payguard.bucket_of(clock_timestamp()) - a, 'payments', 'rates-curve', 'EUR', 'failed', n FROM (VALUES (interval '1 h', 1000), ('2 h', 20000), ('25 h', 300000), ('47 h', 4000000)) t (a, n);
+INSERT INTO payguard.counter_samples SELECT clock_timestamp() - a, 'replays', '', n, now() - b FROM (VALUES (interval '5 h', interval '5 days', 700), ('4 h', '5 days', 703), ('3 h', '200 min', 5), ('28 h', '5 days', 600)) t (a, b, n);
+SELECT round(extract(epoch FROM clock_timestamp() - begins_at) / 3600) AS hours_ago, failed / 1000 AS failed, failed_before / 1000 AS failed_before, blocked, blocked_before FROM payguard.payment_curve() WHERE begins_at < clock_timestamp() - interval '90 min' AND (failed >= 1000 OR failed_before >= 1000 OR blocked > 0 OR blocked_before > 0) ORDER BY 1;
 ROLLBACK;
 SELECT (payguard.set_policy('XTS', 500)).approve_payment;
 SELECT * FROM payguard.verify();

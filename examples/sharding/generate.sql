@@ -12,7 +12,7 @@ INSERT INTO route VALUES
   ('new_order_id', 'own'), ('slot', 'own'), ('payment_slot', 'own'),
   -- every shard has to be asked, or told
   ('register_channel', 'all'), ('set_policy', 'all'), ('expire_orders', 'all'), ('match_notifications', 'all'),
-  ('maintain', 'all'), ('verify', 'all'), ('run_verify', 'all'), ('find_orders', 'all'), ('broken_guards', 'all'), ('payment_rates', 'all'),
+  ('maintain', 'all'), ('verify', 'all'), ('run_verify', 'all'), ('find_orders', 'all'), ('broken_guards', 'all'), ('payment_rates', 'all'), ('payment_curve', 'all'),
   ('reset_counters', 'all'), ('grant_access', 'all'), ('revoke_access', 'all'),
   -- the same everywhere
   ('state_transitions', 'any'), ('decisions', 'any'), ('current_actor', 'any'), ('role_access', 'any'), ('minor_units', 'any'), ('major_units', 'any'),

@@ -232,6 +232,75 @@ $$;
 COMMENT ON FUNCTION payguard.payment_rates(interval, text) IS
   'Of the payments that ended in the period: how many succeeded, failed, or were surplus: duplicates (the order was paid already, or was charged again), mismatched (another amount or currency), late (the order was over), held (a person decides first); beside the period before. blocked (split by all): calls that were replayed or refused because the order was paid or being paid';
 
+CREATE FUNCTION payguard.payment_curve(period interval DEFAULT '1 day', steps integer DEFAULT 24)
+RETURNS TABLE (begins_at timestamptz, succeeded bigint, failed bigint, duplicates bigint, blocked bigint,
+               succeeded_before bigint, failed_before bigint, duplicates_before bigint, blocked_before bigint)
+LANGUAGE plpgsql STABLE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+  step interval;
+  began timestamptz;
+BEGIN
+  IF period IS NULL OR steps IS NULL THEN
+    RAISE null_value_not_allowed USING
+      MESSAGE = CASE WHEN period IS NULL THEN 'period' ELSE 'steps' END || ' must not be null',
+      DETAIL = 'Nothing has been counted.', HINT = 'Leave it out for the default.';
+  END IF;
+  IF period < '5 min' OR period > '17 days' THEN
+    RAISE invalid_parameter_value USING
+      MESSAGE = 'invalid value for period',
+      DETAIL = 'Totals are kept by five minutes, for 35 days, and the period before is looked at too.',
+      HINT = 'Give 5 minutes to 17 days.';
+  END IF;
+  -- a day is 24 hours, whatever the session's time zone makes of it
+  step := make_interval(secs => extract(epoch FROM period)::float8 / nullif(steps, 0));
+  IF steps < 1 OR step < '5 min' THEN
+    RAISE invalid_parameter_value USING
+      MESSAGE = 'invalid value for steps', DETAIL = 'Totals are kept by five minutes.',
+      HINT = 'Give so many that each has five minutes or more.';
+  END IF;
+  began := payguard.bucket_of(clock_timestamp()) + interval '5 min' - 2 * steps * step;
+  RETURN QUERY
+    WITH counted AS (
+      SELECT payguard.step_of(t.bucket, began, step) AS place,
+             coalesce(sum(t.n) FILTER (WHERE t.subject = 'payments' AND t.status = 'succeeded'), 0) AS good,
+             coalesce(sum(t.n) FILTER (WHERE t.subject = 'payments' AND t.status = 'failed'), 0) AS bad,
+             -- as in payment_rates()
+             coalesce(sum(t.n) FILTER (WHERE t.subject = 'payments' AND t.status = 'surplus'), 0)
+             - coalesce(sum(t.n) FILTER (WHERE t.subject = 'surplus' AND t.status NOT IN ('order_paid', 'second_charge')), 0) AS twice
+      FROM payguard.totals t WHERE t.bucket >= began AND t.subject IN ('payments', 'surplus') GROUP BY 1
+    ), increments AS (
+      SELECT s.sampled_at,
+             s.value - CASE WHEN lag(s.since) OVER w = s.since THEN lag(s.value) OVER w WHEN s.since >= began THEN 0 ELSE s.value END AS n
+      FROM payguard.counter_samples s
+      WHERE s.sampled_at >= began - interval '1 h'
+        AND (s.counter = 'replays' OR s.reason IN ('order_already_paid', 'payment_in_progress', 'suspected_duplicate'))
+      WINDOW w AS (PARTITION BY s.counter, s.reason ORDER BY s.sampled_at)
+    ), stopped AS (
+      -- a sample counts what was before it
+      SELECT payguard.step_of(i.sampled_at - interval '1 us', began, step) AS place, sum(i.n) AS n
+      FROM increments i WHERE i.sampled_at > began GROUP BY 1
+    )
+    SELECT began + (steps + k) * step, coalesce(c.good, 0)::bigint, coalesce(c.bad, 0)::bigint, coalesce(c.twice, 0)::bigint, s.n::bigint,
+           coalesce(b.good, 0)::bigint, coalesce(b.bad, 0)::bigint, coalesce(b.twice, 0)::bigint, before.n::bigint
+    FROM generate_series(0, steps - 1) k
+    LEFT JOIN counted c ON c.place = steps + k LEFT JOIN stopped s ON s.place = steps + k
+    LEFT JOIN counted b ON b.place = k LEFT JOIN stopped before ON before.place = k
+    ORDER BY k;
+END
+$$;
+COMMENT ON FUNCTION payguard.payment_curve(interval, integer) IS
+  'payment_rates over time: what ended in each step of a period, and in the same step of the period before. blocked: calls that were replayed or refused since the order was paid or being paid; NULL where no sample of the counters was taken';
+
+CREATE FUNCTION payguard.step_of(at timestamptz, began timestamptz, step interval) RETURNS integer
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+  SELECT floor(extract(epoch FROM at - began) / extract(epoch FROM step))::integer
+$$;
+COMMENT ON FUNCTION payguard.step_of(timestamptz, timestamptz, interval) IS 'Part of payment_curve: the number of the step that a time is in';
+
 CREATE VIEW payguard.metrics AS
   SELECT 'payguard_' || t.subject || '_total' AS name,
          CASE t.subject

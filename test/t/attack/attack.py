@@ -222,7 +222,7 @@ def main():
         tap.ok(not wrong, "2500 calls with all that planted: none of it runs", wrong)
         cursor = connect("read committed").cursor()
         for call in ("payguard.verify()", "payguard.broken_guards()", "payguard.metrics",
-                     "payguard.payment_rates()", "payguard.dead_tasks", "payguard.guards",
+                     "payguard.payment_rates()", "payguard.payment_curve()", "payguard.dead_tasks", "payguard.guards",
                      "payguard.stat_counters", "payguard.role_access()", "payguard.maintain()",
                      "payguard.reconcile('internal', '2020-01-01', '2040-01-01')",
                      "payguard.read_events('c', 10)", "payguard.order_timeline('f0/a')"):

@@ -126,8 +126,8 @@ def sound(tap, server, after):
 NOT_IN_THE_TOUR = {
     "admin_access", "allowed_actions", "as_note", "broken_guards", "broken_rows", "call_driver", "case_actions", "case_story", "case_told", "channel_drivers", "consumer_lags", "current_actor", "decisions",
     "find_orders", "guard_bad_rows", "guard_problems", "guard_settings", "guard_triggers", "lost_guards", "major_text", "major_units", "minor_units", "money", "new_order_id", "not_in_dumps", "order_status",
-    "order_timeline", "payment_rates", "read_counters", "refunds_access", "requeue_task", "reset", "reset_counters", "run_tasks", "session_role",
-    "state_transitions", "support_access", "tell", "verify"}
+    "order_timeline", "payment_curve", "payment_rates", "read_counters", "refunds_access", "requeue_task", "reset", "reset_counters", "run_tasks", "session_role",
+    "state_transitions", "step_of", "support_access", "tell", "verify"}
 # AFTER ROW triggers that sleep make each row that is written a moment at which the call can be cut short
 NAP = """
     CREATE FUNCTION public.nap() RETURNS trigger LANGUAGE plpgsql AS
