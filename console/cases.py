@@ -54,8 +54,6 @@ def resolved(desk, since, page):
 
 def find(desk, case_id):
     """The case, open or closed; a closed one has no actions."""
-    if case_id >= 2**63:
-        return None
     case = desk.row("""
         SELECT case_id, severity, kind, since, order_id, payment_id::text, refund_id::text, task_id, taken_by, taken_at,
                taken_note, story, actions FROM payguard.cases WHERE case_id = %s""", case_id)
@@ -94,30 +92,32 @@ def order(desk, order_id):
         "message": desk.value("SELECT message FROM payguard.order_status(%s)", order_id)}
 
 
+def deeds(order):
+    """What people have done about an order, with their notes."""
+    return [row for row in (order or {}).get("history", ()) if row["actor"] and "note" in (row["details"] or {})]
+
+
 def with_wrong_person(case):
     return case["kind"] in TAKEN or case["kind"] in OWED and case["story"]["refund_status"] not in ("succeeded", "waived")
 
 
-def seen(case, action):
-    """What a person has been shown of an action: where it is another one by now, nothing is done."""
-    shown = [case["case_id"], action, case["facts"]]
-    return hashlib.sha256(json.dumps(shown, sort_keys=True).encode()).hexdigest()
+def seen(case, order):
+    """What a person has been shown of a case: its story, who has it, what may be done, its order's payments and history.
+    Where that is another one by now, nothing is done."""
+    return hashlib.sha256(json.dumps([case, order], sort_keys=True, default=str).encode()).hexdigest()
 
 
-def offered(desk, case_id, name):
-    """(case, action) as the database offers it at this moment to this person."""
-    case = find(desk, case_id)
-    if case is None:
-        raise Refused("There is no such case.", 404)
+def offered(desk, case, name):
+    """The action as the database offers it at this moment to this person; None where it offers it to nobody."""
     for action in case["actions"]:
         if action["action"] == name:
             if action["asked_by"] == desk.role:
                 raise Refused("You asked for it yourself: a second person decides.", 403)
-            return case, action
-    others = desk.value("SELECT coalesce(payguard.case_actions(%s), '[]')", case_id)
+            return action
+    others = desk.value("SELECT coalesce(payguard.case_actions(%s), '[]')", case["case_id"])
     if any(action["action"] == name for action in others):
         raise Refused("Your role does not have the right to do this.", 403)
-    raise Refused("This is not offered, or not any more. The case is shown as it is now.", 409)
+    return None
 
 
 def act(desk, action, inputs):

@@ -10,8 +10,16 @@ import time
 
 import psycopg
 from psycopg.rows import dict_row
+from psycopg.types.datetime import TimestamptzLoader
+
+import words
+from connect import NotConnected, connect
 
 MOST_DESKS = 100        # at once: each is a connection of the server
+MOST_OF_ONE = 3         # of one role: beyond them the one that was used longest ago ends
+MOST_AT_ONCE = 3        # requests of a desk: one is served, the others wait
+LONGEST_WAIT = 5        # seconds for the request before
+MOST_SIGNING_IN = 4     # at once, so that a server that does not answer leaves room for those who are signed in
 # the names of the console's own statements are PostgreSQL's: nobody's schema stands in front of them
 SETTINGS = """
     SET search_path = pg_catalog, pg_temp;
@@ -38,11 +46,33 @@ MAY = """
 
 
 class SignInFailed(Exception):
-    """The database does not let this person in: why, as a sentence."""
+    """The database does not let this person in: why, as a sentence, and whether it was a guess, of which there may be so many."""
+
+    def __init__(self, why, guess=False):
+        super().__init__(why)
+        self.guess = guess
+
+
+def without_access():
+    return SignInFailed("This role may not read payguard's cases. An administrator grants the access support or operator.")
 
 
 class NoAccess(Exception):
     """The person's role may not read cases, or not any more."""
+
+
+class Busy(Exception):
+    """The person's other requests are not done yet."""
+
+
+class Times(TimestamptzLoader):
+    """Any time that PostgreSQL has; Python knows none behind the year 9999, and no infinity."""
+
+    def load(self, data):
+        try:
+            return super().load(data)
+        except (psycopg.DataError, OverflowError):
+            return words.moment(bytes(data).decode())
 
 
 class Desk:
@@ -51,20 +81,50 @@ class Desk:
     def __init__(self, connection, role):
         self.connection, self.role = connection, role
         self.lock = threading.Lock()
+        self.places = threading.BoundedSemaphore(MOST_AT_ONCE)
         self.used_at = time.monotonic()
         self.may = {}
         self.upload = None      # a statement whose columns are being mapped
+        self.ended = False
 
     @contextlib.contextmanager
-    def transaction(self, writes=False):
-        """A transaction, in which self.rows() and the others work; read-only unless it is to write."""
-        with self.lock:
+    def alone(self):
+        """The connection's turn."""
+        if not self.places.acquire(blocking=False):
+            raise Busy
+        try:
+            if not self.lock.acquire(timeout=LONGEST_WAIT):
+                raise Busy
+            try:
+                yield
+            finally:
+                self.lock.release()
+                self.close_if_ended()
+        finally:
+            self.places.release()
+
+    @contextlib.contextmanager
+    def transaction(self, writes=False, one_view=False):
+        """A transaction, in which self.rows() and the others work; read-only unless it is to write. one_view: what is
+        written follows from what was read, or nothing is written (40001)."""
+        with self.alone():
             self.connection.read_only = not writes
+            self.connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ if one_view else None
             with self.connection.transaction():
                 self.may = self.row(MAY) or {"cases": False}
                 if not self.may["cases"]:
                     raise NoAccess
                 yield self
+
+    def end(self):
+        """Closes the connection, after the request that has it."""
+        self.ended = True
+        self.close_if_ended()
+
+    def close_if_ended(self):
+        if self.ended and self.lock.acquire(blocking=False):
+            self.connection.close()
+            self.lock.release()
 
     def rows(self, sql, *values):
         return self.connection.execute(sql, values or None).fetchall()
@@ -82,28 +142,49 @@ class Desks:
     def __init__(self, dsn, idle):
         self.dsn, self.idle = dsn, idle
         self.desks = {}
+        self.ended = {}         # the last that ended, and why
         self.lock = threading.Lock()
+        self.signing_in = threading.BoundedSemaphore(MOST_SIGNING_IN)
         threading.Thread(target=self.watch, daemon=True).start()
 
     def open(self, role, password):
         """Signs a person in. → what names the desk"""
-        # without a password libpq would look for one in a file of the console's own, which passfile shuts off as well
         if not role or not password or "\0" in role + password or len(role) > 63 or len(password) > 1000:
-            raise SignInFailed("Name or password is wrong.")
-        if len(self.desks) >= MOST_DESKS:
-            raise SignInFailed("Too many people are signed in. Try again in a few minutes.")
+            raise SignInFailed("Name or password is wrong.", guess=True)
+        if not self.signing_in.acquire(timeout=LONGEST_WAIT):
+            raise SignInFailed("Too many people sign in at this moment. Try again.")
         try:
-            connection = psycopg.connect(self.dsn, user=role, password=password, passfile="/dev/null", autocommit=True,
-                                         connect_timeout=10, application_name="payguard console", row_factory=dict_row)
-        except psycopg.OperationalError as error:
-            # libpq's message may bear what was typed; its kind is enough
-            if any(words in str(error) for words in ("authentication failed", "does not exist", "not permitted to log in")):
-                raise SignInFailed("Name or password is wrong.") from None
+            desk = self.sign_in(role, password)
+        finally:
+            self.signing_in.release()
+        name = secrets.token_urlsafe(32)
+        with self.lock:
+            same = sorted((other for other, of in self.desks.items() if of.role == desk.role), key=lambda other: self.desks[other].used_at)
+            for other in same[:max(0, len(same) - MOST_OF_ONE + 1)]:
+                self.end(other, "elsewhere")
+            full = len(self.desks) >= MOST_DESKS
+            if not full:
+                self.desks[name] = desk
+        if full:
+            desk.end()
+            raise SignInFailed("Too many people are signed in. Try again in a few minutes.")
+        return name
+
+    def sign_in(self, role, password):
+        """A desk whose connection the server gave for the password, and whose role may read cases."""
+        try:
+            connection = connect(self.dsn, role, password, row_factory=dict_row)
+        except NotConnected as failure:
+            if failure.sqlstate in ("28P01", "28000"):
+                raise SignInFailed("Name or password is wrong.", guess=True) from None
+            if failure.sqlstate == "42501":
+                raise without_access() from None
             raise SignInFailed("The database cannot be reached, or takes no more connections.") from None
         # a server that trusts this machine lets in whoever names a role
         if not connection.pgconn.used_password:
             connection.close()
-            raise SignInFailed("The database did not ask for the password, so that nobody can sign in here. pg_hba.conf has to.")
+            raise SignInFailed("The database did not ask for the password, so that nobody can sign in here. pg_hba.conf has to.", guess=True)
+        connection.adapters.register_loader("timestamptz", Times)
         desk = Desk(connection, role)
         try:
             connection.execute(SETTINGS)
@@ -111,19 +192,18 @@ class Desks:
                 desk.role = desk.value("SELECT session_user::text")
         except NoAccess:
             connection.close()
-            raise SignInFailed("This role may not read payguard's cases. An administrator grants the access support or operator.") from None
-        name = secrets.token_urlsafe(32)
-        with self.lock:
-            self.desks[name] = desk
-        return name
+            raise without_access() from None
+        except psycopg.Error:
+            connection.close()
+            raise SignInFailed("The database cannot be reached, or takes no more connections.") from None
+        return desk
 
     def find(self, name, counts=True):
         """The desk of that name, or None. What refreshes itself does not count as use."""
         with self.lock:
             desk = self.desks.get(name)
             if desk and (desk.connection.closed or time.monotonic() - desk.used_at > self.idle):
-                self.desks.pop(name)
-                desk.connection.close()
+                self.end(name, "gone" if desk.connection.closed else "idle")
                 desk = None
             if desk and counts:
                 desk.used_at = time.monotonic()
@@ -131,9 +211,23 @@ class Desks:
 
     def close(self, name):
         with self.lock:
-            desk = self.desks.pop(name, None)
-        if desk:
-            desk.connection.close()
+            self.end(name, None)
+
+    def end(self, name, why):
+        """Whoever calls it has the lock."""
+        desk = self.desks.pop(name, None)
+        if desk is None:
+            return
+        desk.end()
+        if why:
+            self.ended[name] = why
+            while len(self.ended) > 10 * MOST_DESKS:
+                del self.ended[next(iter(self.ended))]
+
+    def why_ended(self, name):
+        """idle, elsewhere, gone, or None where nobody knows any more."""
+        with self.lock:
+            return self.ended.pop(name, None)
 
     def watch(self):
         """Closes what is idle."""

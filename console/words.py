@@ -9,22 +9,32 @@ from flask_babel import get_locale, gettext
 from markupsafe import Markup, escape
 
 DAY = datetime.timedelta(days=1)
+FIRST = datetime.datetime(1, 1, 3, tzinfo=datetime.timezone.utc)
+LAST = datetime.datetime(9999, 12, 29, tzinfo=datetime.timezone.utc)
 
 
 def zone():
     """The viewer's time zone: the cookie that console.js sets, or UTC."""
+    return zone_named(request.cookies.get("zone") or "UTC") or zoneinfo.ZoneInfo("UTC")
+
+
+def zone_named(name):
+    """The time zone of that name, or None."""
     try:
-        return zoneinfo.ZoneInfo(request.cookies.get("zone") or "UTC")
+        return zoneinfo.ZoneInfo(name)
     except (ValueError, OSError, zoneinfo.ZoneInfoNotFoundError):
-        return zoneinfo.ZoneInfo("UTC")
+        return None
 
 
 def moment(at):
-    """A time of the database: a datetime, or ISO text out of JSON."""
+    """A time of the database: a datetime, or ISO text out of JSON. What no calendar here can show, infinity too, is the
+    first or the last day that can be shown in every zone."""
     if isinstance(at, str):
-        # PostgreSQL's JSON has no digits for a fraction of 0, and 3.11 reads every other form
-        at = datetime.datetime.fromisoformat(at)
-    return at
+        try:
+            at = datetime.datetime.fromisoformat(at)
+        except ValueError:
+            at = FIRST if at.startswith("-") or at.endswith("BC") else LAST
+    return min(max(at, FIRST), LAST)
 
 
 def exactly(at):
@@ -34,6 +44,10 @@ def exactly(at):
 
 def clock(at):
     return format_datetime(moment(at), "HH:mm:ss", tzinfo=zone(), locale=get_locale())
+
+
+def minute(at):
+    return format_datetime(moment(at), "HH:mm", tzinfo=zone(), locale=get_locale())
 
 
 def day_and_time(at):
@@ -71,7 +85,7 @@ def age(at):
 
 
 def seconds(number):
-    return format_timedelta(datetime.timedelta(seconds=float(number)), locale=get_locale(), threshold=1.2)
+    return format_timedelta(datetime.timedelta(seconds=min(float(number), 1e10)), locale=get_locale(), threshold=1.2)
 
 
 def money(fact):

@@ -42,24 +42,32 @@ for (const button of document.querySelectorAll(".copy")) {
   });
 }
 
-// Charts of what the table beside them says.
+// Charts of what the tables beside them say. The tables of what is drawn are folded.
+for (const charts of document.querySelectorAll(".charts")) charts.hidden = false;
+for (const figures of document.querySelectorAll(".figures")) figures.open = false;
 for (const canvas of document.querySelectorAll("canvas[data-chart]")) {
-  const table = document.getElementById("rates");
+  const table = document.getElementById(canvas.dataset.table);
   const heads = [...table.tHead.rows[0].cells].map((cell) => cell.textContent);
   const lines = [...table.tBodies[0].rows];
   const style = getComputedStyle(document.documentElement);
   const colours = ["--accent", "--grey-bar", "--soft"].map((name) => style.getPropertyValue(name).trim());
+  const number = (text) => Number.isNaN(parseFloat(text)) ? null : parseFloat(text);
   Chart.defaults.color = style.getPropertyValue("--ink").trim();
   Chart.defaults.animation = false;
   new Chart(canvas, {
-    type: "bar",
+    type: canvas.dataset.chart,
     data: {
       labels: lines.map((row) => row.cells[0].textContent),
       datasets: canvas.dataset.columns.split(" ").map((column, n) => ({
-        label: heads[column], backgroundColor: colours[n], data: lines.map((row) => parseFloat(row.cells[column].textContent) || 0),
+        label: heads[column], backgroundColor: colours[n], borderColor: colours[n], borderDash: canvas.dataset.chart === "line" && n ? [5, 4] : [],
+        data: lines.map((row) => number(row.cells[column].textContent)),
       })),
     },
-    options: { maintainAspectRatio: false, scales: { y: { beginAtZero: true, max: canvas.dataset.chart === "rates" ? 100 : undefined } } },
+    options: {
+      maintainAspectRatio: false,
+      plugins: { title: { display: Boolean(canvas.dataset.title), text: canvas.dataset.title } },
+      scales: { y: { beginAtZero: true, max: canvas.dataset.most ? Number(canvas.dataset.most) : undefined, ticks: { precision: 0 } } },
+    },
   });
 }
 

@@ -1324,12 +1324,13 @@ class Model:
                 applied.contradicts = True
                 return applied
             echo = fitting[0] if fitting else None
+        if report.txn not in (None, r.txn) and (r.reversal or r.status == "succeeded" and r.txn is not None):
+            applied.contradicts = True
+            return applied
         if echo is not None:
             self.merge(r, echo, applied)
             r = self.refund(refund_id)
-        if r.reversal and report.txn not in (None, r.txn):
-            applied.contradicts = True
-        elif report.status == "succeeded":
+        if report.status == "succeeded":
             self.refund_made(r, report, applied)
             self.note_here_again(refund_id, applied)
         elif report.status in ("failed", "closed"):

@@ -4,15 +4,12 @@
 PAYGUARD_PICTURES is a folder for pictures of the pages; those of doc/console.md are of the day that make console shows.
 """
 import contextlib
-import http.cookiejar
 import os
 import re
 import shutil
 import sys
 import time
-import urllib.error
 import urllib.parse
-import urllib.request
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 TREE = os.environ.get("PAYGUARD_SRC") or os.path.join(HERE, "..", "..", "..")
@@ -25,12 +22,14 @@ if not shutil.which("chromedriver") or not os.path.exists("/usr/bin/chromium"):
 
 from babel.messages import pofile  # noqa: E402
 from selenium import webdriver  # noqa: E402
+from selenium.common.exceptions import StaleElementReferenceException  # noqa: E402
 from selenium.webdriver.chrome.service import Service  # noqa: E402
 from selenium.webdriver.common.by import By  # noqa: E402
 from selenium.webdriver.common.keys import Keys  # noqa: E402
 from selenium.webdriver.support.select import Select  # noqa: E402
 
 import shop  # noqa: E402
+from desk import Books, Stranger, reachable  # noqa: E402
 
 EVIL = "<script>window.hacked=1</script><img src=x onerror='window.hacked=1'>"
 PICTURES = os.environ.get("PAYGUARD_PICTURES")
@@ -85,7 +84,13 @@ class Clerk:
         return self.find("body").text
 
     def click(self, words, css="a, button, summary"):
-        """What has these words on it."""
+        """What has these words on it. A page that has just refreshed itself is looked at once more."""
+        try:
+            self.click_once(words, css)
+        except StaleElementReferenceException:
+            self.click_once(words, css)
+
+    def click_once(self, words, css):
         found = [element for element in self.all(css) if words in element.text]
         if not found:
             raise RuntimeError(f"nothing says \"{words}\" on:\n{self.text()}")
@@ -132,58 +137,6 @@ class Clerk:
 
     def hacked(self):
         return self.driver.execute_script("return window.hacked")
-
-
-class Stranger:
-    """Requests that are made by hand, as an attacker would."""
-
-    def __init__(self, address):
-        self.address = address
-        self.cookies = http.cookiejar.CookieJar()
-        self.opener = urllib.request.build_opener(urllib.request.HTTPCookieProcessor(self.cookies))
-        self.headers = {}
-
-    def ask(self, path, form=None):
-        """(status, page)"""
-        data = urllib.parse.urlencode(form).encode() if form is not None else None
-        try:
-            with self.opener.open(self.address + path, data) as answer:
-                self.headers, self.where = answer.headers, answer.geturl()
-                return answer.status, answer.read().decode()
-        except urllib.error.HTTPError as answer:
-            self.headers = answer.headers
-            return answer.code, answer.read().decode()
-
-    def token(self, path):
-        return dict(re.findall(r'name="(csrf_token|seen)" value="([^"]*)"', self.ask(path)[1]))
-
-    def sign_in(self, role, password=None):
-        return self.ask("/sign-in", self.token("/sign-in") | {"role": role, "password": role if password is None else password})
-
-
-class Books:
-    """The database, as its superuser sees it."""
-
-    def __init__(self, server):
-        self.cursor = server.connect().cursor()
-
-    def rows(self, sql, *values):
-        self.cursor.execute(sql, values or None)
-        return self.cursor.fetchall() if self.cursor.description else None
-
-    def work(self):
-        """The channels do all that they are asked for."""
-        self.rows("SELECT payguard.complete_task(task_id, lease_token, CASE kind WHEN 'refund' THEN 'succeeded' ELSE 'closed' END,"
-                  " CASE kind WHEN 'refund' THEN 'back-' || task_id END, CASE kind WHEN 'refund' THEN amount END,"
-                  " CASE kind WHEN 'refund' THEN currency END) FROM payguard.claim_tasks('worker', 100, kinds => '{refund,close}')")
-        self.rows("SELECT count(*) FROM payguard.maintain()")
-
-    def written(self):
-        return self.rows("SELECT (SELECT count(*) FROM payguard.events), (SELECT count(*) FROM payguard.settlement_lines),"
-                         " (SELECT md5(string_agg(a::text, '' ORDER BY alert_id)) FROM payguard.alerts a)")
-
-    def case(self, order, kind):
-        return self.rows("SELECT case_id FROM payguard.cases WHERE order_id = %s AND kind = %s", order, kind)[0][0]
 
 
 def settled(clerk, books, what, sentence):
@@ -434,20 +387,13 @@ def idle(server, books):
         tap.ok(here and wait_for(gone, 15, 0.3) and "/sign-in" in ana.ask("/")[1], "an idle connection is closed, and one signs in again")
 
 
-def reachable(address):
-    try:
-        return Stranger(address).ask("/sign-in")[0] == 200
-    except OSError:
-        return False
-
-
 def catalogs():
     """Each text of the pages and each sentence of the database is in the catalog."""
     with open(os.path.join(TREE, "console", "translations", "zh", "LC_MESSAGES", "messages.po"), "rb") as file:
         catalog = pofile.read_po(file, locale="zh")
     sys.path.insert(0, os.path.join(TREE, "console"))
     import texts
-    wanted = texts.of_pages() | texts.of_database()
+    wanted = texts.of_pages() | texts.of_database() | texts.of_runbooks()
     missing = sorted(text for text in wanted if not (catalog.get(text) and catalog.get(text).string))
     foreign = [text for text in wanted if catalog.get(text) and sorted(re.findall(r"\{\w+\}|%\(\w+\)s", text))
                != sorted(re.findall(r"\{\w+\}|%\(\w+\)s", catalog.get(text).string))]
