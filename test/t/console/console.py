@@ -155,7 +155,7 @@ def clicks(clerk, books, server):
     clerk.click("Order 1042 was paid twice")
     page = clerk.text()
     tap.ok(all(words in page for words in ("42.50 EUR go back by themselves", "Payment 1 · counts", "Payment 2 · not needed", "ch_1042", "PP-1042",
-                                           "This order is paid. A second payment is being returned.", "Money came that no order needs"))
+                                           "This order is paid. A second payment is being returned.", "the order did not need the money"))
            and len(clerk.all("svg .bar")) == 3, "a case shows the story, the payments, the drawing, what to tell, the runbook", page)
     clerk.picture("case_tested")
     clerk.act("Order 1042 was paid twice", "It was sent back outside", "sent back in PayPal's console")
