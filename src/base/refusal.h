@@ -33,6 +33,8 @@
 	X(CHANNEL_NOT_INTERNAL, "PY406", "channel_not_internal", "channels", "internal")     \
 	X(AMOUNT_MISMATCH, "PY501", "amount_mismatch", "orders", "amount")                   \
 	X(CURRENCY_MISMATCH, "PY502", "currency_mismatch", "orders", "currency")             \
+	X(AMOUNT_EXCEEDS_AUTHORIZATION, "PY503", "amount_exceeds_authorization", "payments", \
+	  "authorized_amount")                                                               \
 	X(REFUND_EXCEEDS_PAYMENT, "PY504", "refund_exceeds_payment", "refund_balances", "")  \
 	X(APPROVAL_REQUIRED, "PY601", "approval_required", "approvals", "")                  \
 	X(SELF_APPROVAL, "PY602", "self_approval", "approvals", "")                          \

@@ -52,6 +52,7 @@ static const RowQuery unverified_surplus = {"order_id " OP_EQ " $1"
 static void follow_once(Order *order, Payment *payment, const Channel *channel,
 						const Report *report, const Decision *decision,
 						const Known *known, Applied *applied);
+static void ask(const Payment *payment, const Channel *channel);
 static bool is_no_answer(const Report *report);
 static bool has_open_amount(const Payment *payment);
 static void follow(Order *order, Payment *payment, const Channel *channel,
@@ -120,7 +121,8 @@ payguard_evidence_answer(Order *order, Payment *payment, const Report *reported,
 		channel = *known->channel;
 	else
 		payguard_channel_of(payment, &channel);
-	if (report.status == CHANNEL_PROCESSING && !payguard_channel_knows_returns(&channel))
+	if ((report.status == CHANNEL_PROCESSING || report.status == CHANNEL_AUTHORIZED) &&
+		!payguard_channel_knows_returns(&channel))
 		report.status = CHANNEL_PENDING; /* older scripts do not know it */
 	if (report.status == CHANNEL_NOT_FOUND && not_found_is_final(payment, &channel))
 	{
@@ -149,7 +151,7 @@ payguard_evidence_answer(Order *order, Payment *payment, const Report *reported,
 	}
 	if (decision.query ||
 		((is_no_answer(&report) || applied->contradicts) && has_open_amount(payment)))
-		payguard_task_query(payguard_payment_about(payment), &channel);
+		ask(payment, &channel);
 	Assert(applied->now_known == NULL || report.txn_id != NULL ||
 		   report.status == CHANNEL_SUCCEEDED);
 }
@@ -207,13 +209,29 @@ follow_once(Order *order, Payment *payment, const Channel *channel, const Report
 }
 
 /*
+ * ask makes the next query of a payment due. Reserved money that waits for its capture is left alone for longer.
+ */
+static void
+ask(const Payment *payment, const Channel *channel)
+{
+	TimestampTz at = payguard_payment_next_query(payment, GetCurrentTimestamp());
+
+	if (at == NO_TIME)
+		payguard_task_query(payguard_payment_about(payment), channel);
+	else
+		payguard_task_schedule("query", payguard_payment_about(payment), payment->channel,
+							   at);
+}
+
+/*
  * is_no_answer tells whether a report leaves open what the channel was asked.
  */
 static bool
 is_no_answer(const Report *report)
 {
 	return report->status == CHANNEL_PENDING || report->status == CHANNEL_PROCESSING ||
-		   report->status == CHANNEL_UNKNOWN || report->status == CHANNEL_NOT_FOUND;
+		   report->status == CHANNEL_AUTHORIZED || report->status == CHANNEL_UNKNOWN ||
+		   report->status == CHANNEL_NOT_FOUND;
 }
 
 /*
@@ -276,14 +294,13 @@ payguard_record_apply(Order *order, const Channel *channel, const Report *report
 	Report decided = *reported;
 	const Report *report = &decided;
 	Payment like = {.channel = channel->name, .channel_txn_id = report->txn_id};
-	Payment asked = {.amount = order->amount, .currency = order->currency};
 	Facts facts = {
 		.order = order->status,
 		.closing_as = order->closing_as,
 		.payment = PAYMENT_NONE,
 		.report = CHANNEL_SUCCEEDED,
 		.late_success = payguard_late_success(payguard_str(channel->late_success)),
-		.money = payguard_compare_money(order, &asked, report),
+		.money = payguard_compare_with_order(order, report),
 		.in_time = payguard_is_in_time(order, report),
 	};
 	Decision decision;
@@ -347,11 +364,15 @@ follow(Order *order, Payment *payment, const Channel *channel, const Report *rep
 			if (moves)
 				also |= payguard_received_note_failure(payment, report);
 			break;
+		case PAYMENT_AUTHORIZED:
+			also |= payguard_received_authorize(payment, report);
+			/* fall through */
 		case PAYMENT_PENDING:
 		case PAYMENT_PROCESSING:
 			if (was == PAYMENT_FAILED)
 				also |= payguard_received_revive(payment);
 			break;
+		case PAYMENT_CAPTURING:
 		case PAYMENT_UNKNOWN:
 		case PAYMENT_CLOSING:
 		case PAYMENT_SUPERSEDED:
@@ -369,14 +390,18 @@ follow(Order *order, Payment *payment, const Channel *channel, const Report *rep
 	}
 	if (decision->order != order->status)
 		payguard_received_become(order, payment, decision->order);
-	if (moves && decision->payment == PAYMENT_PROCESSING)
+	if (moves && (decision->payment == PAYMENT_PROCESSING ||
+				  decision->payment == PAYMENT_AUTHORIZED))
 		/* the channel has it: only ask */
 		payguard_task_remove("charge", payguard_payment_about(payment));
 	if (was == PAYMENT_FAILED && payguard_payment_is_live(decision->payment))
 		/* nobody wants it closed any more, and who was asked to has asked before */
 		payguard_task_remove("close", payguard_payment_about(payment));
-	if (was == PAYMENT_PROCESSING && moves)
+	if (moves && payguard_payment_holds_order(was) &&
+		!payguard_payment_holds_order(decision->payment))
 		look_at_deadline_again(order);
+	if (payment->authorized_amount != NO_AMOUNT)
+		payguard_received_follow_capture(order, payment, was, decision, also);
 
 	if (moves && !payguard_payment_is_live(decision->payment) &&
 		!(known && known->only_task))
@@ -414,7 +439,7 @@ not_found_is_final(const Payment *payment, const Channel *channel)
 		payment->expires_at != NO_TIME ? payment->expires_at : payment->created_at;
 	Task close;
 
-	if (payment->status == PAYMENT_PROCESSING)
+	if (payguard_payment_holds_order(payment->status))
 		return false;
 	if (payguard_time_plus(from, channel->not_found_is_final_after) <= now)
 		return true;

@@ -19,9 +19,12 @@
 #include "records/order.h"
 #include "records/payment.h"
 #include "records/report.h"
+#include "records/task.h"
 #include "money/policy.h"
 #include "evidence/facts.h"
 
+static bool was_asked_since(const Payment *payment, const Report *report,
+							const Facts *facts);
 static bool is_revivable(const Order *order, const Payment *payment,
 						 const Channel *channel);
 
@@ -51,9 +54,27 @@ payguard_facts_read(const Order *order, const Payment *payment, const Channel *c
 		facts->revived = succeeded && payguard_payment_is_revived(payment);
 	else if (payguard_payment_brought_money(payment))
 		facts->reverses = failed && payguard_channel_reopens(channel, "failed");
-	facts->fresh = report->fresh && payguard_is_step_back(facts);
+	facts->fresh = was_asked_since(payment, report, facts);
+	facts->repeatable = facts->fresh && payment->status == PAYMENT_CAPTURING &&
+						order->closing_as == ORDER_NONE && report->queried &&
+						channel->idempotent_charge;
 	facts->revivable = facts->fresh && payment->status == PAYMENT_FAILED &&
 					   is_revivable(order, payment, channel);
+}
+
+/*
+ * was_asked_since tells whether a report is a step back that is believed. A capture that is still to be sent, or is
+ * being sent, has not failed because the channel has only reserved the money.
+ */
+static bool
+was_asked_since(const Payment *payment, const Report *report, const Facts *facts)
+{
+	Task capture;
+
+	if (!report->fresh || !payguard_is_step_back(facts))
+		return false;
+	return payment->status != PAYMENT_CAPTURING || !report->queried ||
+		   !payguard_task_find("capture", payguard_payment_about(payment), &capture);
 }
 
 /*
@@ -77,21 +98,40 @@ is_revivable(const Order *order, const Payment *payment, const Channel *channel)
 /*
  * payguard_compare_money compares what was reported with what the attempt asked for, and what the order asks for now.
  * An amount that the channel has not named is what was asked; where the order asks another by now, somebody
- * has to look.
+ * has to look. Of money that was reserved, and not asked for, the order may need a part alone.
  */
 Money
 payguard_compare_money(const Order *order, const Payment *payment, const Report *report)
 {
-	int64 amount = report->amount != NO_AMOUNT ? report->amount : payment->amount;
+	int64 asked = payguard_payment_asked(payment);
+	int64 amount = report->amount != NO_AMOUNT ? report->amount : asked;
+	bool may_take_less =
+		payment->authorized_amount != NO_AMOUNT && payment->capture_amount == NO_AMOUNT;
 	const text *currency = report->currency ? report->currency : payment->currency;
 
 	if (!payguard_text_equal(currency, payment->currency) ||
 		!payguard_text_equal(currency, order->currency))
 		return MONEY_OTHER;
-	if (amount < payment->amount || amount < order->amount ||
+	if ((amount < asked && !may_take_less) || amount < order->amount ||
 		(report->amount == NO_AMOUNT && amount != order->amount))
 		return MONEY_LESS;
 	return amount > order->amount ? MONEY_MORE : MONEY_FITS;
+}
+
+/*
+ * payguard_compare_with_order is the same for money that no attempt of ours has asked for.
+ */
+Money
+payguard_compare_with_order(const Order *order, const Report *report)
+{
+	Payment asked = {
+		.amount = order->amount,
+		.currency = order->currency,
+		.authorized_amount = NO_AMOUNT,
+		.capture_amount = NO_AMOUNT,
+	};
+
+	return payguard_compare_money(order, &asked, report);
 }
 
 /*

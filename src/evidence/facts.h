@@ -16,6 +16,7 @@ extern void payguard_facts_read(const Order *order, const Payment *payment,
 								Facts *facts);
 extern Money payguard_compare_money(const Order *order, const Payment *payment,
 									const Report *report);
+extern Money payguard_compare_with_order(const Order *order, const Report *report);
 extern bool payguard_is_in_time(const Order *order, const Report *report);
 extern Decision payguard_decide_or_hold(const Order *order, const Report *report,
 										Facts *facts);

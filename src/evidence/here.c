@@ -44,7 +44,6 @@ payguard_money_is_here(Order *order, Payment *payment, const Report *report)
 static void
 pay_again(Order *order, Payment *payment, const Report *report)
 {
-	Payment asked = {.amount = order->amount, .currency = order->currency};
 	Report money = {
 		.status = CHANNEL_SUCCEEDED,
 		.amount = payguard_money_here(payment),
@@ -57,7 +56,7 @@ pay_again(Order *order, Payment *payment, const Report *report)
 		.payment = PAYMENT_NONE,
 		.report = CHANNEL_SUCCEEDED,
 		.late_success = LATE_ACCEPT,
-		.money = payguard_compare_money(order, &asked, &money),
+		.money = payguard_compare_with_order(order, &money),
 	};
 	Decision decision = payguard_decide_or_hold(order, &money, &facts);
 

@@ -84,10 +84,10 @@ static const RowQuery matchable_with_archive =
 	MATCHABLE("every_order", "every_payment", "every_refund");
 
 static const Given record_notification_given[] = {
-	{"channel", 't'},		 {"body", '-'},		 {"event_id", 't'},
-	{"payment_id", 'u'},	 {"refund_id", 'u'}, {"channel_status", 't'},
-	{"channel_txn_id", 't'}, {"amount", 'i'},	 {"currency", 't'},
-	{"channel_time", 'd'},
+	{"channel", 't'},		 {"body", '-'},			  {"event_id", 't'},
+	{"payment_id", 'u'},	 {"refund_id", 'u'},	  {"channel_status", 't'},
+	{"channel_txn_id", 't'}, {"amount", 'i'},		  {"currency", 't'},
+	{"channel_time", 'd'},	 {"capture_before", 'd'},
 };
 
 typedef struct Match
@@ -222,8 +222,9 @@ PG_FUNCTION_INFO_V1(payguard_record_notification);
 
 /*
  * record_notification(channel, body, event_id, payment_id, refund_id, channel_status,
- *					   channel_txn_id, amount, currency, channel_time) → notification_result
+ *					   channel_txn_id, amount, currency, channel_time, capture_before) → notification_result
  *
+ * The scripts before 1.2.0 have no capture_before.
  * Errors: 22004 without a channel or a body. A message that cannot be read is kept and alerted. One that says
  * nothing of a state (channel_status NULL) makes the channel be queried.
  */
@@ -342,6 +343,9 @@ read_notification(FunctionCallInfo fcinfo, Unreadable *bad, Notification *notifi
 	notification->amount = payguard_read_amount_or_null(bad, ARG(7), "amount");
 	notification->currency = payguard_read_currency_or_null(bad, ARG(8), "currency");
 	notification->channel_time = payguard_read_time_or_null(bad, ARG(9), "channel_time");
+	notification->capture_before =
+		PG_NARGS() > 10 ? payguard_read_time_or_null(bad, ARG(10), "capture_before")
+						: NO_TIME;
 	if (notification->event_id == NULL)
 		notification->event_id = payguard_notification_hash(notification->body);
 	notification->result = payguard_text("unmatched");
@@ -375,12 +379,13 @@ keep_unreadable(FunctionCallInfo fcinfo, const Unreadable *bad,
 	payguard_unreadable_note(notification, bad, "record_notification");
 	notification->message = payguard_text(psprintf(
 		"%s\n%s", bad->problem,
-		payguard_unreadable_json("record_notification", record_notification_given,
-								 lengthof(record_notification_given), fcinfo->args)));
+		payguard_unreadable_json(
+			"record_notification", record_notification_given,
+			Min(PG_NARGS(), (int) lengthof(record_notification_given)), fcinfo->args)));
 	notification->channel_status = notification->channel_txn_id = NULL;
 	notification->amount = NO_AMOUNT;
 	notification->currency = NULL;
-	notification->channel_time = NO_TIME;
+	notification->channel_time = notification->capture_before = NO_TIME;
 	again = again || !payguard_store_insert_new(&payguard_notifications,
 												NOTIFICATION_BY_EVENT, notification);
 	payguard_unreadable_alert(notification, bad);
@@ -492,6 +497,7 @@ learn(Notification *known, const Notification *again)
 	LEARN(amount, NO_AMOUNT, NOTIFICATION_F_AMOUNT);
 	LEARN(currency, NULL, NOTIFICATION_F_CURRENCY);
 	LEARN(channel_time, NO_TIME, NOTIFICATION_F_CHANNEL_TIME);
+	LEARN(capture_before, NO_TIME, NOTIFICATION_F_CAPTURE_BEFORE);
 #undef LEARN
 	return learned;
 }
@@ -510,14 +516,15 @@ learn_anew(Notification *known, const Notification *again)
 	known->amount = again->amount;
 	known->currency = again->currency;
 	known->channel_time = again->channel_time;
+	known->capture_before = again->capture_before;
 	known->code = known->message = known->order_id = NULL;
 	known->result = payguard_text("unmatched");
 	return FIELD(NOTIFICATION_F_PAYMENT_ID) | FIELD(NOTIFICATION_F_REFUND_ID) |
 		   FIELD(NOTIFICATION_F_CHANNEL_STATUS) | FIELD(NOTIFICATION_F_CHANNEL_TXN_ID) |
 		   FIELD(NOTIFICATION_F_AMOUNT) | FIELD(NOTIFICATION_F_CURRENCY) |
-		   FIELD(NOTIFICATION_F_CHANNEL_TIME) | FIELD(NOTIFICATION_F_CODE) |
-		   FIELD(NOTIFICATION_F_MESSAGE) | FIELD(NOTIFICATION_F_ORDER_ID) |
-		   FIELD(NOTIFICATION_F_RESULT);
+		   FIELD(NOTIFICATION_F_CHANNEL_TIME) | FIELD(NOTIFICATION_F_CAPTURE_BEFORE) |
+		   FIELD(NOTIFICATION_F_CODE) | FIELD(NOTIFICATION_F_MESSAGE) |
+		   FIELD(NOTIFICATION_F_ORDER_ID) | FIELD(NOTIFICATION_F_RESULT);
 }
 
 PG_FUNCTION_INFO_V1(payguard_match_notifications);

@@ -15,12 +15,15 @@
 #include "rules/decide.h"
 #include "rules/machine.h"
 #include "base/id.h"
+#include "base/json.h"
 #include "base/text.h"
 #include "base/value.h"
 #include "store/open.h"
 #include "store/rows.h"
 #include "store/table.h"
 #include "store/write.h"
+#include "records/about.h"
+#include "records/alert.h"
 #include "records/channel.h"
 #include "records/event.h"
 #include "records/order.h"
@@ -108,7 +111,7 @@ FieldSet
 payguard_received_take(Payment *payment, const Report *report)
 {
 	payment->received_amount =
-		report->amount != NO_AMOUNT ? report->amount : payment->amount;
+		report->amount != NO_AMOUNT ? report->amount : payguard_payment_asked(payment);
 	payment->received_currency = report->currency ? report->currency : payment->currency;
 	payment->amount_verified = report->amount != NO_AMOUNT && !report->assumed;
 	payment->channel_txn_id = report->txn_id ? report->txn_id : payment->channel_txn_id;
@@ -152,6 +155,81 @@ payguard_received_revive(Payment *payment)
 }
 
 /*
+ * payguard_received_authorize fills in what the channel has reserved, and until when. The first word counts, unless who
+ * says another has asked since; a later time is believed, since channels prolong. What it was asked to take of it, it
+ * has not taken.
+ */
+FieldSet
+payguard_received_authorize(Payment *payment, const Report *report)
+{
+	bool other_currency =
+		report->currency && !payguard_text_equal(report->currency, payment->currency);
+	int64 amount = other_currency				 ? 0
+				   : report->amount != NO_AMOUNT ? report->amount
+												 : payment->authorized_amount;
+	FieldSet also = 0;
+
+	if (amount == NO_AMOUNT)
+		amount = payment->amount;
+	if (payment->authorized_amount == NO_AMOUNT ||
+		(amount != payment->authorized_amount && report->fresh))
+	{
+		payment->authorized_amount = amount;
+		also |= FIELD(PAYMENT_F_AUTHORIZED_AMOUNT);
+	}
+	if (report->capture_before != NO_TIME &&
+		(payment->capture_before == NO_TIME ||
+		 payment->capture_before < report->capture_before ||
+		 (report->fresh && payment->capture_before != report->capture_before)))
+	{
+		payment->capture_before = report->capture_before;
+		also |= FIELD(PAYMENT_F_CAPTURE_BEFORE);
+	}
+	if (payment->capture_amount != NO_AMOUNT)
+	{
+		payment->capture_amount = NO_AMOUNT;
+		payment->capture_id = NULL;
+		also |= FIELD(PAYMENT_F_CAPTURE_AMOUNT) | FIELD(PAYMENT_F_CAPTURE_ID);
+	}
+	return also;
+}
+
+/*
+ * payguard_received_follow_capture follows what became of reserved money, and of a capture of it: its task, and what
+ * people were told. A transaction whose snapshot is older cannot see the new task, and would give the money up without
+ * withdrawing it: the order's row stops it.
+ */
+void
+payguard_received_follow_capture(Order *order, const Payment *payment, PaymentStatus was,
+								 const Decision *decision, FieldSet changed)
+{
+	About about = payguard_payment_about(payment);
+	text *id = payguard_text(payguard_uuid_str(payment->payment_id));
+
+	if (decision->capture)
+	{
+		payguard_order_touch(order);
+		payguard_task_repeat("capture", about, payment->channel);
+	}
+	if (was == PAYMENT_CAPTURING && payguard_payment_is_live(payment->status) &&
+		payment->status != was)
+		payguard_task_remove("capture", about);
+	if (changed & FIELD(PAYMENT_F_AUTHORIZED_AMOUNT) &&
+		payment->authorized_amount < order->amount)
+		payguard_alert_payment(
+			"authorized_less", "warning", payment,
+			payguard_json("channel", 't', payment->channel, "authorized_amount", 'i',
+						  payment->authorized_amount, "amount", 'i', order->amount,
+						  "currency", 't', order->currency, NULL));
+	if (was == payment->status || payguard_payment_holds_order(payment->status))
+		return;
+	payguard_alert_resolve("authorized_less", id, NULL);
+	payguard_alert_resolve("authorization_expiring", id, NULL);
+	if (payguard_payment_was_received(payment) || was == PAYMENT_CLOSING)
+		payguard_alert_resolve("capture_failed", id, NULL);
+}
+
+/*
  * payguard_received_note_txn notes the channel's transaction of an open attempt.
  */
 FieldSet
@@ -186,6 +264,9 @@ payguard_received_insert(const Order *order, const text *channel, const Report *
 		.details = details,
 		.created_at = now,
 		.expires_at = NO_TIME,
+		.authorized_amount = NO_AMOUNT,
+		.capture_amount = NO_AMOUNT,
+		.capture_before = NO_TIME,
 	};
 	payguard_received_take(payment, report);
 	for (bool again = false;
@@ -273,5 +354,5 @@ refund_status(const Channel *channel, const Report *report, bool hold)
 static bool
 severe(const char *alert)
 {
-	return strcmp(alert, "amount_mismatch") == 0;
+	return strcmp(alert, "amount_mismatch") == 0 || strcmp(alert, "capture_failed") == 0;
 }

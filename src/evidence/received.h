@@ -21,6 +21,10 @@ extern void payguard_received_become(Order *order, const Payment *payment,
 									 OrderStatus to);
 extern FieldSet payguard_received_take(Payment *payment, const Report *report);
 extern FieldSet payguard_received_note_failure(Payment *payment, const Report *report);
+extern FieldSet payguard_received_authorize(Payment *payment, const Report *report);
+extern void payguard_received_follow_capture(Order *order, const Payment *payment,
+											 PaymentStatus was, const Decision *decision,
+											 FieldSet changed);
 extern FieldSet payguard_received_revive(Payment *payment);
 extern FieldSet payguard_received_note_txn(Payment *payment, const Report *report);
 extern bool payguard_received_insert(const Order *order, const text *channel,

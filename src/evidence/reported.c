@@ -35,7 +35,7 @@
 static const Given report_payment_given[] = {
 	{"payment_id", 'u'}, {"channel_status", 't'}, {"channel_txn_id", 't'},
 	{"amount", 'i'},	 {"currency", 't'},		  {"code", 't'},
-	{"message", 't'},	 {"channel_time", 'd'},
+	{"message", 't'},	 {"channel_time", 'd'},	  {"capture_before", 'd'},
 };
 static const Given record_payment_given[] = {
 	{"order_id", 't'}, {"channel", 't'},  {"channel_txn_id", 't'},
@@ -52,8 +52,9 @@ PG_FUNCTION_INFO_V1(payguard_report_payment);
 
 /*
  * report_payment(payment_id, channel_status, channel_txn_id, amount, currency, code, message,
- *				  channel_time) → payment_result
+ *				  channel_time, capture_before) → payment_result
  *
+ * capture_before: until when money that is reserved can be taken; the scripts before 1.2.0 have no such argument.
  * amount: minor units, as the channel says. Errors: 22004 without a payment_id. What cannot be read is kept and
  * alerted. An unknown payment, a reused transaction and a contradiction are stored, alerted and
  * returned with the outcome "recorded".
@@ -69,6 +70,9 @@ payguard_report_payment(PG_FUNCTION_ARGS)
 	Applied applied = {0};
 
 	report.channel_time = payguard_read_time_or_null(&bad, ARG(7), "channel_time");
+	if (PG_NARGS() > 8)
+		report.capture_before =
+			payguard_read_time_or_null(&bad, ARG(8), "capture_before");
 	payguard_evidence_begin("report_payment()");
 	if (bad.name)
 		return keep_unreadable_report(fcinfo, &bad, payment_id);
@@ -111,7 +115,8 @@ keep_unreadable_report(FunctionCallInfo fcinfo, const Unreadable *bad,
 	const char *message = payguard_unreadable_keep(
 		bad, "report_payment",
 		payguard_unreadable_json("report_payment", report_payment_given,
-								 lengthof(report_payment_given), fcinfo->args),
+								 Min(PG_NARGS(), (int) lengthof(report_payment_given)),
+								 fcinfo->args),
 		known ? payment.channel : NULL,
 		(About){.order_id = order_id, .payment_id = payment_id});
 
@@ -133,7 +138,8 @@ changes_nothing(const Payment *payment, const Report *report)
 			/* where the channel goes on with it, it is asked */
 			return report->status != CHANNEL_SUCCEEDED &&
 				   report->status != CHANNEL_PENDING &&
-				   report->status != CHANNEL_PROCESSING;
+				   report->status != CHANNEL_PROCESSING &&
+				   report->status != CHANNEL_AUTHORIZED;
 		case PAYMENT_SUCCEEDED:
 		case PAYMENT_SURPLUS:
 			return report->status == CHANNEL_SUCCEEDED &&

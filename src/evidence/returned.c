@@ -197,6 +197,7 @@ run_report(void *argument)
 			return;
 		case CHANNEL_PENDING:
 		case CHANNEL_PROCESSING:
+		case CHANNEL_AUTHORIZED:
 		case CHANNEL_UNKNOWN:
 		case CHANNEL_NOT_FOUND:
 			note_open(r->refund, r->report, r->applied);

@@ -116,6 +116,7 @@ payguard_unreadable_keep(const Unreadable *bad, const char *function, const char
 		.refund_id = about.refund_id,
 		.amount = NO_AMOUNT,
 		.channel_time = NO_TIME,
+		.capture_before = NO_TIME,
 		.received_at = GetCurrentTimestamp(),
 	};
 

@@ -89,7 +89,7 @@ judge_payable(Purpose purpose, const Order *order, TimestampTz now, bool brief,
 {
 	const char *id = payguard_str(order->order_id);
 	const char *detail = "Its payment is not to be found.";
-	bool closing = false;
+	PaymentStatus status = PAYMENT_NONE;
 	Payment payment;
 
 	switch (order->status)
@@ -117,7 +117,7 @@ judge_payable(Purpose purpose, const Order *order, TimestampTz now, bool brief,
 		case ORDER_PAYING:
 			if (!brief && payguard_payment_that_counts(order->order_id, &payment))
 			{
-				closing = payment.status == PAYMENT_CLOSING;
+				status = payment.status;
 				detail = psprintf(
 					"Payment \"%s\" through channel \"%s\" is %s since %s.",
 					payguard_uuid_str(payment.payment_id), payguard_str(payment.channel),
@@ -127,7 +127,13 @@ judge_payable(Purpose purpose, const Order *order, TimestampTz now, bool brief,
 			return payguard_refuse(
 				refusal, ERR_PAYMENT_IN_PROGRESS,
 				psprintf("a payment of order \"%s\" is in progress", id), detail,
-				closing ? "Wait until it is closed." : hints[purpose].paying);
+				status == PAYMENT_CLOSING	  ? "Wait until it is closed."
+				: status == PAYMENT_CAPTURING ? "Wait for its outcome."
+				: status == PAYMENT_AUTHORIZED && purpose == PAYABLE_TO_PAY
+					? "Its money is reserved: take it with payguard.capture_payment(), "
+					  "or "
+					  "give it up with payguard.close_payment()."
+					: hints[purpose].paying);
 		case ORDER_UNPAID:
 			if (!payguard_order_is_past_deadline(order, now))
 				return true;

@@ -46,15 +46,16 @@
 #include "queue/lease.h"
 #include "queue/retry.h"
 
-#define N_ANSWER_ARGS 8 /* of complete_task(), and columns of task_answer */
+#define N_ANSWER_ARGS                                                                    \
+	8 /* of complete_task(), and columns of task_answer; one more is of the former alone */
 
-static const Given given_names[N_ANSWER_ARGS] = {
+static const Given given_names[N_ANSWER_ARGS + 1] = {
 	{"task_id", 'i'},		 {"lease_token", 'u'}, {"channel_status", 't'},
 	{"channel_txn_id", 't'}, {"amount", 'i'},	   {"currency", 't'},
-	{"code", 't'},			 {"message", 't'},
+	{"code", 't'},			 {"message", 't'},	   {"capture_before", 'd'},
 };
 
-static void read_answer(const NullableDatum *args, Answer *answer);
+static void read_answer(const NullableDatum *args, int n, Answer *answer);
 static void answer_all(Answer *answers, int n, ReturnSetInfo *rsinfo);
 static bool find_order(const Task *task, const FinishedTask *finished, Order *order);
 static void answer_one(Answer *answer);
@@ -74,8 +75,9 @@ PG_FUNCTION_INFO_V1(payguard_complete_task);
 
 /*
  * complete_task(task_id, lease_token, channel_status, channel_txn_id, amount, currency, code,
- *				 message) → payment_result
+ *				 message, capture_before) → payment_result
  *
+ * The scripts before 1.2.0 have no capture_before.
  * Applies the channel's answer as evidence and removes the task, in one. With a stale token
  * the answer counts all the same, the task is left, outcome "lease_lost". What cannot be read is kept, alerted,
  * and counts as "unknown". Errors: 22004 without a task_id or lease_token.
@@ -85,7 +87,7 @@ payguard_complete_task(PG_FUNCTION_ARGS)
 {
 	Answer answer;
 
-	read_answer(fcinfo->args, &answer);
+	read_answer(fcinfo->args, PG_NARGS(), &answer);
 	payguard_evidence_begin("complete_task()");
 	answer_all(&answer, 1, NULL);
 	payguard_call_end();
@@ -121,7 +123,7 @@ payguard_complete_tasks(PG_FUNCTION_ARGS)
 		payguard_arg_row(elements[i], N_ANSWER_ARGS, values, nulls);
 		for (int j = 0; j < N_ANSWER_ARGS; j++)
 			args[j] = (NullableDatum){.value = values[j], .isnull = nulls[j]};
-		read_answer(args, &answers[i]);
+		read_answer(args, N_ANSWER_ARGS, &answers[i]);
 	}
 	InitMaterializedSRF(fcinfo, 0);
 	payguard_evidence_begin("complete_tasks()");
@@ -131,10 +133,10 @@ payguard_complete_tasks(PG_FUNCTION_ARGS)
 }
 
 /*
- * read_answer reads an answer from the arguments of complete_task(). One that cannot be read says "unknown".
+ * read_answer reads an answer from n arguments of complete_task(). One that cannot be read says "unknown".
  */
 static void
-read_answer(const NullableDatum *args, Answer *answer)
+read_answer(const NullableDatum *args, int n, Answer *answer)
 {
 	if (args[0].isnull)
 		payguard_arg_missing("task_id");
@@ -143,10 +145,13 @@ read_answer(const NullableDatum *args, Answer *answer)
 		.token = payguard_arg_uuid(args[1].value, args[1].isnull, "lease_token"),
 	};
 	answer->report = payguard_report_read(&answer->bad, &args[2], "channel_txn_id");
+	if (n > N_ANSWER_ARGS)
+		answer->report.capture_before =
+			payguard_read_time_or_null(&answer->bad, args[N_ANSWER_ARGS].value,
+									   args[N_ANSWER_ARGS].isnull, "capture_before");
 	if (answer->bad.name == NULL)
 		return;
-	answer->unreadable =
-		payguard_unreadable_json("complete_task", given_names, N_ANSWER_ARGS, args);
+	answer->unreadable = payguard_unreadable_json("complete_task", given_names, n, args);
 	answer->report = payguard_report_of(CHANNEL_UNKNOWN);
 	answer->report.code = payguard_text("unreadable");
 	answer->report.message =
@@ -220,6 +225,7 @@ answer_one(Answer *answer)
 	lease = (Lease){.order_id = task.order_id};
 	held = payguard_lease_holds(answer, &lease);
 	answer->report.fresh = held && is_fresh(&task, &finished, &lease);
+	answer->report.queried = payguard_text_is(task.kind, "query");
 	repeated = finished.task_id != NO_ID && finished.lease_token &&
 			   payguard_uuid_equal(finished.lease_token, answer->token);
 
@@ -279,7 +285,8 @@ is_fresh(const Task *task, const FinishedTask *finished, const Lease *lease)
 {
 	return finished->task_id == NO_ID && task->run_at == lease->run_at &&
 		   (payguard_text_is(task->kind, "query") ||
-			payguard_text_is(task->kind, "close"));
+			payguard_text_is(task->kind, "close") ||
+			payguard_text_is(task->kind, "capture"));
 }
 
 static void
@@ -422,6 +429,7 @@ keep_asking(const Task *task)
 	else if (payguard_payment_is_open(payment.status) &&
 			 !payguard_task_find("charge", about, &due) &&
 			 !payguard_task_find("close", about, &due) &&
+			 !payguard_task_find("capture", about, &due) &&
 			 !payguard_task_find("query", about, &due))
 		payguard_task_query(about, &channel);
 }

@@ -506,6 +506,7 @@ set_course(Case *item, TimestampTz now)
 				item->only_task)
 				item->course = COURSE_END;
 			break;
+		case CHANNEL_AUTHORIZED:
 		case CHANNEL_NOT_FOUND:
 		case CHANNEL_NONE:
 		case N_CHANNEL_STATUS:

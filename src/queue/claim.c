@@ -399,6 +399,7 @@ put_task(ReturnSetInfo *rsinfo, const Due *due)
 	const Jsonb *details =
 		has_refund && refund.details ? refund.details : payment->details;
 	text *refund_name = has_refund ? refund.channel_refund_id : NULL;
+	bool captures = payguard_text_is(task->kind, "capture");
 	Datum values[] = {
 		Int64GetDatum(task->task_id),
 		UUIDPGetDatum(due->lease.lease_token),
@@ -409,17 +410,25 @@ put_task(ReturnSetInfo *rsinfo, const Due *due)
 		UUIDPGetDatum(task->payment_id),
 		UUIDPGetDatum(task->refund_id),
 		PointerGetDatum(task->channel),
-		Int64GetDatum(has_refund ? refund.amount : payment->amount),
+		Int64GetDatum(has_refund ? refund.amount
+					  : captures ? payguard_payment_asked(payment)
+								 : payment->amount),
 		PointerGetDatum(has_refund ? refund.currency : payment->currency),
 		PointerGetDatum(payment->channel_txn_id),
 		PointerGetDatum(refund_name),
 		TimestampTzGetDatum(payment->expires_at),
 		PointerGetDatum(details),
+		PointerGetDatum(payment->capture),
+		UUIDPGetDatum(payment->capture_id),
 	};
 	bool nulls[lengthof(values)] = {
-		[7] = task->refund_id == NULL, [11] = payment->channel_txn_id == NULL,
-		[12] = refund_name == NULL,	   [13] = payment->expires_at == NO_TIME,
+		[7] = task->refund_id == NULL,
+		[11] = payment->channel_txn_id == NULL,
+		[12] = refund_name == NULL,
+		[13] = payment->expires_at == NO_TIME,
 		[14] = details == NULL,
+		[15] = payment->capture == NULL,
+		[16] = payment->capture_id == NULL,
 	};
 
 	tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
@@ -525,14 +534,14 @@ check_filters(FunctionCallInfo fcinfo)
 static void
 check_kind(const text *kind)
 {
-	static const char *const kinds[] = {"charge", "query", "close", "refund",
-										"query_refund"};
+	static const char *const kinds[] = {"charge", "capture", "query",
+										"close",  "refund",	 "query_refund"};
 
 	for (size_t i = 0; i < lengthof(kinds); i++)
 		if (payguard_text_is(kind, kinds[i]))
 			return;
 	payguard_arg_bad("kinds", "There is no such kind.",
-					 "Use charge, query, close, refund or query_refund.");
+					 "Use charge, capture, query, close, refund or query_refund.");
 }
 
 /*

@@ -209,7 +209,7 @@ bring_forward(const Task *like, TimestampTz now)
 }
 
 /*
- * lose: a worker has not answered. A charge or a refund may have been made, so it is not done
+ * lose: a worker has not answered. A charge, a capture or a refund may have been made, so it is not done
  * again blindly: it is unknown, and the channel is asked.
  */
 static void
@@ -227,6 +227,13 @@ lose(Order *order, const Task *task)
 		payguard_payment_must_exist(task->payment_id, &payment);
 		payguard_task_finish(task, NULL, NULL);
 		payguard_evidence_apply(order, &payment, &unknown, &applied);
+		payguard_task_schedule("query", payguard_payment_about(&payment), payment.channel,
+							   GetCurrentTimestamp());
+	}
+	else if (payguard_text_is(task->kind, "capture"))
+	{
+		payguard_payment_must_exist(task->payment_id, &payment);
+		payguard_task_finish(task, NULL, NULL);
 		payguard_task_schedule("query", payguard_payment_about(&payment), payment.channel,
 							   GetCurrentTimestamp());
 	}

@@ -39,6 +39,7 @@
 #define MAX_TRIES 10 /* of what certainly did not reach the channel */
 
 static bool give_up_charge(Order *order, const Task *task);
+static bool give_up_capture(Order *order, const Task *task);
 static void update_retried(const Task *task);
 static void die(Task *task);
 
@@ -79,7 +80,8 @@ payguard_retry_task(PG_FUNCTION_ARGS)
 	task.last_error = error;
 	task.run_at = delay ? payguard_time_plus(GetCurrentTimestamp(), delay)
 						: payguard_task_back_off(&task);
-	if (!payguard_text_is(task.kind, "charge") || !give_up_charge(&order, &task))
+	if (!(payguard_text_is(task.kind, "charge") && give_up_charge(&order, &task)) &&
+		!(payguard_text_is(task.kind, "capture") && give_up_capture(&order, &task)))
 	{
 		if (task.tries >= MAX_TRIES && !payguard_text_is(task.kind, "query") &&
 			!payguard_text_is(task.kind, "query_refund"))
@@ -110,6 +112,26 @@ give_up_charge(Order *order, const Task *task)
 		payguard_task_finish(task, NULL, NULL);
 	else
 		payguard_evidence_apply(order, &payment, &not_sent, &applied);
+	return true;
+}
+
+/*
+ * give_up_capture ends a capture that nobody wants any more, and has the money that was reserved given up; false: it is to
+ * be tried again.
+ */
+static bool
+give_up_capture(Order *order, const Task *task)
+{
+	Payment payment;
+
+	payguard_payment_must_be_there(task->payment_id, &payment);
+	if (order->closing_as == ORDER_NONE && payment.status == PAYMENT_CAPTURING)
+		return false;
+	payguard_task_finish(task, NULL, NULL);
+	if (payment.status == PAYMENT_CAPTURING)
+		payguard_payment_change(order, &payment, PAYMENT_CLOSING, 0, NULL);
+	payguard_task_schedule("close", payguard_payment_about(&payment), payment.channel,
+						   GetCurrentTimestamp());
 	return true;
 }
 

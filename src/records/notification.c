@@ -18,6 +18,7 @@
 #include "rules/machine.h"
 #include "base/json.h"
 #include "base/text.h"
+#include "base/value.h"
 #include "store/plan.h"
 #include "store/table.h"
 #include "store/write.h"
@@ -142,6 +143,8 @@ fill_notification(Notification *notification, const Report *report)
 	notification->amount = report->amount;
 	notification->currency = report->currency;
 	notification->channel_time = report->channel_time;
+	notification->capture_before =
+		report->status == CHANNEL_AUTHORIZED ? report->capture_before : NO_TIME;
 	notification->code = report->code;
 	notification->message = report->message;
 }
@@ -163,6 +166,7 @@ payguard_notification_report(const Notification *notification, Report *report)
 		.code = notification->code,
 		.message = notification->message,
 		.channel_time = notification->channel_time,
+		.capture_before = notification->capture_before,
 	};
 }
 

@@ -36,6 +36,7 @@ typedef struct Notification
 	text *result;
 	text *order_id;
 	TimestampTz received_at;
+	TimestampTz capture_before;
 } Notification;
 
 #define NOTIFICATION_COLUMNS(X)                                                          \
@@ -55,7 +56,8 @@ typedef struct Notification
 	X(NOTIFICATION_F_REVERSAL_ID, Notification, reversal_id, FIELD_TEXT)                 \
 	X(NOTIFICATION_F_RESULT, Notification, result, FIELD_TEXT)                           \
 	X(NOTIFICATION_F_ORDER_ID, Notification, order_id, FIELD_TEXT)                       \
-	X(NOTIFICATION_F_RECEIVED_AT, Notification, received_at, FIELD_TIME)
+	X(NOTIFICATION_F_RECEIVED_AT, Notification, received_at, FIELD_TIME)                 \
+	X(NOTIFICATION_F_CAPTURE_BEFORE, Notification, capture_before, FIELD_TIME)
 
 enum
 {

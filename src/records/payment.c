@@ -211,6 +211,62 @@ payguard_payment_withdraw_charge(const Payment *payment)
 }
 
 /*
+ * payguard_payment_withdraw_capture takes back a capture that no worker has claimed; false: one has, or had.
+ */
+bool
+payguard_payment_withdraw_capture(const Payment *payment)
+{
+	Task capture;
+
+	if (!payguard_task_find("capture", payguard_payment_about(payment), &capture) ||
+		capture.sent)
+		return false;
+	payguard_task_finish(&capture, NULL, NULL);
+	return true;
+}
+
+/*
+ * payguard_payment_capture_is_sent tells whether the channel may have been asked for a capture. It locks nothing.
+ */
+bool
+payguard_payment_capture_is_sent(const Payment *payment)
+{
+	Task like = {.kind = payguard_text("capture"), .payment_id = payment->payment_id};
+	Task capture;
+
+	return payment->status == PAYMENT_CAPTURING &&
+		   (!payguard_store_find(&payguard_tasks, TASK_OF_PAYMENT, &like, &capture) ||
+			capture.sent);
+}
+
+/*
+ * payguard_payment_asked returns what the channel was asked to take, in minor units.
+ */
+int64
+payguard_payment_asked(const Payment *payment)
+{
+	return payment->capture_amount != NO_AMOUNT ? payment->capture_amount
+												: payment->amount;
+}
+
+/*
+ * payguard_payment_next_query returns when to ask about money that is reserved until somebody captures it: once a day,
+ * and when the channel lets go of it; NO_TIME: as about any other open payment.
+ */
+TimestampTz
+payguard_payment_next_query(const Payment *payment, TimestampTz now)
+{
+	TimestampTz tomorrow = now + USECS_PER_DAY;
+
+	if (payment->status != PAYMENT_AUTHORIZED ||
+		!payguard_text_is(payment->capture, "manual") ||
+		(payment->capture_before != NO_TIME && payment->capture_before <= now))
+		return NO_TIME;
+	return payment->capture_before == NO_TIME ? tomorrow
+											  : Min(tomorrow, payment->capture_before);
+}
+
+/*
  * payguard_payment_end_tasks removes the tasks of an attempt that has ended.
  */
 void
@@ -221,6 +277,8 @@ payguard_payment_end_tasks(const Payment *payment)
 	payguard_task_remove("charge", about);
 	payguard_task_remove("close", about);
 	payguard_task_remove("query", about);
+	if (payment->capture_amount != NO_AMOUNT)
+		payguard_task_remove("capture", about);
 }
 
 /*

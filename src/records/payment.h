@@ -39,6 +39,11 @@ typedef struct Payment
 	TimestampTz created_at;
 	TimestampTz expires_at;
 	TimestampTz completed_at;
+	text *capture;			 /* as asked: automatic, manual; NULL: the channel decides */
+	int64 authorized_amount; /* what the channel has reserved */
+	int64 capture_amount;	 /* what it was asked to take of that */
+	pg_uuid_t *capture_id;	 /* the idempotency key of that request */
+	TimestampTz capture_before; /* until when it holds the money, as it says */
 } Payment;
 
 #define REVIVED "revived" /* the failure_code of an open attempt that had failed before */
@@ -64,7 +69,12 @@ typedef struct Payment
 	X(PAYMENT_F_DETAILS, Payment, details, FIELD_JSONB)                                  \
 	X(PAYMENT_F_CREATED_AT, Payment, created_at, FIELD_TIME)                             \
 	X(PAYMENT_F_EXPIRES_AT, Payment, expires_at, FIELD_TIME)                             \
-	X(PAYMENT_F_COMPLETED_AT, Payment, completed_at, FIELD_TIME)
+	X(PAYMENT_F_COMPLETED_AT, Payment, completed_at, FIELD_TIME)                         \
+	X(PAYMENT_F_CAPTURE, Payment, capture, FIELD_TEXT)                                   \
+	X(PAYMENT_F_AUTHORIZED_AMOUNT, Payment, authorized_amount, FIELD_AMOUNT)             \
+	X(PAYMENT_F_CAPTURE_AMOUNT, Payment, capture_amount, FIELD_AMOUNT)                   \
+	X(PAYMENT_F_CAPTURE_ID, Payment, capture_id, FIELD_UUID)                             \
+	X(PAYMENT_F_CAPTURE_BEFORE, Payment, capture_before, FIELD_TIME)
 
 enum
 {
@@ -94,6 +104,10 @@ extern void payguard_payment_lock(const pg_uuid_t *payment_id, Order *order,
 extern void payguard_payment_must_be_there(const pg_uuid_t *payment_id, Payment *payment);
 extern bool payguard_payment_reread(const pg_uuid_t *payment_id, Payment *payment);
 extern bool payguard_payment_withdraw_charge(const Payment *payment);
+extern bool payguard_payment_withdraw_capture(const Payment *payment);
+extern bool payguard_payment_capture_is_sent(const Payment *payment);
+extern int64 payguard_payment_asked(const Payment *payment);
+extern TimestampTz payguard_payment_next_query(const Payment *payment, TimestampTz now);
 extern void payguard_payment_end_tasks(const Payment *payment);
 extern void payguard_channel_of(const Payment *payment, Channel *channel);
 extern pg_uuid_t *payguard_payment_same_charge(const Payment *payment);

@@ -44,9 +44,9 @@ payguard_read_channel_status(Unreadable *bad, Datum value, bool isnull, const ch
 		return CHANNEL_NONE;
 	status = payguard_channel_status(payguard_str(given));
 	if (status == CHANNEL_NONE)
-		payguard_read_bad(
-			bad, name, "It is not known.",
-			"Use succeeded, failed, closed, pending, processing, unknown or not_found.");
+		payguard_read_bad(bad, name, "It is not known.",
+						  "Use succeeded, failed, closed, pending, processing, "
+						  "authorized, unknown or not_found.");
 	return status;
 }
 
@@ -56,7 +56,10 @@ payguard_read_channel_status(Unreadable *bad, Datum value, bool isnull, const ch
 Report
 payguard_report_of(ChannelStatus status)
 {
-	return (Report){.status = status, .amount = NO_AMOUNT, .channel_time = NO_TIME};
+	return (Report){.status = status,
+					.amount = NO_AMOUNT,
+					.channel_time = NO_TIME,
+					.capture_before = NO_TIME};
 }
 
 /*
@@ -81,7 +84,7 @@ Report
 payguard_report_read(Unreadable *bad, const NullableDatum *args, const char *txn_name)
 {
 #define OF(n) args[n].value, args[n].isnull
-	Report report = {.channel_time = NO_TIME};
+	Report report = {.channel_time = NO_TIME, .capture_before = NO_TIME};
 
 	/* one after the other: the first that cannot be read is told */
 	report.status = payguard_read_channel_status(bad, OF(0), "channel_status");
@@ -104,8 +107,9 @@ payguard_report_details(const Report *report)
 		"channel_status", 's', payguard_channel_status_name(report->status),
 		"channel_txn_id", 't', report->txn_id, "amount", 'i', report->amount, "currency",
 		't', report->currency, "code", 't', report->code, "message", 't', report->message,
-		"channel_time", 'd', report->channel_time, "note", 't', report->note, "because",
-		's', report->because, NULL);
+		"channel_time", 'd', report->channel_time, "capture_before", 'd',
+		report->status == CHANNEL_AUTHORIZED ? report->capture_before : NO_TIME, "note",
+		't', report->note, "because", 's', report->because, NULL);
 }
 
 /*

@@ -28,6 +28,8 @@ typedef struct Report
 	text *reversal_of;	 /* ... of this transaction; txn_id is the reversal's */
 	bool assumed;		 /* the channel has not named the amount: it is what was asked */
 	bool fresh;			 /* who says it has asked since the payment's last change */
+	bool queried;		 /* and was asked to do nothing else */
+	TimestampTz capture_before; /* until when reserved money can be taken */
 	bool corrects;		 /* an operator believes it more than what was reported before */
 	bool give_back;		 /* an operator wants the money to go back: it pays no order */
 	const char *because; /* decided: why its money is surplus; else NULL */

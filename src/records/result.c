@@ -82,6 +82,12 @@ payguard_payment_outcome(const Payment *payment, const char **message)
 		case PAYMENT_PROCESSING:
 			*message = "The channel is processing the payment.";
 			return "pending";
+		case PAYMENT_AUTHORIZED:
+			*message = "The channel has reserved the money.";
+			return "authorized";
+		case PAYMENT_CAPTURING:
+			*message = "The channel is asked to take the money that it has reserved.";
+			return "capturing";
 		case PAYMENT_UNKNOWN:
 			*message = "The channel has not said whether it charged.";
 			return "pending";

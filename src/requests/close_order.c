@@ -47,7 +47,8 @@ static void expire_one(EachItem *item);
 
 /*
  * payguard_payment_close has a live attempt closed: at once where nothing was ever sent,
- * otherwise by a task. order->closing_as says what the order becomes then.
+ * otherwise by a task. order->closing_as says what the order becomes then. A capture that a worker has claimed has to
+ * end first.
  */
 void
 payguard_payment_close(Order *order, Payment *payment)
@@ -61,6 +62,9 @@ payguard_payment_close(Order *order, Payment *payment)
 		payguard_evidence_apply(order, payment, &not_sent, &applied);
 		return;
 	}
+	if (payment->status == PAYMENT_CAPTURING &&
+		!payguard_payment_withdraw_capture(payment))
+		return;
 	if (payment->status != PAYMENT_CLOSING)
 		payguard_payment_change(order, payment, PAYMENT_CLOSING, 0, NULL);
 	payguard_task_schedule("close", payguard_payment_about(payment), payment->channel,
@@ -73,7 +77,7 @@ PG_FUNCTION_INFO_V1(payguard_close_payment);
  * close_payment(payment_id) → payment_result
  *
  * live → closing; what is being closed already is returned, replayed. Errors: 22004; PY402;
- * PY105 where the attempt has ended.
+ * PY105 where the attempt has ended, or a worker has its capture.
  */
 Datum
 payguard_close_payment(PG_FUNCTION_ARGS)
@@ -112,6 +116,14 @@ payguard_close_payment(PG_FUNCTION_ARGS)
 bool
 payguard_judge_close(const Payment *payment, Refusal *refusal)
 {
+	if (payguard_payment_capture_is_sent(payment))
+		return payguard_refuse(
+			refusal, ERR_ILLEGAL_TRANSITION,
+			psprintf("the money of payment \"%s\" is being captured",
+					 payguard_uuid_str(payment->payment_id)),
+			"A worker may have asked the channel for it already.",
+			"Wait for the outcome. Money that has come is given back with "
+			"payguard.refund_order().");
 	if (payguard_payment_is_open(payment->status))
 		return true;
 	return payguard_refuse(
@@ -251,7 +263,7 @@ is_processed(const Order *order)
 	Payment live;
 
 	return payguard_payment_that_counts(order->order_id, &live) &&
-		   live.status == PAYMENT_PROCESSING;
+		   payguard_payment_holds_order(live.status);
 }
 
 /*

@@ -24,16 +24,32 @@
 #include "store/write.h"
 #include "records/about.h"
 #include "records/actor.h"
+#include "records/alert.h"
 #include "records/approval.h"
 #include "records/assert.h"
 #include "records/call.h"
 #include "records/event.h"
 #include "records/order.h"
+#include "records/payment.h"
 #include "money/payable.h"
 #include "money/policy.h"
 #include "requests/create_order.h"
 #include "requests/judge.h"
 
+/* What an order is to be changed to; what is NULL stays. */
+typedef struct Change
+{
+	int64 expected_version;
+	int64 amount;
+	text *currency;
+	text *customer_id;
+} Change;
+
+static bool judge_change(const Order *order, const Change *to, Payment *reserved,
+						 Refusal *refusal);
+static bool judge_reserved(const Order *order, const Payment *reserved, const Change *to,
+						   Refusal *refusal);
+static bool judge_customer(const Order *order, const text *customer_id, Refusal *refusal);
 static void renew_approval(const Order *order, bool anew);
 static bool judge_creation(const Order *asked, const Order *existing, Refusal *refusal);
 
@@ -137,8 +153,8 @@ PG_FUNCTION_INFO_V1(payguard_update_order);
  * update_order(order_id, expected_version, amount, currency, expires_at, customer_id) → orders
  *
  * NULL leaves a value as it is; a call that changes nothing writes nothing. The arguments of 1.1.0 end with expires_at.
- * Errors: 22004, 22023; PY401; PY101, PY102, PY103 where the order is not unpaid; PY201; PY105 where the order is
- * another customer's.
+ * Of an order whose money is reserved the amount may become less. Errors: 22004, 22023; PY401; PY101, PY102, PY103 where
+ * the order is not unpaid; PY201; PY105 where the order is another customer's; PY503 beyond what is reserved.
  */
 Datum
 payguard_update_order(PG_FUNCTION_ARGS)
@@ -150,18 +166,24 @@ payguard_update_order(PG_FUNCTION_ARGS)
 	TimestampTz expires_at = payguard_arg_deadline_or_null(ARG(4), "expires_at");
 	text *customer_id =
 		PG_NARGS() > 5 ? payguard_arg_id_or_null(ARG(5), "customer_id") : NULL;
+	Change to = {expected_version, amount, currency, customer_id};
 	FieldSet changed = 0;
 	Order order;
+	Payment reserved = {0};
 	Refusal refusal;
 
 	payguard_order_check_deadline(expires_at);
 	payguard_request_begin("update_order()");
 	payguard_order_must_exist(order_id, &order);
-	if (!payguard_judge_update(&order, expected_version, customer_id, &refusal))
+	if (!judge_change(&order, &to, &reserved, &refusal))
 		payguard_order_refuse(&order, &refusal);
 	payguard_order_lock_known(order_id, &order);
 	payguard_store_refresh();
-	if (!payguard_judge_update(&order, expected_version, customer_id, &refusal))
+	if (!judge_change(&order, &to, &reserved, &refusal) ||
+		/* it may have changed while the order did not */
+		(reserved.status == PAYMENT_AUTHORIZED &&
+		 (!payguard_payment_reread(reserved.payment_id, &reserved) ||
+		  !judge_change(&order, &to, &reserved, &refusal))))
 		payguard_order_refuse(&order, &refusal);
 
 	if (amount != NO_AMOUNT && amount != order.amount)
@@ -189,7 +211,7 @@ payguard_update_order(PG_FUNCTION_ARGS)
 	if (changed != 0)
 	{
 		payguard_order_change(
-			&order, ORDER_UNPAID, changed, "order.updated", NULL,
+			&order, order.status, changed, "order.updated", NULL,
 			payguard_json(
 				"amount", 'i', changed & FIELD(ORDER_F_AMOUNT) ? amount : NO_AMOUNT,
 				"currency", 't', changed & FIELD(ORDER_F_CURRENCY) ? currency : NULL,
@@ -197,10 +219,75 @@ payguard_update_order(PG_FUNCTION_ARGS)
 				changed & FIELD(ORDER_F_EXPIRES_AT) ? expires_at : NO_TIME, "customer_id",
 				't', changed & FIELD(ORDER_F_CUSTOMER_ID) ? customer_id : NULL, NULL));
 		/* whoever has approved it did not know whose it is */
-		renew_approval(&order, changed & FIELD(ORDER_F_CUSTOMER_ID));
+		if (order.status == ORDER_UNPAID)
+			renew_approval(&order, changed & FIELD(ORDER_F_CUSTOMER_ID));
+		else if (order.amount <= reserved.authorized_amount)
+			payguard_alert_resolve("authorized_less",
+								   payguard_text(payguard_uuid_str(reserved.payment_id)),
+								   NULL);
 	}
 	payguard_call_end();
 	return payguard_row_result(fcinfo, &payguard_orders, &order);
+}
+
+/*
+ * judge_change tells whether an order may become what it is to be.
+ *
+ * reserved: becomes its payment where that has money reserved
+ */
+static bool
+judge_change(const Order *order, const Change *to, Payment *reserved, Refusal *refusal)
+{
+	if (order->status != ORDER_PAYING ||
+		!payguard_payment_that_counts(order->order_id, reserved) ||
+		reserved->status != PAYMENT_AUTHORIZED)
+		return payguard_judge_update(order, to->expected_version, to->customer_id,
+									 refusal);
+	return payguard_judge_version(order, to->expected_version, refusal) &&
+		   judge_customer(order, to->customer_id, refusal) &&
+		   judge_reserved(order, reserved, to, refusal);
+}
+
+/*
+ * judge_reserved tells whether what an order is to ask for can be taken from the money that is reserved for it. More than
+ * the customer has been asked for nobody has agreed to.
+ */
+static bool
+judge_reserved(const Order *order, const Payment *reserved, const Change *to,
+			   Refusal *refusal)
+{
+	const char *id = payguard_str(order->order_id);
+
+	if (to->currency && !payguard_text_equal(to->currency, order->currency))
+		return payguard_refuse(
+			refusal, ERR_PAYMENT_IN_PROGRESS,
+			psprintf("a payment of order \"%s\" is in progress", id),
+			psprintf("Payment \"%s\" has money of another currency reserved.",
+					 payguard_uuid_str(reserved->payment_id)),
+			"Give it up with payguard.close_payment(), and change the order when that "
+			"has "
+			"ended.");
+	if (to->amount == 0)
+		return payguard_refuse(refusal, ERR_ILLEGAL_TRANSITION,
+							   psprintf("money is reserved for order \"%s\"", id),
+							   "Nothing at all cannot be taken of it.",
+							   "Give it up with payguard.close_payment(), and change the "
+							   "order when that has "
+							   "ended.");
+	if (to->amount == NO_AMOUNT || to->amount <= order->amount ||
+		to->amount <= Min(reserved->authorized_amount, reserved->amount))
+		return true;
+	return payguard_refuse(
+		refusal, ERR_AMOUNT_EXCEEDS_AUTHORIZATION,
+		psprintf("more than is reserved for order \"%s\"", id),
+		psprintf(
+			"The order is to ask for %s; payment \"%s\" was asked to reserve %s, and "
+			"has %s.",
+			payguard_money(to->amount, order->currency),
+			payguard_uuid_str(reserved->payment_id),
+			payguard_money(reserved->amount, reserved->currency),
+			payguard_money(reserved->authorized_amount, reserved->currency)),
+		"Ask for the rest with an order of its own.");
 }
 
 /*
@@ -215,6 +302,12 @@ payguard_judge_update(const Order *order, int64 expected_version, const text *cu
 								   refusal) ||
 		!payguard_judge_version(order, expected_version, refusal))
 		return false;
+	return judge_customer(order, customer_id, refusal);
+}
+
+static bool
+judge_customer(const Order *order, const text *customer_id, Refusal *refusal)
+{
 	if (customer_id == NULL || order->customer_id == NULL ||
 		payguard_text_equal(order->customer_id, customer_id))
 		return true;

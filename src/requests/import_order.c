@@ -344,6 +344,9 @@ import_payment(const Import *import)
 		.created_at = import->paid_at,
 		.expires_at = NO_TIME,
 		.completed_at = import->paid_at,
+		.authorized_amount = NO_AMOUNT,
+		.capture_amount = NO_AMOUNT,
+		.capture_before = NO_TIME,
 	};
 	Payment known;
 

@@ -18,6 +18,8 @@
 
 extern bool payguard_judge_update(const Order *order, int64 expected_version,
 								  const text *customer_id, Refusal *refusal);
+extern bool payguard_judge_capture(const Order *order, const Payment *payment,
+								   Refusal *refusal);
 extern bool payguard_judge_close(const Payment *payment, Refusal *refusal);
 extern bool payguard_judge_reopen(const Order *order, Payment *payment, Refusal *refusal);
 extern bool payguard_judge_decide_order(const Order *order, Refusal *refusal);

@@ -118,10 +118,13 @@ needs_support(const Order *order)
 		payguard_store_list(&payguard_alerts, &critical_alerts, &id, (void **) &alerts);
 
 	for (int i = 0; i < n; i++)
-		if ((order->status != ORDER_PAID && order->status != ORDER_REFUNDED) ||
-			payguard_text_is(alerts[i].kind, "second_charge") ||
-			payguard_text_is(alerts[i].kind, "amount_mismatch") ||
-			payguard_text_is(alerts[i].kind, "refund_failed"))
+		if (payguard_text_is(alerts[i].kind, "capture_failed") ||
+			payguard_text_is(alerts[i].kind, "authorization_expiring"))
+			continue; /* that is the shop's matter */
+		else if ((order->status != ORDER_PAID && order->status != ORDER_REFUNDED) ||
+				 payguard_text_is(alerts[i].kind, "second_charge") ||
+				 payguard_text_is(alerts[i].kind, "amount_mismatch") ||
+				 payguard_text_is(alerts[i].kind, "refund_failed"))
 			return true;
 	return false;
 }
@@ -208,6 +211,11 @@ advise(const Order *order, const Payment *live, Hold hold)
 				live->status == PAYMENT_PROCESSING)
 				return (Advice){"wait",
 								"The bank is processing your payment. Do not pay again.",
+								false, true};
+			if (order->closing_as == ORDER_NONE && live &&
+				payguard_payment_holds_order(live->status))
+				return (Advice){"authorized",
+								"Your payment is reserved. You have nothing more to do.",
 								false, true};
 			return (Advice){
 				"wait",

@@ -152,6 +152,8 @@ payguard_pay_judge_key_reuse(const PayCall *call, Refusal *refusal)
 		if (!payguard_text_equal(call->channel, payment->channel))
 			appendStringInfo(&differences, ", channel (\"%s\", not \"%s\")",
 							 payguard_str(payment->channel), payguard_str(call->channel));
+		if (!payguard_text_equal(payment->capture, call->capture))
+			appendStringInfoString(&differences, ", capture");
 		if (!payguard_text_is(payment->request_kind, call->kind))
 			appendStringInfo(&differences, ", kind of call (\"%s\", not \"%s\")",
 							 payguard_str(payment->request_kind), call->kind);

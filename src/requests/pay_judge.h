@@ -44,7 +44,8 @@ typedef struct PayCall
 	const char *kind;		/* payments.request_kind: pay, start, request, revoke */
 	TimestampTz expires_at; /* of an attempt, at its channel */
 	Jsonb *details;
-	bool brief;			  /* a refusal is returned: nobody sees its detail */
+	text *capture; /* of an attempt: automatic, manual; NULL: the channel decides */
+	bool brief;	   /* a refusal is returned: nobody sees its detail */
 	MemoryContext memory; /* of one element of the batch; NULL: of a single call */
 
 	/* the batch: who must be settled before, by order and by key */

@@ -32,7 +32,7 @@
 #include "requests/pay_round.h"
 
 /* The arguments of start_payment(), and the columns of payguard.payment_request. */
-#define N_ATTEMPT_ARGUMENTS 8
+#define N_ATTEMPT_ARGUMENTS 9
 
 /* Reads one element of a batch into a call. */
 typedef void (*ReadElement)(Datum row, PayCall *call);
@@ -73,9 +73,11 @@ PG_FUNCTION_INFO_V1(payguard_start_payment);
 
 /*
  * start_payment(order_id, idempotency_key, channel, amount := NULL, currency := NULL,
- *				 expected_version := NULL, expires_at := NULL, details := NULL)
+ *				 expected_version := NULL, expires_at := NULL, details := NULL, capture := NULL)
  *	→ payment_result
  *
+ * capture: automatic, or manual where the channel is to reserve the money until capture_payment(); the scripts before
+ * 1.2.0 have no such argument.
  * Opens an attempt: the order is paying, and the caller calls the channel next, with
  * payment_id as its idempotency key. expires_at: until when the channel may charge. Errors:
  * those of pay_order(); 22023 where the channel is internal.
@@ -135,8 +137,10 @@ open_attempt(FunctionCallInfo fcinfo, const char *kind, const char *function, bo
 
 	for (int i = 0; i < N_ATTEMPT_ARGUMENTS; i++)
 	{
-		values[i] = PG_GETARG_DATUM(i);
-		nulls[i] = PG_ARGISNULL(i);
+		bool given = i < PG_NARGS();
+
+		values[i] = given ? PG_GETARG_DATUM(i) : (Datum) 0;
+		nulls[i] = !given || PG_ARGISNULL(i);
 	}
 	read_attempt(values, nulls, &call);
 	return pay_one(fcinfo, function, &call);
@@ -326,6 +330,10 @@ read_attempt(const Datum *values, const bool *nulls, PayCall *call)
 	if (call->details && payguard_json_has(call->details, "second_charge_of"))
 		payguard_arg_bad("details", "It has the key \"second_charge_of\".",
 						 "Give the key another name: payguard writes this one itself.");
+	call->capture = payguard_arg_id_or_null(values[8], nulls[8], "capture");
+	if (call->capture && !payguard_text_is(call->capture, "automatic") &&
+		!payguard_text_is(call->capture, "manual"))
+		payguard_arg_bad("capture", "It is not known.", "Use automatic or manual.");
 }
 
 /*

@@ -458,6 +458,10 @@ payguard_pay_fill(PayCall *call)
 		.created_at = now,
 		.expires_at = attempt ? call->expires_at : NO_TIME,
 		.completed_at = attempt ? NO_TIME : now,
+		.capture = call->capture,
+		.authorized_amount = NO_AMOUNT,
+		.capture_amount = NO_AMOUNT,
+		.capture_before = NO_TIME,
 	};
 }
 

@@ -45,6 +45,7 @@ payguard_settle_payment(PG_FUNCTION_ARGS)
 		.amount = payguard_arg_amount_or_null(ARG(4), "amount"),
 		.currency = payguard_arg_currency_or_null(ARG(5), "currency"),
 		.channel_time = NO_TIME,
+		.capture_before = NO_TIME,
 		.fresh = true,
 	};
 	Order order;

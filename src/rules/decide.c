@@ -20,8 +20,8 @@
 static const char *const channel_status_names[N_CHANNEL_STATUS] = {
 	[CHANNEL_SUCCEEDED] = "succeeded",	 [CHANNEL_FAILED] = "failed",
 	[CHANNEL_CLOSED] = "closed",		 [CHANNEL_PENDING] = "pending",
-	[CHANNEL_PROCESSING] = "processing", [CHANNEL_UNKNOWN] = "unknown",
-	[CHANNEL_NOT_FOUND] = "not_found",
+	[CHANNEL_PROCESSING] = "processing", [CHANNEL_AUTHORIZED] = "authorized",
+	[CHANNEL_UNKNOWN] = "unknown",		 [CHANNEL_NOT_FOUND] = "not_found",
 };
 
 static const char *const money_names[N_MONEY] = {
@@ -40,6 +40,8 @@ static const char *const late_success_names[N_LATE_SUCCESS] = {
 
 static Decision stay(const Facts *facts);
 static Decision decide_live(const Facts *facts);
+static Decision decide_end(const Facts *facts);
+static Decision decide_authorized(const Facts *facts);
 static Decision decide_success(const Facts *facts);
 static Decision pay(const Facts *facts, Decision decision);
 static Decision ask_again(Decision decision);
@@ -66,6 +68,8 @@ payguard_decide(const Facts *facts)
 	{
 		case PAYMENT_PENDING:
 		case PAYMENT_PROCESSING:
+		case PAYMENT_AUTHORIZED:
+		case PAYMENT_CAPTURING:
 		case PAYMENT_UNKNOWN:
 		case PAYMENT_CLOSING:
 			return decide_live(facts);
@@ -105,18 +109,18 @@ decide_live(const Facts *facts)
 	{
 		case CHANNEL_SUCCEEDED:
 			return decide_success(facts);
+		case CHANNEL_AUTHORIZED:
+			return decide_authorized(facts);
 		case CHANNEL_FAILED:
 		case CHANNEL_CLOSED:
-			decision.payment = PAYMENT_FAILED;
-			decision.order = without_money(facts);
-			return decision;
+			return decide_end(facts);
 		case CHANNEL_PENDING:
 			if (facts->payment == PAYMENT_UNKNOWN ||
 				(facts->payment == PAYMENT_PROCESSING && facts->fresh))
 				decision.payment = PAYMENT_PENDING;
 			return ask_again(decision);
 		case CHANNEL_PROCESSING:
-			if (facts->payment != PAYMENT_CLOSING)
+			if (facts->payment == PAYMENT_PENDING || facts->payment == PAYMENT_UNKNOWN)
 				decision.payment = PAYMENT_PROCESSING;
 			return ask_again(decision);
 		case CHANNEL_UNKNOWN:
@@ -130,6 +134,49 @@ decide_live(const Facts *facts)
 			break;
 	}
 	elog(ERROR, "payguard: %d is no channel status", (int) facts->report);
+}
+
+/*
+ * decide_end: the live attempt brings no money. Whoever has asked for a capture may have handed out what it was for.
+ */
+static Decision
+decide_end(const Facts *facts)
+{
+	Decision decision = stay(facts);
+
+	decision.payment = PAYMENT_FAILED;
+	decision.order = without_money(facts);
+	if (facts->payment == PAYMENT_CAPTURING && facts->closing_as == ORDER_NONE)
+		decision.alert = "capture_failed";
+	return decision;
+}
+
+/*
+ * decide_authorized: the channel has reserved the live attempt's money. After a capture was asked for, that means
+ * that it was not made, where who says so has asked since; a capture whose answer was lost is asked for again.
+ */
+static Decision
+decide_authorized(const Facts *facts)
+{
+	Decision decision = stay(facts);
+
+	if (facts->payment == PAYMENT_CLOSING ||
+		(facts->payment == PAYMENT_CAPTURING && !facts->fresh))
+		return ask_again(decision);
+	if (facts->closing_as != ORDER_NONE)
+	{
+		decision.payment = PAYMENT_CLOSING;
+		return ask_again(decision);
+	}
+	if (facts->repeatable)
+	{
+		decision.capture = true;
+		return decision;
+	}
+	if (facts->payment == PAYMENT_CAPTURING)
+		decision.alert = "capture_failed";
+	decision.payment = PAYMENT_AUTHORIZED;
+	return ask_again(decision);
 }
 
 /*
@@ -210,6 +257,7 @@ decide_superseded(const Facts *facts)
 			return decision;
 		case CHANNEL_PENDING:
 		case CHANNEL_PROCESSING:
+		case CHANNEL_AUTHORIZED:
 		case CHANNEL_UNKNOWN:
 		case CHANNEL_NOT_FOUND:
 			decision.close = true;
@@ -234,12 +282,15 @@ decide_failed(const Facts *facts)
 	{
 		case CHANNEL_PENDING:
 		case CHANNEL_PROCESSING:
+		case CHANNEL_AUTHORIZED:
 			if (!facts->fresh)
 				decision.query = true;
 			else if (facts->revivable)
 			{
 				decision.payment = facts->report == CHANNEL_PENDING ? PAYMENT_PENDING
-																	: PAYMENT_PROCESSING;
+								   : facts->report == CHANNEL_PROCESSING
+									   ? PAYMENT_PROCESSING
+									   : PAYMENT_AUTHORIZED;
 				decision.order = ORDER_PAYING;
 				decision.query = true;
 			}
@@ -344,6 +395,7 @@ decide_received(const Facts *facts)
 			return decision;
 		case CHANNEL_PENDING:
 		case CHANNEL_PROCESSING:
+		case CHANNEL_AUTHORIZED:
 		case CHANNEL_UNKNOWN:
 		case CHANNEL_NOT_FOUND:
 			return decision;
@@ -446,9 +498,12 @@ payguard_is_step_back(const Facts *facts)
 	{
 		case PAYMENT_PROCESSING:
 			return facts->report == CHANNEL_PENDING;
+		case PAYMENT_CAPTURING:
+			return facts->report == CHANNEL_AUTHORIZED;
 		case PAYMENT_FAILED:
 			return facts->report == CHANNEL_PENDING ||
-				   facts->report == CHANNEL_PROCESSING;
+				   facts->report == CHANNEL_PROCESSING ||
+				   facts->report == CHANNEL_AUTHORIZED;
 		case PAYMENT_SUCCEEDED:
 		case PAYMENT_SURPLUS:
 			return facts->reverses;
@@ -479,6 +534,9 @@ is_detail_possible(const Facts *facts)
 		return false;
 	if (facts->fresh && !payguard_is_step_back(facts))
 		return false;
+	if (facts->repeatable && (!facts->fresh || facts->payment != PAYMENT_CAPTURING ||
+							  facts->closing_as != ORDER_NONE))
+		return false;
 	return !facts->revivable || (facts->fresh && facts->payment == PAYMENT_FAILED &&
 								 facts->order == ORDER_UNPAID);
 }
@@ -500,6 +558,8 @@ payguard_facts_possible(const Facts *facts)
 	{
 		case PAYMENT_PENDING:
 		case PAYMENT_PROCESSING:
+		case PAYMENT_AUTHORIZED:
+		case PAYMENT_CAPTURING:
 		case PAYMENT_UNKNOWN:
 		case PAYMENT_CLOSING:
 			return facts->order == ORDER_PAYING && is_detail_possible(facts);
@@ -555,7 +615,7 @@ payguard_late_success(const char *name)
 
 PG_FUNCTION_INFO_V1(payguard_decisions);
 
-#define N_DECISION_COLUMNS 25
+#define N_DECISION_COLUMNS 27
 #define N_DECISION_COLUMNS_1_1 17 /* in the scripts of 1.1.0 and before */
 
 static Datum
@@ -573,11 +633,12 @@ static void
 put_decision(ReturnSetInfo *rsinfo, const Facts *facts)
 {
 	bool before_1_2 = rsinfo->setDesc->natts == N_DECISION_COLUMNS_1_1;
-	bool is_new = facts->payment == PAYMENT_PROCESSING ||
-				  facts->payment == PAYMENT_RETURNED ||
-				  facts->report == CHANNEL_PROCESSING || facts->money == MONEY_MORE ||
-				  facts->money == MONEY_OTHER || facts->in_time || facts->revived ||
-				  facts->fresh || facts->revivable || facts->reverses;
+	bool is_new =
+		facts->payment == PAYMENT_PROCESSING || facts->payment == PAYMENT_AUTHORIZED ||
+		facts->payment == PAYMENT_CAPTURING || facts->payment == PAYMENT_RETURNED ||
+		facts->report == CHANNEL_PROCESSING || facts->report == CHANNEL_AUTHORIZED ||
+		facts->money == MONEY_MORE || facts->money == MONEY_OTHER || facts->in_time ||
+		facts->revived || facts->fresh || facts->revivable || facts->reverses;
 	Decision decision = payguard_decide(facts);
 	Datum values[N_DECISION_COLUMNS] = {0};
 	bool nulls[N_DECISION_COLUMNS] = {false};
@@ -603,6 +664,7 @@ put_decision(ReturnSetInfo *rsinfo, const Facts *facts)
 		values[i++] = BoolGetDatum(facts->fresh);
 		values[i++] = BoolGetDatum(facts->revivable);
 		values[i++] = BoolGetDatum(facts->reverses);
+		values[i++] = BoolGetDatum(facts->repeatable);
 	}
 	values[i] = status_or_null(&payguard_order_machine, decision.order, &nulls[i]);
 	i++;
@@ -622,6 +684,8 @@ put_decision(ReturnSetInfo *rsinfo, const Facts *facts)
 	values[i++] = BoolGetDatum(decision.fill_in);
 	values[i++] = BoolGetDatum(decision.query);
 	values[i++] = BoolGetDatum(decision.close);
+	if (!before_1_2)
+		values[i++] = BoolGetDatum(decision.capture);
 	nulls[i] = decision.alert == NULL;
 	if (decision.alert)
 		values[i] = CStringGetTextDatum(decision.alert);
@@ -656,7 +720,7 @@ put_decisions(ReturnSetInfo *rsinfo, const Facts *states)
 	for (f.report = CHANNEL_NONE + 1; f.report < N_CHANNEL_STATUS; f.report++)
 		for (f.late_success = 0; f.late_success < N_LATE_SUCCESS; f.late_success++)
 			for (f.money = 0; f.money < N_MONEY; f.money++)
-				for (int flags = 0; flags < 64; flags++)
+				for (int flags = 0; flags < 128; flags++)
 				{
 					f.other_txn = (flags & 1) != 0;
 					f.in_time = (flags & 2) != 0;
@@ -664,6 +728,7 @@ put_decisions(ReturnSetInfo *rsinfo, const Facts *states)
 					f.fresh = (flags & 8) != 0;
 					f.revivable = (flags & 16) != 0;
 					f.reverses = (flags & 32) != 0;
+					f.repeatable = (flags & 64) != 0;
 					if (payguard_facts_possible(&f))
 						put_decision(rsinfo, &f);
 				}

@@ -16,6 +16,7 @@ typedef enum ChannelStatus
 	CHANNEL_CLOSED,		/* it was not taken and cannot be any more */
 	CHANNEL_PENDING,	/* the customer has to act, or the channel has not said */
 	CHANNEL_PROCESSING, /* the customer has done it all: it settles for hours or days */
+	CHANNEL_AUTHORIZED, /* the money is reserved, and not taken */
 	CHANNEL_UNKNOWN,	/* nobody can tell: a time-out, a garbled answer */
 	CHANNEL_NOT_FOUND,	/* the channel does not know it (yet) */
 	N_CHANNEL_STATUS
@@ -56,6 +57,8 @@ typedef struct Facts
 	bool fresh;	  /* who says a step back has asked since the payment's last change */
 	bool revivable; /* a failed attempt may be live again: its order may still be paid */
 	bool reverses;	/* a failure after a success is money that was taken back */
+	bool
+		repeatable; /* the channel was asked about a capture, and may be told of it again */
 } Facts;
 
 /* What follows. */
@@ -73,6 +76,7 @@ typedef struct Decision
 	bool fill_in;		   /* facts that were missing are added */
 	bool query;			   /* the channel is to be asked again */
 	bool close;			   /* the channel is to be asked again to close it */
+	bool capture;		   /* and to take what it has reserved */
 	const char *alert;	   /* the kind of alert, or NULL */
 	const char *because; /* of money that becomes surplus: why, in the words of events */
 } Decision;

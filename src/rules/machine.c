@@ -39,6 +39,7 @@ static const uint32 order_moves[N_ORDER_STATUS] = {
 
 static const char *const payment_states[N_PAYMENT_STATUS] = {
 	[PAYMENT_PENDING] = "pending",		 [PAYMENT_PROCESSING] = "processing",
+	[PAYMENT_AUTHORIZED] = "authorized", [PAYMENT_CAPTURING] = "capturing",
 	[PAYMENT_UNKNOWN] = "unknown",		 [PAYMENT_CLOSING] = "closing",
 	[PAYMENT_SUPERSEDED] = "superseded", [PAYMENT_FAILED] = "failed",
 	[PAYMENT_SUCCEEDED] = "succeeded",	 [PAYMENT_SURPLUS] = "surplus",
@@ -52,16 +53,23 @@ static const char *const payment_states[N_PAYMENT_STATUS] = {
 static const uint32 payment_moves[N_PAYMENT_STATUS] = {
 	[PAYMENT_NONE] = TO(PAYMENT_PENDING) | TO(PAYMENT_FAILED) | TO(PAYMENT_SUCCEEDED) |
 					 TO(PAYMENT_SURPLUS),
-	[PAYMENT_PENDING] = TO(PAYMENT_PROCESSING) | TO(PAYMENT_UNKNOWN) |
-						TO(PAYMENT_CLOSING) | TO_OTHER_THAN_LIVE,
-	[PAYMENT_PROCESSING] = TO(PAYMENT_PENDING) | TO(PAYMENT_CLOSING) | TO_OTHER_THAN_LIVE,
+	[PAYMENT_PENDING] = TO(PAYMENT_PROCESSING) | TO(PAYMENT_AUTHORIZED) |
+						TO(PAYMENT_UNKNOWN) | TO(PAYMENT_CLOSING) | TO_OTHER_THAN_LIVE,
+	[PAYMENT_PROCESSING] = TO(PAYMENT_PENDING) | TO(PAYMENT_AUTHORIZED) |
+						   TO(PAYMENT_CLOSING) | TO_OTHER_THAN_LIVE,
+	[PAYMENT_AUTHORIZED] =
+		TO(PAYMENT_CAPTURING) | TO(PAYMENT_CLOSING) | TO_OTHER_THAN_LIVE,
+	/* the channel has not taken it, and holds it still */
+	[PAYMENT_CAPTURING] =
+		TO(PAYMENT_AUTHORIZED) | TO(PAYMENT_CLOSING) | TO_OTHER_THAN_LIVE,
 	[PAYMENT_UNKNOWN] = TO(PAYMENT_PENDING) | TO(PAYMENT_PROCESSING) |
-						TO(PAYMENT_CLOSING) | TO_OTHER_THAN_LIVE,
+						TO(PAYMENT_AUTHORIZED) | TO(PAYMENT_CLOSING) | TO_OTHER_THAN_LIVE,
 	[PAYMENT_CLOSING] = TO_OTHER_THAN_LIVE,
 	[PAYMENT_SUPERSEDED] = TO(PAYMENT_FAILED) | TO(PAYMENT_SURPLUS),
 	/* the channel goes on with an attempt that it had said to have failed */
 	[PAYMENT_FAILED] = TO(PAYMENT_PENDING) | TO(PAYMENT_PROCESSING) |
-					   TO(PAYMENT_SUCCEEDED) | TO(PAYMENT_SURPLUS),
+					   TO(PAYMENT_AUTHORIZED) | TO(PAYMENT_SUCCEEDED) |
+					   TO(PAYMENT_SURPLUS),
 	/* where only a part was taken back, the rest is too much */
 	[PAYMENT_SUCCEEDED] = TO(PAYMENT_RETURNED) | TO(PAYMENT_SURPLUS),
 	[PAYMENT_SURPLUS] = TO(PAYMENT_SUCCEEDED) | TO(PAYMENT_FAILED),
@@ -169,6 +177,8 @@ payguard_payment_is_live(PaymentStatus status)
 	{
 		case PAYMENT_PENDING:
 		case PAYMENT_PROCESSING:
+		case PAYMENT_AUTHORIZED:
+		case PAYMENT_CAPTURING:
 		case PAYMENT_UNKNOWN:
 		case PAYMENT_CLOSING:
 			return true;
@@ -193,6 +203,17 @@ bool
 payguard_payment_is_open(PaymentStatus status)
 {
 	return payguard_payment_is_live(status) || status == PAYMENT_SUPERSEDED;
+}
+
+/*
+ * payguard_payment_holds_order tells whether the customer has done all that he can do to pay: as long as the
+ * channel has it so, the order's deadline does not matter.
+ */
+bool
+payguard_payment_holds_order(PaymentStatus status)
+{
+	return status == PAYMENT_PROCESSING || status == PAYMENT_AUTHORIZED ||
+		   status == PAYMENT_CAPTURING;
 }
 
 PG_FUNCTION_INFO_V1(payguard_state_transitions);

@@ -22,6 +22,8 @@ typedef enum PaymentStatus
 	PAYMENT_NONE,		/* not a state: where a new payment comes from */
 	PAYMENT_PENDING,	/* live: the customer has to act, or the channel has not said */
 	PAYMENT_PROCESSING, /* live: the customer has done it all, and the channel settles */
+	PAYMENT_AUTHORIZED, /* live: the channel has reserved the money, and has not taken it */
+	PAYMENT_CAPTURING,	/* live: we asked the channel to take what it has reserved */
 	PAYMENT_UNKNOWN,	/* live: nobody knows whether the channel charged */
 	PAYMENT_CLOSING,	/* live: we asked the channel to close it */
 	PAYMENT_SUPERSEDED, /* still open at the channel, while another payment won */
@@ -64,5 +66,6 @@ extern const char *payguard_machine_name(const Machine *machine, int status);
 extern int payguard_machine_status(const Machine *machine, const char *name, int length);
 extern bool payguard_payment_is_live(PaymentStatus status);
 extern bool payguard_payment_is_open(PaymentStatus status);
+extern bool payguard_payment_holds_order(PaymentStatus status);
 
 #endif

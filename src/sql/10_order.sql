@@ -49,7 +49,7 @@ CREATE TYPE payguard.order_status_result AS (
   version           bigint
 );
 COMMENT ON TYPE payguard.order_status_result IS
-  'What a customer''s page may say and offer; advice is a stable code: pay, resume, wait, request_approval, duplicate, paid, refunded, closed, contact_support';
+  'What a customer''s page may say and offer; advice is a stable code: pay, resume, wait, authorized, request_approval, duplicate, paid, refunded, closed, contact_support';
 
 CREATE FUNCTION payguard.new_order_id() RETURNS text
 AS 'MODULE_PATHNAME', 'payguard_new_order_id'

@@ -19,7 +19,12 @@ CREATE TABLE payguard.payments (
   details           jsonb,
   created_at        timestamptz NOT NULL,
   expires_at        timestamptz,
-  completed_at      timestamptz
+  completed_at      timestamptz,
+  capture           text COLLATE "C",
+  authorized_amount bigint,
+  capture_amount    bigint,
+  capture_id        uuid,
+  capture_before    timestamptz
 ) WITH (fillfactor = 90,
         autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_threshold = 1000,
         autovacuum_vacuum_insert_scale_factor = 0.05,
@@ -29,6 +34,11 @@ COMMENT ON COLUMN payguard.payments.amount IS 'As asked, in the currency''s mino
 COMMENT ON COLUMN payguard.payments.received_amount IS 'As the channel reported';
 COMMENT ON COLUMN payguard.payments.amount_verified IS 'The channel has named the amount';
 COMMENT ON COLUMN payguard.payments.order_version IS 'The order''s version when this payment was made or started';
+COMMENT ON COLUMN payguard.payments.capture IS 'As asked: automatic, or manual (by capture_payment()); NULL: as the channel does';
+COMMENT ON COLUMN payguard.payments.authorized_amount IS 'What the channel has reserved';
+COMMENT ON COLUMN payguard.payments.capture_amount IS 'What the channel was asked to take of what it has reserved';
+COMMENT ON COLUMN payguard.payments.capture_id IS 'The channel''s idempotency key of that request';
+COMMENT ON COLUMN payguard.payments.capture_before IS 'Until when the channel holds what it has reserved, as it says';
 COMMENT ON COLUMN payguard.payments.request_kind IS 'The kind of call that made it: pay, start, request, revoke, record, import';
 
 -- A key names one request.
@@ -77,7 +87,8 @@ CREATE TYPE payguard.payment_request AS (
   currency         text,
   expected_version bigint,
   expires_at       timestamptz,
-  details          jsonb
+  details          jsonb,
+  capture          text
 );
 COMMENT ON TYPE payguard.payment_request IS 'One element of request_payments(): the arguments of request_payment()';
 
@@ -109,6 +120,16 @@ LANGUAGE C VOLATILE SECURITY DEFINER;
 COMMENT ON FUNCTION payguard.pay_orders(payguard.pay_request[]) IS
   'Pays a batch in one transaction; answers each element, in the order asked, as try_pay_order() would';
 
+CREATE FUNCTION payguard.start_payment(order_id varchar, idempotency_key text, channel text,
+  amount bigint DEFAULT NULL, currency text DEFAULT NULL, expected_version bigint DEFAULT NULL,
+  expires_at timestamptz DEFAULT NULL, details jsonb DEFAULT NULL,
+  capture text DEFAULT NULL)
+RETURNS payguard.payment_result
+AS 'MODULE_PATHNAME', 'payguard_start_payment'
+LANGUAGE C VOLATILE SECURITY DEFINER;
+COMMENT ON FUNCTION payguard.start_payment(varchar, text, text, bigint, text, bigint, timestamptz, jsonb, text) IS
+  'Opens an attempt through a channel, which the caller calls next, with payment_id as its idempotency key. Errors: those of pay_order()';
+
 CREATE FUNCTION payguard.start_payment(order_id text, idempotency_key text, channel text,
   amount bigint DEFAULT NULL, currency text DEFAULT NULL, expected_version bigint DEFAULT NULL,
   expires_at timestamptz DEFAULT NULL, details jsonb DEFAULT NULL)
@@ -116,7 +137,17 @@ RETURNS payguard.payment_result
 AS 'MODULE_PATHNAME', 'payguard_start_payment'
 LANGUAGE C VOLATILE SECURITY DEFINER;
 COMMENT ON FUNCTION payguard.start_payment(text, text, text, bigint, text, bigint, timestamptz, jsonb) IS
-  'Opens an attempt through a channel, which the caller calls next, with payment_id as its idempotency key. Errors: those of pay_order()';
+  'The arguments of 1.1.0, for calls that are stored and grants in dumps';
+
+CREATE FUNCTION payguard.request_payment(order_id varchar, idempotency_key text, channel text,
+  amount bigint DEFAULT NULL, currency text DEFAULT NULL, expected_version bigint DEFAULT NULL,
+  expires_at timestamptz DEFAULT NULL, details jsonb DEFAULT NULL,
+  capture text DEFAULT NULL)
+RETURNS payguard.payment_result
+AS 'MODULE_PATHNAME', 'payguard_request_payment'
+LANGUAGE C VOLATILE SECURITY DEFINER;
+COMMENT ON FUNCTION payguard.request_payment(varchar, text, text, bigint, text, bigint, timestamptz, jsonb, text) IS
+  'start_payment(), and a charge task: a worker will call the channel';
 
 CREATE FUNCTION payguard.request_payment(order_id text, idempotency_key text, channel text,
   amount bigint DEFAULT NULL, currency text DEFAULT NULL, expected_version bigint DEFAULT NULL,
@@ -125,24 +156,26 @@ RETURNS payguard.payment_result
 AS 'MODULE_PATHNAME', 'payguard_request_payment'
 LANGUAGE C VOLATILE SECURITY DEFINER;
 COMMENT ON FUNCTION payguard.request_payment(text, text, text, bigint, text, bigint, timestamptz, jsonb) IS
-  'start_payment(), and a charge task: a worker will call the channel';
+  'The arguments of 1.1.0, for calls that are stored and grants in dumps';
 
 CREATE FUNCTION payguard.try_start_payment(order_id text, idempotency_key text, channel text,
   amount bigint DEFAULT NULL, currency text DEFAULT NULL, expected_version bigint DEFAULT NULL,
-  expires_at timestamptz DEFAULT NULL, details jsonb DEFAULT NULL)
+  expires_at timestamptz DEFAULT NULL, details jsonb DEFAULT NULL,
+  capture text DEFAULT NULL)
 RETURNS payguard.payment_result
 AS 'MODULE_PATHNAME', 'payguard_try_start_payment'
 LANGUAGE C VOLATILE SECURITY DEFINER;
-COMMENT ON FUNCTION payguard.try_start_payment(text, text, text, bigint, text, bigint, timestamptz, jsonb) IS
+COMMENT ON FUNCTION payguard.try_start_payment(text, text, text, bigint, text, bigint, timestamptz, jsonb, text) IS
   'start_payment(), which returns a business error as its outcome instead of raising it';
 
 CREATE FUNCTION payguard.try_request_payment(order_id text, idempotency_key text, channel text,
   amount bigint DEFAULT NULL, currency text DEFAULT NULL, expected_version bigint DEFAULT NULL,
-  expires_at timestamptz DEFAULT NULL, details jsonb DEFAULT NULL)
+  expires_at timestamptz DEFAULT NULL, details jsonb DEFAULT NULL,
+  capture text DEFAULT NULL)
 RETURNS payguard.payment_result
 AS 'MODULE_PATHNAME', 'payguard_try_request_payment'
 LANGUAGE C VOLATILE SECURITY DEFINER;
-COMMENT ON FUNCTION payguard.try_request_payment(text, text, text, bigint, text, bigint, timestamptz, jsonb) IS
+COMMENT ON FUNCTION payguard.try_request_payment(text, text, text, bigint, text, bigint, timestamptz, jsonb, text) IS
   'request_payment(), which returns a business error as its outcome instead of raising it';
 
 CREATE FUNCTION payguard.request_payments(requests payguard.payment_request[])
@@ -152,11 +185,17 @@ LANGUAGE C VOLATILE SECURITY DEFINER;
 COMMENT ON FUNCTION payguard.request_payments(payguard.payment_request[]) IS
   'Requests a batch of payments in one transaction; answers each element, in the order asked, as try_request_payment() would';
 
+CREATE FUNCTION payguard.capture_payment(payment_id uuid) RETURNS payguard.payment_result
+AS 'MODULE_PATHNAME', 'payguard_capture_payment'
+LANGUAGE C VOLATILE SECURITY DEFINER;
+COMMENT ON FUNCTION payguard.capture_payment(uuid) IS
+  'Has the channel take, of the money that it has reserved, what the order asks for now. Errors: PY105, PY402, PY503';
+
 CREATE FUNCTION payguard.close_payment(payment_id uuid) RETURNS payguard.payment_result
 AS 'MODULE_PATHNAME', 'payguard_close_payment'
 LANGUAGE C VOLATILE SECURITY DEFINER;
 COMMENT ON FUNCTION payguard.close_payment(uuid) IS
-  'Has an open attempt closed at its channel, so that another may start. Errors: PY105, PY402';
+  'Has an open attempt closed at its channel, and money that is reserved given up, so that another may start. Errors: PY105, PY402';
 
 CREATE FUNCTION payguard.revoke_key(order_id text, idempotency_key text)
 RETURNS payguard.payment_result

@@ -17,6 +17,7 @@ CREATE TABLE payguard.notifications (
   result            text COLLATE "C" NOT NULL,
   order_id          text COLLATE "C",
   received_at       timestamptz NOT NULL,
+  capture_before    timestamptz,
   PRIMARY KEY (channel, event_id)
 );
 CREATE INDEX notifications_unmatched ON payguard.notifications (channel, channel_txn_id)
@@ -41,6 +42,16 @@ CREATE TYPE payguard.notification_result AS (
 COMMENT ON TYPE payguard.notification_result IS
   'What was done with a notification; whatever it says, the channel is to be answered with 200';
 
+CREATE FUNCTION payguard.record_notification(channel varchar, body bytea, event_id text DEFAULT NULL,
+  payment_id uuid DEFAULT NULL, refund_id uuid DEFAULT NULL, channel_status text DEFAULT NULL,
+  channel_txn_id text DEFAULT NULL, amount bigint DEFAULT NULL, currency text DEFAULT NULL,
+  channel_time timestamptz DEFAULT NULL, capture_before timestamptz DEFAULT NULL)
+RETURNS payguard.notification_result
+AS 'MODULE_PATHNAME', 'payguard_record_notification'
+LANGUAGE C VOLATILE SECURITY DEFINER;
+COMMENT ON FUNCTION payguard.record_notification(varchar, bytea, text, uuid, uuid, text, text, bigint, text, timestamptz, timestamptz) IS
+  'Evidence: a message from a channel, stored verbatim, applied once. Whatever it returns: answer the channel with 200';
+
 CREATE FUNCTION payguard.record_notification(channel text, body bytea, event_id text DEFAULT NULL,
   payment_id uuid DEFAULT NULL, refund_id uuid DEFAULT NULL, channel_status text DEFAULT NULL,
   channel_txn_id text DEFAULT NULL, amount bigint DEFAULT NULL, currency text DEFAULT NULL,
@@ -49,16 +60,16 @@ RETURNS payguard.notification_result
 AS 'MODULE_PATHNAME', 'payguard_record_notification'
 LANGUAGE C VOLATILE SECURITY DEFINER;
 COMMENT ON FUNCTION payguard.record_notification(text, bytea, text, uuid, uuid, text, text, bigint, text, timestamptz) IS
-  'Evidence: a message from a channel, stored verbatim, applied once. Whatever it returns: answer the channel with 200';
+  'The arguments of 1.1.0, for calls that are stored and grants in dumps';
 
 CREATE FUNCTION payguard.record_notification(channel text, body text, event_id text DEFAULT NULL,
   payment_id uuid DEFAULT NULL, refund_id uuid DEFAULT NULL, channel_status text DEFAULT NULL,
   channel_txn_id text DEFAULT NULL, amount bigint DEFAULT NULL, currency text DEFAULT NULL,
-  channel_time timestamptz DEFAULT NULL)
+  channel_time timestamptz DEFAULT NULL, capture_before timestamptz DEFAULT NULL)
 RETURNS payguard.notification_result
 AS 'MODULE_PATHNAME', 'payguard_record_notification_1_2'
 LANGUAGE C VOLATILE SECURITY DEFINER;
-COMMENT ON FUNCTION payguard.record_notification(text, text, text, uuid, uuid, text, text, bigint, text, timestamptz) IS
+COMMENT ON FUNCTION payguard.record_notification(text, text, text, uuid, uuid, text, text, bigint, text, timestamptz, timestamptz) IS
   E'The same with a body of text, kept as it was sent, in UTF-8; \\x and hex digits alone are bytes';
 
 CREATE FUNCTION payguard.match_notifications("max" integer DEFAULT 1000) RETURNS integer

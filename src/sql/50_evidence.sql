@@ -2,14 +2,24 @@
 CREATE FUNCTION payguard.decisions(
   OUT order_status text, OUT closing_as text, OUT payment_status text, OUT channel_status text,
   OUT late_success text, OUT money text, OUT other_txn boolean, OUT in_time boolean,
-  OUT revived boolean, OUT fresh boolean, OUT revivable boolean, OUT reverses boolean,
+  OUT revived boolean, OUT fresh boolean, OUT revivable boolean, OUT reverses boolean, OUT repeatable boolean,
   OUT order_becomes text, OUT payment_becomes text, OUT supersede boolean, OUT refund boolean, OUT hold boolean, OUT excess boolean,
-  OUT second_charge boolean, OUT another boolean, OUT reverse boolean, OUT fill_in boolean, OUT query boolean, OUT close boolean, OUT alert text)
+  OUT second_charge boolean, OUT another boolean, OUT reverse boolean, OUT fill_in boolean, OUT query boolean, OUT close boolean, OUT capture boolean, OUT alert text)
 RETURNS SETOF record
 AS 'MODULE_PATHNAME', 'payguard_decisions'
 LANGUAGE C IMMUTABLE PARALLEL SAFE;
 COMMENT ON FUNCTION payguard.decisions() IS
   'What follows from every possible order, attempt and report; payment_status is NULL for money without an attempt';
+
+CREATE FUNCTION payguard.report_payment(payment_id uuid, channel_status varchar,
+  channel_txn_id text DEFAULT NULL, amount bigint DEFAULT NULL, currency text DEFAULT NULL,
+  code text DEFAULT NULL, message text DEFAULT NULL, channel_time timestamptz DEFAULT NULL,
+  capture_before timestamptz DEFAULT NULL)
+RETURNS payguard.payment_result
+AS 'MODULE_PATHNAME', 'payguard_report_payment'
+LANGUAGE C VOLATILE SECURITY DEFINER;
+COMMENT ON FUNCTION payguard.report_payment(uuid, varchar, text, bigint, text, text, text, timestamptz, timestamptz) IS
+  'Evidence: what a channel says of a payment: succeeded, failed, closed, pending, processing, authorized, unknown or not_found. Never refused';
 
 CREATE FUNCTION payguard.report_payment(payment_id uuid, channel_status text,
   channel_txn_id text DEFAULT NULL, amount bigint DEFAULT NULL, currency text DEFAULT NULL,
@@ -18,7 +28,7 @@ RETURNS payguard.payment_result
 AS 'MODULE_PATHNAME', 'payguard_report_payment'
 LANGUAGE C VOLATILE SECURITY DEFINER;
 COMMENT ON FUNCTION payguard.report_payment(uuid, text, text, bigint, text, text, text, timestamptz) IS
-  'Evidence: what a channel says of a payment: succeeded, failed, closed, pending, processing, unknown or not_found. Never refused';
+  'The arguments of 1.1.0, for calls that are stored and grants in dumps';
 
 CREATE FUNCTION payguard.record_payment(order_id text, channel text, channel_txn_id text,
   amount bigint, currency text, channel_time timestamptz DEFAULT NULL)

@@ -16,7 +16,7 @@ CREATE TABLE payguard.tasks (
   created_at timestamptz NOT NULL
 ) WITH (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_threshold = 1000);
 ALTER SEQUENCE payguard.tasks_task_id_seq OWNED BY payguard.tasks.task_id;
-COMMENT ON TABLE payguard.tasks IS 'Outside work that is due: charge, query, close, refund, query_refund';
+COMMENT ON TABLE payguard.tasks IS 'Outside work that is due: charge, capture, query, close, refund, query_refund';
 COMMENT ON COLUMN payguard.tasks.tries IS 'How often a worker has claimed it; requeue_task() begins anew, at 1';
 COMMENT ON COLUMN payguard.tasks.sent IS 'A worker may have told the channel of it';
 COMMENT ON COLUMN payguard.tasks.again IS 'An earlier task may have told the channel of the same';
@@ -73,7 +73,9 @@ CREATE TYPE payguard.task AS (
   channel_txn_id    text,
   channel_refund_id text,
   expires_at        timestamptz,
-  details           jsonb
+  details           jsonb,
+  capture           text,
+  capture_id        uuid
 );
 COMMENT ON TYPE payguard.task IS 'A claimed task, with all that the channel needs';
 
@@ -87,7 +89,7 @@ CREATE TYPE payguard.task_answer AS (
   code           text,
   message        text
 );
-COMMENT ON TYPE payguard.task_answer IS 'One element of complete_tasks(): the arguments of complete_task()';
+COMMENT ON TYPE payguard.task_answer IS 'One element of complete_tasks(): the arguments of complete_task(), but for capture_before';
 
 CREATE FUNCTION payguard.claim_tasks(worker text, max_tasks integer DEFAULT 10,
   lease interval DEFAULT '30 s', kinds text[] DEFAULT NULL, channels text[] DEFAULT NULL)
@@ -103,6 +105,16 @@ LANGUAGE C VOLATILE SECURITY DEFINER;
 COMMENT ON FUNCTION payguard.expire_leases(integer) IS
   'Part of maintain(): takes away leases whose time is over, as a claim does';
 
+CREATE FUNCTION payguard.complete_task(task_id bigint, lease_token uuid, channel_status varchar,
+  channel_txn_id text DEFAULT NULL, amount bigint DEFAULT NULL, currency text DEFAULT NULL,
+  code text DEFAULT NULL, message text DEFAULT NULL,
+  capture_before timestamptz DEFAULT NULL)
+RETURNS payguard.payment_result
+AS 'MODULE_PATHNAME', 'payguard_complete_task'
+LANGUAGE C VOLATILE SECURITY DEFINER;
+COMMENT ON FUNCTION payguard.complete_task(bigint, uuid, varchar, text, bigint, text, text, text, timestamptz) IS
+  'The channel''s answer to a task: applied as evidence, and the task acknowledged, in one. Never refused';
+
 CREATE FUNCTION payguard.complete_task(task_id bigint, lease_token uuid, channel_status text,
   channel_txn_id text DEFAULT NULL, amount bigint DEFAULT NULL, currency text DEFAULT NULL,
   code text DEFAULT NULL, message text DEFAULT NULL)
@@ -110,7 +122,7 @@ RETURNS payguard.payment_result
 AS 'MODULE_PATHNAME', 'payguard_complete_task'
 LANGUAGE C VOLATILE SECURITY DEFINER;
 COMMENT ON FUNCTION payguard.complete_task(bigint, uuid, text, text, bigint, text, text, text) IS
-  'The channel''s answer to a task: applied as evidence, and the task acknowledged, in one. Never refused';
+  'The arguments of 1.1.0, for calls that are stored and grants in dumps';
 
 CREATE FUNCTION payguard.complete_tasks(answers payguard.task_answer[])
 RETURNS SETOF payguard.payment_result

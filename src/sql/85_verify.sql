@@ -116,7 +116,7 @@ AS $$
   UNION ALL
   SELECT 'I4', 'payment ' || p.payment_id, 'is ' || p.status || ' and nothing is due to ask about it'
   FROM payguard.every_payment p
-  WHERE p.status IN ('pending', 'processing', 'unknown', 'closing', 'superseded') AND NOT EXISTS (
+  WHERE p.status IN ('pending', 'processing', 'authorized', 'capturing', 'unknown', 'closing', 'superseded') AND NOT EXISTS (
     SELECT FROM payguard.tasks t WHERE t.payment_id = p.payment_id AND t.refund_id IS NULL)
   UNION ALL
   SELECT 'I4', 'refund ' || r.refund_id, 'is ' || r.status || ' and nothing is due for it'
@@ -154,6 +154,18 @@ AS $$
     WHERE r.payment_id = o.payment_id AND r.status = 'succeeded' AND r.origin <> 'surplus'
       AND coalesce(r.reversal_kind, 'refund') = 'refund') r ON true
   WHERE o.refunded_amount <> coalesce(r.returned, 0)
+  -- I11: of what a channel has reserved it is asked for no more than that
+  UNION ALL
+  SELECT 'I11', 'payment ' || p.payment_id,
+         'asks for ' || p.capture_amount || ' of ' || coalesce(p.authorized_amount::text, 'nothing') || ' that is reserved'
+  FROM payguard.every_payment p
+  WHERE p.capture_amount > coalesce(p.authorized_amount, 0)
+  UNION ALL
+  SELECT 'I11', 'payment ' || p.payment_id, 'is ' || p.status || CASE p.status
+         WHEN 'authorized' THEN ', and nobody says how much is reserved' ELSE ', and nobody says how much of it' END
+  FROM payguard.every_payment p
+  WHERE p.status = 'authorized' AND p.authorized_amount IS NULL
+     OR p.status = 'capturing' AND (p.capture_amount IS NULL OR p.capture_id IS NULL)
   -- I9: what could not be applied is alerted
   UNION ALL
   SELECT 'I9', 'notification ' || n.channel || ' ' || n.event_id, 'contradicts and was never alerted'

@@ -103,6 +103,37 @@ static const Statement escalate_payment = {
 	"alerts",
 	CMD_UPDATE};
 
+/* Until when reserved money can be taken. The scripts before 1.2.0 have no column for that. */
+#define CAPTURE_BEFORE "(to_jsonb(p) ->> 'capture_before')::timestamptz"
+#define IS_RESERVED "p.status IN ('authorized', 'capturing')"
+
+static const Statement raise_expiring = RAISE(
+	"authorization_expiring", ", order_id, payment_id",
+	"p.payment_id::text, CASE WHEN " CAPTURE_BEFORE " > clock_timestamp() THEN 'warning'"
+	" ELSE 'critical' END,"
+	" jsonb_build_object('channel', p.channel, 'status', p.status,"
+	" 'capture_before', " CAPTURE_BEFORE "), p.order_id, p.payment_id",
+	"(SELECT DISTINCT t.payment_id FROM payguard.tasks t"
+	"  WHERE t.refund_id IS NULL AND " IS_OLD(
+		"t.payment_id") ") t"
+						" JOIN payguard.payments p ON p.payment_id = t.payment_id"
+						" WHERE " IS_RESERVED " AND " CAPTURE_BEFORE
+						" <= clock_timestamp() + interval '1 day'"
+						" AND " NOT_YET("authorization_expiring", "p.payment_id::text"));
+
+static const Statement escalate_expiring = {
+	"WITH over AS MATERIALIZED (SELECT a.alert_id FROM payguard.alerts a"
+	" JOIN payguard.payments p ON p.payment_id = a.payment_id"
+	" WHERE a.kind = 'authorization_expiring' AND a.resolved_at IS NULL"
+	" AND a.severity = 'warning' AND " IS_RESERVED " AND " CAPTURE_BEFORE
+	" <= clock_timestamp()"
+	" ORDER BY a.cause LIMIT $1 FOR UPDATE OF a SKIP LOCKED)"
+	" UPDATE ONLY payguard.alerts a SET severity = 'critical', notified_at = NULL"
+	" FROM over o WHERE a.alert_id = o.alert_id RETURNING 1",
+	{INT8OID, InvalidOid},
+	"alerts",
+	CMD_UPDATE};
+
 static const Statement raise_refund =
 	RAISE("refund_not_made", ", order_id, payment_id, refund_id",
 		  "r.refund_id::text, 'warning',"
@@ -149,8 +180,9 @@ static const Statement raise_maintenance =
 		  "payguard.maintenance m WHERE m.problem IS NOT NULL");
 
 static const Statement *const raising[] = {
-	&escalate_payment,	 &raise_payment,	  &raise_refund,   &raise_dead_task,
-	&raise_success_rate, &raise_consumer_lag, &raise_prepared, &raise_maintenance,
+	&escalate_payment, &raise_payment,	   &escalate_expiring,	&raise_expiring,
+	&raise_refund,	   &raise_dead_task,   &raise_success_rate, &raise_consumer_lag,
+	&raise_prepared,   &raise_maintenance,
 };
 
 static const Statement close_payment =
@@ -158,6 +190,14 @@ static const Statement close_payment =
 		  "NOT EXISTS (SELECT FROM payguard.payments p WHERE p.payment_id = a.payment_id"
 		  " AND p.status = ANY " OPEN_PAYMENT ")",
 		  "The payment has ended.");
+
+/* Prolonged, or ended. */
+static const Statement close_expiring =
+	CLOSE("authorization_expiring",
+		  "NOT EXISTS (SELECT FROM payguard.payments p WHERE p.payment_id = a.payment_id"
+		  " AND " IS_RESERVED " AND " CAPTURE_BEFORE
+		  " <= clock_timestamp() + interval '1 day')",
+		  "The money is taken or given up, or reserved for longer.");
 
 static const Statement close_refund =
 	CLOSE("refund_not_made",
@@ -242,7 +282,7 @@ static const Statement *const closing[] = {
 	&close_payment,		  &close_refund,	&close_refund_failed, &close_surplus,
 	&close_second_charge, &close_duplicate, &close_dead_task,	  &close_success_rate,
 	&close_consumer_lag,  &close_prepared,	&close_maintenance,	  &close_overpaid,
-	&close_alive,
+	&close_alive,		  &close_expiring,
 };
 
 /* Any role may LISTEN, so a NOTIFY says no more than that and what to look up. */

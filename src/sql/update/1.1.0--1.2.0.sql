@@ -8,7 +8,8 @@ BEGIN
   LOOP
     BEGIN
       LOCK TABLE payguard.orders, payguard.archived_orders, payguard.channels, payguard.payments, payguard.archived_payments,
-        payguard.refunds, payguard.archived_refunds, payguard.settlement_lines, payguard.consumers IN ACCESS EXCLUSIVE MODE;
+        payguard.refunds, payguard.archived_refunds, payguard.settlement_lines, payguard.consumers,
+        payguard.notifications, payguard.archived_notifications IN ACCESS EXCLUSIVE MODE;
       EXIT;
     EXCEPTION WHEN lock_not_available THEN
       IF patience <> '0' AND clock_timestamp() > transaction_timestamp() + patience::interval THEN
@@ -29,10 +30,28 @@ ALTER TABLE payguard.channels ADD COLUMN surplus text COLLATE "C", ADD COLUMN re
 ALTER TABLE payguard.settlement_lines ADD COLUMN fee bigint, ADD COLUMN settled_amount bigint,
   ADD COLUMN settled_currency text COLLATE "C", ADD COLUMN payout_id text COLLATE "C";
 ALTER TABLE payguard.consumers ADD COLUMN waiting text[] COLLATE "C";
+ALTER TABLE payguard.payments ADD COLUMN capture text COLLATE "C", ADD COLUMN authorized_amount bigint,
+  ADD COLUMN capture_amount bigint, ADD COLUMN capture_id uuid, ADD COLUMN capture_before timestamptz;
+ALTER TABLE payguard.archived_payments ADD COLUMN capture text COLLATE "C", ADD COLUMN authorized_amount bigint,
+  ADD COLUMN capture_amount bigint, ADD COLUMN capture_id uuid, ADD COLUMN capture_before timestamptz;
+ALTER TABLE payguard.notifications ADD COLUMN capture_before timestamptz;
+ALTER TABLE payguard.archived_notifications ADD COLUMN capture_before timestamptz;
+ALTER TYPE payguard.task ADD ATTRIBUTE capture text, ADD ATTRIBUTE capture_id uuid;
 CREATE OR REPLACE VIEW payguard.every_order AS
   SELECT * FROM payguard.orders UNION ALL SELECT * FROM payguard.archived_orders;
 CREATE OR REPLACE VIEW payguard.every_refund AS
   SELECT * FROM payguard.refunds UNION ALL SELECT * FROM payguard.archived_refunds;
+CREATE OR REPLACE VIEW payguard.every_payment AS
+  SELECT * FROM payguard.payments UNION ALL SELECT * FROM payguard.archived_payments;
+CREATE OR REPLACE VIEW payguard.every_notification AS
+  SELECT * FROM payguard.notifications UNION ALL SELECT * FROM payguard.archived_notifications;
+COMMENT ON COLUMN payguard.payments.capture IS 'As asked: automatic, or manual (by capture_payment()); NULL: as the channel does';
+COMMENT ON COLUMN payguard.payments.authorized_amount IS 'What the channel has reserved';
+COMMENT ON COLUMN payguard.payments.capture_amount IS 'What the channel was asked to take of what it has reserved';
+COMMENT ON COLUMN payguard.payments.capture_id IS 'The channel''s idempotency key of that request';
+COMMENT ON COLUMN payguard.payments.capture_before IS 'Until when the channel holds what it has reserved, as it says';
+COMMENT ON TABLE payguard.tasks IS 'Outside work that is due: charge, capture, query, close, refund, query_refund';
+COMMENT ON TYPE payguard.task_answer IS 'One element of complete_tasks(): the arguments of complete_task(), but for capture_before';
 COMMENT ON COLUMN payguard.orders.returned_payment_id IS 'The last payment that had paid the order and whose money the channel has taken back';
 COMMENT ON COLUMN payguard.consumers.waiting IS 'Of a guard that follows: orders whose rows sync_rows() tries again';
 COMMENT ON COLUMN payguard.refunds.reversal_kind IS 'Of a channel''s own: refund, chargeback, bank_return, or failed (a payment that had succeeded)';
@@ -54,7 +73,7 @@ CREATE INDEX payments_that_do_not_count ON payguard.payments (order_id)
 DROP FUNCTION payguard.decisions(), payguard.payment_rates(interval, text);
 -- One element of request_payments().
 CREATE TYPE payguard.payment_request AS (order_id text, idempotency_key text, channel text, amount bigint, currency text,
-  expected_version bigint, expires_at timestamptz, details jsonb);
+  expected_version bigint, expires_at timestamptz, details jsonb, capture text);
 COMMENT ON TYPE payguard.payment_request IS 'One element of request_payments(): the arguments of request_payment()';
 CREATE TYPE payguard.case_subject AS (alert payguard.alerts, of_order payguard.orders, payment payguard.payments,
   refund payguard.refunds, paying payguard.payments);
@@ -91,7 +110,7 @@ COMMENT ON COLUMN payguard.notifications.code IS 'Of a report; where it cannot b
 COMMENT ON COLUMN payguard.notifications.message IS 'Of a report; where it cannot be read, why, and what record_notification() was given';
 -- What they said is not so.
 COMMENT ON TYPE payguard.order_status_result IS
-  'What a customer''s page may say and offer; advice is a stable code: pay, resume, wait, request_approval, duplicate, paid, refunded, closed, contact_support';
+  'What a customer''s page may say and offer; advice is a stable code: pay, resume, wait, authorized, request_approval, duplicate, paid, refunded, closed, contact_support';
 COMMENT ON COLUMN payguard.tasks.tries IS 'How often a worker has claimed it; requeue_task() begins anew, at 1';
 COMMENT ON TABLE payguard.finished_tasks IS 'Tasks that were claimed and are gone, kept for a week at least';
 -- The columns that the tables have from now on.
