@@ -17,7 +17,7 @@ INSERT INTO situations (situation) VALUES
   ('failed, unpaid'), ('failed, paying by another'), ('failed, another to be cancelled'), ('failed, cancelled'),
   ('failed, expired'), ('failed, paid'), ('failed, refunded'), ('succeeded'), ('succeeded, not verified'), ('succeeded, refunded'),
   ('surplus, unpaid'), ('surplus, cancelled'), ('surplus, paid'), ('processing'), ('revived'),
-  ('returned, unpaid'), ('returned, paying by another'), ('returned, paid');
+  ('returned, unpaid'), ('returned, paying by another'), ('returned, paid'), ('authorized'), ('capturing');
 CREATE TEMP TABLE monies (n int, money text, amount bigint, currency text);
 INSERT INTO monies VALUES (1, 'as asked', 1000, 'EUR'), (2, 'none', NULL, NULL), (3, 'less', 999, 'EUR'), (4, 'other currency', 1000, 'USD'),
   (5, 'more', 1100, 'EUR');
@@ -33,13 +33,13 @@ SELECT s.situation, 'card', 'accept', 'succeeded', t.txn, t.known, t.named, m.mo
 FROM situations s, txns t, monies m WHERE s.situation !~ '^returned' OR t.known IS NOT NULL ORDER BY s.n, t.n, m.n;
 INSERT INTO cells (situation, channel, late, report, txn, known, named, money)
 SELECT s.situation, 'card', 'accept', r.report, t.txn, t.known, t.named, 'none'
-FROM situations s, unnest('{failed,closed,pending,processing,unknown,not_found}'::text[]) WITH ORDINALITY r (report, n), txns t
+FROM situations s, unnest('{failed,closed,pending,processing,authorized,unknown,not_found}'::text[]) WITH ORDINALITY r (report, n), txns t
 WHERE t.n IN (1, 2, 4) AND (s.situation !~ '^returned' OR t.known IS NOT NULL) ORDER BY r.n, s.n, t.n;
 -- what is a step back when a message says it
 INSERT INTO cells (way, situation, channel, late, report, txn, known, named, money)
 SELECT 'word', s.situation, 'card', 'accept', r.report, t.txn, t.known, t.named, 'none'
-FROM situations s, unnest('{pending,processing}'::text[]) WITH ORDINALITY r (report, n), txns t
-WHERE s.situation ~ '^(failed|processing)' AND t.n = 1 ORDER BY r.n, s.n;
+FROM situations s, unnest('{pending,processing,authorized}'::text[]) WITH ORDINALITY r (report, n), txns t
+WHERE s.situation ~ '^(failed|processing|capturing)' AND t.n = 1 ORDER BY r.n, s.n;
 -- a failure after a success, where the channel takes money back that way
 INSERT INTO cells (way, situation, channel, late, report, txn, known, named, money)
 SELECT w.way, s.situation, 'card_failed', 'accept', r.report, t.txn, t.known, t.named, 'none'
@@ -102,8 +102,8 @@ JOIN payguard.decisions() d ON (d.order_status, d.payment_status, d.channel_stat
  AND d.closing_as IS NOT DISTINCT FROM (r."before").closing_as
  AND d.other_txn = (r.txn = 'another') AND NOT d.in_time AND d.revived = (r.situation = 'revived' AND r.was <> 'failed' AND r.report = 'succeeded')
  AND d.reverses = (r.channel = 'card_failed' AND r.report IN ('failed', 'closed') AND r.was IN ('succeeded', 'surplus'))
- AND d.fresh = (r.way = 'word' AND (d.reverses OR (r.was, r.report) IN (('processing', 'pending'), ('failed', 'pending'), ('failed', 'processing'))))
- AND d.revivable = (d.fresh AND r.was = 'failed' AND (r."before").status = 'unpaid' AND r.late <> 'refund')
+ AND d.fresh = (r.way = 'word' AND (d.reverses OR (r.was, r.report) IN (('processing', 'pending'), ('failed', 'pending'), ('failed', 'processing'), ('failed', 'authorized'), ('capturing', 'authorized'))))
+ AND NOT d.repeatable AND d.revivable = (d.fresh AND r.was = 'failed' AND (r."before").status = 'unpaid' AND r.late <> 'refund')
  AND d.money = CASE r.money WHEN 'less' THEN 'less' WHEN 'more' THEN 'more' WHEN 'other currency' THEN 'other' ELSE 'fits' END;
 SELECT (SELECT count(*) FROM cells) AS cells, count(*) AS compared, count(DISTINCT n) AS once,
   count(DISTINCT (c.order_status, c.closing_as, c.payment_status, c.channel_status, c.late_success, c.money, c.other_txn, c.revived, c.fresh, c.revivable, c.reverses)) AS decisions FROM compared c;

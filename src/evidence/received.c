@@ -76,6 +76,8 @@ payguard_received_supersede_other(Order *order)
 		payguard_payment_end_tasks(&other);
 		return;
 	}
+	if (other.status == PAYMENT_CAPTURING)
+		payguard_payment_withdraw_capture(&other);
 	payguard_payment_change(order, &other, PAYMENT_SUPERSEDED, 0, NULL);
 	payguard_task_schedule("close", payguard_payment_about(&other), other.channel,
 						   GetCurrentTimestamp());

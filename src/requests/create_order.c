@@ -270,7 +270,7 @@ judge_reserved(const Order *order, const Payment *reserved, const Change *to,
 	if (to->amount == 0)
 		return payguard_refuse(refusal, ERR_ILLEGAL_TRANSITION,
 							   psprintf("money is reserved for order \"%s\"", id),
-							   "Nothing at all cannot be taken of it.",
+							   "A capture takes at least 1.",
 							   "Give it up with payguard.close_payment(), and change the "
 							   "order when that has "
 							   "ended.");

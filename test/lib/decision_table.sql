@@ -4,7 +4,7 @@
 SET client_min_messages = warning;
 CREATE TEMP TABLE decided AS
 SELECT coalesce(payment_status, 'none') || CASE WHEN revived THEN ', revived' ELSE '' END AS attempt,
-  channel_status || CASE WHEN reverses THEN ', `reopen_on` has it' ELSE '' END || CASE WHEN fresh THEN ', asked since' ELSE '' END AS report,
+  channel_status || CASE WHEN reverses THEN ', `reopen_on` has it' ELSE '' END || CASE WHEN repeatable THEN ', asked since, may be captured again' WHEN fresh THEN ', asked since' ELSE '' END AS report,
   order_status || coalesce(', to be ' || closing_as, '') || CASE WHEN in_time THEN ', the money in time' WHEN revivable THEN ', may be paid' ELSE '' END AS "order",
   money, CASE WHEN other_txn THEN 'another' ELSE 'same or not named' END AS txn,
   late_success AS late,
@@ -13,12 +13,12 @@ SELECT coalesce(payment_status, 'none') || CASE WHEN revived THEN ', revived' EL
   coalesce(nullif(concat_ws(', ', CASE WHEN supersede THEN 'the other attempt is superseded and closed' END, CASE WHEN refund AND hold THEN 'refund, which waits for approval' WHEN refund THEN 'refund' END,
     CASE WHEN excess THEN 'refund of what is too much, alert `overpaid`' END,
     CASE WHEN another THEN 'as money without an attempt' END, CASE WHEN reverse THEN 'a reversal of kind `failed`' END, CASE WHEN second_charge THEN 'a surplus payment, its refund waits for approval' END, CASE WHEN fill_in THEN 'fill in what was missing' END,
-    CASE WHEN query THEN 'query' END, CASE WHEN close THEN 'close again' END, 'alert `' || alert || '`'), ''), '–') AS follows
+    CASE WHEN query THEN 'query' END, CASE WHEN close THEN 'close again' END, CASE WHEN capture THEN 'capture again' END, 'alert `' || alert || '`'), ''), '–') AS follows
 FROM payguard.decisions();
 -- the values of each fact, in the order of the state machines
 CREATE TEMP TABLE fact_values (fact text, value text, n int);
-INSERT INTO fact_values SELECT 'attempt', v, n FROM unnest('{none,pending,"pending, revived",processing,"processing, revived",unknown,"unknown, revived",closing,"closing, revived",superseded,failed,succeeded,surplus,returned}'::text[]) WITH ORDINALITY u (v, n)
-UNION ALL SELECT 'report', v, n FROM unnest('{succeeded,failed,"failed, `reopen_on` has it","failed, `reopen_on` has it, asked since",closed,"closed, `reopen_on` has it","closed, `reopen_on` has it, asked since",pending,"pending, asked since",processing,"processing, asked since",unknown,not_found}'::text[]) WITH ORDINALITY u (v, n)
+INSERT INTO fact_values SELECT 'attempt', v, n FROM unnest('{none,pending,"pending, revived",processing,"processing, revived",authorized,"authorized, revived",capturing,"capturing, revived",unknown,"unknown, revived",closing,"closing, revived",superseded,failed,succeeded,surplus,returned}'::text[]) WITH ORDINALITY u (v, n)
+UNION ALL SELECT 'report', v, n FROM unnest('{succeeded,failed,"failed, `reopen_on` has it","failed, `reopen_on` has it, asked since",closed,"closed, `reopen_on` has it","closed, `reopen_on` has it, asked since",pending,"pending, asked since",processing,"processing, asked since",authorized,"authorized, asked since","authorized, asked since, may be captured again",unknown,not_found}'::text[]) WITH ORDINALITY u (v, n)
 UNION ALL SELECT 'order', v, n FROM unnest('{any,unpaid,"unpaid, may be paid",paying,"paying, to be cancelled","paying, to be expired",paid,refunded,cancelled,expired,"expired, the money in time"}'::text[]) WITH ORDINALITY u (v, n)
 UNION ALL SELECT 'money', v, n FROM unnest('{fits,more,less,other}'::text[]) WITH ORDINALITY u (v, n)
 UNION ALL SELECT 'txn', v, n FROM unnest('{"same or not named",another}'::text[]) WITH ORDINALITY u (v, n)

@@ -75,6 +75,10 @@ BEGIN
     WHEN 'pending' THEN NULL;
     WHEN 'unknown' THEN PERFORM pg_temp.say(this, 'unknown');
     WHEN 'processing' THEN PERFORM pg_temp.say(this, 'processing');
+    WHEN 'authorized' THEN PERFORM pg_temp.say(this, 'authorized');
+    WHEN 'capturing' THEN
+      PERFORM pg_temp.say(this, 'authorized');
+      PERFORM payguard.capture_payment(this);
     WHEN 'revived' THEN
       PERFORM pg_temp.say(this, 'failed');
       PERFORM payguard.settle_payment(this, 'pending', 'the channel goes on with it');

@@ -178,7 +178,7 @@ def tour(n):
 
     own = f"A{chr(ord('A') + n // 26 % 26)}{chr(ord('A') + n % 26)}"
     batch = f"ARRAY[('{order('batch')}', '{order('batch')}', NULL, NULL, NULL, NULL)]::payguard.pay_request[]"
-    requests = f"ARRAY[('{order('renewed')}', '{order('renewed')}', 'card', NULL, NULL, NULL, NULL, NULL)]::payguard.payment_request[]"
+    requests = f"ARRAY[('{order('renewed')}', '{order('renewed')}', 'card', NULL, NULL, NULL, NULL, NULL, NULL)]::payguard.payment_request[]"
     claim = "SELECT count(*) FROM payguard.claim_tasks('tour', 50, '1 min', '{charge}', '{card}')"
     finding = "(SELECT alert_id FROM payguard.alerts WHERE kind = 'settlement_missing_locally'" \
               f" AND details::text ~ '{order('line')}')"
