@@ -12,7 +12,7 @@ LABEL = 62          # the least room between two labels of the axis
 # where a bar ends, and the mark there
 ENDS = {"succeeded": "good", "failed": "bad", "closed": "bad", "surplus": "back", "returned": "back", "waived": "good",
         "reinstated": "good", "merged": "good"}
-OPEN = {"pending", "unknown", "closing", "superseded", "awaiting_approval"}
+OPEN = {"pending", "processing", "authorized", "capturing", "unknown", "closing", "superseded", "awaiting_approval"}
 
 
 def draw(order):

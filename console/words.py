@@ -122,7 +122,7 @@ WORDS = {
     "critical": "critical", "warning": "warning", "info": "for information",
     # orders, payments
     "unpaid": "not paid", "paying": "being paid", "paid": "paid", "cancelled": "cancelled", "expired": "expired", "refunded": "given back",
-    "pending": "waiting", "unknown": "no answer yet", "closing": "being closed", "superseded": "being closed", "succeeded": "paid",
+    "pending": "waiting", "authorized": "reserved", "capturing": "being taken", "unknown": "no answer yet", "closing": "being closed", "superseded": "being closed", "succeeded": "paid",
     "failed": "failed", "closed": "closed", "surplus": "not needed", "returned": "taken back",
     # refunds
     "refund.awaiting_approval": "waits for a second person", "refund.pending": "on its way back", "refund.unknown": "no answer yet",
@@ -138,6 +138,7 @@ WORDS = {
     # kinds of cases
     "surplus_payment": "paid twice, or too late", "overpaid": "paid too much", "second_charge": "charged twice", "amount_mismatch": "another amount",
     "late_success": "paid after a failure", "attempt_superseded": "paid while paying another way", "attempt_alive": "goes on after a failure",
+    "authorized_less": "reserved less than asked for", "authorization_expiring": "reserved money is about to lapse", "capture_failed": "reserved money was not taken",
     "suspected_duplicate": "ordered twice?", "approval_required": "waits for a second person", "policy_changed": "a rule was changed",
     "contradiction": "the channel contradicts itself", "txn_reused": "one charge, two payments", "unmatched_notification": "message of something unknown",
     "unreadable_evidence": "message that cannot be read", "archived_evidence": "message of an archived order", "refund_failed": "a refund failed",

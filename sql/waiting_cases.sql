@@ -9,7 +9,7 @@ SELECT payguard.grant_access('regress_clerk', 'operator'), payguard.grant_access
 SELECT count(payguard.register_channel(name)) FROM unnest('{case-card,case-paypal,case-debit}'::text[]) name;
 -- what(): the cases of these orders, as a clerk reads them, and what he may do
 CREATE FUNCTION pg_temp.what(like_this text) RETURNS TABLE (told text) LANGUAGE sql AS $$
-  SELECT line FROM (
+  SELECT regexp_replace(line, '\d{4}-\d\d-\d\d \d\d:\d\d', '<time>', 'g') FROM (
     SELECT c.case_id, 0 AS place, concat_ws(' | ', c.severity, c.kind, payguard.major_text(c.amount, c.currency) || ' ' || c.currency, c.refund_status, c.happened, c.outlook) AS line
     FROM payguard.cases c WHERE c.order_id LIKE like_this
     UNION ALL
@@ -52,6 +52,22 @@ SELECT outcome FROM payguard.report_payment(:'p', 'failed');
 SELECT outcome FROM payguard.report_payment(:'p', 'succeeded', 'case-late', 700, 'EUR');
 SELECT payment_id AS p FROM payguard.start_payment('case-over', 'case-over', 'case-card') \gset
 SELECT outcome FROM payguard.record_payment('case-over', 'case-paypal', 'case-PP-780', 700, 'EUR');
+-- money that is reserved: less than was asked for, soon to be let go of, and not taken
+SELECT (payguard.register_channel('case-hold', alert_after := '0 s')).alert_after;
+SELECT (payguard.create_order('case-hold-' || n, 50000, 'EUR', 'case-eve')).status FROM generate_series(1, 4) n;
+SELECT outcome FROM generate_series(1, 4) n, payguard.start_payment('case-hold-' || n, 'case-hold-' || n, 'case-hold', capture := 'manual');
+SELECT r.outcome FROM payguard.payments p CROSS JOIN LATERAL payguard.report_payment(p.payment_id, 'authorized', p.order_id,
+  CASE p.order_id WHEN 'case-hold-1' THEN 40000 ELSE 50000 END, 'EUR', capture_before := CASE p.order_id WHEN 'case-hold-2' THEN clock_timestamp() + interval '1 h' END) r
+WHERE p.order_id LIKE 'case-hold-%' ORDER BY p.order_id;
+SELECT r.outcome FROM payguard.payments p CROSS JOIN LATERAL payguard.capture_payment(p.payment_id) r WHERE p.order_id IN ('case-hold-3', 'case-hold-4') ORDER BY p.order_id;
+SELECT r.outcome FROM payguard.payments p CROSS JOIN LATERAL payguard.settle_payment(p.payment_id, CASE p.order_id WHEN 'case-hold-3' THEN 'authorized' ELSE 'failed' END, 'says the console') r
+WHERE p.order_id IN ('case-hold-3', 'case-hold-4') ORDER BY p.order_id;
+SELECT count(*) FROM payguard.maintain();
+-- the money of an order that seems to repeat another goes back the way that it came
+SELECT (payguard.create_order('case-same-3', 2000, 'XCD', 'case-dan')).status;
+SELECT payment_id AS p FROM payguard.start_payment('case-same-3', 'case-same-3', 'case-card') \gset
+SELECT outcome FROM payguard.report_payment(:'p', 'failed');
+SELECT outcome FROM payguard.record_payment('case-same-3', 'case-paypal', 'case-PP-781', 2000, 'XCD');
 SELECT * FROM pg_temp.what('case-%');
 -- none of it would be refused, whoever has what access
 SELECT * FROM pg_temp.refused_actions();

@@ -81,7 +81,8 @@ judge(void *argument)
 	action->as_whole_price = strcmp(name, "accept_less") == 0;
 	if (strcmp(name, "accept_surplus") == 0 || action->as_whole_price ||
 		strcmp(name, "dismiss_surplus") == 0 || strcmp(name, "close_payment") == 0 ||
-		strcmp(name, "query_payment") == 0 || strcmp(name, "settle_payment") == 0)
+		strcmp(name, "capture_payment") == 0 || strcmp(name, "query_payment") == 0 ||
+		strcmp(name, "settle_payment") == 0)
 		action->allowed = judge_payment(action);
 	else if (strcmp(name, "approve_refund") == 0 || strcmp(name, "reject_refund") == 0 ||
 			 strcmp(name, "retry_refund") == 0 || strcmp(name, "waive_refund") == 0 ||
@@ -111,6 +112,8 @@ judge_payment(Action *action)
 		!payguard_payment_find(action->payment_id, &payment) ||
 		!payguard_order_find(payment.order_id, &order))
 		return is_unknown(action);
+	if (strcmp(action->name, "capture_payment") == 0)
+		return payguard_judge_capture(&order, &payment, &action->refusal);
 	if (strcmp(action->name, "close_payment") == 0)
 		return payguard_judge_close(&payment, &action->refusal);
 	if (strcmp(action->name, "query_payment") == 0)

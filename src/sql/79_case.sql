@@ -104,6 +104,9 @@ BEGIN
     'since', jsonb_build_object('at', coalesce(r.created_at, p.created_at, a.opened_at)),
     'back_at', CASE WHEN r.completed_at IS NOT NULL THEN jsonb_build_object('at', r.completed_at) END,
     'asked', payguard.money(o.amount, o.currency), 'attempt', payguard.money(p.amount, p.currency),
+    'reserved', payguard.money(p.authorized_amount, p.currency),
+    'until', CASE WHEN p.capture_before IS NOT NULL THEN jsonb_build_object('at', p.capture_before) END,
+    'paid', payguard.money(q.received_amount, q.received_currency), 'paid_by', q.channel,
     'received', payguard.money(p.received_amount, p.received_currency), 'refund', payguard.money(r.amount, r.currency),
     'back', payguard.money(coalesce(r.returned_amount, r.amount), r.currency),
     'line', payguard.money((a.details ->> 'amount')::bigint, a.details ->> 'currency'),
@@ -143,6 +146,20 @@ BEGIN
   WHEN 'attempt_alive' THEN
     happened := 'Order {order}: {channel} goes on with a payment of {attempt} that has failed here.';
     outlook := '{channel} is being asked to close it.';
+  WHEN 'authorized_less' THEN
+    happened := 'Order {order} asks for {asked}, and {channel} has reserved {reserved}.';
+    outlook := 'Nothing is taken before the order asks for no more than that.';
+  WHEN 'authorization_expiring' THEN
+    happened := CASE WHEN p.capture_before > clock_timestamp() THEN 'Order {order}: {reserved} are reserved by {payer} until {until}, and are not taken yet.'
+      ELSE 'Order {order}: {reserved} were reserved by {payer} until {until}, and nobody has taken them.' END;
+    outlook := CASE WHEN p.capture_before > clock_timestamp() THEN 'Take them when the order is sent, or give them up. After that {channel} lets go of them.'
+      ELSE '{channel} may have let go of them.' END;
+  WHEN 'capture_failed' THEN
+    happened := CASE WHEN p.status IN ('authorized', 'capturing') THEN 'Order {order}: {channel} has refused to take the {reserved} that it has reserved.'
+      ELSE 'Order {order}: money that was reserved by {payer} could not be taken.' END;
+    outlook := CASE WHEN p.status IN ('authorized', 'capturing') THEN 'They are reserved still. Have them taken once more, or give them up.'
+      WHEN o.status IN ('unpaid', 'paying') THEN 'The order is not paid. If it was sent, ask its customer to pay.'
+      ELSE 'Find out whether the order was sent.' END;
   WHEN 'suspected_duplicate' THEN
     happened := 'Order {order} over {attempt} was paid, and its customer had just paid order {duplicate_of} over the same amount.';
     outlook := 'Ask the customer whether both are meant.';
@@ -339,7 +356,15 @@ BEGIN
        'Both payments are one and the same', 'Nothing goes back: {channel} took the money once and names it twice. Look at both statements first.',
        jsonb_build_array(jsonb_build_array('payguard.dismiss_surplus(uuid,uuid,text)', by_payment || jsonb_build_object('same_as', same_as))),
        '{note}', NULL),
-      (11, 'ask_channel', a.kind IN ('payment_open_too_long', 'txn_reused', 'attempt_alive', 'dead_task') AND r.refund_id IS NULL
+      (10.3, 'capture', a.kind IN ('authorization_expiring', 'capture_failed', 'authorized_less') AND p.status = 'authorized'
+         AND payguard.refusal_of('capture_payment', NULL, p.payment_id, NULL, NULL) IS NULL,
+       'Take {asked} by {channel} now', 'The customer is charged. He pays {asked} of the {reserved} that are reserved.',
+       jsonb_build_array(jsonb_build_array('payguard.capture_payment(uuid)', by_payment - 'note')), '{}', NULL),
+      (10.6, 'give_up', a.kind IN ('authorization_expiring', 'capture_failed', 'authorized_less') AND p.status IN ('authorized', 'capturing')
+         AND payguard.refusal_of('close_payment', NULL, p.payment_id, NULL, NULL) IS NULL,
+       'Give up the {reserved} that are reserved', 'The customer is not charged. The order can be paid another way.',
+       jsonb_build_array(jsonb_build_array('payguard.close_payment(uuid)', by_payment - 'note')), '{}', NULL),
+      (11, 'ask_channel', a.kind IN ('payment_open_too_long', 'txn_reused', 'attempt_alive', 'dead_task', 'authorization_expiring') AND r.refund_id IS NULL
          AND payguard.refusal_of('query_payment', NULL, p.payment_id, NULL, NULL) IS NULL,
        'Ask {channel} now', 'A worker asks for the outcome. Nothing is charged.',
        jsonb_build_array(jsonb_build_array('payguard.query_payment(uuid)', by_payment - 'note')), '{}', NULL),
@@ -366,7 +391,7 @@ BEGIN
        '{note}', asker),
       (16, 'refund_order', a.kind IN ('late_success', 'suspected_duplicate')
          AND payguard.refusal_of('refund_order', o.order_id, NULL, NULL, NULL) IS NULL,
-       'Send the money of order {order} back', 'All that is left of {received} goes back by {channel}. A large amount waits for a second person.',
+       'Send the money of order {order} back', 'All that is left of {paid} goes back by {paid_by}. A large amount waits for a second person.',
        jsonb_build_array(jsonb_build_array('payguard.refund_order(varchar,text,bigint,text,jsonb,text)', jsonb_build_object(
          'order_id', o.order_id, 'idempotency_key', 'case ' || case_id, 'reason', NULL)), resolves), '{note}', NULL),
       (17, 'reopen', a.kind IN ('chargeback', 'bank_return')
@@ -388,7 +413,7 @@ BEGIN
        jsonb_build_array(jsonb_build_array('payguard.resolve_finding(bigint,text,text)', by_case || '{"action": "waive"}')), '{note}', NULL),
       (22, 'close', a.kind IN ('late_success', 'attempt_superseded', 'suspected_duplicate', 'policy_changed', 'contradiction', 'txn_reused',
            'unmatched_notification', 'unreadable_evidence', 'archived_evidence', 'refund_mismatch', 'refund_exceeds_payment',
-           'refund_not_approved', 'chargeback', 'bank_return')
+           'refund_not_approved', 'chargeback', 'bank_return', 'capture_failed')
          OR a.kind = 'amount_mismatch' AND (p.status <> 'surplus' OR r.status IN ('succeeded', 'waived') IS NOT FALSE),
        'It is dealt with', 'The case is closed. Nothing happens to money.',
        jsonb_build_array(resolves), '{note}', NULL)

@@ -136,6 +136,24 @@ class Life:
         self.one("SELECT payguard.complete_task(task_id, lease_token, 'processing')"
                  " FROM payguard.claim_tasks('w', 1, kinds => '{query}', channels => %s)", [channel])
 
+    def reserved(self, reserved=500, until=None):
+        self.new_order()
+        payment = self.start("slow")
+        self.one("SELECT outcome FROM payguard.report_payment(%s, 'authorized', %s, %s, 'EUR', capture_before => now() + %s::interval)",
+                 payment, f"{self.order}/txn", reserved, until)
+        return payment
+
+    def authorized_less(self, way):
+        self.reserved(400)
+
+    def authorization_expiring(self, way):
+        self.reserved(until="1 h")
+
+    def capture_failed(self, way):
+        payment = self.reserved()
+        self.one("SELECT outcome FROM payguard.capture_payment(%s)", payment)
+        self.report(payment, "failed")
+
     def suspected_duplicate(self, way):
         for _ in range(2):
             self.new_order(currency="CHF", customer=f"customer-{way}")
