@@ -1,4 +1,5 @@
--- examples/channels: Adyen. An authorisation is money only where it is captured automatically; chargebacks and
+-- examples/channels: Adyen. An authorisation is money only where it is captured automatically, and reserved money
+-- otherwise; chargebacks and
 -- refunds of others are told as reversals; what is not understood is unknown, never failed, and never an error.
 \getenv srcdir PG_ABS_SRCDIR
 \set answer :srcdir /test/lib/answer.sql
@@ -29,8 +30,8 @@ FROM unnest('{Authorised,Refused,Cancelled,Error,Pending,Received,RedirectShoppe
 INSERT INTO adyen_answers (name, body) VALUES
 ('no amount', '{"pspReference":"Q","resultCode":"Authorised","merchantReference":"0190f3a25b7c7abc8def0123456789ab"}'),
 ('an error', '{"status":422,"errorCode":"14_030","message":"Return URL is missing.","errorType":"validation","pspReference":"Q"}');
-SELECT name, (a).channel_status AS automatic, (m).channel_status AS manual, (n).channel_status AS "not told", (a).channel_txn_id, (a).amount, (a).currency, (a).code, (a).message, (a).payment_id
-FROM (SELECT place, name, adyen.payment(body, 'automatic') AS a, adyen.payment(body, 'manual') AS m, adyen.payment(body, NULL) AS n FROM adyen_answers) s ORDER BY place;
+SELECT name, (a).channel_status AS automatic, (m).channel_status AS manual, (n).channel_status AS "null", (o).channel_status AS "not told", (a).channel_txn_id, (a).amount, (a).currency, (a).code, (a).message, (a).payment_id
+FROM (SELECT place, name, adyen.payment(body, 'automatic') AS a, adyen.payment(body, 'manual') AS m, adyen.payment(body, NULL) AS n, adyen.payment(body) AS o FROM adyen_answers) s ORDER BY place;
 -- webhooks
 CREATE TEMP TABLE adyen_events (place integer, name text, body text);
 INSERT INTO adyen_events
@@ -49,6 +50,12 @@ FROM (VALUES (1, 'paid', 'AUTHORISATION', '{"operations":["CANCEL","CAPTURE","RE
              (9, 'not finished in time', 'OFFER_CLOSED', '{"originalReference":null}'),
              (10, 'captured', 'CAPTURE', '{}'),
              (11, 'capture refused by the scheme', 'CAPTURE_FAILED', '{"reason":"Capture Failed"}'),
+             (32, 'capture refused', 'CAPTURE', '{"success":"false","reason":"Insufficient balance on payment"}'),
+             (33, 'a part captured', 'CAPTURE', '{"amount":{"currency":"EUR","value":600}}'),
+             (34, 'captured, neither', 'CAPTURE', '{"success":"maybe"}'),
+             (35, 'adjusted', 'AUTHORISATION_ADJUSTMENT', '{"amount":{"currency":"EUR","value":1200}}'),
+             (36, 'not adjusted', 'AUTHORISATION_ADJUSTMENT', '{"success":"false"}'),
+             (37, 'expired', 'EXPIRE', '{"pspReference":"9913140798220028","originalReference":null}'),
              (12, 'refund of ours', 'REFUND', '{"merchantReference":"refund-0190f3a25b7c7abc8def0123456789cd"}'),
              (13, 'refund of ours, not made', 'REFUND', '{"merchantReference":"refund-0190f3a25b7c7abc8def0123456789cd","success":"false","reason":"Transaction hasn''t been captured, refund not possible"}'),
              (14, 'refund of ours, came back', 'REFUND_FAILED', '{"merchantReference":"refund-0190f3a25b7c7abc8def0123456789cd","reason":"Refund Failed"}'),
@@ -71,29 +78,31 @@ FROM (VALUES (1, 'paid', 'AUTHORISATION', '{"operations":["CANCEL","CAPTURE","RE
              (31, 'a new one', 'AUTOPILOT', '{}')) v(n, name, code, more);
 INSERT INTO adyen_events VALUES (41, 'two items', '{"notificationItems":[{"NotificationRequestItem":{"eventCode":"AUTHORISATION","success":"true"}},{"NotificationRequestItem":{"eventCode":"CHARGEBACK","success":"true"}}]}'),
                                 (42, 'no items', '{"notificationItems":[]}');
-SELECT name, (a).subject, (a).channel_status AS automatic, (m).channel_status AS manual, (a).channel_txn_id, (a).of_txn_id, (a).amount, (a).currency, (a).code, (a).message
+SELECT name, (a).subject, (a).channel_status AS automatic, (m).channel_status AS manual, (a).channel_txn_id, (a).of_txn_id, (a).amount, (m).amount AS manual_amount, (a).currency, (a).code, (a).message
 FROM (SELECT place, name, adyen.event(body, 'automatic') AS a, adyen.event(body, 'manual') AS m FROM adyen_events) s ORDER BY place;
 SELECT name, (a).channel_time, (a).payment_id, (a).refund_id, (a).event_id
 FROM (SELECT place, name, adyen.event(body, 'automatic') AS a FROM adyen_events) s WHERE place IN (1, 6, 12, 14, 29, 41) ORDER BY place;
 SELECT name, v.* FROM adyen_events, adyen.reversals(body) v ORDER BY place;
 -- malformed
-CREATE TEMP TABLE messages AS SELECT 'adyen.event' AS mapping, body FROM adyen_events WHERE place < 41 AND name <> 'again, of what' UNION ALL SELECT 'adyen.payment', body FROM adyen_answers;
+CREATE TEMP TABLE messages AS SELECT 'adyen.event' AS mapping, body FROM adyen_events WHERE place < 41 AND name <> 'again, of what' UNION ALL SELECT 'adyen.payment', body FROM adyen_answers
+UNION ALL SELECT 'manual', body FROM adyen_events WHERE place < 12 OR place BETWEEN 32 AND 37;
 CREATE FUNCTION pg_temp.mapped(mapping text, body text) RETURNS channel_body.answer LANGUAGE sql AS $$
-  SELECT CASE mapping WHEN 'adyen.event' THEN adyen.event(body, 'automatic') ELSE adyen.payment(body, 'automatic') END
+  SELECT CASE mapping WHEN 'adyen.event' THEN adyen.event(body, 'automatic') WHEN 'manual' THEN adyen.event(body) ELSE adyen.payment(body, 'automatic') END
 $$;
 CREATE FUNCTION pg_temp.moved(mapping text, body text) RETURNS SETOF channel_body.reversal LANGUAGE sql AS $$
   SELECT * FROM adyen.reversals(body) WHERE mapping = 'adyen.event'
 $$;
 \i :broken
 -- no way to pay an order with an authorisation that waits for its capture
-SELECT count(*) > 0 AS some FROM adyen_events, unnest('{manual,delayed,"",NULL}'::text[]) capture, adyen.event(body, capture) a
-WHERE a.subject = 'payment' AND a.channel_status = 'succeeded';
+SELECT capture, name FROM adyen_events, unnest('{manual,delayed,"",NULL}'::text[]) capture, adyen.event(body, capture) a
+WHERE a.subject = 'payment' AND a.channel_status = 'succeeded' ORDER BY 1, 2;
+SELECT name FROM adyen_events, adyen.event(body) a WHERE a.subject = 'payment' AND a.channel_status = 'succeeded' ORDER BY 1;
 -- from the order to the chargeback, as the handler of README.md does it
 CREATE FUNCTION pg_temp.adyen_webhook(body text, capture text) RETURNS TABLE (call text, answer text) LANGUAGE sql AS $$
   SELECT 'record_notification', concat_ws(' ', n.result, n.outcome)
   FROM adyen.event(body, capture) a,
        payguard.record_notification('adyen', body, a.event_id, a.payment_id, a.refund_id,
-                                    a.channel_status, a.channel_txn_id, a.amount, a.currency, a.channel_time) n
+                                    a.channel_status, a.channel_txn_id, a.amount, a.currency, a.channel_time, a.capture_before) n
   WHERE a.subject IS NOT NULL
   UNION ALL
   SELECT v.call, r.outcome

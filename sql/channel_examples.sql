@@ -41,7 +41,7 @@ SELECT alipay.form('a=1&b=%3D%26+&c=1&c=2&d&=x&e=');
 -- Stripe
 CREATE TEMP TABLE stripe_bodies (place serial, name text, body text);
 INSERT INTO stripe_bodies (name, body)
-SELECT 'intent ' || status, jsonb_build_object('id', 'pi_1', 'object', 'payment_intent', 'amount', 2000, 'amount_capturable', 0,
+SELECT 'intent ' || status, jsonb_build_object('id', 'pi_1', 'object', 'payment_intent', 'amount', 2000, 'amount_capturable', CASE status WHEN 'requires_capture' THEN 2000 ELSE 0 END,
   'amount_received', CASE status WHEN 'succeeded' THEN 2000 ELSE 0 END, 'created', 1680800504, 'currency', 'usd', 'latest_charge', 'ch_1',
   'canceled_at', NULL, 'cancellation_reason', CASE status WHEN 'canceled' THEN 'abandoned' END, 'last_payment_error', NULL,
   'metadata', jsonb_build_object('payment_id', '0190f3a25b7c7abc8def0123456789ab'), 'status', status)::text
@@ -57,11 +57,22 @@ INSERT INTO stripe_bodies (name, body) VALUES
 ('part received', '{"id":"pi_1","object":"payment_intent","amount":2000,"amount_received":1500,"currency":"usd","status":"succeeded","metadata":{}}'),
 ('canceled after money', '{"id":"pi_1","object":"payment_intent","amount":2000,"amount_received":1500,"currency":"usd","status":"canceled","metadata":{}}'),
 ('krona', '{"id":"pi_1","object":"payment_intent","amount":500,"amount_received":500,"currency":"isk","status":"succeeded","metadata":{"payment_id":"order 7"}}'),
+('reserved, charge expanded', '{"id":"pi_1","object":"payment_intent","amount":2000,"amount_capturable":2000,"amount_received":0,"currency":"usd","status":"requires_capture","latest_charge":{"id":"ch_1","created":1680800600,"captured":false,"payment_method_details":{"type":"card","card":{"capture_before":1681405400}}}}'),
+('reserved at a terminal', '{"id":"pi_1","object":"payment_intent","amount":2000,"amount_capturable":2000,"amount_received":0,"currency":"usd","status":"requires_capture","latest_charge":{"id":"ch_1","payment_method_details":{"card_present":{"capture_before":1680973400}}}}'),
+('reserved, and some taken', '{"id":"pi_1","object":"payment_intent","amount":2000,"amount_capturable":1500,"amount_received":500,"currency":"usd","status":"requires_capture"}'),
+('reserved, how much', '{"id":"pi_1","object":"payment_intent","amount":2000,"amount_received":0,"currency":"usd","status":"requires_capture"}'),
 ('no amount', '{"id":"pi_1","object":"payment_intent","currency":"usd","status":"succeeded"}'),
 ('no currency', '{"id":"pi_1","object":"payment_intent","amount_received":2000,"status":"succeeded"}'),
 ('expanded charge', '{"id":"pi_1","object":"payment_intent","amount_received":2000,"currency":"usd","status":"succeeded","latest_charge":{"id":"ch_1","created":1680800600}}');
-SELECT name, (a).channel_status, (a).channel_txn_id, (a).amount, (a).currency, (a).code, (a).message, (a).channel_time, (a).payment_id
+SELECT name, (a).channel_status, (a).channel_txn_id, (a).amount, (a).currency, (a).code, (a).message, (a).channel_time, (a).payment_id, (a).capture_before
 FROM (SELECT place, name, stripe.payment(body) AS a FROM stripe_bodies) s ORDER BY place;
+-- a capture that was refused: the money is reserved as before, where that is certain
+SELECT refused, a.channel_status, a.amount, a.code
+FROM unnest('{amount_too_large,amount_too_small,parameter_invalid_integer,charge_already_captured,charge_expired_for_capture,resource_missing,lock_timeout,a_new_one}'::text[]) refused,
+     stripe.payment_captured(400, jsonb_build_object('error', jsonb_build_object('type', 'invalid_request_error', 'code', refused))::text) a;
+SELECT http_status, name, a.channel_status, a.amount
+FROM stripe_bodies, unnest('{200,400,402,500}'::int[]) http_status, stripe.payment_captured(http_status, body) a
+WHERE name IN ('part received', 'intent canceled', 'intent requires_capture', 'cancel came too late', 'api error') ORDER BY 2, 1;
 CREATE TEMP TABLE stripe_refunds AS
 SELECT status AS name, jsonb_build_object('id', 're_1', 'object', 'refund', 'amount', 1000, 'charge', 'ch_1', 'created', 1692942318, 'currency', 'usd',
   'failure_reason', CASE status WHEN 'failed' THEN 'expired_or_canceled_card' WHEN 'canceled' THEN 'merchant_request' END,
@@ -100,8 +111,13 @@ FROM (SELECT 1 AS n, 'payment_intent.succeeded' AS type, body FROM stripe_bodies
   UNION ALL SELECT 6, 'refund.failed', body FROM stripe_refunds WHERE name = 'failed'
   UNION ALL SELECT 7, 'charge.failed', '{"id":"ch_1","object":"charge","amount":2000,"payment_intent":"pi_1","status":"failed","metadata":{"payment_id":"0190f3a25b7c7abc8def0123456789ab"}}'
   UNION ALL SELECT 8, 'charge.refunded', '{"id":"ch_1","object":"charge","amount":2000,"amount_refunded":2000,"refunded":true,"payment_intent":"pi_1","status":"succeeded","metadata":{}}'
+  UNION ALL SELECT 10 + n, type, (jsonb_build_object('id', 'ch_1', 'object', 'charge', 'amount', 2000, 'amount_captured', 0, 'captured', false, 'refunded', false, 'currency', 'usd', 'payment_intent', 'pi_1', 'status', 'succeeded',
+                      'payment_method_details', '{"type":"card","card":{"brand":"visa","capture_before":1686694770}}'::jsonb, 'metadata', '{"payment_id":"0190f3a25b7c7abc8def0123456789ab"}'::jsonb) || more)::text
+  FROM (VALUES (1, 'charge.succeeded', '{}'::jsonb), (2, 'charge.succeeded', '{"captured":true,"amount_captured":2000}'), (3, 'charge.succeeded', '{"status":"pending"}'), (4, 'charge.captured', '{"captured":true,"amount_captured":1500}'),
+               (5, 'charge.expired', '{"refunded":true}'), (6, 'charge.updated', '{}'), (7, 'charge.succeeded', '{"captured":"false"}')) v(n, type, more)
+  UNION ALL SELECT 20, 'payment_intent.amount_capturable_updated', body FROM stripe_bodies WHERE name = 'intent requires_capture'
   UNION ALL SELECT 9, 'customer.created', '{"id":"cus_1","object":"customer"}') e;
-SELECT type, (a).subject, (a).channel_status, (a).channel_txn_id, (a).of_txn_id, (a).amount, (a).code, (a).channel_time, (a).payment_id, (a).refund_id, (a).event_id
+SELECT type, (a).subject, (a).channel_status, (a).channel_txn_id, (a).of_txn_id, (a).amount, (a).code, (a).channel_time, (a).payment_id, (a).refund_id, (a).event_id, (a).capture_before
 FROM (SELECT type, stripe.event(body) AS a FROM stripe_events) s ORDER BY event_id;
 -- money that Stripe moves without being asked: each event is told once, by the one function or the other
 CREATE TEMP TABLE stripe_money (place integer, name text, body text);
@@ -130,8 +146,9 @@ FROM (SELECT '{"id":"re_2","object":"refund","amount":700,"charge":"ch_1","creat
              (27, 'ours', 'refund.updated', '{"metadata":{"refund_id":"0190f3a25b7c7abc8def0123456789cd"}}'),
              (28, 'a number of somebody else', 'refund.created', '{"metadata":{"refund_id":"7"}}'),
              (29, 'no intent', 'refund.created', '{"payment_intent":null}'),
-             (30, 'listed by its charge', 'charge.refunded', '{"id":"ch_1","object":"charge","refunds":{"data":[{"id":"re_3","object":"refund","amount":300,"currency":"usd","payment_intent":"pi_1","status":"succeeded","metadata":{}},{"id":"re_4","object":"refund","amount":400,"currency":"usd","payment_intent":"pi_1","status":"succeeded","metadata":{"refund_id":"0190f3a25b7c7abc8def0123456789cd"}},7]}}'),
+             (30, 'listed by its charge', 'charge.refunded', '{"id":"ch_1","object":"charge","captured":true,"refunds":{"data":[{"id":"re_3","object":"refund","amount":300,"currency":"usd","payment_intent":"pi_1","status":"succeeded","metadata":{}},{"id":"re_4","object":"refund","amount":400,"currency":"usd","payment_intent":"pi_1","status":"succeeded","metadata":{"refund_id":"0190f3a25b7c7abc8def0123456789cd"}},7]}}'),
              (31, 'the sum alone', 'charge.refunded', '{"id":"ch_1","object":"charge","amount_refunded":700}'),
+             (33, 'given up, and listed', 'charge.refunded', '{"id":"ch_1","object":"charge","captured":false,"refunded":true,"payment_intent":"pi_1","refunds":{"data":[{"id":"re_5","object":"refund","amount":2000,"currency":"usd","payment_intent":"pi_1","status":"succeeded","metadata":{}}]}}'),
              (32, 'another charge event', 'charge.updated', '{"id":"ch_1","object":"charge","refunds":{"data":[{"id":"re_3","object":"refund","amount":300,"currency":"usd","payment_intent":"pi_1","status":"succeeded"}]}}')) v(n, name, type, more)
 UNION ALL VALUES (41, 'a payout', '{"id":"evt_m41","object":"event","type":"payout.paid","data":{"object":{"id":"po_1","object":"payout"}}}'),
                  (42, 'a charge of a new shape', '{"id":"evt_m42","object":"event","type":"charge.expired","data":{"object":{"id":"ch_1","object":"charge_v2"}}}'),
@@ -297,6 +314,56 @@ FROM (SELECT n, name, alipay.notification_refund(body) AS a FROM alipay_forms) s
 SELECT (alipay.notification('notify_type=something&notify_id=1&trade_status=TRADE_SUCCESS')).*;
 SELECT (alipay.notification('notify_id=2&trade_status=TRADE_SUCCESS')).subject, (alipay.notification('<xml/>')).subject;
 
+-- a pre-authorization: as a whole, by its operations, and by the calls about it
+CREATE TEMP TABLE alipay_authorizations (place serial, name text, body text);
+INSERT INTO alipay_authorizations (name, body)
+SELECT name, jsonb_build_object('alipay_fund_auth_operation_detail_query_response', '{"code":"10000","msg":"Success","auth_no":"2014031600002001260000001000","out_order_no":"0190f3a25b7c7abc8def0123456789ab","operation_id":"20140216355864862002","operation_type":"FREEZE","status":"SUCCESS","amount":"500.00","total_freeze_amount":"500.00","total_pay_amount":"0.00","rest_amount":"500.00","gmt_trans":"2014-09-15 11:23:04"}'::jsonb || more, 'sign', 'x')::text
+FROM (VALUES (1, 'made', '{"order_status":"INIT","status":"INIT","rest_amount":"0.00"}'::jsonb),
+             (2, 'frozen', '{"order_status":"AUTHORIZED"}'),
+             (3, 'a part given up', '{"order_status":"AUTHORIZED","operation_type":"UNFREEZE","amount":"200.00","rest_amount":"300.00"}'),
+             (4, 'a part taken', '{"order_status":"AUTHORIZED","total_pay_amount":"300.00","rest_amount":"200.00"}'),
+             (5, 'taken', '{"order_status":"FINISH","total_pay_amount":"500.00","rest_amount":"0.00"}'),
+             (6, 'given up', '{"order_status":"CLOSED","rest_amount":"0.00"}'),
+             (7, 'closed, some was taken', '{"order_status":"CLOSED","total_pay_amount":"300.00","rest_amount":"0.00"}'),
+             (8, 'closed, unreadable', '{"order_status":"CLOSED","total_pay_amount":"none"}'),
+             (9, 'a new state', '{"order_status":"FROZEN"}'),
+             (10, 'finished with nothing', '{"order_status":"FINISH"}'),
+             (11, 'of credit', '{"order_status":"AUTHORIZED","pre_auth_type":"CREDIT_AUTH"}'),
+             (12, 'not exact', '{"order_status":"AUTHORIZED","rest_amount":"500.005"}'),
+             (13, 'in dollars', '{"order_status":"AUTHORIZED","trans_currency":"USD"}')) v(n, name, more) ORDER BY n;
+INSERT INTO alipay_authorizations (name, body) VALUES
+('no such order', '{"alipay_fund_auth_operation_detail_query_response":{"code":"40004","msg":"Business Failed","sub_code":"AUTH_ORDER_NOT_EXIST","sub_msg":"no such order"}}'),
+('system error', '{"alipay_fund_auth_operation_detail_query_response":{"code":"40004","msg":"Business Failed","sub_code":"SYSTEM_ERROR","sub_msg":"system"}}');
+SELECT name, (a).channel_status, (a).channel_txn_id, (a).amount, (a).currency, (a).code, (a).channel_time, (a).payment_id
+FROM (SELECT place, name, alipay.authorization(body) AS a FROM alipay_authorizations) s ORDER BY place;
+CREATE TEMP TABLE alipay_operations AS
+SELECT n, name, 'notify_time=2019-06-21+14%3A46%3A08&notify_id=3f4bed' || n || '&auth_no=2019062110002001000281886861&out_order_no=0190f3a25b7c7abc8def0123456789ab&out_request_no=0190f3a25b7c7abc8def0123456789ab&operation_id=20190621025153980002&gmt_create=2019-06-21+14%3A46%3A06&gmt_trans=2019-06-21+14%3A46%3A07&total_freeze_amount=500.00&' || more AS body
+FROM (VALUES (1, 'frozen', 'notify_type=fund_auth_freeze&operation_type=FREEZE&status=SUCCESS&amount=500.00&rest_amount=500.00&total_pay_amount=0.00'),
+             (2, 'not frozen yet', 'notify_type=fund_auth_freeze.init&operation_type=FREEZE&status=INIT&amount=500.00&rest_amount=0.00&total_pay_amount=0.00'),
+             (3, 'never frozen', 'notify_type=fund_auth_freeze.closed&operation_type=FREEZE&status=CLOSED&amount=500.00&rest_amount=0.00&total_pay_amount=0.00'),
+             (4, 'a part given up', 'notify_type=fund_auth_unfreeze&operation_type=UNFREEZE&status=SUCCESS&amount=200.00&rest_amount=300.00&total_pay_amount=0.00'),
+             (5, 'given up', 'notify_type=fund_auth_unfreeze&operation_type=UNFREEZE&status=SUCCESS&amount=500.00&rest_amount=0.00&total_pay_amount=0.00'),
+             (6, 'the rest of what was taken', 'notify_type=fund_auth_unfreeze&operation_type=UNFREEZE&status=SUCCESS&amount=200.00&rest_amount=0.00&total_pay_amount=300.00'),
+             (7, 'taken', 'notify_type=fund_auth_freeze&operation_type=PAY&status=SUCCESS&amount=500.00&rest_amount=0.00&total_pay_amount=500.00'),
+             (8, 'canceled', 'notify_type=fund_auth_operation_cancel&operation_type=FREEZE&status=a+new+one&rest_amount=0.00&total_pay_amount=0.00'),
+             (9, 'no sums', 'notify_type=fund_auth_freeze&operation_type=FREEZE&status=SUCCESS')) v(n, name, more);
+SELECT name, (a).subject, (a).channel_status, (a).channel_txn_id, (a).amount, (a).currency, (a).code, (a).channel_time, (a).payment_id, (a).event_id
+FROM (SELECT n, name, alipay.notification(body) AS a FROM alipay_operations) s ORDER BY n;
+SELECT name, (a).channel_status, (a).channel_txn_id, (a).amount, (a).code, (a).payment_id
+FROM (VALUES (1, 'frozen', '{"code":"10000","auth_no":"2014070800002001550000014417","out_order_no":"0190f3a25b7c7abc8def0123456789ab","amount":"500.00","status":"SUCCESS","gmt_trans":"2014-09-15 11:23:04"}'::jsonb),
+             (2, 'waiting', '{"code":"10000","auth_no":"2014070800002001550000014417","amount":"500.00","status":"INIT"}'),
+             (3, 'closed', '{"code":"10000","auth_no":"2014070800002001550000014417","amount":"500.00","status":"CLOSED"}'),
+             (4, 'no amount', '{"code":"10000","auth_no":"2014070800002001550000014417","status":"SUCCESS"}'),
+             (5, 'an error', '{"code":"40004","sub_code":"AUTH_ORDER_NOT_EXIST"}')) v(n, name, response),
+     LATERAL (SELECT alipay.freeze(jsonb_build_object('alipay_fund_auth_order_freeze_response', response)::text) AS a) s ORDER BY n;
+SELECT name, (a).channel_status, (a).channel_txn_id, (a).code, (a).payment_id
+FROM (VALUES (1, 'closed', '{"code":"10000","auth_no":"2014070800002001550000014417","out_order_no":"0190f3a25b7c7abc8def0123456789ab","action":"close"}'::jsonb),
+             (2, 'unfrozen', '{"code":"10000","auth_no":"2014070800002001550000014417","action":"unfreeze"}'),
+             (3, 'neither', '{"code":"10000","auth_no":"2014070800002001550000014417"}'),
+             (4, 'no such order', '{"code":"40004","sub_code":"AUTH_ORDER_NOT_EXIST"}'),
+             (5, 'an error', '{"code":"40004","sub_code":"ORDER_ALREADY_CLOSED"}')) v(n, name, response),
+     LATERAL (SELECT alipay.cancel_authorization(jsonb_build_object('alipay_fund_auth_operation_cancel_response', response)::text) AS a) s ORDER BY n;
+
 -- Malformed: a body cut at any place, any field replaced by anything. Never an error, and
 -- nothing but what the whole body says, or unknown. (A trade that Alipay closed and that shows an
 -- unclear sign of money is unknown; the sign taken away, it is closed.) One in four of the
@@ -309,11 +376,12 @@ UNION ALL SELECT 'stripe.refund', body FROM stripe_refunds
 UNION ALL SELECT 'stripe.event', body FROM stripe_events UNION ALL SELECT 'stripe.event', body FROM stripe_money WHERE name <> 'cut'
 UNION ALL SELECT 'wechatpay.payment', body FROM wechatpay_bodies WHERE http_status = 200
 UNION ALL SELECT 'wechatpay.refund', body FROM wechatpay_refunds
-UNION ALL SELECT 'alipay.payment', body FROM alipay_bodies;
+UNION ALL SELECT 'alipay.payment', body FROM alipay_bodies UNION ALL SELECT 'alipay.authorization', body FROM alipay_authorizations;
 CREATE FUNCTION pg_temp.mapped(mapping text, body text) RETURNS channel_body.answer LANGUAGE sql AS $$
   SELECT CASE mapping WHEN 'stripe.payment' THEN stripe.payment(body) WHEN 'stripe.refund' THEN stripe.refund(body)
                       WHEN 'stripe.event' THEN stripe.event(body) WHEN 'wechatpay.payment' THEN wechatpay.payment(200, body)
-                      WHEN 'wechatpay.refund' THEN wechatpay.refund(200, body) WHEN 'alipay.payment' THEN alipay.payment(body) END
+                      WHEN 'wechatpay.refund' THEN wechatpay.refund(200, body) WHEN 'alipay.payment' THEN alipay.payment(body)
+                      WHEN 'alipay.authorization' THEN alipay.authorization(body) END
 $$;
 SELECT DISTINCT mapping, (pg_temp.mapped(mapping, left(body, n))).channel_status
 FROM bodies, generate_series(0, length(body) - 1, 29) n ORDER BY 1, 2;
@@ -329,9 +397,10 @@ WITH RECURSIVE fields(mapping, body, path, value) AS (
 SELECT mapping, count(*) > 100 AS many,
        count(*) FILTER (WHERE (a).channel_status IS NULL) AS nothing_said,
        count(*) FILTER (WHERE (a).channel_status = 'failed' AND whole <> 'failed') AS failed_by_guess,
+       count(*) FILTER (WHERE (a).channel_status = 'authorized' AND whole NOT IN ('authorized', 'unknown')) AS authorized_by_guess,
        count(*) FILTER (WHERE (a).channel_status = 'closed' AND (whole NOT IN ('closed', 'unknown') OR whole = 'unknown' AND other NOT IN ('null', '""', '[]'))) AS closed_by_guess,
        count(*) FILTER (WHERE (a).channel_status = 'succeeded' AND whole NOT IN ('succeeded', 'unknown')) AS succeeded_by_guess,
-       count(*) FILTER (WHERE (a).amount IS NOT NULL AND (a).channel_status <> 'succeeded') AS amounts_without_money
+       count(*) FILTER (WHERE (a).amount IS NOT NULL AND (a).channel_status NOT IN ('succeeded', 'authorized')) AS amounts_without_money
 FROM broken GROUP BY 1 ORDER BY 1;
 -- money moved by the channel: a broken message tells of none, or of what the whole one told
 WITH RECURSIVE fields(name, body, path, value) AS (
@@ -349,7 +418,7 @@ SELECT count(*) > 300 AS many, count(*) FILTER (WHERE v.call = 'record_reversal'
                         AND path NOT IN ('{data,object,status}', '{type}')) AS lost
 FROM broken, stripe.event(part) a LEFT JOIN stripe.reversals(part) v ON true;
 SELECT (pg_temp.mapped(mapping, body)).channel_status, count(*)
-FROM unnest('{stripe.payment,stripe.refund,stripe.event,wechatpay.payment,wechatpay.refund,alipay.payment}'::text[]) mapping,
+FROM unnest('{stripe.payment,stripe.refund,stripe.event,wechatpay.payment,wechatpay.refund,alipay.payment,alipay.authorization}'::text[]) mapping,
      unnest(ARRAY[NULL, '', 'null', '7', '[]', '{}', '"succeeded"', '{"status":"succeeded"}', '{"object":"payment_intent"}', '{', repeat('[', 100000), '{"a":"\u0000"}', '<xml/>']) body
 GROUP BY 1;
 SELECT (alipay.notification(body)).channel_status, count(*)
@@ -416,7 +485,7 @@ CREATE FUNCTION pg_temp.stripe_webhook(body text) RETURNS TABLE (call text, answ
   SELECT 'record_notification', n.result
   FROM stripe.event(body) a,
        payguard.record_notification('stripe', body, a.event_id, a.payment_id, a.refund_id,
-                                    a.channel_status, a.channel_txn_id, a.amount, a.currency, a.channel_time) n
+                                    a.channel_status, a.channel_txn_id, a.amount, a.currency, a.channel_time, a.capture_before) n
   WHERE a.subject IS NOT NULL
   UNION ALL
   SELECT v.call, r.outcome

@@ -1,5 +1,5 @@
--- examples/channels: PayPal. Only a capture is money: not an approved order, not an authorization; what PayPal takes
--- back and refunds of others are told as reversals; what is not understood is unknown, never failed, and never an error.
+-- examples/channels: PayPal. Only a capture is money: not an approved order; an authorization is reserved money; what
+-- PayPal takes back and refunds of others are told as reversals; what is not understood is unknown, never failed, and never an error.
 \getenv srcdir PG_ABS_SRCDIR
 \set answer :srcdir /test/lib/answer.sql
 \i :answer
@@ -40,6 +40,12 @@ FROM (SELECT '{"id":"3C679366HH908993F","status":"COMPLETED","amount":{"currency
              (16, 'given back in part', 'COMPLETED', '{"captures":[' || replace(c, 'COMPLETED', 'PARTIALLY_REFUNDED') || ']}'),
              (17, 'a new capture status', 'COMPLETED', '{"captures":[' || replace(c, 'COMPLETED', 'HELD') || ']}'),
              (18, 'authorized', 'COMPLETED', '{"authorizations":[{"id":"0VF52814937998046","status":"CREATED","amount":{"currency_code":"USD","value":"20.00"}}]}'),
+             (21, 'authorized, until', 'COMPLETED', '{"authorizations":[{"id":"0VF52814937998046","status":"CREATED","custom_id":"0190f3a25b7c7abc8def0123456789ab","amount":{"currency_code":"USD","value":"20.00"},"expiration_time":"2018-04-30T21:20:49Z","create_time":"2018-04-01T21:20:49Z"}]}'),
+             (22, 'authorized, capture declined', 'COMPLETED', '{"authorizations":[{"id":"0VF52814937998046","status":"CREATED","amount":{"currency_code":"USD","value":"20.00"}}],"captures":[' || replace(c, 'COMPLETED', 'DECLINED') || ']}'),
+             (23, 'authorized, then captured', 'COMPLETED', '{"authorizations":[{"id":"0VF52814937998046","status":"CAPTURED","amount":{"currency_code":"USD","value":"20.00"}}],"captures":[' || c || ']}'),
+             (24, 'captured, by what', 'COMPLETED', '{"authorizations":[{"id":"0VF52814937998046","status":"PARTIALLY_CAPTURED","amount":{"currency_code":"USD","value":"20.00"}}]}'),
+             (25, 'voided since', 'COMPLETED', '{"authorizations":[{"id":"0VF52814937998046","status":"VOIDED","amount":{"currency_code":"USD","value":"20.00"}}]}'),
+             (26, 'authorized twice', 'COMPLETED', '{"authorizations":[{"id":"0VF52814937998046","status":"CREATED"},{"id":"1VF52814937998046","status":"CREATED"}]}'),
              (19, 'not exact', 'COMPLETED', '{"captures":[' || replace(c, '20.00', '20.005') || ']}')) v(n, name, status, payments) ORDER BY n;
 INSERT INTO paypal_orders (name, http_status, body) VALUES
 ('two units', 200, '{"status":"COMPLETED","purchase_units":[{"custom_id":"0190f3a25b7c7abc8def0123456789ab"},{"custom_id":"0190f3a25b7c7abc8def0123456789ac"}]}'),
@@ -49,8 +55,26 @@ INSERT INTO paypal_orders (name, http_status, body) VALUES
 ('funding declined', 422, '{"name":"UNPROCESSABLE_ENTITY","details":[{"issue":"INSTRUMENT_DECLINED","description":"The instrument presented was either declined by the processor or bank."}]}'),
 ('captured before', 422, '{"name":"UNPROCESSABLE_ENTITY","details":[{"issue":"ORDER_ALREADY_CAPTURED","description":"Order already captured."}]}'),
 ('their error', 500, '{"name":"INTERNAL_SERVER_ERROR","message":"An internal server error has occurred."}'), ('a page', 502, '<html/>'), ('nothing', NULL, NULL);
-SELECT name, (a).channel_status, (a).channel_txn_id, (a).amount, (a).currency, (a).code, (a).message, (a).channel_time, (a).payment_id
+SELECT name, (a).channel_status, (a).channel_txn_id, (a).amount, (a).currency, (a).code, (a).message, (a).channel_time, (a).payment_id, (a).capture_before
 FROM (SELECT place, name, paypal.payment(http_status, body) AS a FROM paypal_orders) s ORDER BY place;
+-- authorizations: shown, voided, captured
+CREATE TEMP TABLE paypal_authorizations AS
+SELECT status AS name, jsonb_build_object('id', '0VF52814937998046', 'status', status, 'custom_id', '0190f3a25b7c7abc8def0123456789ab', 'amount', '{"currency_code":"USD","value":"20.00"}'::jsonb,
+  'status_details', CASE status WHEN 'PENDING' THEN '{"reason":"PENDING_REVIEW"}'::jsonb END, 'create_time', '2018-04-01T21:20:49Z', 'expiration_time', '2018-04-30T21:20:49Z')::text AS body
+FROM unnest('{CREATED,PENDING,DENIED,VOIDED,EXPIRED,CAPTURED,PARTIALLY_CAPTURED,PARTIALLY_CREATED,a new one}'::text[]) status;
+SELECT name, (a).channel_status, (a).channel_txn_id, (a).amount, (a).currency, (a).code, (a).channel_time, (a).payment_id, (a).capture_before
+FROM (SELECT name, paypal.authorization(200, body) AS a FROM paypal_authorizations) s;
+SELECT http_status, issue, v.channel_status AS voided, v.code, c.channel_status AS captured, c.code, c.amount
+FROM (VALUES (1, 204, NULL), (2, 422, 'PREVIOUSLY_VOIDED'), (3, 422, 'PREVIOUSLY_CAPTURED'), (4, 422, 'CANNOT_BE_VOIDED'), (5, 422, 'AUTHORIZATION_ALREADY_CAPTURED'),
+             (6, 422, 'AUTHORIZATION_VOIDED'), (7, 422, 'AUTHORIZATION_EXPIRED'), (8, 422, 'AUTHORIZATION_DENIED'), (9, 422, 'TRANSACTION_REFUSED'), (10, 422, 'PAYER_CANNOT_PAY'),
+             (11, 422, 'MAX_CAPTURE_AMOUNT_EXCEEDED'), (12, 422, 'MAX_CAPTURE_COUNT_EXCEEDED'), (13, 422, 'DUPLICATE_INVOICE_ID'), (14, 422, 'a new one'), (15, 400, 'DECIMAL_PRECISION'),
+             (16, 500, 'TRANSACTION_REFUSED'), (17, 404, 'INVALID_RESOURCE_ID')) e(n, http_status, issue),
+     LATERAL (SELECT jsonb_build_object('name', CASE http_status WHEN 404 THEN 'RESOURCE_NOT_FOUND' END, 'details', jsonb_build_array(jsonb_build_object('issue', issue)))::text AS body) b,
+     paypal.authorization(http_status, body) v, paypal.capture(http_status, body) c ORDER BY n;
+CREATE TEMP TABLE paypal_captures AS
+SELECT n, name, '{"id":"3C679366HH908993F","amount":{"currency_code":"USD","value":"12.00"},"final_capture":true,"create_time":"2018-04-02T21:20:49Z","custom_id":"0190f3a25b7c7abc8def0123456789ab"}'::jsonb || more || '{"supplementary_data":{"related_ids":{"authorization_id":"0VF52814937998046"}}}' AS body
+FROM (VALUES (1, 'captured in part', '{"status":"COMPLETED"}'::jsonb), (2, 'in review', '{"status":"PENDING","status_details":{"reason":"PENDING_REVIEW"}}'), (3, 'declined', '{"status":"DECLINED"}'), (4, 'failed', '{"status":"FAILED"}')) v(n, name, more);
+SELECT name, (a).channel_status, (a).channel_txn_id, (a).amount, (a).code FROM (SELECT n, name, paypal.capture(201, body::text) AS a FROM paypal_captures) s ORDER BY n;
 CREATE TEMP TABLE paypal_refunds AS
 SELECT status AS name, jsonb_build_object('id', '1JU08902781691411', 'status', status, 'custom_id', 'refund-0190f3a25b7c7abc8def0123456789cd', 'amount', '{"currency_code":"USD","value":"10.99"}'::jsonb,
   'status_details', CASE status WHEN 'PENDING' THEN '{"reason":"ECHECK"}'::jsonb END, 'create_time', '2018-09-11T23:24:19Z',
@@ -66,7 +90,7 @@ SELECT n, name, jsonb_build_object('id', 'WH-' || n, 'create_time', '2019-02-14T
                                    'event_type', type, 'resource', resource::jsonb || more)::text
 FROM (VALUES ('capture', '{"id":"3C679366HH908993F","amount":{"currency_code":"USD","value":"20.00"},"final_capture":true,"custom_id":"0190f3a25b7c7abc8def0123456789ab","status":"COMPLETED","create_time":"2019-02-14T21:49:58Z","update_time":"2019-02-14T21:49:58Z","links":[{"rel":"up","href":"https://api.paypal.com/v2/checkout/orders/5O190127TN364715T"}]}'),
              ('refund', '{"id":"09E71677NS257044M","amount":{"currency_code":"USD","value":"2.51"},"note_to_payer":"Payment reversed","status":"COMPLETED","create_time":"2018-08-15T14:30:10-07:00","links":[{"href":"https://api.paypal.com/v2/payments/refunds/09E71677NS257044M","rel":"self"},{"href":"https://api.paypal.com/v2/payments/captures/3C679366HH908993F","rel":"up"}]}'),
-             ('authorization', '{"id":"0VF52814937998046","status":"CREATED","amount":{"currency_code":"USD","value":"20.00"},"custom_id":"0190f3a25b7c7abc8def0123456789ab"}'),
+             ('authorization', '{"id":"0VF52814937998046","status":"CREATED","amount":{"currency_code":"USD","value":"20.00"},"custom_id":"0190f3a25b7c7abc8def0123456789ab","create_time":"2019-02-14T21:49:58Z","expiration_time":"2099-03-15T21:49:58Z"}'),
              ('checkout-order', '{"id":"5O190127TN364715T","intent":"CAPTURE","status":"APPROVED","purchase_units":[{"custom_id":"0190f3a25b7c7abc8def0123456789ab","amount":{"currency_code":"USD","value":"20.00"}}]}'),
              ('dispute', '{"dispute_id":"PP-000-042-663-135","status":"RESOLVED"}')) r(kind, resource),
      LATERAL (VALUES (1, 'capture', 'paid', 'PAYMENT.CAPTURE.COMPLETED', '{}'::jsonb),
@@ -87,20 +111,25 @@ FROM (VALUES ('capture', '{"id":"3C679366HH908993F","amount":{"currency_code":"U
              (16, 'refund', 'a refund is on its way', 'PAYMENT.REFUND.PENDING', '{"status":"PENDING"}'),
              (17, 'authorization', 'authorized', 'PAYMENT.AUTHORIZATION.CREATED', '{}'),
              (18, 'authorization', 'voided', 'PAYMENT.AUTHORIZATION.VOIDED', '{"status":"VOIDED"}'),
+             (22, 'authorization', 'captured before it was told', 'PAYMENT.AUTHORIZATION.CREATED', '{"status":"CAPTURED"}'),
+             (23, 'authorization', 'of payments v1', 'PAYMENT.AUTHORIZATION.CREATED', '{"status":null,"state":"authorized","amount":{"total":"20.00","currency":"USD"}}'),
+             (24, 'capture', 'an authorization''s, declined', 'PAYMENT.CAPTURE.DENIED', '{"status":"DECLINED","supplementary_data":{"related_ids":{"authorization_id":"0VF52814937998046"}}}'),
+             (25, 'capture', 'an authorization''s, a part', 'PAYMENT.CAPTURE.COMPLETED', '{"amount":{"currency_code":"USD","value":"12.00"},"supplementary_data":{"related_ids":{"authorization_id":"0VF52814937998046"}}}'),
              (19, 'checkout-order', 'approved', 'CHECKOUT.ORDER.APPROVED', '{}'),
              (20, 'checkout-order', 'of a new shape', 'CHECKOUT.ORDER.APPROVED', '{"purchase_units":7}'),
              (21, 'dispute', 'a dispute', 'CUSTOMER.DISPUTE.RESOLVED', '{}')) v(n, of, name, type, more)
 WHERE of = kind;
 INSERT INTO paypal_events VALUES (31, 'a plan', '{"id":"WH-31","event_type":"BILLING.PLAN.CREATED","resource":{"id":"P-1"}}'),
                                  (32, 'no type', '{"id":"WH-32","resource":{"status":"COMPLETED"}}');
-SELECT name, (a).subject, (a).channel_status, (a).channel_txn_id, (a).of_txn_id, (a).amount, (a).currency, (a).code, (a).channel_time, (a).payment_id, (a).refund_id, (a).event_id
+SELECT name, (a).subject, (a).channel_status, (a).channel_txn_id, (a).of_txn_id, (a).amount, (a).currency, (a).code, (a).channel_time, (a).payment_id, (a).refund_id, (a).event_id, (a).capture_before
 FROM (SELECT place, name, paypal.event(body) AS a FROM paypal_events) s ORDER BY place;
 SELECT name, v.* FROM paypal_events, paypal.reversals(body) v ORDER BY place;
 -- malformed
 CREATE TEMP TABLE messages AS SELECT 'paypal.event' AS mapping, body FROM paypal_events UNION ALL SELECT 'paypal.payment', body FROM paypal_orders WHERE http_status = 200
-UNION ALL SELECT 'paypal.refund', body FROM paypal_refunds;
+UNION ALL SELECT 'paypal.refund', body FROM paypal_refunds UNION ALL SELECT 'paypal.authorization', body FROM paypal_authorizations;
 CREATE FUNCTION pg_temp.mapped(mapping text, body text) RETURNS channel_body.answer LANGUAGE sql AS $$
-  SELECT CASE mapping WHEN 'paypal.event' THEN paypal.event(body) WHEN 'paypal.payment' THEN paypal.payment(200, body) ELSE paypal.refund(200, body) END
+  SELECT CASE mapping WHEN 'paypal.event' THEN paypal.event(body) WHEN 'paypal.payment' THEN paypal.payment(200, body) WHEN 'paypal.refund' THEN paypal.refund(200, body)
+                      ELSE paypal.authorization(200, body) END
 $$;
 CREATE FUNCTION pg_temp.moved(mapping text, body text) RETURNS SETOF channel_body.reversal LANGUAGE sql AS $$
   SELECT * FROM paypal.reversals(body) WHERE mapping = 'paypal.event'
@@ -111,7 +140,7 @@ CREATE FUNCTION pg_temp.paypal_webhook(body text) RETURNS TABLE (call text, answ
   SELECT 'record_notification', concat_ws(' ', n.result, n.outcome)
   FROM paypal.event(body) a,
        payguard.record_notification('paypal', body, a.event_id, a.payment_id, a.refund_id,
-                                    a.channel_status, a.channel_txn_id, a.amount, a.currency, a.channel_time) n
+                                    a.channel_status, a.channel_txn_id, a.amount, a.currency, a.channel_time, a.capture_before) n
   WHERE a.subject IS NOT NULL
   UNION ALL
   SELECT v.call, r.outcome

@@ -1,17 +1,18 @@
--- Adyen: /payments and standard webhooks, for automatic capture. common.sql first.
+-- Adyen: /payments and standard webhooks. common.sql first.
 --
 -- Expects reference = the attempt's payment_id, of a refund refund-<refund_id>, both with 32 hex digits. A body
 -- with several notificationItems is unclear: in JSON there is always one.
 --
--- An authorisation is money only where it is captured automatically. That is a setting of the merchant account or
--- of the request, and no field of a message tells it, so that the caller says it: capture = 'automatic'. With
--- anything else an authorisation stays pending, and never pays an order.
+-- An authorisation is money only where it is captured automatically and at once. That is a setting of the merchant
+-- account or of the request, and no field of a message tells it, so that the caller says it: capture = 'automatic'. With
+-- anything else, and without it, an authorisation is money that is reserved, and never pays an order: its CAPTURE does.
 --
 -- Rests on Adyen's documents: Notification webhooks (OpenAPI, github.com/Adyen/adyen-openapi, Webhooks-v1),
--- Webhook structure and types (docs.adyen.com/development-resources/webhooks/webhook-types), Capture
--- (docs.adyen.com/online-payments/capture), Dispute webhooks (docs.adyen.com/risk-management/disputes-api/
--- dispute-notifications), Dispute process and flow (docs.adyen.com/risk-management/understanding-disputes),
--- Currency codes and minor units (docs.adyen.com/development-resources/currency-codes), result codes of /payments
+-- Webhook structure and types (docs.adyen.com/development-resources/webhooks/webhook-types), Capture and failure reasons
+-- (docs.adyen.com/online-payments/capture), Cancel (docs.adyen.com/online-payments/cancel), Update an authorised amount
+-- (docs.adyen.com/api-explorer/Checkout/72/post/payments/(paymentPspReference)/amountUpdates), Dispute webhooks
+-- (docs.adyen.com/risk-management/disputes-api/dispute-notifications), Dispute process and flow
+-- (docs.adyen.com/risk-management/understanding-disputes), Currency codes and minor units (docs.adyen.com/development-resources/currency-codes), result codes of /payments
 -- (Adyen's API library). README.md says what could not be read.
 CREATE SCHEMA adyen;
 COMMENT ON SCHEMA adyen IS 'What Adyen says, in payguard''s words';
@@ -68,8 +69,12 @@ LANGUAGE sql IMMUTABLE
 SET search_path = pg_catalog, pg_temp AS $$
   SELECT CASE event_code
     WHEN 'AUTHORISATION' THEN
-      CASE WHEN success THEN CASE capture WHEN 'automatic' THEN 'succeeded' ELSE 'pending' END
+      CASE WHEN success THEN CASE WHEN waits THEN 'authorized' ELSE 'succeeded' END
            WHEN NOT success THEN 'failed' ELSE 'unknown' END
+    WHEN 'AUTHORISATION_ADJUSTMENT' THEN CASE WHEN success AND waits THEN 'authorized' ELSE 'unknown' END
+    -- where it was refused, the money is reserved as before
+    WHEN 'CAPTURE' THEN CASE WHEN success THEN 'succeeded' WHEN NOT success AND waits THEN 'authorized' ELSE 'unknown' END
+    WHEN 'EXPIRE' THEN CASE WHEN success AND waits THEN 'closed' ELSE 'unknown' END
     WHEN 'CANCELLATION' THEN CASE WHEN success THEN 'closed' ELSE 'unknown' END
     WHEN 'TECHNICAL_CANCEL' THEN CASE WHEN success THEN 'closed' ELSE 'unknown' END
     -- the customer did not finish in time
@@ -78,6 +83,7 @@ SET search_path = pg_catalog, pg_temp AS $$
     WHEN 'CAPTURE_FAILED' THEN CASE WHEN success THEN 'failed' ELSE 'unknown' END
     ELSE 'unknown'
   END
+  FROM (SELECT capture IS DISTINCT FROM 'automatic' AS waits) c
 $$;
 COMMENT ON FUNCTION adyen.payment_status(text, boolean, text) IS
   'channel_status of a payment, from eventCode, success, and how the account captures';
@@ -85,19 +91,21 @@ COMMENT ON FUNCTION adyen.payment_status(text, boolean, text) IS
 CREATE FUNCTION adyen.payment_of(item jsonb, capture text) RETURNS channel_body.answer
 LANGUAGE sql IMMUTABLE
 SET search_path = pg_catalog, pg_temp AS $$
-  SELECT channel_body.answer_of('payment', adyen.payment_status(code, adyen.succeeded(item), capture),
+  SELECT channel_body.answer_of('payment', adyen.payment_status(code, done, capture),
     -- a modification has a reference of its own, and that of the payment beside it
     channel_txn_id := CASE WHEN code = 'AUTHORISATION' THEN channel_body.field(item, 'pspReference')
                            ELSE channel_body.field(item, 'originalReference') END,
-    amount := adyen.amount(channel_body.field(item, 'amount', 'value'), currency),
+    -- a capture that was refused names what was asked for, not what is reserved
+    amount := CASE WHEN code <> 'CAPTURE' OR done THEN adyen.amount(channel_body.field(item, 'amount', 'value'), currency) END,
     currency := currency,
-    code := CASE WHEN code = 'AUTHORISATION' AND adyen.succeeded(item) THEN NULL ELSE code END,
-    message := CASE WHEN code = 'AUTHORISATION' AND adyen.succeeded(item) THEN NULL
-                    ELSE channel_body.field(item, 'reason') END,
+    code := CASE WHEN code IN ('AUTHORISATION', 'CAPTURE') AND done THEN NULL ELSE code END,
+    message := CASE WHEN code IN ('AUTHORISATION', 'CAPTURE') AND done THEN NULL ELSE channel_body.field(item, 'reason') END,
     channel_time := channel_body.rfc3339(channel_body.field(item, 'eventDate')),
     payment_id := channel_body.uuid(channel_body.field(item, 'merchantReference')),
-    event_id := code || ':' || channel_body.field(item, 'success') || ':' || channel_body.field(item, 'pspReference'))
-  FROM adyen.event_code(item) code, channel_body.currency(channel_body.field(item, 'amount', 'currency')) currency
+    event_id := code || ':' || channel_body.field(item, 'success') || ':' || channel_body.field(item, 'pspReference'),
+    amount_needed := code <> 'CAPTURE' OR done)
+  FROM adyen.event_code(item) code, adyen.succeeded(item) done,
+       channel_body.currency(channel_body.field(item, 'amount', 'currency')) currency
 $$;
 COMMENT ON FUNCTION adyen.payment_of(jsonb, text) IS 'The answer that an item about a payment is';
 
@@ -129,12 +137,12 @@ SET search_path = pg_catalog, pg_temp AS $$
 $$;
 COMMENT ON FUNCTION adyen.refund_of(jsonb) IS 'The answer that an item about a refund is';
 
-CREATE FUNCTION adyen.payment(body text, capture text) RETURNS channel_body.answer
+CREATE FUNCTION adyen.payment(body text, capture text DEFAULT 'manual') RETURNS channel_body.answer
 LANGUAGE sql IMMUTABLE
 SET search_path = pg_catalog, pg_temp AS $$
   SELECT channel_body.answer_of('payment',
     CASE result
-      WHEN 'Authorised' THEN CASE capture WHEN 'automatic' THEN 'succeeded' ELSE 'pending' END
+      WHEN 'Authorised' THEN CASE capture WHEN 'automatic' THEN 'succeeded' ELSE 'authorized' END
       WHEN 'Refused' THEN 'failed'
       WHEN 'Cancelled' THEN 'closed'
       -- perhaps there is something left for the customer to do
@@ -159,7 +167,7 @@ SET search_path = pg_catalog, pg_temp AS $$
                        channel_body.currency(channel_body.field(b, 'amount', 'currency')) AS currency) r
 $$;
 COMMENT ON FUNCTION adyen.payment(text, text) IS
-  'The answer to /payments and /payments/details; capture: automatic, where the account or the request captures by itself';
+  'The answer to /payments and /payments/details; capture: automatic, where the account or the request captures at once';
 
 CREATE FUNCTION adyen.reversals(body text) RETURNS SETOF channel_body.reversal
 LANGUAGE sql IMMUTABLE
@@ -188,8 +196,9 @@ LANGUAGE sql IMMUTABLE
 SET search_path = pg_catalog, pg_temp AS $$
   SELECT CASE
     WHEN told_otherwise THEN NULL
-    WHEN code IN ('AUTHORISATION', 'CANCELLATION', 'TECHNICAL_CANCEL', 'CAPTURE', 'CAPTURE_FAILED', 'OFFER_CLOSED', 'EXPIRE',
-                  'NOTIFICATION_OF_CHARGEBACK', 'REQUEST_FOR_INFORMATION', 'NOTIFICATION_OF_FRAUD') THEN 'payment'
+    WHEN code IN ('AUTHORISATION', 'AUTHORISATION_ADJUSTMENT', 'CANCELLATION', 'TECHNICAL_CANCEL', 'CAPTURE',
+                  'CAPTURE_FAILED', 'OFFER_CLOSED', 'EXPIRE', 'NOTIFICATION_OF_CHARGEBACK',
+                  'REQUEST_FOR_INFORMATION', 'NOTIFICATION_OF_FRAUD') THEN 'payment'
     WHEN code IN ('REFUND', 'REFUND_FAILED', 'REFUNDED_REVERSED') THEN
       CASE WHEN channel_body.refund_reference(channel_body.field(item, 'merchantReference')) IS NOT NULL THEN 'refund'
            -- a refund that was asked for in the Customer Area and not made
@@ -203,7 +212,7 @@ $$;
 COMMENT ON FUNCTION adyen.event_subject(jsonb, boolean) IS
   'The subject of a webhook''s item; told_otherwise: adyen.reversals() has a row for it';
 
-CREATE FUNCTION adyen.event(body text, capture text) RETURNS channel_body.answer
+CREATE FUNCTION adyen.event(body text, capture text DEFAULT 'manual') RETURNS channel_body.answer
 LANGUAGE sql IMMUTABLE
 SET search_path = pg_catalog, pg_temp AS $$
   SELECT CASE subject
@@ -215,4 +224,4 @@ SET search_path = pg_catalog, pg_temp AS $$
   FROM adyen.item(body) item, LATERAL adyen.event_subject(item, EXISTS (SELECT FROM adyen.reversals(body))) subject
 $$;
 COMMENT ON FUNCTION adyen.event(text, text) IS
-  'The answer that a webhook is; capture: automatic, where the account or the request captures by itself';
+  'The answer that a webhook is; capture: automatic, where the account or the request captures at once';

@@ -1,13 +1,15 @@
--- Alipay, mainland China: the gateway's alipay.trade.* answers and asynchronous notifications.
+-- Alipay, mainland China: the gateway's alipay.trade.* and alipay.fund.auth.* answers and asynchronous notifications.
 -- common.sql first.
 --
 -- Expects out_trade_no = the attempt's payment_id and out_request_no = the refund_id, as 32 hex
--- digits. Amounts are yuan with two decimals, times are Beijing's.
+-- digits; of a pre-authorization out_order_no and out_request_no = the payment_id. Amounts are yuan with two decimals,
+-- times are Beijing's.
 --
 -- Rests on Alipay's documents, most of them in copies, which README.md names: the states of a trade
 -- (developer.aliyun.com/article/707619), telling a full refund from a time-out (developer.aliyun.com/ask/285129),
 -- alipay.trade.pay (w3cschool.cn/aliminiapp/aliminiapp-2wa52f4q.html), alipay.trade.cancel
--- (developer.aliyun.com/article/710931), alipay.trade.close (zhifubao.apifox.cn/api-126371943).
+-- (developer.aliyun.com/article/710931), alipay.trade.close (zhifubao.apifox.cn/api-126371943), the fields of
+-- alipay.fund.auth.* (github.com/alipay/alipay-sdk-java-all), their notifications (opendocs.alipay.com/open/04ij9t).
 CREATE SCHEMA alipay;
 COMMENT ON SCHEMA alipay IS 'What Alipay says, in payguard''s words';
 
@@ -109,11 +111,85 @@ LANGUAGE sql IMMUTABLE
 SET search_path = pg_catalog, pg_temp AS $$
   SELECT channel_body.answer_of(subject,
     CASE WHEN channel_body.field(response, 'code') = '40004'
-          AND channel_body.field(response, 'sub_code') = 'ACQ.TRADE_NOT_EXIST' THEN 'not_found' ELSE 'unknown' END,
+          AND channel_body.field(response, 'sub_code') IN ('ACQ.TRADE_NOT_EXIST', 'AUTH_ORDER_NOT_EXIST') THEN 'not_found'
+         ELSE 'unknown' END,
     code := coalesce(channel_body.field(response, 'sub_code'), channel_body.field(response, 'code')),
     message := coalesce(channel_body.field(response, 'sub_msg'), channel_body.field(response, 'msg')))
 $$;
 COMMENT ON FUNCTION alipay.error_of(text, jsonb) IS 'The answer that a refusal is: a refused call is not a failed payment';
+
+CREATE FUNCTION alipay.authorization_status(auth jsonb) RETURNS text
+LANGUAGE sql IMMUTABLE
+SET search_path = pg_catalog, pg_temp AS $$
+  -- a query has the state of the whole, order_status; a notification that of one operation, and what is left frozen
+  SELECT CASE
+    WHEN state = 'INIT' OR operation = 'FREEZE INIT' THEN 'pending'
+    -- some of it was taken: the trade says what became of it
+    WHEN taken IS DISTINCT FROM 0 THEN 'unknown'
+    WHEN state IS NOT NULL THEN CASE state WHEN 'AUTHORIZED' THEN 'authorized' WHEN 'CLOSED' THEN 'closed' ELSE 'unknown' END
+    WHEN operation IN ('FREEZE SUCCESS', 'UNFREEZE SUCCESS') AND rest > 0 THEN 'authorized'
+    WHEN operation = 'FREEZE CLOSED' OR operation = 'UNFREEZE SUCCESS' AND rest = 0 THEN 'closed'
+    ELSE 'unknown' END
+  FROM channel_body.field(auth, 'order_status') state,
+       concat_ws(' ', channel_body.field(auth, 'operation_type'), channel_body.field(auth, 'status')) operation,
+       channel_body.minor_units(channel_body.field(auth, 'total_pay_amount'), 2) taken,
+       channel_body.minor_units(channel_body.field(auth, 'rest_amount'), 2) rest
+$$;
+COMMENT ON FUNCTION alipay.authorization_status(jsonb) IS
+  'channel_status of a pre-authorization, from its state or its last operation';
+
+CREATE FUNCTION alipay.authorization_of(auth jsonb, event_id text DEFAULT NULL) RETURNS channel_body.answer
+LANGUAGE sql IMMUTABLE
+SET search_path = pg_catalog, pg_temp AS $$
+  SELECT channel_body.answer_of('payment', alipay.authorization_status(auth),
+    channel_txn_id := channel_body.field(auth, 'auth_no'),
+    amount := channel_body.minor_units(channel_body.field(auth, 'rest_amount'), 2),
+    currency := CASE WHEN coalesce(channel_body.field(auth, 'trans_currency'), 'CNY') = 'CNY' THEN 'CNY' END,
+    -- CREDIT_AUTH: nothing is frozen, the customer's credit stands for it
+    code := coalesce(channel_body.field(auth, 'pre_auth_type'), channel_body.field(auth, 'order_status'),
+                     channel_body.field(auth, 'operation_type')),
+    channel_time := channel_body.zoned_time(channel_body.field(auth, 'gmt_trans'), '+08:00'),
+    payment_id := channel_body.uuid(channel_body.field(auth, 'out_order_no')),
+    event_id := event_id)
+$$;
+COMMENT ON FUNCTION alipay.authorization_of(jsonb, text) IS 'The answer that the fields of a pre-authorization are';
+
+CREATE FUNCTION alipay.authorization(body text) RETURNS channel_body.answer
+LANGUAGE sql IMMUTABLE
+SET search_path = pg_catalog, pg_temp AS $$
+  SELECT CASE WHEN channel_body.field(r, 'code') = '10000' THEN alipay.authorization_of(r)
+              ELSE alipay.error_of('payment', r) END
+  FROM channel_body.json(body) b,
+       LATERAL coalesce(b -> 'alipay_fund_auth_operation_detail_query_response', b -> 'error_response') r
+$$;
+COMMENT ON FUNCTION alipay.authorization(text) IS 'The answer to alipay.fund.auth.operation.detail.query';
+
+CREATE FUNCTION alipay.freeze(body text) RETURNS channel_body.answer
+LANGUAGE sql IMMUTABLE
+SET search_path = pg_catalog, pg_temp AS $$
+  -- all that this first operation has frozen is left
+  SELECT CASE WHEN channel_body.field(r, 'code') = '10000'
+                THEN alipay.authorization_of(r || jsonb_build_object('operation_type', 'FREEZE', 'rest_amount', r -> 'amount',
+                                                                     'total_pay_amount', '0.00'))
+              ELSE channel_body.answer_of('payment', 'unknown',
+                     code := coalesce(channel_body.field(r, 'sub_code'), channel_body.field(r, 'code')),
+                     message := coalesce(channel_body.field(r, 'sub_msg'), channel_body.field(r, 'msg'))) END
+  FROM channel_body.json(body) b,
+       LATERAL coalesce(b -> 'alipay_fund_auth_order_freeze_response', b -> 'error_response') r
+$$;
+COMMENT ON FUNCTION alipay.freeze(text) IS 'The answer to alipay.fund.auth.order.freeze, which freezes by a payment code';
+
+CREATE FUNCTION alipay.cancel_authorization(body text) RETURNS channel_body.answer
+LANGUAGE sql IMMUTABLE
+SET search_path = pg_catalog, pg_temp AS $$
+  SELECT CASE WHEN channel_body.field(r, 'code') = '10000' AND channel_body.field(r, 'action') IN ('close', 'unfreeze')
+                THEN channel_body.answer_of('payment', 'closed', channel_txn_id := channel_body.field(r, 'auth_no'),
+                       payment_id := channel_body.uuid(channel_body.field(r, 'out_order_no')))
+              ELSE alipay.error_of('payment', r) END
+  FROM channel_body.json(body) b,
+       LATERAL coalesce(b -> 'alipay_fund_auth_operation_cancel_response', b -> 'error_response') r
+$$;
+COMMENT ON FUNCTION alipay.cancel_authorization(text) IS 'The answer to alipay.fund.auth.operation.cancel';
 
 CREATE FUNCTION alipay.payment(body text) RETURNS channel_body.answer
 LANGUAGE sql IMMUTABLE
@@ -230,11 +306,14 @@ LANGUAGE sql IMMUTABLE
 SET search_path = pg_catalog, pg_temp AS $$
   SELECT CASE WHEN channel_body.field(f, 'notify_type') = 'trade_status_sync'
                 THEN alipay.payment_of(f, channel_body.field(f, 'notify_id'))
+              WHEN channel_body.field(f, 'notify_type') ~ '^fund_auth_'
+                THEN alipay.authorization_of(f, channel_body.field(f, 'notify_id'))
               ELSE channel_body.answer_of(CASE WHEN channel_body.field(f, 'notify_type') IS NULL THEN 'unclear' END, 'unknown',
                      code := channel_body.field(f, 'notify_type'), event_id := channel_body.field(f, 'notify_id')) END
   FROM alipay.form(body) f
 $$;
-COMMENT ON FUNCTION alipay.notification(text) IS 'What an asynchronous notification says of the payment';
+COMMENT ON FUNCTION alipay.notification(text) IS
+  'What an asynchronous notification says of the payment; notify_type fund_auth_…: of its pre-authorization';
 
 CREATE FUNCTION alipay.notification_refund(body text) RETURNS channel_body.answer
 LANGUAGE sql IMMUTABLE

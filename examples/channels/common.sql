@@ -19,7 +19,8 @@ CREATE TYPE channel_body.answer AS (
   channel_time   timestamptz,
   payment_id     uuid,
   refund_id      uuid,
-  event_id       text
+  event_id       text,
+  capture_before timestamptz
 );
 COMMENT ON TYPE channel_body.answer IS
   'What a channel said, in the words of payguard''s evidence functions';
@@ -30,9 +31,11 @@ COMMENT ON COLUMN channel_body.answer.channel_txn_id IS
 COMMENT ON COLUMN channel_body.answer.of_txn_id IS
   'Where the subject is a refund: the channel''s id of the refunded payment';
 COMMENT ON COLUMN channel_body.answer.amount IS
-  'In the ISO 4217 minor unit; only where money moved, as is currency';
+  'In the ISO 4217 minor unit; only where money moved or is reserved, as is currency';
 COMMENT ON COLUMN channel_body.answer.payment_id IS
   'NULL where the subject is a refund, so that its success is never taken for the payment''s';
+COMMENT ON COLUMN channel_body.answer.capture_before IS
+  'Until when reserved money can be taken, where the message says it';
 
 CREATE TYPE channel_body.reversal AS (
   call           text,
@@ -163,25 +166,27 @@ COMMENT ON FUNCTION channel_body.rfc3339(text) IS 'A time with its zone, to the 
 CREATE FUNCTION channel_body.answer_of(subject text, channel_status text, channel_txn_id text DEFAULT NULL,
   of_txn_id text DEFAULT NULL, amount bigint DEFAULT NULL, currency text DEFAULT NULL, code text DEFAULT NULL,
   message text DEFAULT NULL, channel_time timestamptz DEFAULT NULL, payment_id uuid DEFAULT NULL,
-  refund_id uuid DEFAULT NULL, event_id text DEFAULT NULL, amount_needed boolean DEFAULT true)
+  refund_id uuid DEFAULT NULL, event_id text DEFAULT NULL, amount_needed boolean DEFAULT true,
+  capture_before timestamptz DEFAULT NULL)
 RETURNS channel_body.answer
 LANGUAGE sql IMMUTABLE
 SET search_path = pg_catalog, pg_temp AS $$
-  -- A success whose amount cannot be read is no success to build on: payguard would take the
-  -- amount that was asked for.
+  -- A success whose amount cannot be read is no success to build on, and no authorization either: payguard would
+  -- take the amount that was asked for.
   SELECT subject, CASE WHEN unreadable THEN 'unknown' ELSE coalesce(channel_status, 'unknown') END,
          channel_body.id(channel_txn_id), channel_body.id(of_txn_id),
-         CASE WHEN moved AND NOT unreadable THEN amount END,
-         CASE WHEN moved AND NOT unreadable AND amount IS NOT NULL THEN currency END,
+         CASE WHEN has_amount AND NOT unreadable THEN amount END,
+         CASE WHEN has_amount AND NOT unreadable AND amount IS NOT NULL THEN currency END,
          CASE WHEN unreadable THEN 'amount_not_understood' ELSE channel_body.id(code) END,
          channel_body.note(message), channel_time,
          CASE subject WHEN 'payment' THEN payment_id END,
          CASE subject WHEN 'refund' THEN refund_id END,
-         channel_body.id(event_id)
-  FROM (SELECT coalesce(channel_status = 'succeeded', false) AS moved) m,
-       LATERAL (SELECT moved AND amount_needed AND (amount IS NULL OR currency IS NULL) AS unreadable) u
+         channel_body.id(event_id),
+         CASE WHEN channel_status = 'authorized' AND NOT unreadable THEN capture_before END
+  FROM (SELECT coalesce(channel_status IN ('succeeded', 'authorized'), false) AS has_amount) m,
+       LATERAL (SELECT has_amount AND amount_needed AND (amount IS NULL OR currency IS NULL) AS unreadable) u
 $$;
-COMMENT ON FUNCTION channel_body.answer_of(text, text, text, text, bigint, text, text, text, timestamptz, uuid, uuid, text, boolean) IS
+COMMENT ON FUNCTION channel_body.answer_of(text, text, text, text, bigint, text, text, text, timestamptz, uuid, uuid, text, boolean, timestamptz) IS
   'Makes an answer that payguard''s evidence functions take as it is';
 
 CREATE FUNCTION channel_body.reversal_of(call text, reversal_id text, channel_txn_id text DEFAULT NULL, kind text DEFAULT NULL,

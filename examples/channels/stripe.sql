@@ -6,8 +6,10 @@
 -- Rests on Stripe's documents: The Dispute object and its events (docs.stripe.com/api/disputes/object,
 -- /api/events/types), How disputes work (docs.stripe.com/disputes/how-disputes-work), Dispute for full charge amount
 -- after a partial refund was issued (support.stripe.com), Errors (docs.stripe.com/api/errors), Idempotent requests
--- (docs.stripe.com/api/idempotent_requests), Supported currencies (docs.stripe.com/currencies), changelog
--- 2024-10-28.acacia (refund events). README.md says what could not be read.
+-- (docs.stripe.com/api/idempotent_requests), Supported currencies (docs.stripe.com/currencies), Place a hold on a payment
+-- method (docs.stripe.com/payments/capture-later), The Charge object (docs.stripe.com/api/charges/object), changelog
+-- 2024-10-28.acacia (refund events) and 2025-03-31.basil (no Refund of what was only reserved). README.md says what could
+-- not be read.
 CREATE SCHEMA stripe;
 COMMENT ON SCHEMA stripe IS 'What Stripe says, in payguard''s words';
 
@@ -46,8 +48,8 @@ SET search_path = pg_catalog, pg_temp AS $$
     WHEN 'requires_action' THEN 'pending'
     -- the customer has done it all: the bank takes hours or days
     WHEN 'processing' THEN 'processing'
-    -- authorised: it can be captured
-    WHEN 'requires_capture' THEN 'pending'
+    -- the money is reserved; where some of it is taken already, nobody here has asked for that
+    WHEN 'requires_capture' THEN CASE channel_body.field(intent, 'amount_received') WHEN '0' THEN 'authorized' ELSE 'unknown' END
     WHEN 'canceled' THEN CASE channel_body.field(intent, 'amount_received') WHEN '0' THEN 'closed' ELSE 'unknown' END
     ELSE 'unknown'
   END
@@ -68,13 +70,22 @@ SET search_path = pg_catalog, pg_temp AS $$
 $$;
 COMMENT ON FUNCTION stripe.refund_status(jsonb) IS 'channel_status of a Refund';
 
+CREATE FUNCTION stripe.capture_before(charge jsonb) RETURNS timestamptz
+LANGUAGE sql IMMUTABLE
+SET search_path = pg_catalog, pg_temp AS $$
+  SELECT channel_body.unix_time(coalesce(channel_body.field(charge, 'payment_method_details', 'card', 'capture_before'),
+                                         channel_body.field(charge, 'payment_method_details', 'card_present', 'capture_before')))
+$$;
+COMMENT ON FUNCTION stripe.capture_before(jsonb) IS 'Until when what a Charge has reserved can be captured';
+
 CREATE FUNCTION stripe.payment_of(intent jsonb, event_id text DEFAULT NULL, event_time text DEFAULT NULL)
 RETURNS channel_body.answer
 LANGUAGE sql IMMUTABLE
 SET search_path = pg_catalog, pg_temp AS $$
   SELECT channel_body.answer_of('payment', stripe.intent_status(intent),
     channel_txn_id := channel_body.field(intent, 'id'),
-    amount := stripe.amount(channel_body.field(intent, 'amount_received'), currency),
+    amount := stripe.amount(channel_body.field(intent, CASE channel_body.field(intent, 'status')
+                              WHEN 'requires_capture' THEN 'amount_capturable' ELSE 'amount_received' END), currency),
     currency := currency,
     code := CASE WHEN channel_body.field(intent, 'status') <> 'succeeded' THEN
               coalesce(channel_body.field(intent, 'cancellation_reason'),
@@ -85,10 +96,32 @@ SET search_path = pg_catalog, pg_temp AS $$
                  channel_body.field(intent, 'last_payment_error', 'message') END,
     channel_time := channel_body.unix_time(coalesce(channel_body.field(intent, 'latest_charge', 'created'), event_time)),
     payment_id := channel_body.uuid(channel_body.field(intent, 'metadata', 'payment_id')),
-    event_id := event_id)
+    event_id := event_id,
+    -- where latest_charge is expanded
+    capture_before := stripe.capture_before(intent -> 'latest_charge'))
   FROM channel_body.currency(channel_body.field(intent, 'currency')) currency
 $$;
 COMMENT ON FUNCTION stripe.payment_of(jsonb, text, text) IS 'The answer that a PaymentIntent object is';
+
+CREATE FUNCTION stripe.charge_of(charge jsonb, type text, event_id text, event_time text) RETURNS channel_body.answer
+LANGUAGE sql IMMUTABLE
+SET search_path = pg_catalog, pg_temp AS $$
+  -- A charge is one attempt of an intent, a failed one too, or what has been refunded of it in all: the intent and the
+  -- refunds themselves say more. One that succeeded and is not captured has reserved money, and says until when.
+  SELECT channel_body.answer_of('payment',
+    CASE WHEN type = 'charge.succeeded' AND channel_body.field(charge, 'status') = 'succeeded'
+          AND charge -> 'captured' = 'false' AND charge -> 'refunded' = 'false' THEN 'authorized' ELSE 'unknown' END,
+    channel_txn_id := channel_body.field(charge, 'payment_intent'),
+    amount := stripe.amount(channel_body.field(charge, 'amount'), currency),
+    currency := currency,
+    code := type,
+    channel_time := channel_body.unix_time(event_time),
+    payment_id := channel_body.uuid(channel_body.field(charge, 'metadata', 'payment_id')),
+    event_id := event_id,
+    capture_before := stripe.capture_before(charge))
+  FROM channel_body.currency(channel_body.field(charge, 'currency')) currency
+$$;
+COMMENT ON FUNCTION stripe.charge_of(jsonb, text, text, text) IS 'The answer that an event of a Charge, or of a Dispute, is';
 
 CREATE FUNCTION stripe.refund_of(refund jsonb, event_id text DEFAULT NULL, event_time text DEFAULT NULL)
 RETURNS channel_body.answer
@@ -164,6 +197,20 @@ SET search_path = pg_catalog, pg_temp AS $$
 $$;
 COMMENT ON FUNCTION stripe.payment_created(integer, text) IS 'The answer to creating a PaymentIntent: what was refused has failed';
 
+CREATE FUNCTION stripe.payment_captured(http_status integer, body text) RETURNS channel_body.answer
+LANGUAGE sql IMMUTABLE
+SET search_path = pg_catalog, pg_temp AS $$
+  -- what was wrong is the request: the money is reserved as before
+  SELECT CASE WHEN stripe.refused(http_status, b)
+               AND channel_body.field(b, 'error', 'code') ~ '^(amount_too_large|amount_too_small|parameter_[a-z_]+)$'
+                THEN channel_body.answer_of('payment', 'authorized', code := channel_body.field(b, 'error', 'code'),
+                       message := channel_body.field(b, 'error', 'message'), amount_needed := false)
+              ELSE stripe.payment(body) END
+  FROM channel_body.json(body) b
+$$;
+COMMENT ON FUNCTION stripe.payment_captured(integer, text) IS
+  'The answer to capturing a PaymentIntent: where the request was refused, the money is reserved as before';
+
 CREATE FUNCTION stripe.refund_created(http_status integer, body text) RETURNS channel_body.answer
 LANGUAGE sql IMMUTABLE
 SET search_path = pg_catalog, pg_temp AS $$
@@ -223,7 +270,9 @@ SET search_path = pg_catalog, pg_temp AS $$
                 FROM jsonb_array_elements(CASE jsonb_typeof(object #> '{refunds,data}') WHEN 'array'
                                           THEN object #> '{refunds,data}' ELSE '[]' END) refund,
                      stripe.refund_reversals(refund, event_time) refunded
-                WHERE type = 'charge.refunded' AND channel_body.field(object, 'object') = 'charge') r
+                WHERE type = 'charge.refunded' AND channel_body.field(object, 'object') = 'charge'
+                  -- otherwise what was only reserved was given up
+                  AND object -> 'captured' = 'true') r
 $$;
 COMMENT ON FUNCTION stripe.reversals(text) IS
   'Money that a webhook event says was moved without payguard: disputes, and refunds made in Stripe''s Dashboard';
@@ -256,14 +305,8 @@ SET search_path = pg_catalog, pg_temp AS $$
     WHEN subject = 'payment' AND channel_body.field(object, 'object') = 'payment_intent'
       THEN stripe.payment_of(object, event_id, event_time)
     WHEN subject = 'refund' THEN stripe.refund_of(object, event_id, event_time)
-    -- A charge is one attempt of an intent, a failed one too, or what has been refunded of it in all: the
-    -- intent and the refunds themselves say more. A dispute that opens or closes moves no money by itself.
-    WHEN subject = 'payment' THEN channel_body.answer_of('payment', 'unknown',
-      channel_txn_id := channel_body.field(object, 'payment_intent'),
-      code := type,
-      channel_time := channel_body.unix_time(event_time),
-      payment_id := channel_body.uuid(channel_body.field(object, 'metadata', 'payment_id')),
-      event_id := event_id)
+    -- a dispute that opens or closes moves no money by itself
+    WHEN subject = 'payment' THEN stripe.charge_of(object, type, event_id, event_time)
     ELSE channel_body.answer_of(subject, 'unknown', code := type, event_id := event_id) END
   FROM channel_body.json(body) b,
        LATERAL (SELECT b #> '{data,object}' AS object, channel_body.field(b, 'id') AS event_id,

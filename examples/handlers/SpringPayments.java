@@ -44,7 +44,8 @@ public class SpringPayments {
         "idempotency_key_reused", new Reply(400, "key"),    // it is the key of another order
         "order_closed", new Reply(410, "closed"),
         "order_not_found", new Reply(404, "not found"));
-    private static final Map<String, Integer> STATUS = Map.of("paid", 200, "pending", 202, "closing", 202, "failed", 402);
+    private static final Map<String, Integer> STATUS = Map.of(
+        "paid", 200, "pending", 202, "authorized", 202, "capturing", 202, "closing", 202, "failed", 402);
     private static final ObjectMapper JSON = new ObjectMapper();
     private static final Log LOG = LogFactory.getLog(SpringPayments.class);
 

@@ -14,7 +14,7 @@ const REFUSED = {
   order_closed: { status: 410, state: "closed" },
   order_not_found: { status: 404, state: "not found" },
 };
-const STATUS = { paid: 200, pending: 202, closing: 202, failed: 402 };
+const STATUS = { paid: 200, pending: 202, authorized: 202, capturing: 202, closing: 202, failed: 402 };
 
 // channel.charge(number, amount, currency) takes money once for one number; channel.query(number) asks what became of it.
 // The amount is a string of digits: node-pg's bigint. Both return { status, transaction, amount, currency }, the status in

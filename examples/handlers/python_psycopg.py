@@ -18,7 +18,7 @@ REFUSED = {
     "order_closed": (410, "closed"),
     "order_not_found": (404, "not found"),
 }
-STATUS = {"paid": 200, "pending": 202, "closing": 202, "failed": 402}
+STATUS = {"paid": 200, "pending": 202, "authorized": 202, "capturing": 202, "closing": 202, "failed": 402}
 
 
 def checkout(pool, channel, order_id, key):

@@ -24,7 +24,7 @@ class Payments
     "order_closed" => [410, "closed"],
     "order_not_found" => [404, "not found"]
   }.freeze
-  STATUS = { "paid" => 200, "pending" => 202, "closing" => 202, "failed" => 402 }.freeze
+  STATUS = { "paid" => 200, "pending" => 202, "authorized" => 202, "capturing" => 202, "closing" => 202, "failed" => 402 }.freeze
   Bytes = ActiveRecord::Type::Binary.new
 
   # channel.charge(number, amount, currency) takes money once for one number, channel.query(number) asks what became of it.

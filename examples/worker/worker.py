@@ -33,6 +33,13 @@ RETRY = "SELECT payguard.retry_task(%s, %s, %s)"
 COMPLETE = """
     SELECT order_id, outcome, message FROM payguard.complete_tasks(ARRAY(
       SELECT answer FROM jsonb_populate_recordset(NULL::payguard.task_answer, %s) answer))"""
+# until when reserved money can be taken is for complete_task() alone
+COMPLETE_ONE = """
+    SELECT t.order_id, t.outcome, t.message
+    FROM jsonb_to_recordset(%s) a(task_id bigint, lease_token uuid, channel_status text, channel_txn_id text,
+           amount bigint, currency text, code text, capture_before timestamptz),
+         payguard.complete_task(a.task_id, a.lease_token, a.channel_status, a.channel_txn_id, a.amount,
+           a.currency, a.code, capture_before => a.capture_before) t"""
 GONE = ("PY404", "PY701")  # the task has ended, the lease is over
 
 SHORTEST_PAUSE, LONGEST_PAUSE = 0.05, 2  # seconds between looks at an empty queue
@@ -64,9 +71,11 @@ def call_channel(url, task, timeout):
             "amount": task["amount"],
             "currency": task["currency"],
             "expires_at": task["expires_at"],
+            "capture": task["capture"],
         }, default=str), {
             "Content-Type": "application/json",
-            "Idempotency-Key": task["refund_id"] or task["payment_id"],
+            "Idempotency-Key": task["capture_id"] if task["kind"] == "capture"
+                               else task["refund_id"] or task["payment_id"],
         })
         response = connection.getresponse()
         body = response.read()
@@ -79,6 +88,7 @@ def call_channel(url, task, timeout):
             "amount": said.get("amount"),
             "currency": said.get("currency"),
             "code": said.get("code"),
+            "capture_before": said.get("capture_before"),
         }
     except Exception as error:
         return {"channel_status": "unknown", "code": type(error).__name__}
@@ -159,14 +169,17 @@ class Worker:
             else:
                 answers.append({"task_id": task["task_id"], "lease_token": task["lease_token"],
                                 **answer})
-        if answers:
-            self.complete(answers)
+        one_by_one = [answer for answer in answers if answer.get("capture_before")]
+        batch = [answer for answer in answers if answer not in one_by_one]
+        for sql, group in [(COMPLETE, batch)] + [(COMPLETE_ONE, [answer]) for answer in one_by_one]:
+            if group:
+                self.complete(sql, group)
         for task, _ in events:
             del self.held[task["lease_token"]]
 
-    def complete(self, answers):
+    def complete(self, sql, answers):
         try:
-            results = self.ask(COMPLETE, json.dumps(answers, default=str))
+            results = self.ask(sql, json.dumps(answers, default=str))
         except psycopg2.DataError as error:
             # what the channel said is no answer: that must not cost the others theirs
             log.error("malformed answer among %s: %s", answers, error)
@@ -174,7 +187,7 @@ class Worker:
                 if len(answers) == 1:
                     answer = {"task_id": answer["task_id"], "lease_token": answer["lease_token"],
                               "channel_status": "unknown", "code": "malformed"}
-                self.complete([answer])
+                self.complete(sql, [answer])
             return
         for result in results:
             log.info("order %(order_id)s: %(outcome)s: %(message)s", result)

@@ -113,7 +113,7 @@ class Channel(http.server.BaseHTTPRequestHandler):
         if mode in ("mute", "drops"):
             return
         if number in Channel.taken:
-            answer = " ".join(["succeeded", f"{Channel.prefix}-{number}"] + Channel.taken[number])
+            answer = " ".join(["authorized" if mode == "reserves" else "succeeded", f"{Channel.prefix}-{number}"] + Channel.taken[number])
         else:
             answer = "failed - - -" if verb == "charge" else "not_found - - -"
         try:
@@ -358,6 +358,18 @@ def main(name, command):
     Channel.mode = "fast"
     answers.append(app.checkout(order, order + "-2"))
     test(answers == [(402, "failed"), (402, "failed"), (200, "paid")], "declined; the key is spent; a new one pays", answers)
+
+    Channel.mode = "reserves"
+    order = new()
+    answers = [app.checkout(order, order), app.checkout(order, order)]
+    Channel.mode = "fast"
+    payment = made(order)[0][0]
+    test(answers == [(202, "authorized")] * 2 and row(order) == "new" and Channel.charges.count(payment) == 1,
+         "reserved money is not taken yet: the row stays, and the key again does not charge", answers, row(order))
+    run("SELECT payguard.capture_payment(%s)", payment)
+    answers = [app.checkout(order, order), app.webhook({"id": f"capture-{order}", "payment": payment, "status": "succeeded",
+                                                        "transaction": f"txn-{payment}", "amount": 2603, "currency": "EUR"})]
+    test(answers == [(202, "capturing"), (200, "applied")] and is_paid(order, order), "the message of its capture pays", answers, made(order))
 
     # webhooks
     Channel.mode = "drops"

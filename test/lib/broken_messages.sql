@@ -25,12 +25,13 @@ WITH RECURSIVE whole AS MATERIALIZED (
   SELECT mapping, status, moved, path[cardinality(path)] AS field, jsonb_set(body, path, other)::text AS part
   FROM fields, unnest(ARRAY['null', 'true', '[]', '{}', '-1', '"\u0001"', '[{"a":[1]}]', to_jsonb(repeat('9', 400))]::jsonb[]) other
   WHERE path <> '{}' AND abs(hashtext(body::text || path::text || other::text)) % :every = 0 AND NOT (path[cardinality(path)] = 'success' AND other = 'true')
+    AND NOT path && '{supplementary_data}'
 )
 SELECT mapping, count(*) > 100 AS many,
        count(*) FILTER (WHERE a.channel_status IS NULL) AS nothing_said,
        count(*) FILTER (WHERE a.channel_status IN ('failed', 'closed') AND a.channel_status <> status) AS ended_by_guess,
        count(*) FILTER (WHERE a.channel_status = 'succeeded' AND status NOT IN ('succeeded', 'unknown')) AS succeeded_by_guess,
-       count(*) FILTER (WHERE a.amount IS NOT NULL AND a.channel_status <> 'succeeded') AS amounts_without_money,
+       count(*) FILTER (WHERE a.amount IS NOT NULL AND a.channel_status NOT IN ('succeeded', 'authorized')) AS amounts_without_money,
        count(*) FILTER (WHERE field NOT IN ('merchantReference', 'custom_id')
                           AND EXISTS (SELECT FROM pg_temp.moved(mapping, part) v WHERE v.call = 'record_reversal' AND v.amount <> ALL (moved)))
          AS other_money
