@@ -85,12 +85,12 @@ def generated(facts):
 
 def told(facts):
     """Each state has its meaning; the ways that the README shows are ways."""
-    text = read("doc/concepts.md")
+    text = read("doc/concepts.md") + read("doc/zh/concepts.md")
     missing = re.findall(r"(?m)^\| `(\w+)` \| *\|", text)
     ok(not missing, "each state has a meaning", *missing)
     shown = 0
     wrong = []
-    for line in re.findall(r"(?m)^(\w+: .*→.*)$", read("README.md")):
+    for line in re.findall(r"(?m)^(\w+: .*→.*)$", re.sub(r"\n {8,}(?=\w)", "  ", read("README.md"))):
         machine, _, chains = line.partition(":")
         for chain in re.split(r"  +|\(.*?\)", chains):
             steps = [step.strip() for step in chain.split("→") if step.strip()]
@@ -133,6 +133,9 @@ def reference(facts):
     same("runbooks in doc/operations.md, beside the kinds in doc/reference.md",
          re.findall(r"(?m)^### (\w+)$", section(read("doc/operations.md"), "Alerts")),
          [k for k in kinds if k != "settlement_"] + ["settlement_" + f for f in findings])
+    listed = set(re.findall(r"\]\(#(\w+)\)", section(read("doc/operations.md"), "Alerts").split("\n### ")[0]))
+    lost = [k for k in kinds if k not in listed and not k.startswith("settlement_")]
+    ok(not lost, "the list of runbooks by what they are about has each kind", *lost)
     ok(set(facts["alerts"]) <= set(kinds), "alerts that the decision table opens have their place", *sorted(set(facts["alerts"]) - set(kinds)))
     opened = {kind for name in glob.glob("src/**/*.[c]", recursive=True)
               for kind in re.findall(r'payguard_alert_\w+\((?:[^;]*?)"(\w+)",\s*"(?:warning|critical)"', read(name))}
