@@ -108,6 +108,25 @@ def named():
     ok(not missing, "README.md leads to each page: %d" % len(there), *missing)
 
 
+def codes(text, errors):
+    """The error codes that a text names, alone or as PY101 to PY103."""
+    found = set(re.findall(r"PY\d+", text))
+    for low, high in re.findall(r"(PY\d+) to (PY\d+)", text):
+        found |= {code for code, _ in errors if low <= code <= high}
+    return found
+
+
+def errors_of_functions(facts, text, errors):
+    """What the comment of a function says that it raises, its section says too."""
+    lost = []
+    for heading, body in re.findall(r"(?ms)^### (\w+(?:, \w+)*)$(.*?)(?=^##|\Z)", text):
+        for function in facts["functions"]:
+            if function["name"] in heading.split(", "):
+                missing = codes((function["comment"] or "").partition("Errors: ")[2], errors) - codes(body, errors)
+                lost += ["%s: %s" % (function["name"], code) for code in sorted(missing)]
+    ok(not lost, "errors that a function's comment names are in its section", *lost)
+
+
 def reference(facts):
     """The reference has what there is, and nothing else."""
     text = read("doc/reference.md")
@@ -120,6 +139,7 @@ def reference(facts):
                     if set(heading.split(", ")) & public and "```sql" not in section(text, heading)]
     ok(not with_example, "each of them has an example", *with_example)
     errors = re.findall(r'X\(\w+, "(PY\w+)", "(\w+)"', read("src/base/refusal.h"))
+    errors_of_functions(facts, text, errors)
     rows = re.findall(r"(?m)^\| (PY\w+) \| `(\w+)` \|", section(text, "Errors"))
     same("errors in doc/reference.md", rows, errors)
     rows = set(re.findall(r"(?m)^\| (PY\w+) \| `(\w+)` \|", read("README.md")))
