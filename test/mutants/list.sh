@@ -95,7 +95,7 @@ mutant late_word_steps_back src/rules/decide.c "regress processing" '/^decide_li
 mutant late_word_revives src/rules/decide.c "regress processing" '/^decide_failed\(/,/^}/s/^\t\t\tif \(!facts->fresh\)$/\t\t\tif (false)/'
 mutant late_word_takes_back src/rules/decide.c "regress taken_back" '/^decide_received\(/,/^}/s/^\t\t\telse if \(facts->fresh\)$/\t\t\telse if (true)/'
 mutant old_claim_is_fresh src/queue/answer.c "regress processing" '/^is_fresh\(/,/^}/s/task->run_at == lease->run_at/lease != NULL/'
-mutant processing_expires src/requests/close_order.c "regress processing" 's/live\.status == PAYMENT_PROCESSING/false/'
+mutant processing_expires src/requests/close_order.c "regress processing" 's/payguard_payment_holds_order\(live\.status\)/false/'
 mutant returned_pays_twice src/rules/decide.c "regress taken_back" 's/^\tdecision\.another = facts->report == CHANNEL_SUCCEEDED \&\& facts->other_txn;$/\tdecision.another = facts->report == CHANNEL_SUCCEEDED;/'
 mutant part_reopens src/evidence/reversal.c "regress taken_back" '/^takes_all\(/,/^}/s/report->amount >= payment->received_amount/true/' short
 mutant begun_reopens src/evidence/reversal.c "regress taken_back" '/^takes_all\(/,/^}/s/payguard_refund_has_begun\(&refunds\[i\]\)/false/'
@@ -255,6 +255,26 @@ mutant import_unnamed src/money/surplus.c "regress import" 's/may_be_imported\(o
 mutant trigger_as_caller src/guard/sync_row.c "regress sync_triggers" 's/^\tOid before = payguard_actor_act_for\(followed->owner\);$/\tOid before = payguard_actor_act_for(InvalidOid);/'
 mutant refunded_ships src/guard/row_order.c "regress sync_triggers" 's/refunded \&\& trigger_depth\(\) == refunded_depth/refunded \&\& trigger_depth() >= 0/'
 mutant closed_went_on src/guard/sync_row.c "regress sync_triggers" 's/status == ORDER_PAID \&\& guard->states\[from\]\.closed/false/'
+
+# reserved money
+mutant reserved_expires src/rules/machine.c "regress capture" 's/^\treturn status == PAYMENT_PROCESSING \|\| status == PAYMENT_AUTHORIZED \|\|$/\treturn status == PAYMENT_PROCESSING ||/' short
+mutant capture_beyond src/requests/capture_payment.c "regress capture" 's/^\tif \(order->amount <= payment->authorized_amount\)$/\tif (true)/' short
+mutant capture_anything src/requests/capture_payment.c "regress capture" 's/^\tif \(payment->status != PAYMENT_AUTHORIZED\)$/\tif (payment->status == PAYMENT_CLOSING)/'
+mutant raised_beyond src/requests/create_order.c "regress capture" 's/Min\(reserved->authorized_amount, reserved->amount\)/reserved->authorized_amount/'
+mutant reserved_unlocked src/requests/create_order.c "isolation capture_update" 's/^\t\t\(reserved\.status == PAYMENT_AUTHORIZED \&\&$/\t\t(false \&\&/'
+mutant void_claimed src/records/payment.c "isolation capture_lease" 's/^\t\t\tcapture\.sent\);$/\t\t\tfalse);/'
+mutant void_leaves_capture src/requests/close_order.c "regress capture" 's/^\t\t!payguard_payment_withdraw_capture\(payment\)\)$/\t\tfalse)/'
+mutant overtaken_captures src/evidence/received.c "regress capture" 's/^\t\tpayguard_payment_withdraw_capture\(\&other\);$/\t\t;/'
+mutant stale_refusal src/rules/decide.c "isolation capture_late" 's/^\t\t\(facts->payment == PAYMENT_CAPTURING \&\& !facts->fresh\)\)$/\t\tfalse)/'
+mutant unsent_refused src/evidence/facts.c "regress capture" 's/^\treturn payment->status != PAYMENT_CAPTURING \|\| !report->queried \|\|$/\treturn true ||/'
+mutant captured_blindly src/queue/lease.c "regress capture" '/^lose\(/,/^}/s/text_is\(task->kind, "capture"\)/text_is(task->kind, "none")/'
+mutant captured_again src/evidence/facts.c "regress capture" 's/^\t\t\t\t\t\tchannel->idempotent_charge;$/\t\t\t\t\t\ttrue;/'
+mutant capture_id_anew src/evidence/received.c "regress capture" 's/^\tif \(payment->capture_amount != NO_AMOUNT\)$/\tif (false)/'
+mutant cancelled_captures src/queue/retry.c "regress capture" '/^give_up_capture\(/,/^}/s/^\tif \(order->closing_as == ORDER_NONE \&\& .*$/\tif (true)/'
+mutant console_part src/evidence/facts.c "regress capture" 's/\(amount < asked \&\& !may_take_less\)/(amount < asked)/'
+mutant capture_taken_as_asked src/records/payment.c "regress capture" 's/^\treturn payment->capture_amount != NO_AMOUNT \? payment->capture_amount$/\treturn false ? payment->capture_amount/'
+mutant capture_told_less src/queue/claim.c "regress capture" 's/^(\t\t\t\t\t  : )captures .*$/\1false ? (int64) 0/'
+mutant expiring_unseen src/watch/maintain.c "regress capture" 's/\&escalate_expiring, *//'
 
 # drivers, and calls within calls
 mutant outer_time_lost src/queue/driver.c "regress drivers_nested" 's/^\tif \(running\)$/\tif (false)/'
