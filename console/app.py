@@ -111,7 +111,7 @@ def create_app(environ=os.environ):
     babel.localeselector(language)
     app.jinja_env.globals.update(
         tell=words.tell, money=words.money, when=words.when, at=words.at, age=words.age, exactly=words.exactly, word=words.word, clock=words.clock,
-        seconds=words.seconds, sentences=words.sentences, about=runbooks.about, with_wrong_person=cases.with_wrong_person, deeds=cases.deeds, languages=LANGUAGES, locale=get_locale)
+        seconds=words.seconds, sentences=words.sentences, with_wrong_person=cases.with_wrong_person, deeds=cases.deeds, languages=LANGUAGES, locale=get_locale)
     for rule, view, methods in PAGES:
         app.add_url_rule(rule, view.__name__, view, methods=methods)
     app.after_request(add_headers)
@@ -358,7 +358,15 @@ def case_and_order(desk, case_id):
 
 def case_page(found, order, status=200, problem=None):
     return page("case.html", status, case=found, order=order, line=timeline.draw(order), seen=cases.seen(found, order),
-                runbook=current_app.runbooks.get(found["kind"]), problem=problem)
+                runbook=runbook_of(found), problem=problem)
+
+
+def runbook_of(found):
+    """(language, text, blocks of SQL) of the kind of a case: in the reader's language, or in English."""
+    for code in (str(get_locale()), "en"):
+        if found["kind"] in current_app.runbooks[code]:
+            return code, *current_app.runbooks[code][found["kind"]]
+    return None
 
 
 def action(case_id, name):
@@ -402,7 +410,7 @@ def confirmed(case_id, name):
 
 def action_page(found, order, wanted, inputs, status=200, **problems):
     return page("action.html", status, case=found, order=order, action=wanted, seen=cases.seen(found, order), inputs=inputs,
-                line=timeline.draw(order), runbook=current_app.runbooks.get(found["kind"]), **problems)
+                line=timeline.draw(order), runbook=runbook_of(found), **problems)
 
 
 def not_offered(found, order):

@@ -7,7 +7,6 @@ import re
 
 from babel.messages import extract, pofile
 
-import runbooks
 import words
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -48,13 +47,8 @@ def of_database():
     return found
 
 
-def of_runbooks():
-    """What stands above the SQL of each kind of case."""
-    return {text for texts, _ in runbooks.load().values() for text in texts}
-
-
 def main():
-    wanted = of_pages() | of_database() | of_runbooks()
+    wanted = of_pages() | of_database()
     for path in glob.glob(os.path.join(HERE, "translations", "*", "LC_MESSAGES", "messages.po")):
         with open(path, "rb") as file:
             catalog = pofile.read_po(file, locale=path.split(os.sep)[-3])

@@ -393,15 +393,17 @@ def catalogs():
         catalog = pofile.read_po(file, locale="zh")
     sys.path.insert(0, os.path.join(TREE, "console"))
     import texts
-    wanted = texts.of_pages() | texts.of_database() | texts.of_runbooks()
+    wanted = texts.of_pages() | texts.of_database()
     missing = sorted(text for text in wanted if not (catalog.get(text) and catalog.get(text).string))
     foreign = [text for text in wanted if catalog.get(text) and sorted(re.findall(r"\{\w+\}|%\(\w+\)s", text))
                != sorted(re.findall(r"\{\w+\}|%\(\w+\)s", catalog.get(text).string))]
     unused = sorted(message.id for message in catalog if message.id and message.id not in wanted)
     import runbooks
     import words
-    nameless = [kind for kind in runbooks.load() if kind not in words.WORDS]
-    tap.ok(len(runbooks.load()) > 30 and not nameless, "each kind of case has a runbook and a name", nameless)
+    known = runbooks.load()
+    nameless = [kind for kind in known["en"] if kind not in words.WORDS]
+    tap.ok(len(known["en"]) > 30 and not nameless and all(known[code].keys() == known["en"].keys() for code in known),
+           "each kind of case has a name, and a runbook in each language", nameless)
     tap.ok(not missing and not foreign and not unused, f"the Chinese catalog has all {len(wanted)} texts, each with its facts",
            ["missing:", *missing, "other facts:", *foreign, "unused:", *unused])
 
