@@ -65,7 +65,10 @@ for (const canvas of document.querySelectorAll("canvas[data-chart]")) {
     },
     options: {
       maintainAspectRatio: false,
-      plugins: { title: { display: Boolean(canvas.dataset.title), text: canvas.dataset.title } },
+      plugins: {
+        title: { display: Boolean(canvas.dataset.title), text: canvas.dataset.title },
+        legend: { labels: canvas.dataset.chart === "line" ? { usePointStyle: true, pointStyle: "line" } : {} },
+      },
       scales: { y: { beginAtZero: true, max: canvas.dataset.most ? Number(canvas.dataset.most) : undefined, ticks: { precision: 0 } } },
     },
   });

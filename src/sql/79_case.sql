@@ -194,6 +194,7 @@ BEGIN
     outlook := 'The customer is still owed them.';
   WHEN 'refund_not_made' THEN
     happened := 'Order {order}: a refund of {refund} by {channel} waits since {since}.';
+    outlook := CASE r.status WHEN 'pending' THEN 'It should have gone back by now. The console of {channel} shows whether it did.' ELSE outlook END;
   WHEN 'refund_mismatch' THEN
     happened := CASE
       WHEN a.details ? 'settled_by' THEN 'Order {order}: {channel} says that it sent {back} back, and {settled_by} had settled that refund by hand before.'

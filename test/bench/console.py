@@ -4,7 +4,8 @@
     console.py [--orders N] [--cases N] [--plans FILE]
 
 Fills a throwaway cluster with paid orders by INSERT, opens cases with payguard's functions, ten closed ones for each, and
-asks the console for its pages as a browser would: milliseconds, the median of nine and the longest. --plans: EXPLAIN (ANALYZE,
+asks the console for its pages as a browser would: milliseconds, the median of nine and the longest; and how long that kept the
+processor busy, in the console and in the server, which counts where others work on the same machine. --plans: EXPLAIN (ANALYZE,
 BUFFERS) of every statement of one more round, nested ones too. initdb and pg_ctl are looked for in PATH.
 """
 import argparse
@@ -79,6 +80,26 @@ def pages(books, orders):
         ("order", f"order-{orders // 3}"), ("customer", "customer-77"), ("transaction", "PP_4"), ("key", f"key-{orders // 4}"), ("nothing is found", "nobody")))
 
 
+def spent(processes):
+    """Milliseconds of the processor that these have had."""
+    ticks = 0
+    for number in processes:
+        with open(f"/proc/{number}/stat", encoding="utf-8") as file:
+            ticks += sum(map(int, file.read().rpartition(")")[2].split()[11:13]))
+    return 1000 * ticks / os.sysconf("SC_CLK_TCK")
+
+
+def processes_of(books):
+    """The console, which is our child, and the server's process of its connection."""
+    with open(f"/proc/self/task/{os.getpid()}/children", encoding="utf-8") as file:
+        children = [int(number) for number in file.read().split()]
+    consoles = []
+    for number in children:
+        with open(f"/proc/{number}/cmdline", encoding="utf-8") as file:
+            consoles += [number] if "app.py" in file.read() else []
+    return consoles + [pid for pid, in books.rows("SELECT pid FROM pg_stat_activity WHERE usename = 'ana'")]
+
+
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--orders", type=int, default=1_000_000)
@@ -97,15 +118,15 @@ def main():
             wait_for(lambda: reachable(address), 60, 0.5)
             ana = Stranger(address)
             ana.sign_in("ana")
-            asked = list(pages(books, options.orders))
+            asked, processes = list(pages(books, options.orders)), processes_of(books)
             for what, path in asked:
-                took = []
+                took, busy = [], spent(processes)
                 for _ in range(ROUNDS):
                     began = time.monotonic()
                     status, page = ana.ask(path)
                     took.append(1000 * (time.monotonic() - began))
                     assert status == 200 and "Sign out" in page, (what, status, page)
-                print(f"{what}: {statistics.median(took):.0f} ms ({max(took):.0f})", flush=True)
+                print(f"{what}: {statistics.median(took):.0f} ms ({max(took):.0f}), processor {(spent(processes) - busy) / ROUNDS:.0f} ms", flush=True)
             if options.plans:
                 execute(books.cursor, EXPLAIN)
                 size = os.path.getsize(server.log)

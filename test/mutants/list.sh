@@ -124,6 +124,9 @@ mutant later_time_lost src/evidence/reversal.c "regress taken_back" 's/^\t\t\tno
 mutant processing_charged src/evidence/apply.c "regress processing" 's/^\t\tpayguard_task_remove\("charge", payguard_payment_about\(payment\)\);$/\t\t;/'
 mutant told_again_counted src/evidence/reversal.c "regress echo" '/^name_refund\(/,/^}/s/^\tif \(fitting == 0\)$/\tif (true)/'
 mutant told_again_guessed src/evidence/reversal.c "regress echo" '/^name_refund\(/,/^}/s/^\tif \(fitting == 1\)$/\tif (true)/'
+mutant made_twice_unasked src/evidence/returned.c "regress echo" 's/^\tif \(unnamed\)$/\tif (false)/'
+mutant made_in_console_asked src/evidence/returned.c "regress echo" '/^alert_made_twice\(/,/^}/s/report->note \|\| report->reversal_kind \|\|/report->note ||/'
+mutant another_id_replayed src/evidence/returned.c "regress echo" '/^is_under_another_id\(/,/^}/s/refund->status == REFUND_SUCCEEDED/false/'
 
 # the queue
 mutant any_token src/queue/lease.c "regress queue" 's/^\t\t   payguard_uuid_equal\(lease->lease_token, answer->token\) \&\&$//'

@@ -131,9 +131,11 @@ class Clerk:
     def picture(self, name, width=1200):
         """The whole page, also what the window does not show."""
         if PICTURES:
+            # its height at this width, in a window that is no higher
+            self.window(width, 600)
             self.window(width, self.driver.execute_script("return document.documentElement.scrollHeight"))
             self.driver.save_screenshot(os.path.join(PICTURES, f"{name}.png"))
-            self.window(width, 900)
+            self.window(1200, 900)
 
     def hacked(self):
         return self.driver.execute_script("return window.hacked")
@@ -275,8 +277,8 @@ PHONE = {"/": "phone_inbox", "/order?id=1042": "phone_order"}
 def narrow(clerk):
     """At 360 px nothing but drawings and wide tables is wider than the window."""
     wide = []
-    clerk.window(360, 740)
     for path in ("/", "/approvals", "/statements", "/overview", "/order?id=1042", "/order?" + urllib.parse.urlencode({"id": EVIL})):
+        clerk.window(360, 740)
         clerk.driver.get(clerk.address + path)
         width = clerk.driver.execute_script("return document.documentElement.scrollWidth")
         if width > 360:
@@ -425,7 +427,7 @@ def more_cases(server):
 
 
 def pictures():
-    """Those of doc/console.md."""
+    """Those of doc/console.md, and of what else a clerk meets first."""
     os.makedirs(PICTURES, exist_ok=True)
     with shop.lived_through() as server, shop.served(server) as (address, _):
         wait_for(lambda: reachable(address), 30, 0.2)
@@ -441,6 +443,10 @@ def pictures():
         clerk.picture("action")
         clerk.click("Overview")
         clerk.picture("overview")
+        for case in ("1030: card tells", "1017", "1033: wallet", "998", "1044"):
+            clerk.inbox()
+            clerk.click(f"Order {case}", "td.what a")
+            clerk.picture("case_" + case.partition(":")[0])
         clerk.driver.quit()
 
 
