@@ -211,7 +211,7 @@ BEGIN
   WHEN 'chargeback', 'bank_return' THEN
     happened := CASE a.kind WHEN 'chargeback' THEN 'Order {order}: its customer had the bank take {back} back from {payer}.'
       ELSE 'Order {order}: the bank took {back} of the payment by {payer} back.' END;
-    outlook := CASE WHEN o.status IN ('paid', 'refunded') THEN 'The order still counts as paid.'
+    outlook := CASE WHEN o.status = 'paid' THEN 'The order still counts as paid. Decide whether its customer pays again.'
       WHEN o.status IN ('unpaid', 'paying') THEN 'The order is open again; its customer has not paid.' END;
   WHEN 'payment_open_too_long' THEN
     happened := 'Order {order}: a payment of {attempt} by {payer} has no outcome since {since}.';
@@ -399,7 +399,7 @@ BEGIN
          AND payguard.refusal_of('reopen_order', o.order_id, NULL, NULL, NULL) IS NULL,
        'Let order {order} be paid again', 'The customer can pay it once more. What is left of the money waits for a second person.',
        jsonb_build_array(jsonb_build_array('payguard.reopen_order(text,text)', by_order)), '{note}', NULL),
-      (18, 'try_again', a.kind = 'dead_task' AND payguard.refusal_of('requeue_task', NULL, NULL, NULL, a.task_id) IS NULL,
+      (1.5, 'try_again', a.kind = 'dead_task' AND payguard.refusal_of('requeue_task', NULL, NULL, NULL, a.task_id) IS NULL,
        'Have it tried again now', 'A worker calls {channel} again.',
        jsonb_build_array(jsonb_build_array('payguard.requeue_task(bigint)', jsonb_build_object('task_id', a.task_id))), '{}', NULL),
       (19, 'statement_is_right', of_finding AND payguard.refusal_of('accept', NULL, NULL, NULL, case_id) IS NULL,

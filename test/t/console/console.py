@@ -375,7 +375,7 @@ def access(address, log, books, path):
 
 def idle(server, books):
     """A connection that nobody uses is closed; a page that refreshes itself does not keep it."""
-    with shop.served(server, PAYGUARD_CONSOLE_IDLE="2", PGPASSWORD="ana") as (address, log):
+    with shop.served(server, PAYGUARD_CONSOLE_IDLE="5", PGPASSWORD="ana") as (address, log):
         ana = Stranger(address)
         wait_for(lambda: reachable(address), 20)
         refused("no password, where libpq finds one in the environment", books, log, lambda: Stranger(address).sign_in("ana", ""), 403)
@@ -386,7 +386,7 @@ def idle(server, books):
         def gone():
             ana.ask("/?auto=1")
             return books.rows(mine)[0][0] < here
-        tap.ok(here and wait_for(gone, 15, 0.3) and "/sign-in" in ana.ask("/")[1], "an idle connection is closed, and one signs in again")
+        tap.ok(here and wait_for(gone, 30, 0.3) and "/sign-in" in ana.ask("/")[1], "an idle connection is closed, and one signs in again")
 
 
 def catalogs():
