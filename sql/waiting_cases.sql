@@ -60,8 +60,8 @@ SELECT r.outcome FROM payguard.payments p CROSS JOIN LATERAL payguard.report_pay
   CASE p.order_id WHEN 'case-hold-1' THEN 40000 ELSE 50000 END, 'EUR', capture_before := CASE p.order_id WHEN 'case-hold-2' THEN clock_timestamp() + interval '1 h' END) r
 WHERE p.order_id LIKE 'case-hold-%' ORDER BY p.order_id;
 SELECT r.outcome FROM payguard.payments p CROSS JOIN LATERAL payguard.capture_payment(p.payment_id) r WHERE p.order_id IN ('case-hold-3', 'case-hold-4') ORDER BY p.order_id;
-SELECT r.outcome FROM payguard.payments p CROSS JOIN LATERAL payguard.settle_payment(p.payment_id, CASE p.order_id WHEN 'case-hold-3' THEN 'authorized' ELSE 'failed' END, 'says the console') r
-WHERE p.order_id IN ('case-hold-3', 'case-hold-4') ORDER BY p.order_id;
+SELECT r.outcome FROM payguard.claim_tasks('worker', 100, kinds := '{capture}', channels := '{case-hold}') t
+CROSS JOIN LATERAL payguard.complete_task(t.task_id, t.lease_token, CASE t.order_id WHEN 'case-hold-3' THEN 'authorized' ELSE 'failed' END) r ORDER BY t.order_id;
 SELECT count(*) FROM payguard.maintain();
 -- the money of an order that seems to repeat another goes back the way that it came
 SELECT (payguard.create_order('case-same-3', 2000, 'XCD', 'case-dan')).status;
