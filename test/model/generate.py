@@ -12,15 +12,16 @@ import sys
 
 # The facts that a decision depends on, in the order in which the generated code asks.
 FACTS = ["payment_status", "channel_status", "other_txn", "money", "late_success",
-         "order_status", "closing_as", "in_time", "revived", "fresh", "revivable", "reverses"]
+         "order_status", "closing_as", "in_time", "revived", "fresh", "revivable", "reverses",
+         "repeatable"]
 # What has to be possible together; of the others it is not asked where one value or all lead to the same, since the
 # list of decisions would be too long for Spin.
 TOGETHER = ["payment_status", "order_status", "closing_as"]
 PREFIXES = {"payment_status": "PAYMENT_", "channel_status": "REPORT_", "money": "MONEY_",
             "late_success": "LATE_", "order_status": "ORDER_", "closing_as": "ORDER_"}
 FLAGS = ["supersede", "refund", "excess", "second_charge", "another", "reverse", "fill_in", "query",
-         "close"]
-LIVE = ("pending", "processing", "unknown", "closing")
+         "close", "capture"]
+LIVE = ("pending", "processing", "authorized", "capturing", "unknown", "closing")
 
 
 def read_csv(path):
@@ -136,7 +137,7 @@ def excess_kept(rows, row):
 
 def message_revives(rows, row):
     if row["payment_status"] == "failed" and row["order_status"] == "unpaid" and \
-            row["channel_status"] in ("pending", "processing") and row["fresh"] == "f":
+            row["channel_status"] in ("pending", "processing", "authorized") and row["fresh"] == "f":
         copy_result(rows, row, fresh="t", revivable="t")
 
 
@@ -158,13 +159,43 @@ def returned_pays_again(rows, row):
         row.update(payment_becomes="succeeded", order_becomes="paid")
 
 
+def is_reserved(row):
+    return row["payment_status"] in LIVE and row["channel_status"] == "authorized"
+
+
+def authorized_is_success(rows, row):
+    if is_reserved(row):
+        copy_result(rows, row, channel_status="succeeded", fresh="f", repeatable="f")
+
+
+def message_ends_capture(rows, row):
+    if is_reserved(row) and row["payment_status"] == "capturing" and row["fresh"] == "f":
+        copy_result(rows, row, fresh="t")
+
+
+def capture_repeated_anywhere(rows, row):
+    if is_reserved(row) and row["fresh"] == "t" and row["closing_as"] == "":
+        copy_result(rows, row, repeatable="t")
+
+
+def capture_never_fails(rows, row):
+    if row["payment_status"] == "capturing" and row["channel_status"] in ("failed", "closed"):
+        copy_result(rows, row, channel_status="unknown")
+
+
+def cancelled_while_captured_forgotten(rows, row):
+    if is_reserved(row) and row["payment_status"] == "capturing" and row["fresh"] == "t":
+        copy_result(rows, row, closing_as="")
+
+
 BUGS = {bug.__name__: bug for bug in (
     unknown_is_failure, not_found_is_failure, late_success_ignored, first_money_dropped,
     first_money_does_not_supersede, late_failure_undoes_success, surplus_without_refund,
     wrong_amount_pays, superseded_success_counts, second_charge_ignored, closing_as_forgotten,
     close_not_repeated, superseded_not_closed, cancelled_order_paid,
     late_success_always_accepted, cancelling_order_paid, excess_kept, message_revives, message_takes_back,
-    failure_after_success_ignored, returned_pays_again)}
+    failure_after_success_ignored, returned_pays_again, authorized_is_success, message_ends_capture,
+    capture_repeated_anywhere, capture_never_fails, cancelled_while_captured_forgotten)}
 
 
 def spoil(rows, bug):

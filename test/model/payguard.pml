@@ -36,6 +36,10 @@
 #ifndef GOES_ON
 #define GOES_ON false
 #endif
+/* with CAPTURES, they reserve money, which is taken when the shop says so; amounts are 1 and 2 then */
+#ifndef CAPTURES
+#define CAPTURES false
+#endif
 
 /* bugs to be found; those of the decisions are in generate.py */
 #ifndef BUG_CHANNEL_NEVER_ANSWERS /* not payguard's: then no order need ever be settled */
@@ -65,6 +69,27 @@
 #ifndef BUG_REVERSAL_NOT_KEPT
 #define BUG_REVERSAL_NOT_KEPT false
 #endif
+#ifndef BUG_CAPTURED_BLINDLY
+#define BUG_CAPTURED_BLINDLY false
+#endif
+#ifndef BUG_CAPTURED_UNCHECKED
+#define BUG_CAPTURED_UNCHECKED false
+#endif
+#ifndef BUG_RAISED_UNCHECKED
+#define BUG_RAISED_UNCHECKED false
+#endif
+#ifndef BUG_CAPTURE_GIVEN_UP_AFTER_CLAIM
+#define BUG_CAPTURE_GIVEN_UP_AFTER_CLAIM false
+#endif
+#ifndef BUG_CAPTURE_NOT_WITHDRAWN
+#define BUG_CAPTURE_NOT_WITHDRAWN false
+#endif
+#ifndef BUG_LOST_CAPTURE_NOT_ASKED
+#define BUG_LOST_CAPTURE_NOT_ASKED false
+#endif
+#ifndef BUG_PART_IS_LESS
+#define BUG_PART_IS_LESS false
+#endif
 #ifndef BUG_CANCELLED_AT_ONCE
 #define BUG_CANCELLED_AT_ONCE false
 #endif
@@ -85,28 +110,49 @@ bool excess[SLOTS];		 /* what is more than the order asks goes back */
 bool kept_back[SLOTS];	 /* a reversal is kept until its money is known */
 byte late_success[2];	 /* a channel's setting */
 bit channel_of[SLOTS];
+byte wants = 2;			 /* what the order asks for, with CAPTURES */
+byte asked_for[SLOTS];	 /* and asked for when the attempt was started */
+byte capture_amount[SLOTS]; /* what a capture asks for; 0: nobody has asked for one */
+byte capture[SLOTS];	 /* its task: CAPTURE_ */
+
+#define CAPTURE_NONE 0
+#define CAPTURE_DUE 1	  /* no worker has it */
+#define CAPTURE_CLAIMED 2 /* one has it, and his request has not arrived */
+#define CAPTURE_ARRIVED 3 /* the channel has dealt with the request, and he has no answer yet */
 
 /* --- what is true at the channel --------------------------------------------------------- */
 
 #define TRADE_NONE 0	   /* the channel has never heard of it */
 #define TRADE_OPEN 1	   /* the customer has yet to pay, or the channel to decide */
 #define TRADE_PROCESSING 2 /* the customer has done it all, and the channel settles */
-#define TRADE_FAILED 3	   /* it said failed; some channels go on, or take the money all the same */
-#define TRADE_CLOSED 4	   /* it cannot be charged any more */
-#define TRADE_TAKEN 5	   /* the money was taken */
-#define TRADE_RETURNED 6   /* and the customer's bank has taken it back */
+#define TRADE_AUTHORIZED 3 /* it has reserved the money */
+#define TRADE_FAILED 4	   /* it said failed; some channels go on, or take the money all the same */
+#define TRADE_CLOSED 5	   /* it cannot be charged any more */
+#define TRADE_TAKEN 6	   /* the money was taken */
+#define TRADE_RETURNED 7   /* and the customer's bank has taken it back */
 
 byte trade[SLOTS];
 bool twice[SLOTS]; /* and once more, as transaction 2 */
 
-byte amount[SLOTS]; /* what was taken beside what was asked for: MONEY_ */
+byte amount[SLOTS]; /* what was taken beside what was asked for: MONEY_; with CAPTURES how much */
 bool early[SLOTS];	/* it was taken, and not told, before the order expired */
 bool said_failed[SLOTS];
 bool said_processing[SLOTS];
+bool said_authorized[SLOTS];
+byte reserved[SLOTS];	/* how much */
+byte captured[SLOTS];	/* how many of our captures it has made */
+byte lost[SLOTS];		/* a request for a capture may arrive though its lease is over: its amount */
+bool lost_asked[SLOTS]; /* the channel was asked since, and has the money reserved still */
 
 #define TAKEN(a) (trade[a] >= TRADE_TAKEN)
 /* how a channel says that money was taken back: as a failure of the payment, or as a reversal */
 #define SAYS_FAILED(a) (channel_of[a] == 1)
+/* whether a capture with the same id is made once, however often it arrives */
+#define IDEMPOTENT(a) (channel_of[a] == 0)
+/* what was taken beside what the order asks for */
+#define MONEY(a) \
+	(!CAPTURES -> amount[a] : \
+	 (amount[a] < wants -> MONEY_LESS : (amount[a] > wants -> MONEY_MORE : MONEY_FITS)))
 
 /* --- what happened, for the checks only -------------------------------------------------- */
 
@@ -130,10 +176,11 @@ bool asked[SLOTS];	/* since then the channel has been queried, and nothing has c
 #define MONEY_IS_ACCOUNTED_FOR(a) (COUNTED(a) == told_1[a] + told_2[a])
 #define NOTHING_IS_GUESSED(a) (payment[a] != PAYMENT_FAILED || ended[a] || !sent[a])
 #define ONLY_THE_RIGHT_AMOUNT_PAYS(a) \
-	(payment[a] != PAYMENT_SUCCEEDED || amount[a] == MONEY_FITS || amount[a] == MONEY_MORE)
+	(payment[a] != PAYMENT_SUCCEEDED || MONEY(a) == MONEY_FITS || MONEY(a) == MONEY_MORE)
 #define EXCESS_GOES_BACK(a) \
-	(payment[a] != PAYMENT_SUCCEEDED || amount[a] != MONEY_MORE || excess[a])
+	(payment[a] != PAYMENT_SUCCEEDED || MONEY(a) != MONEY_MORE || excess[a])
 #define RETURNED_MONEY_PAYS_NOTHING(a) (payment[a] != PAYMENT_SUCCEEDED || !told_back[a])
+#define CAPTURED_ONCE(a) (captured[a] <= 1)
 #define ORDER_SAYS_WHAT_PAYMENTS_SAY \
 	(succeeded == (order == ORDER_PAID || order == ORDER_REFUNDED) && \
 	 live == (order == ORDER_PAYING))
@@ -155,8 +202,14 @@ bool asked[SLOTS];	/* since then the channel has been queried, and nothing has c
 #define A_MESSAGE_TAKES_NOTHING_BACK \
 	(fresh || (!d_reverse && \
 	  (f_payment_status != PAYMENT_PROCESSING || d_payment != PAYMENT_PENDING) && \
+	  (f_payment_status != PAYMENT_CAPTURING || d_payment != PAYMENT_AUTHORIZED) && \
 	  (f_payment_status != PAYMENT_FAILED || \
-	   (d_payment != PAYMENT_PENDING && d_payment != PAYMENT_PROCESSING))))
+	   (d_payment != PAYMENT_PENDING && d_payment != PAYMENT_PROCESSING && \
+		d_payment != PAYMENT_AUTHORIZED))))
+#define WHAT_WAS_CAPTURED_PAYS(a) \
+	(f_payment_status != PAYMENT_CAPTURING || report != REPORT_SUCCEEDED || \
+	 amount[a] != capture_amount[a] || f_closing_as == ORDER_CANCELLED || \
+	 d_payment == PAYMENT_SUCCEEDED || (f_revived && f_late_success == LATE_REFUND))
 #define LEGAL_MOVE_OF_PAYMENT(from, to) PAYMENT_MAY(from, to)
 #define LEGAL_MOVE_OF_ORDER(from, to) ORDER_MAY(from, to)
 
@@ -164,12 +217,21 @@ bool asked[SLOTS];	/* since then the channel has been queried, and nothing has c
 #define CHARGED_ONLY_WHEN_WANTED(a) \
 	((payment[a] == PAYMENT_PENDING || payment[a] == PAYMENT_UNKNOWN) && closing_as == ORDER_NONE)
 
-/* when nothing is left to do: a customer may still be about to pay */
+/* with each capture that is claimed */
+#define CAPTURED_ONLY_WHEN_WANTED(a) CAPTURE_WANTED(a)
+/* and with each order that is raised */
+#define NEVER_BEYOND_THE_AUTHORIZATION(a, how_much) (how_much <= reserved[a])
+/* with each that arrives */
+#define NEVER_CAPTURED_AFTER_A_VOID(a) (trade[a] != TRADE_CLOSED || !ended[a])
+
+/* when nothing is left to do: a customer may still be about to pay, or a shop to capture */
 #define SETTLED_ATTEMPT(a) \
 	(!OPEN(a) || (((payment[a] == PAYMENT_PENDING && trade[a] == TRADE_OPEN) || \
-				   (payment[a] == PAYMENT_PROCESSING && trade[a] == TRADE_PROCESSING)) && \
+				   (payment[a] == PAYMENT_PROCESSING && trade[a] == TRADE_PROCESSING) || \
+				   (payment[a] == PAYMENT_AUTHORIZED && trade[a] == TRADE_AUTHORIZED)) && \
 				  closing_as == ORDER_NONE))
-#define SETTLED_TASKS(a) (!charge_due[a] && !close_due[a] && !query_due[a])
+#define SETTLED_TASKS(a) \
+	(!charge_due[a] && !close_due[a] && !query_due[a] && capture[a] == CAPTURE_NONE)
 /* money that came and went before anybody heard of it, and which the channel calls failed, is none */
 #define SETTLED_MONEY(a) \
 	((!TAKEN(a) || told_1[a] || (trade[a] == TRADE_RETURNED && SAYS_FAILED(a))) && \
@@ -185,11 +247,24 @@ bool asked[SLOTS];	/* since then the channel has been queried, and nothing has c
 
 #define LIVE(a) \
 	(payment[a] == PAYMENT_PENDING || payment[a] == PAYMENT_PROCESSING || \
+	 payment[a] == PAYMENT_AUTHORIZED || payment[a] == PAYMENT_CAPTURING || \
 	 payment[a] == PAYMENT_UNKNOWN || payment[a] == PAYMENT_CLOSING)
+/* the customer has done all that he can do */
+#define HOLDS_ORDER(a) \
+	(payment[a] == PAYMENT_PROCESSING || payment[a] == PAYMENT_AUTHORIZED || \
+	 payment[a] == PAYMENT_CAPTURING)
 #define RECEIVED(a) (payment[a] == PAYMENT_SUCCEEDED || payment[a] == PAYMENT_SURPLUS)
 /* a charge that waits was never sent, unless it is one to be repeated (tasks.again) */
 #define NOT_SENT(a) (charge_due[a] && (!sent[a] || BUG_EARLIER_CHARGE_FORGOTTEN))
 #define OPEN(a) (LIVE(a) || payment[a] == PAYMENT_SUPERSEDED)
+/* a worker has the capture: until his lease is over nobody gets another task of the order */
+#define LEASED(a) (capture[a] == CAPTURE_CLAIMED || capture[a] == CAPTURE_ARRIVED)
+#define CAPTURE_WANTED(a) (payment[a] == PAYMENT_CAPTURING && closing_as == ORDER_NONE)
+/* a capture that a worker has, or had, has to end first */
+#define MAY_CLOSE(a) \
+	(LIVE(a) && payment[a] != PAYMENT_CLOSING && \
+	 (payment[a] != PAYMENT_CAPTURING || capture[a] == CAPTURE_DUE || \
+	  BUG_CAPTURE_GIVEN_UP_AFTER_CLAIM))
 
 inline payment_becomes(a, to)
 {
@@ -223,6 +298,19 @@ inline order_becomes(to)
 	fi;
 }
 
+/* the capture's task goes; what a worker has sent may arrive all the same */
+inline end_capture(a)
+{
+	if
+	:: capture[a] == CAPTURE_CLAIMED ->
+		lost[a] = capture_amount[a];
+		/* an attempt that other money has superseded is given up without that, and its money is surplus */
+		lost_asked[a] = payment[a] == PAYMENT_SUPERSEDED;
+	:: else
+	fi;
+	capture[a] = CAPTURE_NONE;
+}
+
 /* first money wins: the order's live attempt is closed, or was never sent */
 inline supersede_other()
 {
@@ -239,6 +327,11 @@ inline supersede_other()
 		payment_becomes(other, PAYMENT_FAILED);
 	:: else ->
 		charge_due[other] = false;
+		if
+		:: capture[other] == CAPTURE_DUE && !BUG_CAPTURE_NOT_WITHDRAWN -> capture[other] = CAPTURE_NONE;
+		:: else
+		fi;
+		lost_asked[other] = lost[other] != 0;
 		payment_becomes(other, PAYMENT_SUPERSEDED);
 		close_due[other] = true;
 	fi;
@@ -277,7 +370,7 @@ inline apply(a)
 	f_payment_status = payment[a];
 	f_channel_status = report;
 	f_other_txn = report_txn != 0 && txn[a] != 0 && report_txn != txn[a];
-	f_money = amount[a];
+	f_money = (BUG_PART_IS_LESS && a != RECORDED && amount[a] < asked_for[a] -> MONEY_LESS : MONEY(a));
 	f_late_success = (a == RECORDED -> LATE_ACCEPT : late_success[channel_of[a]]);
 	f_order_status = order;
 	f_closing_as = closing_as;
@@ -287,12 +380,19 @@ inline apply(a)
 	f_reverses = a != RECORDED && SAYS_FAILED(a) && RECEIVED(a) &&
 		(report == REPORT_FAILED || report == REPORT_CLOSED);
 	f_fresh = fresh && ((payment[a] == PAYMENT_PROCESSING && report == REPORT_PENDING) ||
-		(payment[a] == PAYMENT_FAILED && (report == REPORT_PENDING || report == REPORT_PROCESSING)) ||
+		(payment[a] == PAYMENT_CAPTURING && report == REPORT_AUTHORIZED &&
+		 (!queried || capture[a] == CAPTURE_NONE)) ||
+		(payment[a] == PAYMENT_FAILED &&
+		 (report == REPORT_PENDING || report == REPORT_PROCESSING || report == REPORT_AUTHORIZED)) ||
 		f_reverses);
+	f_repeatable = f_fresh && payment[a] == PAYMENT_CAPTURING && closing_as == ORDER_NONE &&
+		queried && IDEMPOTENT(a);
 	f_revivable = f_fresh && payment[a] == PAYMENT_FAILED && order == ORDER_UNPAID &&
-		f_late_success != LATE_REFUND;
+		f_late_success != LATE_REFUND &&
+		(!CAPTURES || wants == (capture_amount[a] != 0 -> capture_amount[a] : asked_for[a]));
 	decide();
 	assert(A_MESSAGE_TAKES_NOTHING_BACK);
+	assert(WHAT_WAS_CAPTURED_PAYS(a));
 	if
 	:: f_other_txn && second[a] -> skip; /* the other transaction is known */
 	:: else ->
@@ -311,17 +411,26 @@ inline apply(a)
 			:: else
 			fi;
 			if
-			:: d_payment != f_payment_status && d_payment == PAYMENT_PROCESSING ->
+			:: d_payment != f_payment_status &&
+			   (d_payment == PAYMENT_PROCESSING || d_payment == PAYMENT_AUTHORIZED) ->
 				charge_due[a] = charge_due[a] && BUG_CHARGED_WHILE_PROCESSING;
 			:: d_payment != f_payment_status && d_payment != PAYMENT_PENDING &&
 			   d_payment != PAYMENT_PROCESSING && d_payment != PAYMENT_UNKNOWN ->
 				charge_due[a] = false;
 				close_due[a] = false;
 				query_due[a] = false;
+				end_capture(a);
 			:: else
 			fi;
 			if
-			:: f_payment_status == PAYMENT_FAILED && d_payment != PAYMENT_FAILED -> revived[a] = true;
+			:: f_payment_status == PAYMENT_FAILED && d_payment != PAYMENT_FAILED ->
+				revived[a] = true;
+				close_due[a] = false;
+			:: else
+			fi;
+			if
+			:: d_payment == PAYMENT_AUTHORIZED -> end_capture(a); capture_amount[a] = 0;
+			:: d_capture -> capture[a] = CAPTURE_DUE;
 			:: else
 			fi;
 			early[a] = early[a] && !told_1[a];
@@ -342,7 +451,7 @@ inline apply(a)
 		fi;
 		if
 		:: d_close -> close_due[a] = true;
-		:: d_query && !OPEN(a) && (GOES_ON || RETURNS) -> query_due[a] = true;
+		:: d_query && !OPEN(a) && (GOES_ON || RETURNS || CAPTURES) -> query_due[a] = true;
 		:: else
 		fi;
 	fi;
@@ -355,8 +464,14 @@ inline close_attempt(a)
 	:: NOT_SENT(a) || (BUG_WITHDRAWN_AFTER_CLAIM && trade[a] == TRADE_NONE) ->
 		charge_due[a] = false;
 		report = REPORT_FAILED;
+	:: LEASED(a) && !BUG_CAPTURE_GIVEN_UP_AFTER_CLAIM -> skip;
+	:: payment[a] == PAYMENT_CAPTURING && capture[a] == CAPTURE_NONE -> skip;
 	:: else ->
 		charge_due[a] = false;
+		if
+		:: !BUG_CAPTURE_NOT_WITHDRAWN -> end_capture(a);
+		:: else
+		fi;
 		payment_becomes(a, PAYMENT_CLOSING);
 		close_due[a] = true;
 	fi;
@@ -394,6 +509,7 @@ inline check()
 		assert(ONLY_THE_RIGHT_AMOUNT_PAYS(other));
 		assert(EXCESS_GOES_BACK(other));
 		assert(RETURNED_MONEY_PAYS_NOTHING(other));
+		assert(CAPTURED_ONCE(other));
 		other++;
 	:: else -> break;
 	od;
@@ -423,7 +539,8 @@ inline check_before_start()
 	 (trade[a] == TRADE_FAILED || trade[a] == TRADE_RETURNED -> REPORT_FAILED : \
 	  (trade[a] == TRADE_CLOSED -> REPORT_CLOSED : \
 	   (trade[a] == TRADE_PROCESSING -> REPORT_PROCESSING : \
-		(trade[a] == TRADE_OPEN -> REPORT_PENDING : REPORT_NOT_FOUND)))))
+		(trade[a] == TRADE_AUTHORIZED -> REPORT_AUTHORIZED : \
+		 (trade[a] == TRADE_OPEN -> REPORT_PENDING : REPORT_NOT_FOUND))))))
 #define SAYS_TAKEN(a) (TAKEN(a) && (trade[a] != TRADE_RETURNED || !SAYS_FAILED(a)))
 
 #define MAY_START(a) \
@@ -459,10 +576,38 @@ inline take(a, how_much)
 	amount[a] = how_much;
 }
 
+inline authorize(a, how_much)
+{
+	trade[a] = TRADE_AUTHORIZED;
+	reserved[a] = how_much;
+	said_authorized[a] = true;
+}
+
+inline fail(a)
+{
+	trade[a] = TRADE_FAILED;
+	said_failed[a] = true;
+}
+
+/* the channel takes what it is asked to, or not now, or says that it cannot any more. Where it knows the request's id
+   it has said all about that */
+inline capture_arrives(a, how_much)
+{
+	assert(NEVER_CAPTURED_AFTER_A_VOID(a));
+	if
+	:: trade[a] == TRADE_AUTHORIZED -> take(a, how_much); captured[a]++;
+	:: trade[a] == TRADE_AUTHORIZED -> skip;
+	:: trade[a] == TRADE_AUTHORIZED -> fail(a);
+	:: captured[a] > 0 && !IDEMPOTENT(a) -> captured[a]++;
+	:: trade[a] != TRADE_AUTHORIZED && (captured[a] == 0 || IDEMPOTENT(a)) -> skip;
+	fi;
+	lost[a] = (IDEMPOTENT(a) -> 0 : lost[a]);
+}
+
 proctype slot(byte a)
 {
 	byte report, report_txn, other, succeeded, live;
-	bool fresh;
+	bool fresh, queried;
 
 end:
 	do
@@ -474,6 +619,7 @@ end:
 			check_before_start();
 			payment_becomes(a, PAYMENT_PENDING);
 			order_becomes(ORDER_PAYING);
+			asked_for[a] = (CAPTURES -> wants : 0);
 			if
 			:: channel_of[a] = 0;
 			:: channel_of[a] = 1;
@@ -482,12 +628,12 @@ end:
 			:: sent[a] = true;		 /* start_payment(): the caller sends the charge */
 			:: charge_due[a] = true; /* request_payment(): a worker will */
 			fi;
-		:: !quiet && a < ATTEMPTS && LIVE(a) && payment[a] != PAYMENT_CLOSING ->
+		:: !quiet && a < ATTEMPTS && MAY_CLOSE(a) ->
 			close_attempt(a);
 		/* money that comes without an attempt */
 		:: !quiet && a == RECORDED && trade[a] == TRADE_NONE ->
 			if
-			:: take(a, MONEY_FITS);
+			:: take(a, (CAPTURES -> 2 : MONEY_FITS));
 			:: !LEAN -> take(a, MONEY_LESS);
 			:: !LEAN -> take(a, MONEY_MORE);
 			fi;
@@ -499,36 +645,74 @@ end:
 		:: !quiet && a < ATTEMPTS && MAY_END_ORDER(a) ->
 			if
 			:: close_order(a, ORDER_CANCELLED);
-			:: payment[a] != PAYMENT_PROCESSING -> close_order(a, ORDER_EXPIRED);
+			:: !HOLDS_ORDER(a) -> close_order(a, ORDER_EXPIRED);
 			fi;
+		/* it lowers an order that has money reserved, raises it again, and captures what the order asks for. A channel
+		   takes a capture with a new id for another one. Where a capture was lost, and its channel is not idempotent
+		   or had said failed, somebody has looked there before */
+		:: !quiet && payment[a] == PAYMENT_AUTHORIZED && wants == 2 ->
+			wants = 1;
+		:: !quiet && payment[a] == PAYMENT_AUTHORIZED && wants == 1 &&
+		   ((asked_for[a] == 2 && reserved[a] == 2) || BUG_RAISED_UNCHECKED) ->
+			wants = 2;
+			assert(NEVER_BEYOND_THE_AUTHORIZATION(a, wants));
+		:: !quiet && payment[a] == PAYMENT_AUTHORIZED &&
+		   (captured[a] == 0 || (IDEMPOTENT(a) && !revived[a])) &&
+		   (wants <= reserved[a] || BUG_CAPTURED_UNCHECKED) ->
+			captured[a] = captured[a] * 2;
+			capture_amount[a] = wants;
+			capture[a] = CAPTURE_DUE;
+			lost[a] = 0;
+			lost_asked[a] = false;
+			payment_becomes(a, PAYMENT_CAPTURING);
 
 		/* the channel: a charge that was sent arrives, sooner or later, or never */
 		:: !quiet && sent[a] && trade[a] == TRADE_NONE ->
 			trade[a] = TRADE_OPEN;
 		:: !quiet && (trade[a] == TRADE_OPEN || trade[a] == TRADE_PROCESSING) ->
 			if
-			:: take(a, MONEY_FITS);
+			:: !CAPTURES -> take(a, MONEY_FITS);
 			:: !LEAN && channel_of[a] == 0 -> take(a, MONEY_LESS);
 			:: !LEAN && channel_of[a] == 1 -> take(a, MONEY_MORE);
-			:: trade[a] = TRADE_FAILED; said_failed[a] = true;
+			:: fail(a);
+			:: CAPTURES -> authorize(a, asked_for[a]);
+			:: CAPTURES -> authorize(a, 1);
 			fi;
-		:: !quiet && GOES_ON && channel_of[a] == 0 && trade[a] == TRADE_OPEN ->
+		/* all that is reserved may be taken without payguard; or it lapses, and may be reserved again */
+		:: !quiet && trade[a] == TRADE_AUTHORIZED ->
+			if
+			:: take(a, reserved[a]);
+			:: fail(a);
+			fi;
+		:: !quiet && CAPTURES && channel_of[a] == 0 && trade[a] == TRADE_FAILED ->
+			trade[a] = (said_authorized[a] -> TRADE_AUTHORIZED : TRADE_OPEN);
+		:: !quiet && ((GOES_ON && channel_of[a] == 0) || (CAPTURES && channel_of[a] == 1)) &&
+		   trade[a] == TRADE_OPEN ->
 			trade[a] = TRADE_PROCESSING;
 			said_processing[a] = true;
 		:: !quiet && GOES_ON && channel_of[a] == 0 && (trade[a] == TRADE_PROCESSING || trade[a] == TRADE_FAILED) ->
 			trade[a] = TRADE_OPEN;
-		:: !quiet && trade[a] == TRADE_FAILED -> take(a, MONEY_FITS);
+		:: !quiet && !CAPTURES && trade[a] == TRADE_FAILED -> take(a, MONEY_FITS);
 		:: !quiet && !LEAN && a < ATTEMPTS && trade[a] == TRADE_TAKEN && amount[a] == MONEY_FITS &&
 		   !said_failed[a] && !twice[a] ->
 			twice[a] = true;
 		:: !quiet && RETURNS && a < ATTEMPTS && trade[a] == TRADE_TAKEN && !twice[a] ->
 			trade[a] = TRADE_RETURNED;
 			said_failed[a] = said_failed[a] || SAYS_FAILED(a);
+		/* a capture that was sent arrives, sooner or later, or never */
+		:: capture[a] == CAPTURE_CLAIMED ->
+			capture[a] = CAPTURE_ARRIVED;
+			capture_arrives(a, capture_amount[a]);
+		:: !quiet && lost[a] != 0 ->
+			capture_arrives(a, lost[a]);
+			lost[a] = 0;
+			lost_asked[a] = false;
 
 		/* what it said arrives, in any order and any number of times: notifications, the answer
 		   to the charge, the customer's return page */
 		:: !quiet && a < ATTEMPTS && trade[a] >= TRADE_OPEN -> hear(REPORT_PENDING, 0);
 		:: !quiet && a < ATTEMPTS && said_processing[a] -> hear(REPORT_PROCESSING, 0);
+		:: !quiet && a < ATTEMPTS && said_authorized[a] -> hear(REPORT_AUTHORIZED, 0);
 		:: !quiet && a < ATTEMPTS && said_failed[a] -> hear(REPORT_FAILED, 0);
 		:: !quiet && a < ATTEMPTS && trade[a] == TRADE_CLOSED -> hear(REPORT_CLOSED, 0);
 		:: !quiet && a < ATTEMPTS && TAKEN(a) -> hear(REPORT_SUCCEEDED, 1);
@@ -546,9 +730,10 @@ end:
 		/* he is certain that none of his tries reached the channel, and out of tries */
 		:: NOT_SENT(a) -> hear(REPORT_FAILED, 0);
 		/* he asks for each open attempt; that nothing is found counts after a long time */
-		:: a < ATTEMPTS && OPEN(a) && !asked[a] && !BUG_NO_QUERY ->
+		:: a < ATTEMPTS && OPEN(a) && !asked[a] && !LEASED(a) && !BUG_NO_QUERY &&
+		   !(BUG_LOST_CAPTURE_NOT_ASKED && payment[a] == PAYMENT_CAPTURING) ->
 			if
-			:: !quiet || trade[a] != TRADE_NONE -> answer(a);
+			:: !quiet || trade[a] != TRADE_NONE -> answer(a); queried = true;
 			/* and before that time, a worker may charge again */
 			:: !quiet && trade[a] == TRADE_NONE && sent[a] && closing_as == ORDER_NONE &&
 			   (payment[a] == PAYMENT_PENDING || payment[a] == PAYMENT_UNKNOWN) ->
@@ -560,20 +745,51 @@ end:
 		:: query_due[a] ->
 			query_due[a] = false;
 			answer(a);
+			queried = true;
+		/* he claims a capture, and gets the channel's answer, or none before his lease is over */
+		:: capture[a] == CAPTURE_DUE ->
+			assert(CAPTURED_ONLY_WHEN_WANTED(a));
+			assert(NEVER_BEYOND_THE_AUTHORIZATION(a, capture_amount[a]));
+			capture[a] = CAPTURE_CLAIMED;
+			asked[a] = false;
+		:: capture[a] == CAPTURE_ARRIVED ->
+			capture[a] = CAPTURE_NONE;
+			answer(a);
+		:: !quiet && LEASED(a) ->
+			end_capture(a);
+			if
+			:: BUG_CAPTURED_BLINDLY && CAPTURE_WANTED(a) -> capture[a] = CAPTURE_DUE;
+			:: else
+			fi;
+		/* or is certain that his request did not reach it: then it is done again, where it is wanted still */
+		:: !quiet && capture[a] == CAPTURE_CLAIMED && CAPTURE_WANTED(a) ->
+			capture[a] = CAPTURE_DUE;
+		:: !quiet && capture[a] == CAPTURE_CLAIMED && !CAPTURE_WANTED(a) ->
+			capture[a] = CAPTURE_NONE;
+			close_due[a] = true;
+			if
+			:: payment[a] == PAYMENT_CAPTURING -> payment_becomes(a, PAYMENT_CLOSING);
+			:: else
+			fi;
 		/* he has the channel close it, which may answer, or lose the request or the answer, or
 		   say that the customer is just paying */
-		:: close_due[a] ->
+		:: close_due[a] && !LEASED(a) ->
 			close_due[a] = false;
 			asked[a] = false;
 			if
-			:: trade[a] <= TRADE_OPEN -> trade[a] = TRADE_CLOSED;
+			:: trade[a] <= TRADE_OPEN || trade[a] == TRADE_AUTHORIZED ->
+				trade[a] = TRADE_CLOSED;
+				lost[a] = (lost_asked[a] -> 0 : lost[a]);
+				lost_asked[a] = false;
 			:: TAKEN(a) || trade[a] == TRADE_FAILED || trade[a] == TRADE_CLOSED -> skip;
 			:: !quiet || BUG_CHANNEL_NEVER_ANSWERS -> report = REPORT_UNKNOWN;
 			:: !quiet && trade[a] == TRADE_OPEN -> report = REPORT_PENDING;
+			:: !quiet && trade[a] == TRADE_AUTHORIZED -> report = REPORT_AUTHORIZED; fresh = true;
 			:: !quiet && trade[a] == TRADE_PROCESSING -> report = REPORT_PROCESSING; fresh = true;
 			/* what is being settled cannot be closed, but it ends */
-			:: trade[a] == TRADE_PROCESSING -> take(a, MONEY_FITS);
-			:: trade[a] == TRADE_PROCESSING -> trade[a] = TRADE_FAILED; said_failed[a] = true;
+			:: trade[a] == TRADE_PROCESSING && !CAPTURES -> take(a, MONEY_FITS);
+			:: trade[a] == TRADE_PROCESSING && CAPTURES -> take(a, asked_for[a]);
+			:: trade[a] == TRADE_PROCESSING -> fail(a);
 			fi;
 			if
 			:: report == REPORT_NONE -> answer(a);
@@ -597,6 +813,7 @@ end:
 				(report == REPORT_FAILED && said_failed[a]);
 			told_1[a] = told_1[a] || (report == REPORT_SUCCEEDED && report_txn == 1);
 			told_2[a] = told_2[a] || (report == REPORT_SUCCEEDED && report_txn == 2);
+			lost_asked[a] = lost[a] != 0 && (lost_asked[a] || (fresh && report == REPORT_AUTHORIZED));
 			if
 			:: report != REPORT_NONE -> apply(a);
 			:: else
@@ -608,6 +825,7 @@ end:
 			report = REPORT_NONE;
 			report_txn = 0;
 			fresh = false;
+			queried = false;
 			succeeded = 0;
 			live = 0;
 		}

@@ -33,11 +33,15 @@ ENDLESS = ["-DNP"]  # non-progress cycles: the model makes progress until the wo
 TWO = ["-DATTEMPTS=2"]
 GOES_ON = TWO + ["-DLEAN=true", "-DGOES_ON=true"]
 RETURNS = TWO + ["-DLEAN=true", "-DRETURNS=true"]
+CAPTURES = ["-DATTEMPTS=1", "-DLEAN=true", "-DCAPTURES=true"]
 SEARCHES = [
     ("two attempts: every promise holds, every end is settled", TWO + ["-DCOVERAGE"], SAFETY, []),
     ("two attempts: left alone, an order is settled in finitely many steps", TWO, ENDLESS, ["-l"]),
     ("channels that go on after a failure: every promise holds", GOES_ON + ["-DCOVERAGE"], SAFETY, []),
     ("money that is taken back: every promise holds", RETURNS + ["-DCOVERAGE"], SAFETY, []),
+    ("money that is reserved, then captured: every promise holds, every end is settled",
+     CAPTURES + ["-DCOVERAGE"], SAFETY, []),
+    ("money that is reserved, then captured: finitely many steps", CAPTURES, ENDLESS, ["-l"]),
     ("three attempts: every promise holds, every end is settled",
      ["-DATTEMPTS=3", "-DLEAN=true"], SAFETY, []),
 ]
@@ -48,11 +52,13 @@ if os.environ.get("PAYGUARD_LONG"):
         ("money that is taken back: finitely many steps", RETURNS, ENDLESS, ["-l"]),
     ]
 
-# Decisions that no order of events comes to: who ends an order also closes its attempt; what is recorded without
+# Decisions that no order of events comes to: who ends an order also closes its attempt, but for one that is being
+# captured, whose order does not expire; a capture brings what it asks for; what is recorded without
 # an attempt is told when it comes, and its channel accepts it late; where late money goes back nothing is revived; what
 # is processed has the right amount, and its channel accepts it; what is returned was charged once; and the channel
 # that takes too much accepts nothing for an expired order.
-OUT_OF_REACH = re.compile(r"payment_status (pending|processing|unknown)\b.*closing_as (cancelled|expired)"
+OUT_OF_REACH = re.compile(r"payment_status (pending|processing|authorized|unknown)\b.*closing_as (cancelled|expired)"
+                          r"|payment_status capturing\b.*(closing_as expired|money less)"
                           r"|payment_status none\b.*(in_time t|late_success (accept_expired|refund)\b)"
                           r"|late_success refund\b.*revived t|order_status unpaid, fresh t, revivable f"
                           r"|payment_status processing\b.*(money (more|less)|late_success refund\b)"
@@ -83,6 +89,18 @@ FOUND_BY = {
     "message_takes_back": "A_MESSAGE_TAKES_NOTHING_BACK",
     "failure_after_success_ignored": "SETTLED_IN_THE_END",
     "returned_pays_again": "RETURNED_MONEY_PAYS_NOTHING",
+    "authorized_is_success": "MONEY_IS_ACCOUNTED_FOR",
+    "message_ends_capture": "A_MESSAGE_TAKES_NOTHING_BACK",
+    "capture_repeated_anywhere": "CAPTURED_ONCE",
+    "capture_never_fails": "SETTLED_IN_THE_END",
+    "cancelled_while_captured_forgotten": "CAPTURED_ONLY_WHEN_WANTED",
+    "BUG_CAPTURED_BLINDLY": "NEVER_CAPTURED_AFTER_A_VOID",
+    "BUG_CAPTURED_UNCHECKED": "NEVER_BEYOND_THE_AUTHORIZATION",
+    "BUG_RAISED_UNCHECKED": "NEVER_BEYOND_THE_AUTHORIZATION",
+    "BUG_CAPTURE_GIVEN_UP_AFTER_CLAIM": "NEVER_CAPTURED_AFTER_A_VOID",
+    "BUG_CAPTURE_NOT_WITHDRAWN": "CAPTURED_ONLY_WHEN_WANTED",
+    "BUG_LOST_CAPTURE_NOT_ASKED": "SETTLED_ATTEMPT",
+    "BUG_PART_IS_LESS": "WHAT_WAS_CAPTURED_PAYS",
     "BUG_CHARGED_WHILE_PROCESSING": "CHARGED_ONLY_WHEN_WANTED",
     "BUG_RETURNED_STAYS_PAID": "ORDER_SAYS_WHAT_PAYMENTS_SAY",
     "BUG_REVERSAL_NOT_KEPT": "RETURNED_MONEY_PAYS_NOTHING",
@@ -104,6 +122,18 @@ WORLDS = {
     "returned_pays_again": RETURNS,
     "BUG_RETURNED_STAYS_PAID": RETURNS,
     "BUG_REVERSAL_NOT_KEPT": RETURNS,
+    "authorized_is_success": CAPTURES,
+    "message_ends_capture": CAPTURES,
+    "capture_repeated_anywhere": CAPTURES,
+    "capture_never_fails": CAPTURES,
+    "cancelled_while_captured_forgotten": CAPTURES,
+    "BUG_CAPTURED_BLINDLY": CAPTURES,
+    "BUG_CAPTURED_UNCHECKED": CAPTURES,
+    "BUG_RAISED_UNCHECKED": CAPTURES,
+    "BUG_CAPTURE_GIVEN_UP_AFTER_CLAIM": CAPTURES,
+    "BUG_CAPTURE_NOT_WITHDRAWN": CAPTURES,
+    "BUG_LOST_CAPTURE_NOT_ASKED": CAPTURES,
+    "BUG_PART_IS_LESS": CAPTURES,
 }
 
 
