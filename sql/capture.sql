@@ -1,5 +1,11 @@
 -- Money that is reserved at checkout and taken later.
 \getenv srcdir PG_ABS_SRCDIR
+-- many orders, and a channel that has no patience: in a database of their own
+SELECT current_database() AS database \gset
+CREATE DATABASE regress_payguard_capture;
+\c regress_payguard_capture
+SET client_min_messages = warning;
+CREATE EXTENSION payguard;
 CREATE ROLE regress_capture;
 SELECT count(payguard.grant_access('regress_capture', a)) FROM unnest('{checkout,cashier,channel,admin,refunds,auditor}'::text[]) a;
 SET SESSION AUTHORIZATION regress_capture;
@@ -141,6 +147,10 @@ SELECT payguard.retry_task((task).task_id, (task).lease_token, 'not sent') IS NO
 SELECT pg_temp.reserve('void-7'), pg_temp.capture('void-7'), pg_temp.work('void-7', 'capture');
 SELECT payguard.retry_task((task).task_id, (task).lease_token, 'not sent', '1 ms') IS NOT NULL AS retried, pg_temp.now_of('void-7') FROM held WHERE (task).order_id = 'void-7' AND (task).kind = 'capture';
 SELECT (payguard.close_payment(pg_temp.this('void-7'))).outcome, pg_temp.now_of('void-7');
+-- nobody takes it: somebody has to look, after the channel's patience
+SELECT pg_temp.reserve('slow-1'), pg_temp.capture('slow-1'), pg_sleep(0.01), (SELECT count(*) FROM payguard.maintain()) AS duties;
+SELECT kind, severity, details ->> 'status' AS status FROM payguard.alerts WHERE order_id = 'slow-1' AND resolved_at IS NULL;
+SELECT pg_temp.say(pg_temp.this('slow-1'), 'succeeded', 'slow-1', 50000, 'EUR'), (SELECT count(*) FROM payguard.maintain()) AS duties, pg_temp.now_of('slow-1');
 -- a lease that runs out: the channel is asked, and where it keeps an id it is told again, under the same one
 SELECT pg_temp.reserve('lost-1', channel := 'hold_once'), pg_temp.capture('lost-1'), pg_temp.work('lost-1', 'capture', '1 ms'), pg_sleep(0.01);
 SELECT (SELECT count(*) FROM payguard.maintain()) AS duties, pg_temp.now_of('lost-1');
@@ -189,4 +199,6 @@ SELECT pg_temp.now_of('other-2'), pg_temp.say(pg_temp.this('other-2'), 'succeede
 SELECT * FROM payguard.verify();
 RESET SESSION AUTHORIZATION;
 DROP OWNED BY regress_capture;
+\c :database
+DROP DATABASE regress_payguard_capture;
 DROP ROLE regress_capture;

@@ -58,6 +58,7 @@ static bool has_open_amount(const Payment *payment);
 static void follow(Order *order, Payment *payment, const Channel *channel,
 				   const Report *report, const Decision *decision, const Known *known,
 				   Applied *applied);
+static FieldSet note(Payment *payment, const Report *report, const Decision *decision);
 static void look_at_deadline_again(const Order *order);
 static bool not_found_is_final(const Payment *payment, const Channel *channel);
 static bool txn_is_another_payment(Order *order, Payment *payment, const Report *report,
@@ -353,35 +354,7 @@ follow(Order *order, Payment *payment, const Channel *channel, const Report *rep
 
 	if (decision->supersede)
 		payguard_received_supersede_other(order);
-	switch (decision->payment)
-	{
-		case PAYMENT_SUCCEEDED:
-		case PAYMENT_SURPLUS:
-			if (moves)
-				also |= payguard_received_take(payment, report);
-			break;
-		case PAYMENT_FAILED:
-			if (moves)
-				also |= payguard_received_note_failure(payment, report);
-			break;
-		case PAYMENT_AUTHORIZED:
-			also |= payguard_received_authorize(payment, report);
-			/* fall through */
-		case PAYMENT_PENDING:
-		case PAYMENT_PROCESSING:
-			if (was == PAYMENT_FAILED)
-				also |= payguard_received_revive(payment);
-			break;
-		case PAYMENT_CAPTURING:
-		case PAYMENT_UNKNOWN:
-		case PAYMENT_CLOSING:
-		case PAYMENT_SUPERSEDED:
-		case PAYMENT_RETURNED:
-			break;
-		case PAYMENT_NONE:
-		case N_PAYMENT_STATUS:
-			elog(ERROR, "payguard: %d is no status of a payment", decision->payment);
-	}
+	also |= note(payment, report, decision);
 	if (moves || also != 0)
 	{
 		payguard_payment_change(order, payment, decision->payment, also,
@@ -413,6 +386,47 @@ follow(Order *order, Payment *payment, const Channel *channel, const Report *rep
 	payguard_received_give_back(order, payment, channel, report, decision);
 	if (also & FIELD(PAYMENT_F_CHANNEL_TXN_ID))
 		applied->now_known = payment->payment_id;
+}
+
+/*
+ * note fills in what a report says of a payment that becomes, or stays, what was decided.
+ */
+static FieldSet
+note(Payment *payment, const Report *report, const Decision *decision)
+{
+	bool moves = decision->payment != payment->status;
+	FieldSet also = 0;
+
+	switch (decision->payment)
+	{
+		case PAYMENT_SUCCEEDED:
+		case PAYMENT_SURPLUS:
+			if (moves)
+				also = payguard_received_take(payment, report);
+			break;
+		case PAYMENT_FAILED:
+			if (moves)
+				also = payguard_received_note_failure(payment, report);
+			break;
+		case PAYMENT_AUTHORIZED:
+			also = payguard_received_authorize(payment, report);
+			/* fall through */
+		case PAYMENT_PENDING:
+		case PAYMENT_PROCESSING:
+			if (payment->status == PAYMENT_FAILED)
+				also |= payguard_received_revive(payment);
+			break;
+		case PAYMENT_CAPTURING:
+		case PAYMENT_UNKNOWN:
+		case PAYMENT_CLOSING:
+		case PAYMENT_SUPERSEDED:
+		case PAYMENT_RETURNED:
+			break;
+		case PAYMENT_NONE:
+		case N_PAYMENT_STATUS:
+			elog(ERROR, "payguard: %d is no status of a payment", decision->payment);
+	}
+	return also;
 }
 
 /*

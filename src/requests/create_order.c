@@ -42,9 +42,12 @@ typedef struct Change
 	int64 expected_version;
 	int64 amount;
 	text *currency;
+	TimestampTz expires_at;
 	text *customer_id;
 } Change;
 
+static FieldSet apply_change(Order *order, const Change *to);
+static Jsonb *describe_change(const Change *to, FieldSet changed);
 static bool judge_change(const Order *order, const Change *to, Payment *reserved,
 						 Refusal *refusal);
 static bool judge_reserved(const Order *order, const Payment *reserved, const Change *to,
@@ -160,19 +163,20 @@ Datum
 payguard_update_order(PG_FUNCTION_ARGS)
 {
 	text *order_id = payguard_arg_id(ARG(0), "order_id");
-	int64 expected_version = payguard_arg_version(ARG(1), "expected_version");
-	int64 amount = payguard_arg_amount_or_null(ARG(2), "amount");
-	text *currency = payguard_arg_currency_or_null(ARG(3), "currency");
-	TimestampTz expires_at = payguard_arg_deadline_or_null(ARG(4), "expires_at");
-	text *customer_id =
-		PG_NARGS() > 5 ? payguard_arg_id_or_null(ARG(5), "customer_id") : NULL;
-	Change to = {expected_version, amount, currency, customer_id};
-	FieldSet changed = 0;
+	Change to = {
+		.expected_version = payguard_arg_version(ARG(1), "expected_version"),
+		.amount = payguard_arg_amount_or_null(ARG(2), "amount"),
+		.currency = payguard_arg_currency_or_null(ARG(3), "currency"),
+		.expires_at = payguard_arg_deadline_or_null(ARG(4), "expires_at"),
+		.customer_id =
+			PG_NARGS() > 5 ? payguard_arg_id_or_null(ARG(5), "customer_id") : NULL,
+	};
+	FieldSet changed;
 	Order order;
 	Payment reserved = {0};
 	Refusal refusal;
 
-	payguard_order_check_deadline(expires_at);
+	payguard_order_check_deadline(to.expires_at);
 	payguard_request_begin("update_order()");
 	payguard_order_must_exist(order_id, &order);
 	if (!judge_change(&order, &to, &reserved, &refusal))
@@ -186,38 +190,11 @@ payguard_update_order(PG_FUNCTION_ARGS)
 		  !judge_change(&order, &to, &reserved, &refusal))))
 		payguard_order_refuse(&order, &refusal);
 
-	if (amount != NO_AMOUNT && amount != order.amount)
-	{
-		order.amount = amount;
-		changed |= FIELD(ORDER_F_AMOUNT);
-	}
-	if (currency != NULL && !payguard_text_equal(currency, order.currency))
-	{
-		order.currency = currency;
-		changed |= FIELD(ORDER_F_CURRENCY);
-	}
-	if (expires_at != NO_TIME && expires_at != order.expires_at)
-	{
-		order.expires_at = expires_at;
-		changed |= FIELD(ORDER_F_EXPIRES_AT);
-	}
-	if (customer_id != NULL && order.customer_id == NULL)
-	{
-		order.customer_id = customer_id;
-		changed |= FIELD(ORDER_F_CUSTOMER_ID);
-	}
-	if (changed & FIELD(ORDER_F_EXPIRES_AT))
-		payguard_order_set_deadline(&order);
+	changed = apply_change(&order, &to);
 	if (changed != 0)
 	{
-		payguard_order_change(
-			&order, order.status, changed, "order.updated", NULL,
-			payguard_json(
-				"amount", 'i', changed & FIELD(ORDER_F_AMOUNT) ? amount : NO_AMOUNT,
-				"currency", 't', changed & FIELD(ORDER_F_CURRENCY) ? currency : NULL,
-				"expires_at", 'd',
-				changed & FIELD(ORDER_F_EXPIRES_AT) ? expires_at : NO_TIME, "customer_id",
-				't', changed & FIELD(ORDER_F_CUSTOMER_ID) ? customer_id : NULL, NULL));
+		payguard_order_change(&order, order.status, changed, "order.updated", NULL,
+							  describe_change(&to, changed));
 		/* whoever has approved it did not know whose it is */
 		if (order.status == ORDER_UNPAID)
 			renew_approval(&order, changed & FIELD(ORDER_F_CUSTOMER_ID));
@@ -228,6 +205,52 @@ payguard_update_order(PG_FUNCTION_ARGS)
 	}
 	payguard_call_end();
 	return payguard_row_result(fcinfo, &payguard_orders, &order);
+}
+
+/*
+ * apply_change sets what an order is to become, and its deadline; it returns what is not as it was.
+ */
+static FieldSet
+apply_change(Order *order, const Change *to)
+{
+	FieldSet changed = 0;
+
+	if (to->amount != NO_AMOUNT && to->amount != order->amount)
+	{
+		order->amount = to->amount;
+		changed |= FIELD(ORDER_F_AMOUNT);
+	}
+	if (to->currency != NULL && !payguard_text_equal(to->currency, order->currency))
+	{
+		order->currency = to->currency;
+		changed |= FIELD(ORDER_F_CURRENCY);
+	}
+	if (to->expires_at != NO_TIME && to->expires_at != order->expires_at)
+	{
+		order->expires_at = to->expires_at;
+		changed |= FIELD(ORDER_F_EXPIRES_AT);
+		payguard_order_set_deadline(order);
+	}
+	if (to->customer_id != NULL && order->customer_id == NULL)
+	{
+		order->customer_id = to->customer_id;
+		changed |= FIELD(ORDER_F_CUSTOMER_ID);
+	}
+	return changed;
+}
+
+/*
+ * describe_change tells in an event what of an order was changed.
+ */
+static Jsonb *
+describe_change(const Change *to, FieldSet changed)
+{
+	return payguard_json(
+		"amount", 'i', changed & FIELD(ORDER_F_AMOUNT) ? to->amount : NO_AMOUNT,
+		"currency", 't', changed & FIELD(ORDER_F_CURRENCY) ? to->currency : NULL,
+		"expires_at", 'd', changed & FIELD(ORDER_F_EXPIRES_AT) ? to->expires_at : NO_TIME,
+		"customer_id", 't', changed & FIELD(ORDER_F_CUSTOMER_ID) ? to->customer_id : NULL,
+		NULL);
 }
 
 /*

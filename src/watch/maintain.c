@@ -55,7 +55,7 @@
 	"NOT EXISTS (SELECT FROM payguard.alerts a WHERE a.kind = '" kind                    \
 	"' AND a.cause = " cause " AND a.resolved_at IS NULL)"
 
-#define OPEN_PAYMENT "('{pending,processing,unknown,closing,superseded}')"
+#define OPEN_PAYMENT "('{pending,processing,capturing,unknown,closing,superseded}')"
 #define SHORTEST_PATIENCE                                                                \
 	"payguard.first_id_at(clock_timestamp()"                                             \
 	" - (SELECT min(c.alert_after) FROM payguard.channels c))"
@@ -68,12 +68,17 @@
 	"(" row ".created_at + c.alert_after <= clock_timestamp()"                           \
 	" OR " row ".created_at > clock_timestamp() + interval '1 day')"
 
-/* What the channel is processing takes longer. The scripts before 1.2.0 have no column for that. */
+/*
+ * What the channel is processing takes longer; a capture waits since it was asked for, which its id tells. The scripts
+ * before 1.2.0 have no columns for that.
+ */
 #define PAYMENT_HAS_WAITED                                                               \
-	"(" HAS_WAITED(                                                                      \
-		"p") " AND (p.status <> 'processing' OR p.created_at + COALESCE("                \
-			 "(to_jsonb(c) ->> 'processing_alert_after')::interval, c.alert_after)"      \
-			 " <= clock_timestamp()))"
+	"(" HAS_WAITED("p") " AND (p.status <> 'processing' OR p.created_at + COALESCE("     \
+						"(to_jsonb(c) ->> 'processing_alert_after')::interval,"          \
+						" c.alert_after) <= clock_timestamp())"                          \
+						" AND (p.status <> 'capturing' OR"                               \
+						" (to_jsonb(p) ->> 'capture_id')::uuid"                          \
+						" < payguard.first_id_at(clock_timestamp() - c.alert_after)))"
 
 static const Statement raise_payment = RAISE(
 	"payment_open_too_long", ", order_id, payment_id",
