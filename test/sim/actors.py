@@ -22,7 +22,8 @@ import wire
 
 RETRIED = ("40001", "40P01")
 
-REPORT = "SELECT * FROM payguard.report_payment(%s, %s, %s, %s, %s, %s)"
+REPORT = ("SELECT * FROM payguard.report_payment(%s, %s, %s, %s, %s, %s,"
+          " capture_before => to_timestamp(%s))")
 
 
 class Refused(Exception):
@@ -89,7 +90,7 @@ def report_answer(database, payment_id, answer):
     """Reports what a channel answered about a payment, and the further charges that it names."""
     result = database.evidence(REPORT, payment_id, answer["status"], answer.get("txn"),
                                answer.get("amount"), answer.get("currency"),
-                               answer.get("code"))
+                               answer.get("code"), answer.get("capture_before"))
     report_more(database, payment_id, answer)
     return result
 
@@ -98,7 +99,7 @@ def report_more(database, payment_id, answer):
     """Reports the further charges that an answer names."""
     for charge in answer.get("more", ()):
         database.evidence(REPORT, payment_id, "succeeded", charge["txn"], charge["amount"],
-                          charge["currency"], None)
+                          charge["currency"], None, None)
 
 
 # customers
@@ -107,11 +108,12 @@ def report_more(database, payment_id, answer):
 class Client:
     """One client: it makes orders and pays them, as customers do."""
 
-    def __init__(self, number, dsn, port, seed, counts):
+    def __init__(self, number, dsn, port, seed, manual, counts):
         isolation = {6: "serializable", 7: "repeatable read"}.get(number % 8, "read committed")
         self.tabs = [Tab(dsn, port, counts, isolation) for _ in range(2)]
         self.second_tab = concurrent.futures.ThreadPoolExecutor(1)
         self.seed = seed
+        self.manual = manual
         self.counts = counts
 
     def buy(self, number):
@@ -120,6 +122,7 @@ class Client:
         tab = self.tabs[0]
         order_id = f"order-{number:06}"
         amount = chance.randint(1, 50_000)
+        self.capture = "manual" if chance.random() < self.manual else None
         currency = chance.choice(("EUR", "USD"))
         expires_in = chance.choice((None,) * 9 + (chance.uniform(0.05, 0.4),))
         create = ("SELECT * FROM payguard.create_order(%s, %s, %s, %s,"
@@ -171,10 +174,10 @@ class Client:
                 other_key = key + "-other"
                 other_name = channel.NAMES[1 - channel.NAMES.index(name)]
             other = self.second_tab.submit(self.tabs[1].pay, order_id, other_key, other_name,
-                                           expires_in, 0, False)
-        payment_id = self.tabs[0].pay(order_id, key, name, expires_in, stall, vanish)
+                                           expires_in, self.capture)
+        payment_id = self.tabs[0].pay(order_id, key, name, expires_in, self.capture, stall, vanish)
         if chance.random() < 0.1:
-            self.tabs[0].pay(order_id, key, name, expires_in, 0, False)
+            self.tabs[0].pay(order_id, key, name, expires_in, self.capture)
         if payment_id and chance.random() < 0.15:
             self.tabs[0].return_page(payment_id, name)
         if other:
@@ -220,13 +223,13 @@ class Tab:
         except Refused:
             return None
 
-    def pay(self, order_id, key, name, expires_in, stall, vanish):
+    def pay(self, order_id, key, name, expires_in, capture, stall=0, vanish=False):
         """Starts an attempt, calls its channel and reports the answer; → payment_id."""
         by_worker = hashlib.md5(key.encode()).digest()[0] < 40
         call = "request_payment" if by_worker else "start_payment"
         started = self.ask(f"SELECT * FROM payguard.{call}(%s, %s, %s,"
-                           " expires_at => clock_timestamp() + %s * interval '1 s')",
-                           order_id, key, name, expires_in)
+                           " expires_at => clock_timestamp() + %s * interval '1 s', capture => %s)",
+                           order_id, key, name, expires_in, capture)
         if started is None:
             return None
         if by_worker:
@@ -238,7 +241,7 @@ class Tab:
         try:
             answer = self.peer.call(f"/{name}/charge", {
                 "payment_id": started["payment_id"], "order_id": order_id,
-                "amount": started["amount"], "currency": started["currency"]})
+                "amount": started["amount"], "currency": started["currency"], "capture": capture})
         except wire.NoAnswer:
             answer = {"status": "unknown"}
             self.counts["charges without an answer"] += 1
@@ -253,12 +256,15 @@ class Tab:
         report_answer(self.database, payment_id, answer)
 
 
-def client(number, clients, orders, dsn, port, seed, results):
-    """A client's process: every orders-th order is its."""
+def client(number, clients, orders, dsn, port, seed, manual, results):
+    """A client's process: every clients-th order is its.
+
+    manual: the share of orders whose money is reserved, and captured when the shop ships
+    """
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     counts = collections.Counter()
     try:
-        customer = Client(number, dsn, port, seed, counts)
+        customer = Client(number, dsn, port, seed, manual, counts)
         for order in range(number, orders, clients):
             customer.buy(order)
     except Exception as error:  # the run must end, and say why
@@ -313,10 +319,11 @@ class Handler:
         # every other message is known by the hash of its body alone
         event_id = message["event_id"] if hashlib.md5(body).digest()[0] & 1 else None
         database.evidence(
-            "SELECT * FROM payguard.record_notification(%s, %s, %s, %s, %s, %s, %s, %s, %s)",
+            "SELECT * FROM payguard.record_notification(%s, %s, %s, %s, %s, %s, %s, %s, %s,"
+            " capture_before => to_timestamp(%s))",
             message["channel"], body, event_id, message.get("payment_id"),
             message.get("refund_id"), message.get("status"), message.get("txn"),
-            message.get("amount"), message.get("currency"))
+            message.get("amount"), message.get("currency"), message.get("capture_before"))
 
 
 def handler(dsn, report):
@@ -354,28 +361,35 @@ class Worker:
         """Claims tasks, with all that a channel needs."""
         return self.queue.rows(
             "SELECT task_id, lease_token::text, kind, order_id, payment_id::text,"
-            "       refund_id::text, channel, amount, currency, channel_txn_id AS txn"
+            "       refund_id::text, channel, amount, currency, channel_txn_id AS txn, capture,"
+            "       capture_id::text, extract(epoch FROM leased_until)::float AS until"
             " FROM payguard.claim_tasks(%s, %s, %s)", self.name, most, self.LEASE)
 
     def done(self, database, task, answer):
         """Acknowledges a task with the channel's answer."""
         for _ in range(1 if self.random.random() < 0.95 else 2):
-            database.evidence("SELECT * FROM payguard.complete_task(%s, %s, %s, %s, %s, %s, %s)",
+            database.evidence("SELECT * FROM payguard.complete_task(%s, %s, %s, %s, %s, %s, %s,"
+                              " capture_before => to_timestamp(%s))",
                               task["task_id"], task["lease_token"], answer["status"],
                               answer.get("txn"), answer.get("amount"), answer.get("currency"),
-                              answer.get("code"))
+                              answer.get("code"), answer.get("capture_before"))
         report_more(database, task["payment_id"], answer)
 
     def do(self, task):
         if not hasattr(self.local, "database"):
             self.local.database = Database(self.dsn, self.counts, "webhook")
             self.local.peer = wire.Peer(self.port)
+        if task["kind"] == "capture" and task["until"] < time.time() + 0.1:
+            self.counts["capture left to whoever claims it next"] += 1
+            return
         try:
             answer = self.local.peer.call(f"/{task['channel']}/{task['kind']}", task)
         except wire.NoAnswer:
             answer = {"status": "unknown"}
         self.counts[f"task {task['kind']}"] += 1
         chance = self.random.random()
+        if task["kind"] == "capture" and (chance < 0.04 or answer["status"] == "unknown"):
+            self.counts["answers of captures that were lost"] += 1
         if chance < 0.02:
             self.counts["task left by a worker that died"] += 1
             return
@@ -403,6 +417,88 @@ def worker(number, dsn, port, seed, stop, results):
                     time.sleep(0.01)
     except Exception as error:
         counts[f"unexpected worker {error!r}"] += 1
+    results.put(counts)
+
+
+# the warehouse
+
+
+class Shipper:
+    """Takes reserved money when it ships, or less where something is missing, or gives it up."""
+
+    def __init__(self, number, dsn, seed, counts):
+        self.database = Database(dsn, counts, "shop")
+        self.reader = Database(dsn, counts, None)
+        self.random = random.Random(f"{seed}/shipper {number}")
+        self.counts = counts
+
+    def ask(self, sql, *values):
+        try:
+            return self.database.request(f"SELECT * FROM payguard.{sql}", *values)
+        except Refused as refused:
+            return {"refused": refused.code}
+
+    def work(self):
+        """One round."""
+        for row in self.reader.rows(
+                "SELECT p.payment_id::text, p.order_id, p.status, p.authorized_amount AS reserved, o.amount, o.version"
+                " FROM payguard.payments p JOIN payguard.orders o USING (order_id)"
+                " WHERE p.status IN ('authorized', 'capturing') AND p.capture = 'manual' LIMIT 50"):
+            if row["status"] == "authorized":
+                self.ship(row)
+            else:
+                self.hesitate(row)
+
+    def ship(self, row):
+        chance = self.random.random()
+        if chance < 0.3:
+            return
+        if chance < 0.38:
+            self.give_up(row)
+            return
+        if chance < 0.55 or row["reserved"] < row["amount"]:
+            if self.random.random() < 0.8:
+                self.change(row, self.random.randint(1, max(1, min(row["reserved"], row["amount"]))))
+        elif chance < 0.6:
+            self.change(row, row["amount"] + self.random.choice((1, 20_000)))
+        for _ in range(self.random.choice((1, 1, 1, 2))):
+            if "refused" not in self.ask("capture_payment(%s)", row["payment_id"]):
+                self.counts["shop captured"] += 1
+
+    def hesitate(self, row):
+        """A worker has the capture, or will have it soon."""
+        chance = self.random.random()
+        if chance < 0.05:
+            self.give_up(row)
+        elif chance < 0.08:
+            self.change(row, max(1, row["amount"] // 2))
+        elif chance < 0.12:
+            self.ask("capture_payment(%s)", row["payment_id"])
+
+    def give_up(self, row):
+        if self.random.random() < 0.6:
+            done = self.ask("close_payment(%s)", row["payment_id"])
+        else:
+            done = self.ask("cancel_order(%s)", row["order_id"])
+        self.counts["shop gave up" if "refused" not in done else "shop came too late to give up"] += 1
+
+    def change(self, row, amount):
+        if "refused" not in self.ask("update_order(%s, %s, %s)", row["order_id"], row["version"], amount):
+            self.counts["shop changed the order"] += 1
+
+
+def shipper(number, dsn, seed, stop, results):
+    """A shipper's process."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    counts = collections.Counter()
+    try:
+        person = Shipper(number, dsn, seed, counts)
+        while not stop.is_set():
+            person.work()
+            time.sleep(0.02)
+    except Exception as error:
+        counts[f"unexpected shipper {error!r}"] += 1
     results.put(counts)
 
 
@@ -525,7 +621,7 @@ class Operator:
         """An attempt that stays open: a look into the channel's back office."""
         for payment in self.reader.rows(
                 "SELECT payment_id::text, channel FROM payguard.payments"
-                " WHERE status IN ('pending', 'processing', 'unknown', 'closing', 'superseded')"
+                " WHERE status IN ('pending', 'processing', 'capturing', 'unknown', 'closing', 'superseded')"
                 "   AND created_at < clock_timestamp() - interval '300 ms' LIMIT 1"):
             try:
                 answer = self.peer.call(f"/{payment['channel']}/query", payment)

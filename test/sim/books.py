@@ -21,7 +21,7 @@ ORACLES = {
         GROUP BY order_id HAVING count(*) > 1""",
     "no attempt is open": """
         SELECT payment_id, order_id, status FROM payguard.payments
-        WHERE status IN ('pending', 'processing', 'unknown', 'closing', 'superseded')""",
+        WHERE status IN ('pending', 'processing', 'authorized', 'capturing', 'unknown', 'closing', 'superseded')""",
     "no order is paying": """
         SELECT order_id, status, closing_as FROM payguard.orders WHERE status = 'paying'""",
     "the order's payment brought what the order asks, and what is more goes back": """
@@ -70,6 +70,7 @@ class Comparison:
     """What payguard does not know of the channels' books, and the other way round."""
 
     def __init__(self, database, books):
+        self.books = books
         self.names = {name: txn for book in books.values() for name, txn in book["names"].items()}
         self.charges = {}
         self.refunds = {}
@@ -140,6 +141,28 @@ class Comparison:
             elif line.get("order_id") and row.get("order_id") != line["order_id"]:
                 lines.append(f"{what} {row} is of another order: {line}")
         return lines
+
+    def captures(self):
+        """What the channels were asked to take of money that they had reserved, and what may not be."""
+        trades = [dict(trade, channel=name) for name, book in self.books.items() for trade in book["reserved"]]
+        taken = collections.defaultdict(list)
+        for charge in self.charges.values():
+            taken[charge["payment_id"]].append(charge["amount"])
+        asked = [capture for trade in trades for capture in trade["captures"].values()]
+        return {
+            "captured": [trade for trade in trades if taken[trade["payment_id"]]],
+            "in part": [trade for trade in trades if 0 < sum(taken[trade["payment_id"]]) < trade["authorized"]],
+            "asked for": asked,
+            "asked for again": [n for capture in asked for n in capture["requests"][1:]],
+            "voided": [trade for book in self.books.values() for trade in book["voided"]],
+            "captured twice": [trade for trade in trades if len(taken[trade["payment_id"]]) > 1],
+            "captured beyond what was authorized": [
+                trade for trade in trades if trade["authorized"] < max(
+                    [sum(taken[trade["payment_id"]])] + [capture["amount"] for capture in trade["captures"].values()])],
+            "captured after a confirmed void": [
+                trade for trade in trades if any(capture["after_void"] for capture in trade["captures"].values())],
+            "one capture_id with two amounts": [capture for capture in asked if len(set(capture["requests"])) > 1],
+        }
 
     def double_charges(self):
         """Orders that a channel, or both together, charged more than once."""

@@ -4,10 +4,14 @@ A channel charges once for one payment_id, however often it is asked. Apart from
 what channels do: it times out before and after charging, answers failed and charges later,
 charges twice, charges another amount, names one charge in two ways, settles slowly, goes on with
 what it has called failed, gives money back on its own, takes that back, announces a refund that it
-was asked for as if it were its own, and repeats, delays, reorders and loses its webhooks. What it does is drawn from a seeded
-generator. Its books say what really happened: every charge and every refund.
+was asked for as if it were its own, and repeats, delays, reorders and loses its webhooks. Where it is to
+reserve money it reserves less, lets it lapse, takes it at once; a capture it refuses, makes late, or takes
+all instead of a part. A capture_id is decided once; beta captures as often as it is asked, up to 115 percent
+of what was reserved. What it does is drawn from a seeded
+generator. Its books say what really happened: every charge, every refund, and what captures it was asked for.
 
-    /<channel>/charge         payment_id, order_id, amount, currency
+    /<channel>/charge         payment_id, order_id, amount, currency, capture
+    /<channel>/capture        payment_id, capture_id, amount
     /<channel>/query          payment_id
     /<channel>/close          payment_id
     /<channel>/refund         refund_id, txn, amount, currency
@@ -48,6 +52,30 @@ CHARGE_FAULTS = {
     "console_charge": 2,
     "amount_left_out": 3,
     "spurious_failure": 2,
+    "authorized_first": 3,
+}
+# ... with money that is to be reserved, and with a capture of it
+AUTHORIZE_FAULTS = {
+    "timeout_before_charging": 5,
+    "timeout_after_charging": 8,
+    "not_found_yet": 4,
+    "settles_slowly": 5,
+    "late_authorization": 4,
+    "authorized_less": 8,
+    "lapses": 8,
+    "taken_at_once": 3,
+    "console_charge": 3,
+}
+CAPTURE_FAULTS = {
+    "timeout_before": 4,
+    "timeout_after": 6,
+    "capture_late": 4,
+    "capture_refused": 5,
+    "capture_settles": 4,
+    "capture_fails": 2,
+    "captures_all": 3,
+    "amount_left_out": 3,
+    "chargeback": 1,
 }
 ANSWER_FAULTS = {"timeout_before": 2, "timeout_after": 2, "not_found_yet": 1, "says_unknown": 1}
 REFUND_FAULTS = {
@@ -154,6 +182,8 @@ class Channel:
     def payment_webhook(self, trade, status, charge=None, txn=None):
         message = {"about": "payment", "payment_id": trade["payment_id"],
                    "order_id": trade["order_id"], "status": status}
+        if status == "authorized":
+            message.update(self.reserved(trade))
         if charge:
             message.update(txn=txn or charge["txn"], amount=charge["amount"],
                            currency=charge["currency"])
@@ -176,7 +206,9 @@ class Channel:
 
     def take(self, trade, amount=None, currency=None, silent=False):
         """Takes the customer's money."""
-        charge = {"txn": self.new_id("txn"), "payment_id": trade["payment_id"],
+        # alpha calls it as it has called the authorization
+        named = self.name == "alpha" and trade["authorization"] not in self.charges
+        charge = {"txn": named and trade["authorization"] or self.new_id("txn"), "payment_id": trade["payment_id"],
                   "order_id": trade["order_id"],
                   "amount": trade["amount"] if amount is None else amount,
                   "currency": currency or trade["currency"]}
@@ -187,9 +219,16 @@ class Channel:
             self.payment_webhook(trade, "succeeded", charge)
         return charge
 
-    def take_later(self, trade, while_state):
-        if trade["state"] == while_state:
+    def succeed(self, trade):
+        """Takes the money, or reserves it where it is to be captured."""
+        if trade["manual"]:
+            self.reserve(trade)
+        else:
             self.take(trade)
+
+    def succeed_later(self, trade, while_state):
+        if trade["state"] == while_state:
+            self.succeed(trade)
 
     def process(self, trade, while_state):
         """The customer has done it all, and the channel settles."""
@@ -208,7 +247,7 @@ class Channel:
             self.payment_webhook(trade, "pending")
             self.later(0.01, 0.15, self.complete, trade)
         elif self.random.random() < 0.8:
-            self.take(trade)
+            self.succeed(trade)
         else:
             trade["state"] = "failed"
             self.payment_webhook(trade, "failed")
@@ -220,7 +259,7 @@ class Channel:
         if self.random.random() < 0.2:
             self.process(trade, "pending")
         elif self.random.random() < 0.8:
-            self.take(trade)
+            self.succeed(trade)
         else:
             trade["state"] = "failed"
             self.payment_webhook(trade, "failed")
@@ -251,15 +290,23 @@ class Channel:
             return dict(charges[0], status="succeeded", more=charges[1:])
         if trade["state"] == "hidden":
             return {"status": "not_found"}
+        if trade["state"] == "authorized":
+            return dict(self.reserved(trade), status="authorized")
         return {"status": trade["state"]}
 
+    def open(self, request, state):
+        trade = {key: request[key] for key in ("payment_id", "order_id", "amount", "currency")}
+        trade.update(state=state, charges=[], manual=request.get("capture") == "manual", captures={},
+                     authorization=None, authorized=0, voided=False)
+        self.trades[trade["payment_id"]] = trade
+        return trade
+
     def charge(self, request):
-        trade = self.trades.setdefault(request["payment_id"], {
-            "payment_id": request["payment_id"], "order_id": request["order_id"],
-            "amount": request["amount"], "currency": request["currency"],
-            "state": "new", "charges": []})
+        trade = self.trades.get(request["payment_id"]) or self.open(request, "new")
         if trade["state"] != "new":
             return self.answer(trade)
+        if trade["manual"]:
+            return self.authorize(trade)
         fault = self.fault(self.charge_faults)
         if fault == "timeout_before_charging":
             return None
@@ -276,9 +323,13 @@ class Channel:
             self.payment_webhook(trade, "failed")
             self.later(0.02, 0.3, self.process, trade, "failed")
             return self.answer(trade)
+        if fault == "authorized_first":
+            self.reserve(trade)
+            self.later(0.02, 0.3, self.succeed_later, trade, "authorized")
+            return self.answer(trade)
         if fault == "not_found_yet":
             trade["state"] = "hidden"
-            self.later(0.02, 0.5, self.take_later, trade, "hidden")
+            self.later(0.02, 0.5, self.succeed_later, trade, "hidden")
             return {"status": "pending"}
         if fault == "wrong_amount":
             self.take(trade, max(1, trade["amount"] + self.random.choice((-3, 5, 100))))
@@ -341,16 +392,129 @@ class Channel:
             # beta knows nothing of it, and will charge when it is asked later
             if self.name == "beta":
                 return {"status": "not_found"}
-            self.trades[request["payment_id"]] = {
-                "payment_id": request["payment_id"], "order_id": None, "amount": None,
-                "currency": None, "state": "closed", "charges": []}
-            return {"status": "closed"}
-        if trade["state"] in ("new", "pending"):
+            return self.answer(self.open(request, "closed"))
+        if trade["state"] == "authorized" and fault == "says_unknown":
+            return self.answer(trade)
+        if trade["state"] in ("new", "pending", "authorized"):
+            trade["voided"] = trade["state"] == "authorized"
             trade["state"] = "closed"
             self.payment_webhook(trade, "closed")
         if fault == "timeout_after":
             return None
         return self.answer(trade)
+
+    # money that is reserved, and taken later
+
+    def reserved(self, trade):
+        return {"txn": trade["authorization"], "amount": trade["authorized"], "currency": trade["currency"],
+                "capture_before": trade["capture_before"]}
+
+    def reserve(self, trade, amount=None, lapses_in=None):
+        trade["authorization"] = self.new_id("txn")
+        trade["authorized"] = amount or trade["amount"]
+        trade["capture_before"] = time.time() + (lapses_in or 3600)
+        trade["state"] = "authorized"
+        self.payment_webhook(trade, "authorized")
+        if lapses_in:
+            self.later(lapses_in, lapses_in, self.lapse, trade)
+
+    def lapse(self, trade):
+        """The shop has not come for the money in time."""
+        if trade["state"] == "authorized":
+            trade["state"] = "closed"
+            self.payment_webhook(trade, "closed")
+
+    def authorize(self, trade):
+        """A charge whose money is to be captured."""
+        fault = self.fault(AUTHORIZE_FAULTS)
+        if fault == "timeout_before_charging":
+            return None
+        if fault == "not_found_yet":
+            trade["state"] = "hidden"
+            self.later(0.02, 0.5, self.succeed_later, trade, "hidden")
+            return {"status": "pending"}
+        if fault == "settles_slowly":
+            self.process(trade, "new")
+            return self.answer(trade)
+        if fault == "late_authorization":
+            trade["state"] = "failed"
+            self.payment_webhook(trade, "failed")
+            self.later(0.02, 0.3, self.succeed_later, trade, "failed")
+            return self.answer(trade)
+        if fault == "taken_at_once":
+            self.take(trade)
+            return self.answer(trade)
+        if fault is None and self.random.random() < 0.1:
+            trade["state"] = "failed"
+            self.payment_webhook(trade, "failed")
+            return dict(self.answer(trade), code="declined")
+        if fault is None and self.random.random() < 0.1:
+            trade["state"] = "pending"
+            self.later(0.01, 0.15, self.complete, trade)
+            return self.answer(trade)
+        self.reserve(trade, max(1, trade["amount"] * 2 // 3) if fault == "authorized_less" else None,
+                     self.random.uniform(0.05, 0.5) if fault == "lapses" else None)
+        if fault == "console_charge":
+            self.later(0, 0.2, self.console_charge, trade)
+        return None if fault == "timeout_after_charging" else self.answer(trade)
+
+    def capture(self, request):
+        """A capture_id is decided once; what is still to be decided is decided by whatever comes first."""
+        trade = self.trades[request["payment_id"]]
+        capture = trade["captures"].setdefault(request["capture_id"], {
+            "amount": request["amount"], "requests": [], "decided": False, "after_void": trade["voided"]})
+        capture["requests"].append(request["amount"])
+        fault = None if capture["decided"] else self.fault(CAPTURE_FAULTS)
+        if fault == "timeout_before":
+            return None
+        if fault == "capture_late":
+            self.later(0.02, 0.4, self.decide_capture, trade, capture)
+            return None
+        self.decide_capture(trade, capture, fault)
+        if fault == "timeout_after":
+            return None
+        answer = self.answer(trade)
+        if fault == "amount_left_out" and answer["status"] == "succeeded" and answer["amount"] == capture["amount"]:
+            return {"status": "succeeded", "txn": answer["txn"]}
+        return answer
+
+    def decide_capture(self, trade, capture, fault=None):
+        if capture["decided"]:
+            return
+        capture["decided"] = True
+        if fault == "capture_refused":
+            return
+        if fault == "capture_settles" and trade["state"] == "authorized":
+            trade["state"] = "processing"
+            self.later(0.02, 0.3, self.settle_capture, trade, capture)
+        elif fault == "capture_fails" and trade["state"] == "authorized":
+            trade["state"] = "failed"
+            self.payment_webhook(trade, "failed")
+        else:
+            self.make_capture(trade, capture, fault)
+
+    def settle_capture(self, trade, capture):
+        """It is made, or is not, and the money stays reserved."""
+        trade["state"] = "authorized"
+        if self.random.random() < 0.7:
+            self.make_capture(trade, capture)
+        else:
+            self.payment_webhook(trade, "authorized")
+
+    def make_capture(self, trade, capture, fault=None):
+        left = trade["authorized"]
+        if self.name == "beta":
+            left = left * 115 // 100 - sum(charge["amount"] for charge in trade["charges"])
+        elif trade["state"] == "charged":
+            left = 0
+        if trade["state"] not in ("authorized", "charged") or capture["amount"] > left:
+            return
+        if fault == "captures_all":
+            self.take(trade, max(trade["authorized"], capture["amount"]))
+            return
+        charge = self.take(trade, capture["amount"])
+        if fault == "chargeback":
+            self.later(0.01, 0.2, self.give_back, charge, fault)
 
     # money back
 
@@ -452,13 +616,16 @@ class Channel:
 
     def books(self):
         return {"charges": list(self.charges.values()), "refunds": list(self.refunds.values()),
-                "names": self.names, "faults": self.faults, "calls": self.calls}
+                "names": self.names, "faults": self.faults, "calls": self.calls,
+                "reserved": [{key: trade[key] for key in ("payment_id", "order_id", "authorized", "captures")}
+                             for trade in self.trades.values() if trade["captures"]],
+                "voided": [trade["payment_id"] for trade in self.trades.values() if trade["voided"]]}
 
 
 async def run(seed, fault_rate, webhook_port, report, charge_faults, slow):
     pusher = wire.Pusher(webhook_port, "/webhook") if webhook_port else None
     channels = {name: Channel(name, seed, fault_rate, pusher, charge_faults) for name in NAMES}
-    calls = {"charge": Channel.charge, "query": Channel.query, "close": Channel.close,
+    calls = {"charge": Channel.charge, "capture": Channel.capture, "query": Channel.query, "close": Channel.close,
              "refund": Channel.refund, "query_refund": Channel.query_refund,
              "name": Channel.name_of}
     log = []

@@ -2,8 +2,9 @@
 """Customers, webhooks, workers and operators at once against channels that fail; at the end
 the channels' books and payguard's must agree to the cent.
 
-    simulate.py [--orders 20000] [--faults 0.3] [--clients 8] [--seed N]... [--dsn DSN]
+    simulate.py [--orders 20000] [--faults 0.3] [--manual 0.2] [--clients 8] [--seed N]... [--dsn DSN]
 
+--manual: the share of orders whose money is reserved first, and captured when the shop ships.
 Without --dsn a throwaway cluster is made with initdb and pg_ctl from PATH. The seed draws what
 customers and channels do; how it interleaves is the machine's. The status is 0 where nothing
 deviates.
@@ -45,7 +46,7 @@ SETUP = """
 UNSETTLED = """
     SELECT 'payment' AS what, payment_id::text AS id, order_id, status, amount_verified::text AS more
     FROM payguard.payments
-    WHERE status IN ('pending', 'processing', 'unknown', 'closing', 'superseded')
+    WHERE status IN ('pending', 'processing', 'authorized', 'capturing', 'unknown', 'closing', 'superseded')
        OR (status IN ('succeeded', 'surplus') AND NOT amount_verified)
     UNION ALL
     SELECT 'refund', refund_id::text, order_id, status, failure_code
@@ -58,12 +59,13 @@ UNSETTLED = """
 class Simulation:
     """One run on a database that has no payguard yet."""
 
-    def __init__(self, dsn, seed, orders, faults, clients, patience=120):
+    def __init__(self, dsn, seed, orders, faults, clients, manual=0.2, patience=120):
         self.dsn = dsn
         self.seed = seed
         self.orders = orders
         self.faults = faults
         self.clients = clients
+        self.manual = manual
         self.patience = patience  # seconds for all to settle
         self.fork = multiprocessing.get_context("fork")
         self.results = self.fork.Queue()
@@ -103,6 +105,7 @@ class Simulation:
         for number in range(2):
             self.background.append(self.spawn(actors.worker, number, self.dsn, self.port,
                                               self.seed, self.stop, self.results))
+            self.background.append(self.spawn(actors.shipper, number, self.dsn, self.seed, self.stop, self.results))
             self.background.append(self.spawn(actors.operator, number, self.dsn, self.port,
                                               self.seed, self.stop, self.results))
 
@@ -122,7 +125,7 @@ class Simulation:
 
     def load(self):
         clients = [self.spawn(actors.client, number, self.clients, self.orders, self.dsn,
-                              self.port, self.seed, self.results)
+                              self.port, self.seed, self.manual, self.results)
                    for number in range(self.clients)]
         self.collect(clients)
 
@@ -214,6 +217,13 @@ class Simulation:
         self.deviations["the books agree"] = self.comparison.differences()
         for name, sql in books.ORACLES.items():
             self.deviations[name] = [str(row) for row in self.database.rows(sql)]
+        captures = self.comparison.captures()
+        for name in ("captured twice", "captured beyond what was authorized", "captured after a confirmed void",
+                     "one capture_id with two amounts"):
+            self.deviations[f"nothing: {name}"] = captures[name]
+        again, lost = len(captures["asked for again"]), self.counts["answers of captures that were lost"]
+        self.deviations["a capture is sent once, unless its answer is lost"] = \
+            [f"{again} again, {lost} answers lost"] if again > lost else []
         self.deviations["the counters agree"] = books.counter_differences(self.database, self.counts)
         self.deviations["the metrics are a recount"] = books.metric_differences(self.database)
         self.deviations["no unexpected error"] = [
@@ -251,7 +261,7 @@ class Simulation:
         alerts = self.database.rows("SELECT kind, count(*) AS n FROM payguard.alerts GROUP BY kind")
         unmatched = self.database.rows(
             "SELECT count(*) AS n FROM payguard.notifications WHERE result = 'unmatched'")
-        yield (f"seed {self.seed}: {self.orders} orders, {self.clients} clients, "
+        yield (f"seed {self.seed}: {self.orders} orders, {self.manual:.0%} to be captured, {self.clients} clients, "
                f"{self.faults:.0%} faulty; load {self.seconds['load']:.0f} s, "
                f"drain {self.seconds['drain']:.0f} s")
         yield f"calls of payguard: {self.counts['calls']}, {self.counts['replays']} replays"
@@ -265,6 +275,8 @@ class Simulation:
         yield f"payments: {states('payments')}"
         yield f"refunds: {states('refunds')}"
         yield f"alerts: {listed({row['kind']: row['n'] for row in alerts})}"
+        yield ("captures: " + ", ".join(f"{name} {len(found)}" for name, found in self.comparison.captures().items())
+               + f"; answers lost {self.counts['answers of captures that were lost']}; shop: {counted('shop ')}")
         yield f"orders charged more than once at the channels: {self.comparison.double_charges()}"
         yield (f"what only the statement told: {counted('statement ')}; "
                f"messages that match nothing: {unmatched[0]['n']}")
@@ -282,13 +294,14 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--orders", type=int, default=20000)
     parser.add_argument("--faults", type=float, default=0.3)
+    parser.add_argument("--manual", type=float, default=0.2)
     parser.add_argument("--clients", type=int, default=8)
     parser.add_argument("--seed", type=int, action="append")
     parser.add_argument("--dsn")
     options = parser.parse_args()
     sound = True
     for seed in options.seed or [1]:
-        arguments = (seed, options.orders, options.faults, options.clients)
+        arguments = (seed, options.orders, options.faults, options.clients, options.manual)
         if options.dsn:
             sound &= show(options.dsn, *arguments)
         else:
