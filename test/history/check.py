@@ -10,7 +10,7 @@ The search goes depth first over (operations done, state), and remembers where i
 operation that changes nothing and fits is done at once: it can only get worse later, unless its
 answer does not tell whether it changed something (is_silent).
 """
-from model import LIVE, SALE_PAID, Model, Refused, outcomes
+from model import LIVE, SALE_PAID, TRACKED, Model, Refused, outcomes
 
 FOREVER = float("inf")
 MAX_STEPS = 5_000_000
@@ -119,7 +119,7 @@ def passing_time(world, state, now):
 def is_silent(op):
     """May an operation change something that its answer does not tell? A report of what is known already
     ends the task to do it."""
-    return any(method in SILENT or (method in REPORTS and args[1] in ("pending", "processing", "unknown"))
+    return any(method in SILENT or (method in REPORTS and args[1] in ("pending", "processing", "authorized", "unknown"))
                for method, args, _ in op.steps)
 
 
@@ -252,7 +252,8 @@ class Tables:
                 wanted[("payment", p["payment_id"])] = (
                     p["order_id"], p["idempotency_key"], p["status"], p["amount"], p["received_amount"],
                     p["received_currency"], p["amount_verified"], p["channel_txn_id"],
-                    p["failure_code"], p["order_version"], p["request_kind"])
+                    p["failure_code"], p["order_version"], p["request_kind"], p.get("capture"), p.get("authorized_amount"),
+                    p.get("capture_amount"), p.get("capture_before") and int(p["capture_before"].timestamp()))
         for r in self.refunds:
             if r["order_id"] in orders:
                 wanted[("refund", r["refund_id"])] = (
@@ -263,7 +264,7 @@ class Tables:
                 wanted[("balance", b["payment_id"])] = (
                     b["received"], b["refunding"], b["refunded"], b["excess"])
         for t in self.tasks:
-            if t["order_id"] in orders and t["kind"] in ("charge", "refund"):
+            if t["order_id"] in orders and t["kind"] in TRACKED:
                 wanted[("task", t["refund_id"] or t["payment_id"], t["kind"])] = (
                     t["sent"], t["again"], t["tries"])
         for a in self.approvals:
@@ -290,7 +291,8 @@ class End:
                     row.currency)
         if what[0] == "payment":
             return (row.order, row.key, row.status, row.amount, row.received, row.received_currency,
-                    row.verified, row.txn, row.code, row.version, row.kind)
+                    row.verified, row.txn, row.code, row.version, row.kind, row.capture, row.authorized,
+                    row.taking, row.before)
         if what[0] == "refund":
             return (row.payment, row.key, row.status, row.amount, row.currency, row.returned,
                     row.origin, row.txn, row.verified)
@@ -327,7 +329,7 @@ ORDER_MOVES = {
 
 
 def broken_promises(tables):
-    """I1 to I7, I9 and I10 on the tables alone, without payguard's own verify()."""
+    """I1 to I7 and I9 to I11 on the tables alone, without payguard's own verify()."""
     wrong = []
     orders = {o["order_id"]: o for o in tables.orders}
     payments = {p["payment_id"]: p for p in tables.payments}
@@ -401,10 +403,30 @@ def broken_promises(tables):
         if (o["status"] == "paying") != live:
             wrong.append(f"I10 order {o['order_id']} is {o['status']}, with"
                          f"{'' if live else 'out'} a live payment")
+    wrong += broken_captures(tables, orders, payments)
     for s in tables.sales:
         order = orders.get(s["order_id"], {})
         if s["status"] in SALE_PAID and order.get("status") not in ("paid", "refunded") and not order.get("returned_payment_id"):
             wrong.append(f"guard: sale {s['id']} is {s['status']}, its order is not paid")
+    return wrong
+
+
+def broken_captures(tables, orders, payments):
+    """I11: the channel is asked for no more than it has reserved, and than the order asks for."""
+    wrong = []
+    for p in tables.payments:
+        taking, reserved = p.get("capture_amount"), p.get("authorized_amount")
+        if taking is not None and taking > (reserved or 0):
+            wrong.append(f"I11 payment {p['payment_id']} asks for {taking} of {reserved}")
+        if (taking is None) != (p.get("capture_id") is None):
+            wrong.append(f"I11 payment {p['payment_id']} asks for {taking} as {p['capture_id']}")
+        if p["status"] == "authorized" and (reserved is None or taking is not None):
+            wrong.append(f"I11 payment {p['payment_id']} has {reserved} reserved, and asks for {taking}")
+        if p["status"] == "capturing" and taking != orders[p["order_id"]]["amount"]:
+            wrong.append(f"I11 payment {p['payment_id']} asks for {taking}, not for what its order does")
+    for t in tables.tasks:
+        if t["kind"] == "capture" and not t["sent"] and payments[t["payment_id"]]["status"] != "capturing":
+            wrong.append(f"I11 payment {t['payment_id']} is {payments[t['payment_id']]['status']}, and is to be captured")
     return wrong
 
 

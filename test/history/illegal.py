@@ -7,6 +7,7 @@ from check import FOREVER, Op, Search, Tables, broken_promises, broken_reading
 from model import GARBLED, Channel, Policy, Refused, World
 
 PAY, TRY = "pay", "try_pay"
+TASKS = {7: "query", 8: "capture", 9: "capture"}
 
 
 def answer(outcome="paid", payment="p1", order="a", status="paid", version=2, replayed=False, **more):
@@ -49,16 +50,35 @@ def report(payment, status, reply, txn=None, amount=None):
     return "report_payment", (payment, status, txn, amount), reply
 
 
-def claim(task=7):
-    """A worker takes the query of p1."""
-    rows = [{"task_id": task, "lease_token": f"l{task}", "leased_until": 99, "kind": "query", "tries": 1,
-             "order_id": "a", "payment_id": "p1", "refund_id": None, "channel": "card", "amount": 100, "currency": "EUR"}]
+def claim(task=7, amount=100, capture_id=None, until=99):
+    """A worker takes a task of p1: TASKS."""
+    rows = [{"task_id": task, "lease_token": f"l{task}", "leased_until": until, "kind": TASKS[task], "tries": 1,
+             "order_id": "a", "payment_id": "p1", "refund_id": None, "channel": "card", "amount": amount, "currency": "EUR",
+             "capture_id": capture_id}]
     return "claim_tasks", (rows,), rows
 
 
-def asked(says, found, task=7):
+def asked(says, found, task=7, outcome="pending"):
     """What the worker answers, and what the payment is then."""
-    return "complete_task", (task, f"l{task}", says), answer("pending", status="paying", payment_status=found)
+    return "complete_task", (task, f"l{task}", says), answer(outcome, status="paying", payment_status=found)
+
+
+def reserved(now="authorized", version=2):
+    """What p1 is like while its money is reserved."""
+    return answer(now, status="paying", version=version, payment_status=now)
+
+
+def lower(version, amount, reply=None):
+    return "update_order", ("a", version, amount), reply or dict(order_row("paying", version + 1), amount=amount)
+
+
+def capture(reply):
+    return "capture_payment", ("p1",), reply
+
+
+def captured(task, says, reply, amount=None):
+    """What the worker of a capture answers."""
+    return "complete_task", (task, f"l{task}", says, "t1", amount), reply
 
 
 def decide(decision, reply=None, boss=True):
@@ -77,22 +97,25 @@ def sale(row, status, version):
 class Case:
     """A history: (called, answered, step ...) each, and the rows that it ends with.
 
-    approval: the status of the order's; opinions: those of refunds; policy: what is asked for.
+    approval: the status of the order's; opinions: those of refunds; policy: what is asked for;
+    amounts: what p1 has reserved, and was asked to take of that.
     """
 
     def __init__(self, ops, order, payments=(), refunds=(), balances=(), approval=None, policy=None, sales=(),
-                 opinions=()):
+                 opinions=(), amounts=(None, None)):
         self.ops = [Op(called, answered, list(steps)) for called, answered, *steps in ops]
         self.order, self.payments, self.refunds = order, list(payments), list(refunds)
         self.balances, self.approval, self.policy, self.sales = list(balances), approval, policy, list(sales)
         self.opinions = dict(opinions)
+        self.amounts = amounts
 
     def tables(self):
         payments = [dict({"payment_id": p, "order_id": "a", "idempotency_key": key, "status": status,
                           "channel": channel, "amount": 100, "received_amount": received,
                           "received_currency": received and "EUR", "amount_verified": bool(received),
                           "channel_txn_id": txn, "failure_code": code, "order_version": version,
-                          "request_kind": kind})
+                          "request_kind": kind,
+                          **(dict(zip(("authorized_amount", "capture_amount"), self.amounts)) if p == "p1" else {})})
                     for p, key, kind, channel, status, version, received, txn, code in self.payments]
         refunds = [{"refund_id": r, "payment_id": "p1", "order_id": "a", "idempotency_key": key,
                     "status": status, "amount": amount, "currency": "EUR",
@@ -112,7 +135,7 @@ class Case:
     def verdict(self):
         world = World()
         world.channels["card"] = Channel()
-        world.tasks[7] = ("query", "a", "p1", None)
+        world.tasks = {task: (kind, "a", "p1", None) for task, kind in TASKS.items()}
         if self.policy:
             world.policies["EUR"] = self.policy
         tables = self.tables()
@@ -183,6 +206,29 @@ def legal():
             [(0, 1, CREATE), (2, 3, start("k1", "p1")), (4, 5, claim()), (6, 7, asked("processing", "processing")),
              (8, 9, claim()), (10, 11, asked("pending", "pending"))],
             order_row("paying", 2), [("p1", "k1", "start", "card", "pending", 2, None, None, None)]),
+        "reserved, lowered, captured": Case(
+            [(0, 1, CREATE), (2, 3, start("k1", "p1")), (4, 5, report("p1", "authorized", reserved(), "t1", 100)),
+             (6, 7, lower(2, 60)), (6.5, 7.5, lower(2, 101, Refused("PY201"))), (8, 9, lower(3, 101, Refused("PY503"))),
+             (10, 11, capture(reserved("capturing", 3))), (12, 13, capture(dict(reserved("capturing", 3), replayed=True))),
+             (14, 15, claim(8, 60, "c1")), (16, 17, ("close_payment", ("p1",), Refused("PY105"))),
+             (18, 19, report("p1", "authorized", dict(reserved("capturing", 3), replayed=True), "t1", 100)),
+             (20, 21, captured(8, "succeeded", answer(version=4), 60))],
+            dict(order_row("paid", 4, "p1"), amount=60),
+            [("p1", "k1", "start", "card", "succeeded", 2, 60, "t1", None)], amounts=(100, 60)),
+        "a capture whose worker is lost is asked for again": Case(
+            [(0, 1, CREATE), (2, 3, start("k1", "p1")), (4, 5, report("p1", "authorized", reserved(), "t1")),
+             (6, 7, capture(reserved("capturing"))), (8, 9, claim(8, 100, "c1", until=10)), (12, 13, claim(7)),
+             (14, 15, asked("authorized", "capturing", outcome="capturing")), (16, 17, claim(9, 100, "c1")),
+             (18, 19, captured(9, "succeeded", answer(version=3), 100))],
+            order_row("paid", 3, "p1"), [("p1", "k1", "start", "card", "succeeded", 2, 100, "t1", None)],
+            amounts=(100, 100)),
+        "a capture that is refused leaves the money reserved": Case(
+            [(0, 1, CREATE), (2, 3, start("k1", "p1")), (4, 5, report("p1", "authorized", reserved(), "t1")),
+             (6, 7, capture(reserved("capturing"))), (8, 9, claim(8, 100, "c1")),
+             (10, 11, captured(8, "authorized", reserved())), (12, 13, capture(reserved("capturing"))),
+             (14, 15, claim(9, 100, "c2")), (16, 17, captured(9, "authorized", reserved()))],
+            order_row("paying", 2), [("p1", "k1", "start", "card", "authorized", 2, None, "t1", None)],
+            amounts=(100, None)),
         "approved, then paid": Case(
             [(0, 1, CREATE), (2, 3, pay("k1", Refused("PY601"))), (4, 5, decide("approved", Refused("PY602"), False)),
              (4, 5, decide("approved")), (6, 7, pay("k1", answer()))],
@@ -289,6 +335,24 @@ def spoiled():
         slice(3, 5), [Op(6, 7, [report("p1", "processing", answer("pending", status="paying", payment_status="processing"))])]))
     spoil("a message takes back what is known", again, lambda c: c.ops.__setitem__(
         slice(4, 6), [Op(8, 9, [report("p1", "pending", answer("pending", status="paying", payment_status="pending"))])]))
+    # money that is reserved
+    taken, lost = "reserved, lowered, captured", "a capture whose worker is lost is asked for again"
+    refused = "a capture that is refused leaves the money reserved"
+    spoil("more is captured than the order asks for", taken, lambda c: c.ops[8].steps.__setitem__(
+        0, claim(8, 100, "c1")))
+    spoil("it asks for more than is reserved", taken, lambda c: c.ops[5].steps.__setitem__(0, lower(3, 101)))
+    spoil("captured before it is reserved", taken, lambda c: (
+        setattr(c.ops[6], "called", 3.2), setattr(c.ops[6], "answered", 3.5)))
+    spoil("captured once more at the second call", taken, lambda c: answers(c, 7, reserved("capturing", 3)))
+    spoil("closed while a worker has its capture", taken, lambda c: answers(c, 9, reserved("closing", 3)))
+    spoil("a late message takes a capture back", taken, lambda c: answers(c, 10, reserved("authorized", 3)))
+    spoil("nobody knows what was captured", taken, lambda c: setattr(c, "amounts", (100, None)))
+    spoil("a capture is asked for again under another id", lost, lambda c: c.ops[7].steps.__setitem__(
+        0, claim(9, 100, "c2")))
+    spoil("a capture is asked for again, and nobody has asked", lost, lambda c: c.ops.__setitem__(slice(5, 7), []))
+    spoil("a worker's answer is not believed", refused, lambda c: answers(c, 5, reserved("capturing")))
+    spoil("another capture under the first one's id", refused, lambda c: c.ops[7].steps.__setitem__(
+        0, claim(9, 100, "c1")))
     # messages, second opinions, guarded rows
     waiting, approved, rejected = "a message that waits, and finds its payment", "approved, then paid", "rejected"
     held, shop = "held back by a policy", "a shop's row follows its order"
@@ -354,25 +418,36 @@ def spoiled():
 def sound_rows():
     """Tables that keep every promise."""
     event = {"refund_id": None, "payment_id": None, "order_id": "a"}
+    other = dict(order_row("paying", 2), order_id="b", amount=60)
     return {
-        "orders": [order_row("paid", 3, "p1")],
+        "orders": [order_row("paid", 3, "p1"), other],
         "payments": [{"payment_id": "p1", "order_id": "a", "idempotency_key": "k1",
                       "status": "succeeded", "received_amount": 100, "received_currency": "EUR"},
                      {"payment_id": "p2", "order_id": "a", "idempotency_key": None,
                       "status": "surplus", "received_amount": 100, "received_currency": "EUR"},
                      {"payment_id": "p3", "order_id": "a", "idempotency_key": "k3",
-                      "status": "superseded", "received_amount": None, "received_currency": None}],
+                      "status": "superseded", "received_amount": None, "received_currency": None},
+                     {"payment_id": "p4", "order_id": "b", "idempotency_key": "k4", "authorized_amount": 100,
+                      "capture_amount": 60, "capture_id": "c4",
+                      "status": "capturing", "received_amount": None, "received_currency": None},
+                     {"payment_id": "p5", "order_id": "a", "idempotency_key": "k5", "authorized_amount": 100,
+                      "status": "failed", "received_amount": None, "received_currency": None}],
         "refunds": [{"refund_id": "f1", "payment_id": "p2", "status": "pending", "amount": 100,
                      "returned_amount": None, "origin": "surplus"}],
         "refund_balances": [{"payment_id": "p2", "received": 100, "refunding": 100, "refunded": 0,
                              "excess": 0}],
-        "tasks": [{"payment_id": "p2", "refund_id": "f1"}, {"payment_id": "p3", "refund_id": None}],
+        "tasks": [{"payment_id": "p2", "refund_id": "f1", "kind": "refund"},
+                  {"payment_id": "p3", "refund_id": None, "kind": "close"},
+                  {"payment_id": "p4", "refund_id": None, "kind": "capture", "sent": False}],
         "events": [dict(event, event_id=n, version=version, from_status=before, to_status=after, **more)
                    for n, version, before, after, more in [
                        (1, 1, None, "unpaid", {}), (2, 2, "unpaid", "paying", {"payment_id": "p3"}),
                        (3, 3, "paying", "paid", {"payment_id": "p1"}),
                        (4, None, None, "surplus", {"payment_id": "p2"}),
-                       (5, None, None, "pending", {"payment_id": "p2", "refund_id": "f1"})]],
+                       (5, None, None, "pending", {"payment_id": "p2", "refund_id": "f1"}),
+                       (6, None, None, "failed", {"payment_id": "p5"}),
+                       (7, 1, None, "unpaid", {"order_id": "b"}),
+                       (8, 2, "unpaid", "paying", {"order_id": "b", "payment_id": "p4"})]],
         "notifications": [{"event_id": "n1", "result": "unmatched", "payment_id": None, "order_id": None,
                            "refund_id": None},
                           {"event_id": "n2", "result": "unreadable", "channel": "card", "code": "report_payment(amount)",
@@ -407,6 +482,12 @@ BROKEN_ROWS = [
     ("I10", "orders", 0, {"status": "unpaid"}),
     ("guard:", "orders", 0, {"status": "unpaid"}),
     ("I10", "payments", 0, {"status": "failed"}),
+    ("I11", "payments", 3, {"authorized_amount": 59}),
+    ("I11", "payments", 3, {"capture_id": None}),
+    ("I11", "payments", 3, {"status": "authorized"}),
+    ("I11", "payments", 3, {"status": "closing"}),
+    ("I11", "orders", 1, {"amount": 61}),
+    ("I4", "tasks", 2, None),
 ]
 
 

@@ -12,10 +12,11 @@ query or a request to close is due (verify() checks that); alerts.
 """
 from typing import NamedTuple, Optional
 
-LIVE = ("pending", "processing", "unknown", "closing")
-OUTCOMES = {"pending": "pending", "processing": "pending", "unknown": "pending", "closing": "closing", "superseded": "superseded",
-            "failed": "failed", "succeeded": "paid", "surplus": "surplus", "returned": "returned"}
-RESERVED = ("awaiting_approval", "pending", "unknown")
+LIVE = ("pending", "processing", "authorized", "capturing", "unknown", "closing")
+HOLDS = ("processing", "authorized", "capturing")     # the customer has done it all: a deadline does not matter
+TRACKED = ("charge", "capture", "refund")       # the tasks that the model follows
+OUTCOMES = {"pending": "pending", "processing": "pending", "authorized": "authorized", "capturing": "capturing",
+            "unknown": "pending", "closing": "closing", "superseded": "superseded", "failed": "failed", "succeeded": "paid", "surplus": "surplus", "returned": "returned"}
 RESERVED = ("awaiting_approval", "pending", "unknown")
 REOPENS = ("bank_return",)          # the kinds of reversals after which an order is to be paid again by itself
 NAMES = {"PY101": "order_already_paid", "PY102": "order_closed", "PY103": "payment_in_progress",
@@ -57,6 +58,15 @@ class Payment(NamedTuple):
     txn: Optional[str] = None
     code: Optional[str] = None
     second_of: Optional[str] = None
+    capture: Optional[str] = None       # as asked: automatic, manual
+    authorized: Optional[int] = None    # what the channel has reserved
+    taking: Optional[int] = None        # what it was asked to take of that
+    before: Optional[int] = None        # until when it can be taken, as the channel has it
+
+    @property
+    def asked(self):
+        """What the channel was asked to take."""
+        return self.amount if self.taking is None else self.taking
 
 
 class Refund(NamedTuple):
@@ -87,7 +97,7 @@ class Balance(NamedTuple):
 
 
 class Task(NamedTuple):
-    """An open charge or refund task. due: changes whenever it is made due anew."""
+    """An open charge, capture or refund task. due: changes whenever it is made due anew."""
     id: Optional[int] = None
     sent: bool = False
     again: bool = False
@@ -124,6 +134,7 @@ class Report(NamedTuple):
     currency: Optional[str] = None
     code: Optional[str] = None
     time: Optional[int] = None          # the channel's, of a reversal
+    before: Optional[int] = None        # until when reserved money can be taken
 
 
 class Sale(NamedTuple):
@@ -332,9 +343,16 @@ class Model:
         order = self.order(order_id)
         if order is None:
             raise Refused("PY401")
-        self.check_payable(order)
+        reserved = self.that_counts(order_id) if order.status == "paying" else None
+        if reserved is None or reserved.status != "authorized":
+            self.check_payable(order)
         if version != order.version:
             raise Refused("PY201")
+        if order.status == "paying":
+            if currency not in (None, order.currency):
+                raise Refused("PY103")
+            if amount is not None and amount > order.amount and amount > min(reserved.authorized, reserved.amount):
+                raise Refused("PY503")
         changes = {}
         if amount not in (None, order.amount):
             changes["amount"] = amount
@@ -342,7 +360,8 @@ class Model:
             changes["currency"] = currency
         if changes:
             self.change_order(order_id, **changes)
-            self.ask_for_opinion(order_id)
+            if order.status == "unpaid":
+                self.ask_for_opinion(order_id)
         return self.row_of(order_id)
 
     def cancel_order(self, order_id, version=None):
@@ -376,6 +395,8 @@ class Model:
         order = self.order(order_id)
         if not self.passed(order.deadline) or ("dealt with", order_id) in self.s:
             raise Impossible()
+        if order.status == "paying" and self.that_counts(order_id).status in HOLDS:
+            raise Impossible()      # it is looked at again when that has ended
         self.s[("dealt with", order_id)] = True
         if order.status == "unpaid" or (order.status == "paying" and order.closing is None):
             self.end_order(order_id, "expired")
@@ -392,6 +413,9 @@ class Model:
             answer["can_pay"] = False
         if order.status not in ("unpaid", "paying") or order.closing:
             answer["can_cancel"] = False
+        if order.status == "paying" and order.closing is None and \
+                self.that_counts(order_id).status in ("authorized", "capturing"):
+            answer["advice"] = ("authorized", "contact_support")
         return answer
 
     # -- second opinions
@@ -516,10 +540,10 @@ class Model:
                 "currency": p.currency, "replayed": replayed}
 
     def pay(self, kind, order_id, key, amount=None, currency=None, version=None,
-            channel="internal"):
+            channel="internal", capture=None):
         known = self.s.get(("key", key))
         if known is not None:
-            self.check_known(self.payment(known), kind, order_id, amount, currency, channel)
+            self.check_known(self.payment(known), kind, order_id, amount, currency, channel, capture)
             return self.result(known, True)
         settings = self.world.channels.get(channel)
         if settings is None:
@@ -546,17 +570,17 @@ class Model:
             self.change_order(order_id, status="paid", payment=payment_id)
         else:
             self.put(Payment(payment_id, order_id, key, channel, kind, order.amount, order.currency,
-                             "pending", order.version + 1))
+                             "pending", order.version + 1, capture=capture))
             self.change_order(order_id, status="paying")
             if kind == "request":
                 self.s[("task", payment_id, "charge")] = Task()
         self.note_twin(order_id, False)
         return self.result(payment_id, False)
 
-    def check_known(self, p, kind, order_id, amount, currency, channel):
+    def check_known(self, p, kind, order_id, amount, currency, channel, capture):
         if p.code == "revoked" and p.status == "failed" and p.order == order_id:
             raise Refused("PY302")
-        if (p.order, p.kind, p.channel) != (order_id, kind, channel) or \
+        if (p.order, p.kind, p.channel, p.capture) != (order_id, kind, channel, capture) or \
                 amount not in (None, p.amount) or currency not in (None, p.currency):
             raise Refused("PY301")
         if p.status == "failed":
@@ -603,16 +627,27 @@ class Model:
         self.end_task(payment_id, "charge")
         return not task.again
 
+    def end_tasks(self, payment_id):
+        self.end_task(payment_id, "charge")
+        self.end_task(payment_id, "capture")
+
     def end_task(self, subject, kind, token=None, outcome=None):
         task = self.s.pop(("task", subject, kind), None)
         if task is not None and task.id is not None:
             self.s[("ended", task.id)] = (token, outcome)
 
+    def capture_is_sent(self, p):
+        """Its money may be taken: a worker has the capture, or has had it."""
+        task = self.s.get(("task", p.id, "capture"))
+        return p.status == "capturing" and (task is None or task.sent)
+
     def close(self, payment_id):
+        p = self.payment(payment_id)
         if self.withdraw_charge(payment_id):
             self.evidence(payment_id, Report("failed", code="not_sent"), Applied())
-        elif self.payment(payment_id).status != "closing":
-            self.put(self.payment(payment_id), status="closing")
+        elif p.status != "closing" and not self.capture_is_sent(p):
+            self.end_task(payment_id, "capture")
+            self.put(p, status="closing")
 
     def must_exist(self, payment_id):
         p = self.payment(payment_id)
@@ -622,12 +657,26 @@ class Model:
 
     def close_payment(self, payment_id):
         p = self.must_exist(payment_id)
-        if p.status not in LIVE and p.status != "superseded":
+        if (p.status not in LIVE and p.status != "superseded") or self.capture_is_sent(p):
             raise Refused("PY105")
         replayed = p.status in ("closing", "superseded")
         if not replayed:
             self.close(payment_id)
         return self.result(payment_id, replayed, self.order(p.order).version)
+
+    def capture_payment(self, payment_id):
+        p = self.must_exist(payment_id)
+        order = self.order(p.order)
+        if p.status == "capturing" or (p.status in ("succeeded", "surplus", "returned") and p.taking is not None):
+            return self.result(payment_id, True, order.version)
+        if p.status != "authorized":
+            raise Refused("PY105")
+        if order.amount > p.authorized:
+            raise Refused("PY503")
+        self.put(p, status="capturing", taking=order.amount)
+        self.s[("captures", payment_id)] = self.s.get(("captures", payment_id), ()) + (None,)
+        self.make_due(payment_id, "capture")
+        return self.result(payment_id, False, order.version)
 
     def query_payment(self, payment_id):
         p = self.must_exist(payment_id)
@@ -642,9 +691,13 @@ class Model:
             return {"outcome": "recorded", "payment_id": payment_id, "replayed": False}
         p = self.payment(payment_id)
         if p is None:
-            self.keep((payment_id, report), Notice("unmatched", report=Report(*report), payment=payment_id))
+            self.keep((payment_id, report), Notice("unmatched", report=self.read(*report), payment=payment_id))
             return {"outcome": "recorded", "payment_id": payment_id, "replayed": False}
-        return self.result_of_evidence(payment_id, self.evidence(payment_id, Report(*report)))
+        return self.result_of_evidence(payment_id, self.evidence(payment_id, self.read(*report)))
+
+    @staticmethod
+    def read(status, txn=None, amount=None, currency=None, code=None, before=None):
+        return Report(status, txn, amount, currency, code, before=before)
 
     def settle_payment(self, payment_id, *report):
         if report[0] == GARBLED:    # an operator's word is refused
@@ -660,10 +713,10 @@ class Model:
             answer["outcome"] = "recorded"
         return answer
 
-    def evidence(self, payment_id, report, applied=None, fresh=False):
+    def evidence(self, payment_id, report, applied=None, fresh=False, queried=False):
         """Apply what a channel says of a payment: the table of doc/design.md.
 
-        fresh: whoever says it has asked since the payment changed.
+        fresh: whoever says it has asked since the payment changed. queried: and for nothing else than that.
         """
         applied = applied or Applied()
         p = self.payment(payment_id)
@@ -672,7 +725,7 @@ class Model:
             if report.status == "succeeded" and report.txn not in (None, p.txn):
                 self.evidence(p.second_of, report, applied)
             return applied
-        if report.status == "not_found" and settings.not_found_is_final and p.status != "processing":
+        if report.status == "not_found" and settings.not_found_is_final and p.status not in HOLDS:
             report = report._replace(status="closed", code=report.code or "not_found")
         if report.txn not in (None, p.txn):
             other = self.payment(self.s.get(("txn", p.channel, report.txn)))
@@ -680,13 +733,13 @@ class Model:
                 self.known_elsewhere(p, other, report, applied)
                 return applied
         if p.status in LIVE:
-            self.about_live(p, report, settings, applied, fresh)
+            self.about_live(p, report, settings, applied, fresh, queried)
         elif p.status == "superseded":
             self.about_superseded(p, report, applied)
         elif p.status == "failed":
             if report.status == "succeeded":
                 self.late_success(p, report, settings, applied)
-            elif report.status in ("pending", "processing") and fresh and self.is_revivable(p, settings):
+            elif report.status in ("pending", "processing", "authorized") and fresh and self.is_revivable(p, settings):
                 self.revive(p, report, applied)
         elif p.status == "returned":
             if report.status == "succeeded" and report.txn and p.txn and report.txn != p.txn:
@@ -712,7 +765,7 @@ class Model:
                 report.amount in (None, other.received):
             was_live = p.status in LIVE
             self.put(p, status="failed", code="same_charge", second_of=other.id)
-            self.end_task(p.id, "charge")
+            self.end_tasks(p.id)
             if was_live:
                 self.without_money(p.order)
             applied.changed = True
@@ -720,12 +773,15 @@ class Model:
             applied.contradicts = True
 
     def money(self, order, asked, report):
-        """What came, beside what the attempt and the order ask for: fits, more, less or other."""
-        amount = asked.amount if report.amount is None else report.amount
-        currency = report.currency or asked.currency
-        if currency not in (asked.currency,) or currency != order.currency:
+        """What came, beside what the attempt (None: there is none) and the order ask for: fits, more, less or other."""
+        of_attempt = order.amount if asked is None else asked.asked
+        amount = of_attempt if report.amount is None else report.amount
+        currency = report.currency or (asked or order).currency
+        if currency != (asked or order).currency or currency != order.currency:
             return "other"
-        if amount < asked.amount or amount < order.amount or \
+        # of what is reserved, and was not asked for yet, the order may need a part alone
+        may_be_less = asked is not None and asked.authorized is not None and asked.taking is None
+        if (amount < of_attempt and not may_be_less) or amount < order.amount or \
                 (report.amount is None and amount != order.amount):
             return "less"
         return "more" if amount > order.amount else "fits"
@@ -738,7 +794,8 @@ class Model:
 
     def revive(self, p, report, applied):
         """The channel goes on with what it had said to have failed."""
-        self.put(p, status=report.status, code="revived", txn=report.txn or p.txn)
+        reserved = self.reserved(p, report, True) if report.status == "authorized" else {}
+        self.put(p, status=report.status, code="revived", txn=report.txn or p.txn, **reserved)
         self.change_order(p.order, status="paying")
         self.note_twin(p.order, True)
         applied.changed = True
@@ -747,13 +804,54 @@ class Model:
     def without_money(self, order_id):
         self.change_order(order_id, status=self.order(order_id).closing or "unpaid", closing=None)
 
-    def about_live(self, p, report, settings, applied, fresh):
+    def reserved(self, p, report, fresh):
+        """What changes by the channel's word that it has reserved money; of a capture, that it was not made."""
+        other = report.currency not in (None, p.currency)
+        amount = 0 if other else p.authorized if report.amount is None else report.amount
+        if amount is None:
+            amount = p.amount
+        changes = {}
+        if p.authorized is None or (amount != p.authorized and fresh):
+            changes["authorized"] = amount
+        if report.before is not None and report.before != p.before and \
+                (p.before is None or p.before < report.before or fresh):
+            changes["before"] = report.before
+        if p.taking is not None:
+            changes["taking"] = None
+        return changes
+
+    def about_reserved(self, p, report, settings, applied, fresh, queried):
+        """The channel holds the money of a live attempt, and has not taken it."""
+        order = self.order(p.order)
+        believed = fresh and not (queried and ("task", p.id, "capture") in self.s)
+        changes = {"txn": report.txn} if report.txn not in (None, p.txn) else {}
+        if p.status == "capturing" and believed and order.closing is None and queried and settings.idempotent:
+            self.make_due(p.id, "capture", again=True)
+        elif p.status != "closing" and (p.status != "capturing" or believed):
+            if order.closing is not None:
+                changes["status"] = "closing"
+            else:
+                changes.update(self.reserved(p, report, fresh))
+                if p.status != "authorized":
+                    changes["status"] = "authorized"
+        if not changes:
+            return
+        self.put(p, **changes)
+        if "status" in changes:
+            self.end_task(p.id, "charge" if p.status != "capturing" else "capture")
+        applied.changed = True
+        self.match_notices(p.id, "txn" in changes)
+
+    def about_live(self, p, report, settings, applied, fresh, queried):
+        if report.status == "authorized":
+            self.about_reserved(p, report, settings, applied, fresh, queried)
+            return
         if report.status == "succeeded":
             self.live_success(p, report, settings)
         elif report.status in ("failed", "closed"):
             self.put(p, status="failed", code=report.code or report.status,
                      txn=report.txn or p.txn)
-            self.end_task(p.id, "charge")
+            self.end_tasks(p.id)
             self.without_money(p.order)
         else:
             to = p.status
@@ -797,7 +895,7 @@ class Model:
         elif report.status in ("failed", "closed"):
             self.put(p, status="failed", code=report.code or report.status,
                      txn=report.txn or p.txn)
-            self.end_task(p.id, "charge")
+            self.end_tasks(p.id)
         elif report.txn in (None, p.txn):
             return
         else:
@@ -834,13 +932,15 @@ class Model:
         if self.withdraw_charge(other.id):
             self.put(other, status="failed", code="not_sent")
         else:
+            if not self.capture_is_sent(other):
+                self.end_task(other.id, "capture")
             self.put(other, status="superseded")
 
     def take_money(self, p, status, report):
-        self.put(p, status=status, received=p.amount if report.amount is None else report.amount,
+        self.put(p, status=status, received=p.asked if report.amount is None else report.amount,
                  received_currency=report.currency or p.currency,
                  verified=report.amount is not None, txn=report.txn or p.txn, code=None)
-        self.end_task(p.id, "charge")
+        self.end_tasks(p.id)
 
     def second_charge(self, p, report, applied):
         self.record(p.order, p.channel, report, "surplus", second_of=p.id)
@@ -904,7 +1004,7 @@ class Model:
                 applied.contradicts = True
             return known, applied
         order = self.order(order_id)
-        enough = self.money(order, order, report) in ("fits", "more")
+        enough = self.money(order, None, report) in ("fits", "more")
         pays = enough and self.wants_late(order, self.world.channels[channel].late)
         held = pays and self.is_held(order)
         pays = pays and not held
@@ -1503,7 +1603,7 @@ class Model:
     def pay_again(self, p):
         """The money of a returned payment is here again: the first money wins."""
         order = self.order(p.order)
-        enough = self.money(order, order, Report("succeeded", None, self.here(p), p.received_currency)) in ("fits", "more")
+        enough = self.money(order, None, Report("succeeded", None, self.here(p), p.received_currency)) in ("fits", "more")
         pays = enough and self.wants_late(order, "accept") and not self.is_held(order)
         if not pays:
             self.put(p, status="surplus")
@@ -1697,7 +1797,7 @@ class Model:
         """The arguments of one event never change, so a message repeated brings nothing new."""
         if report[0] == GARBLED:
             return {"result": "unreadable", "outcome": "recorded"}
-        report = Report(*report)
+        report = self.read(*report)
         known = self.s.get(("notice", event))
         subject = self.find_subject(channel, payment_id, refund_id, report.txn)
         if subject is not None and self.misses():
@@ -1802,7 +1902,7 @@ class Model:
                 raise Impossible()
             subject = row["refund_id"] or row["payment_id"]
             due = None
-            if row["kind"] in ("charge", "refund"):
+            if row["kind"] in TRACKED:
                 task = self.s.get(("task", subject, row["kind"]))
                 if task is None or task.dead or task.id not in (None, row["task_id"]) or \
                         ("ended", row["task_id"]) in self.s:
@@ -1814,15 +1914,27 @@ class Model:
                 due = task.due
             about = self.refund(row["refund_id"]) if row["refund_id"] else \
                 self.payment(row["payment_id"])
-            if about is None or (about.order, about.channel, about.amount, about.currency) != (
+            amount = about and (about.asked if row["kind"] == "capture" else about.amount)
+            if about is None or (about.order, about.channel, amount, about.currency) != (
                     row["order_id"], row["channel"], row["amount"], row["currency"]):
                 raise Impossible()
+            if row["kind"] == "capture":
+                self.claim_capture(about, row["capture_id"])
             if row["kind"] == "charge" and (self.order(about.order).closing or
                                             about.status not in ("pending", "unknown")):
                 raise Impossible()
             self.s[("lease", row["order_id"])] = Lease(row["task_id"], row["lease_token"], row["leased_until"], due,
                                                        about if row["kind"] in ("query", "close") else None)
         return rows
+
+    def claim_capture(self, p, capture_id):
+        """A capture has the same id as long as its outcome is not known, and each its own."""
+        if p.status != "capturing" or self.order(p.order).closing or p.taking > p.authorized:
+            raise Impossible()
+        *before, last = self.s[("captures", p.id)]
+        if capture_id in before or last not in (None, capture_id):
+            raise Impossible()
+        self.s[("captures", p.id)] = (*before, capture_id)
 
     def lose_lease(self, order_id):
         """Time passes: a worker has not answered."""
@@ -1836,7 +1948,7 @@ class Model:
             self.end_task(refund_id or payment_id, kind)
             if kind == "charge":
                 self.evidence(payment_id, Report("unknown"))
-            else:
+            elif kind == "refund":
                 self.refund_evidence(refund_id, Report("unknown"))
         return {}
 
@@ -1849,7 +1961,7 @@ class Model:
         if task_id not in self.world.tasks:
             return {"outcome": "recorded", "replayed": False}
         garbled = report[0] == GARBLED
-        report = Report("unknown") if garbled else Report(*report)
+        report = Report("unknown") if garbled else self.read(*report)
         kind, order_id, payment_id, refund_id = self.world.tasks[task_id]
         subject = refund_id or payment_id
         held = self.holds(order_id, task_id, token)
@@ -1863,11 +1975,8 @@ class Model:
                 self.make_due(refund_id, "refund", again=True)
             answer = {"outcome": r.status, "payment_id": payment_id, "amount": r.amount}
         else:
-            # one that something else has made due since, or ended, is not taken for fresh either
-            asked = held and self.s[("lease", order_id)].asked == self.payment(payment_id) and \
-                report.status in ("pending", "processing") and \
-                self.payment(payment_id).status in ("failed", "processing") and self.choose()
-            applied = self.evidence(payment_id, report, fresh=asked)
+            applied = self.evidence(payment_id, report, fresh=held and self.asks_anew(task_id, report),
+                                    queried=kind == "query")
             if kind == "query" and report.status == "not_found":
                 self.charge_again(payment_id)
             answer = {"outcome": self.result(payment_id, False)["outcome"],
@@ -1882,7 +1991,7 @@ class Model:
         if held:
             lease = self.s.pop(("lease", order_id))
             task = self.s.get(("task", subject, kind))
-            if kind not in ("charge", "refund"):
+            if kind not in TRACKED:
                 self.s[("ended", task_id)] = (token, answer["outcome"], "perhaps")
             elif task is None or task.id != task_id:    # the next one, after a retry
                 self.s[("ended", task_id)] = (token, answer["outcome"])
@@ -1898,6 +2007,18 @@ class Model:
         answer["replayed"] = repeated or (not applied.changed and not applied.contradicts and
                                           not held)
         return answer
+
+    def asks_anew(self, task_id, report):
+        """May what a worker says, which holds a task, take back what is known?"""
+        kind, order_id, payment_id, _ = self.world.tasks[task_id]
+        lease, p = self.s[("lease", order_id)], self.payment(payment_id)
+        if kind in TRACKED:
+            task = self.s.get(("task", payment_id, kind))
+            return kind == "capture" and task is not None and (task.id, task.due) == (task_id, lease.due)
+        # one that something else has made due since, or ended, is not taken for fresh either
+        states = {"pending": ("failed", "processing"), "processing": ("failed", "processing"),
+                  "authorized": ("failed", "authorized", "capturing")}
+        return lease.asked == p and p.status in states.get(report.status, ()) and self.choose()
 
     def complete_tasks(self, answers):
         return [self.complete_task(*answer) for answer in answers]
@@ -1917,7 +2038,7 @@ class Model:
         if not self.holds(subject[1], task_id, token):
             raise Refused("PY701")
         task = self.s.get(("task", subject[3] or subject[2], subject[0]))
-        if subject[0] not in ("charge", "refund"):
+        if subject[0] not in TRACKED:
             if self.choose():
                 raise Refused("PY701")          # something has ended it
         elif task is None or task.id != task_id:
@@ -1935,9 +2056,14 @@ class Model:
                 self.end_task(payment_id, "charge")
             else:
                 self.evidence(payment_id, Report("failed", code="not_sent"))
-        elif kind in ("charge", "refund"):
+        elif kind == "capture" and not (self.order(order_id).closing is None and
+                                        self.payment(payment_id).status == "capturing"):
+            self.end_task(payment_id, "capture")
+            if self.payment(payment_id).status == "capturing":
+                self.put(self.payment(payment_id), status="closing")
+        elif kind in TRACKED:
             self.s[("task", subject, kind)] = task._replace(
-                sent=False, due=task.due + 1, dead=kind == "refund" and task.tries >= MAX_TRIES)
+                sent=False, due=task.due + 1, dead=kind != "charge" and task.tries >= MAX_TRIES)
         return {"task_id": task_id}
 
     def extend_lease(self, task_id, token):

@@ -33,15 +33,25 @@ SQL = {
                  "expected_version => %s, channel => %s)",
     "pay request": "SELECT * FROM payguard.request_payment(%s, %s, amount => %s, currency => %s, "
                    "expected_version => %s, channel => %s)",
+    "pay start capture": "SELECT * FROM payguard.start_payment(%s, %s, amount => %s, currency => %s, "
+                         "expected_version => %s, channel => %s, capture => %s)",
+    "pay request capture": "SELECT * FROM payguard.request_payment(%s, %s, amount => %s, currency => %s, "
+                           "expected_version => %s, channel => %s, capture => %s)",
     "try_pay": "SELECT * FROM payguard.try_pay_order(%s, %s, %s, %s, %s)",
     "revoke_key": "SELECT * FROM payguard.revoke_key(%s, %s)",
     "close_payment": "SELECT * FROM payguard.close_payment(%s)",
+    "capture_payment": "SELECT * FROM payguard.capture_payment(%s)",
     "query_payment": "SELECT * FROM payguard.query_payment(%s)",
     "report_payment": "SELECT * FROM payguard.report_payment(%s, %s, %s, %s, %s, %s)",
+    "report_payment until": "SELECT * FROM payguard.report_payment(%s, %s, %s, %s, %s, %s,"
+                            " capture_before => pg_catalog.to_timestamp(%s))",
     "settle_payment": "SELECT * FROM payguard.settle_payment(%s, %s, 'seen', %s, %s, %s)",
     "record_payment": "SELECT * FROM payguard.record_payment(%s, %s, %s, %s, %s)",
     "record_notification": "SELECT * FROM payguard.record_notification(%s, pg_catalog.convert_to(%s, 'UTF8'),"
                            " NULL, %s, %s, %s, %s, %s, %s)",
+    "record_notification until": "SELECT * FROM payguard.record_notification(%s, pg_catalog.convert_to(%s, 'UTF8'),"
+                                 " NULL, %s, %s, %s, %s, %s, %s,"
+                                 " capture_before => pg_catalog.to_timestamp(%s))",
     "accept_surplus": "SELECT * FROM payguard.accept_surplus(%s, 'it is theirs')",
     "dismiss_surplus": "SELECT * FROM payguard.dismiss_surplus(%s, %s, 'the same')",
     "refund_order": "SELECT * FROM payguard.refund_order(%s, %s, %s, 'sent back')",
@@ -58,6 +68,8 @@ SQL = {
     "record_reinstatement": "SELECT * FROM payguard.record_reinstatement(%s, %s, pg_catalog.to_timestamp(%s))",
     "reopen_order": "SELECT * FROM payguard.reopen_order(%s, 'to be paid again')",
     "complete_task": "SELECT * FROM payguard.complete_task(%s, %s, %s, %s, %s, %s)",
+    "complete_task until": "SELECT * FROM payguard.complete_task(%s, %s, %s, %s, %s, %s, NULL,"
+                           " capture_before => pg_catalog.to_timestamp(%s))",
     "retry_task": "SELECT payguard.retry_task(%s, %s, 'no way out', '1 ms') AS task_id",
     "extend_lease": "SELECT payguard.extend_lease(%s, %s, '1 hour')",
     "claim_tasks": "SELECT * FROM payguard.claim_tasks('player', 3, %s, NULL, ARRAY[%s])",
@@ -89,9 +101,10 @@ class Family:
         self.settings = Channel(late=rnd.choice(["accept", "accept", "accept_expired", "refund"]),
                                 not_found_is_final=rnd.random() < 0.3,
                                 idempotent=rnd.random() < 0.7, mixed=not whole)
-        self.short_lease = rnd.random() < 0.12
+        self.reserves = whole and rnd.random() < 0.4     # its channel reserves money
+        self.short_lease = rnd.random() < (0.25 if self.reserves else 0.12)
         self.deadlines = rnd.random() < 0.2
-        self.calm = rnd.random() < 0.25         # its orders are settled soon, and so archived
+        self.calm = not self.reserves and rnd.random() < 0.25         # its orders are settled soon, and so archived
         self.currency, self.policy, self.customer = "EUR", None, None
         if policies and rnd.random() < 0.3:
             # a currency of its own, since policies are about currencies
@@ -239,7 +252,7 @@ class Client(threading.Thread):
         method, args = call
         cursor = self.cursor
         if method == "pay":
-            sql, values = SQL["pay " + args[0]], args[1:]
+            sql, values = SQL["pay " + args[0] + (" capture" if len(args) > 7 else "")], args[1:]
         elif method == "pay_orders":
             sql = ("SELECT * FROM payguard.pay_orders(ARRAY["
                    + ", ".join(["(%s, %s, %s, %s, %s, NULL)"] * len(args[0])) + "]::payguard.pay_request[])")
@@ -251,10 +264,14 @@ class Client(threading.Thread):
             values = [value for answer in args[0] for value in answer]
         elif method == "record_notification":
             channel, event, payment_id, refund_id, *report = args
-            sql = SQL[method]
-            values = (channel, self.bodies[event], payment_id, refund_id, *report[:4])
+            sql = SQL[method + (" until" if len(report) > 5 else "")]
+            values = (channel, self.bodies[event], payment_id, refund_id, *report[:4], *report[5:])
         elif method == "record_reversal" and len(args) > 6:
             sql, values = SQL["record_reversal at"], args
+        elif method == "report_payment" and len(args) > 6:
+            sql, values = SQL["report_payment until"], args
+        elif method == "complete_task" and len(args) > 6:
+            sql, values = SQL["complete_task until"], args[:6] + args[7:]
         elif method == "attack":
             sql, values = args[0], ()
         elif method in ("decide_refund", "decide_order"):
@@ -278,6 +295,7 @@ class Client(threading.Thread):
             self.learn(family, row)
         if method == "claim_tasks":
             for row in rows:
+                self.stage.count("claimed " + row["kind"])
                 row["leased_until"] = row["leased_until"].timestamp()
                 family.tasks.append((row["task_id"], row["lease_token"], row["refund_id"] or
                                      row["payment_id"], row["kind"], row))
@@ -429,8 +447,8 @@ class Client(threading.Thread):
             family.ops.append(Op(began, ended, steps, commits))
 
     def note(self, family, order):
-        call = self.rnd.choice([self.try_pay, self.attempt, self.report, self.report,
-                                self.refund_order])(family, order)
+        calls = [self.try_pay, self.attempt, self.report, self.report, self.refund_order]
+        call = self.rnd.choice(calls + [self.capture] * family.reserves)(family, order)
         called = now()
         answer = self.make(family, call)
         return called, now(), (*call, answer)
@@ -452,6 +470,8 @@ class Client(threading.Thread):
             calls = {self.create: 5, self.update: 2, self.cancel: 1, self.status: 3, self.pay: 8,
                      self.try_pay: 5, self.pay_orders: 3, self.attempt: 1, self.report: 2, self.revoke: 1,
                      self.record: 1, self.refund_order: 5, self.refund_payment: 1}
+        if family.reserves:
+            calls.update({self.capture: 12, self.update: 8, self.claim: 14, self.complete: 16, self.close: 6})
         if family.policy:
             calls[self.decide_order] = 6
             if self.stage.whole:
@@ -510,8 +530,9 @@ class Client(threading.Thread):
         return "create_order", (order, amount, family.currency, family.customer, deadline)
 
     def update(self, family, order):
-        return "update_order", (order, self.rnd.randrange(1, 6),
-                                family.amounts[order] + self.rnd.randrange(-1, 2), self.currency(family, 0.8))
+        amount = family.amounts[order]
+        amount = self.rnd.randrange(amount - 30, amount + 5) if family.reserves else amount + self.rnd.randrange(-1, 2)
+        return "update_order", (order, self.rnd.randrange(1, 6), amount, self.currency(family, 0.8))
 
     def cancel(self, family, order):
         return "cancel_order", (order, self.version(family))
@@ -534,9 +555,13 @@ class Client(threading.Thread):
                                for _ in range(self.rnd.randrange(1, 5))],)
 
     def attempt(self, family, order):
+        capture = (self.rnd.choice([None, "automatic", "manual", "manual", "manual"]),) if family.reserves else ()
         return "pay", (self.rnd.choice(["start", "request"]), order, self.key(family, order),
                        self.amount(family, order, 0.7, 0.03), self.currency(family, 0.8), self.version(family),
-                       family.channel if self.rnd.random() < 0.98 else "internal")
+                       family.channel if self.rnd.random() < 0.98 else "internal", *capture)
+
+    def capture(self, family, order):
+        return "capture_payment", (self.some_payment(family, order)[0],)
 
     def revoke(self, family, order):
         return "revoke_key", (order, self.key(family, order))
@@ -547,14 +572,27 @@ class Client(threading.Thread):
     def query(self, family, order):
         return "query_payment", (self.some_payment(family)[0],)
 
-    def says(self):
+    def says(self, family):
         """What a channel says; now and then nobody can read it."""
-        return GARBLED if self.rnd.random() < 0.03 else self.status_of_channel()
+        return GARBLED if self.rnd.random() < 0.03 else self.status_of_channel(family)
 
     def report(self, family, order=None):
         payment_id, order = self.some_payment(family, order)
-        return "report_payment", (payment_id, self.says(), self.txn(family, payment_id),
-                                  self.amount(family, order, 0.3), self.currency(family, 0.5), None)
+        status = self.says(family)
+        return "report_payment", (payment_id, status, self.txn(family, payment_id), self.said_amount(family, order, status),
+                                  self.currency(family, 0.5), None, *self.until(status, ()))
+
+    def said_amount(self, family, order, status):
+        """More or less may be reserved than was asked for."""
+        if status == "authorized" and self.rnd.random() < 0.3:
+            return family.amounts[order] + self.rnd.choice([-20, -5, 10])
+        return self.amount(family, order, 0.3)
+
+    def until(self, status, before):
+        """The last arguments of evidence of reserved money: until when it can be taken. before: those before it."""
+        if status != "authorized" or self.rnd.random() < 0.5:
+            return ()
+        return (*before, self.rnd.choice([1, 2, 4102444800, 4102444801]))
 
     def settle(self, family, order):
         _, args = self.report(family, order)
@@ -577,13 +615,14 @@ class Client(threading.Thread):
             payment_id = None
         elif r < 0.45:
             payment_id, refund_id, txn = None, self.some_refund(family), None
-        status = self.says() if rnd.random() < 0.92 else None
-        amount = self.amount(family, order, 0.4) if status == "succeeded" and not refund_id else None
-        text = f"{family.name} {payment_id} {refund_id} {status} {txn} {amount} {rnd.randrange(2)}"
+        status = self.says(family) if rnd.random() < 0.92 else None
+        amount = self.amount(family, order, 0.4) if status in ("succeeded", "authorized") and not refund_id else None
+        until = self.until(status, (None,))
+        text = f"{family.name} {payment_id} {refund_id} {status} {txn} {amount} {until} {rnd.randrange(2)}"
         event = hashlib.sha256(text.encode()).hexdigest()       # the text is the body, this its id
         self.bodies[event] = text
         return "record_notification", (family.channel, event, payment_id, refund_id, status, txn, amount,
-                                       None)
+                                       None, *until)
 
     def accept(self, family, order):
         return "accept_surplus", (self.some_payment(family)[0],)
@@ -610,10 +649,10 @@ class Client(threading.Thread):
         txn = None if self.rnd.random() < 0.4 else \
             "r" + (refund_id if self.rnd.random() < 0.9 else family.name)
         amount = None if self.rnd.random() < 0.8 else self.rnd.randrange(1, 60)
-        return "report_refund", (refund_id, self.says(), txn, amount, None)
+        return "report_refund", (refund_id, self.says(family), txn, amount, None)
 
     def settle_refund(self, family, order):
-        return "settle_refund", (self.some_refund(family), self.status_of_channel())
+        return "settle_refund", (self.some_refund(family), self.status_of_channel(family))
 
     def retry_refund(self, family, order):
         return "retry_refund", (self.some_refund(family), self.boss(0.5))
@@ -651,9 +690,11 @@ class Client(threading.Thread):
     def reopen(self, family, order):
         return "reopen_order", (order,)
 
-    def status_of_channel(self):
-        """What a channel says; the older scripts have no word for "processing"."""
-        return self.rnd.choice(STATUSES + ["processing"] * 2 if self.stage.whole else STATUSES)
+    def status_of_channel(self, family):
+        """What a channel says; the older scripts have no word for "processing" and "authorized"."""
+        if not self.stage.whole:
+            return self.rnd.choice(STATUSES)
+        return self.rnd.choice(STATUSES + ["processing"] * 2 + ["authorized"] * (8 if family.reserves else 1))
 
     def claim(self, family, order):
         return "claim_tasks", ()
@@ -669,16 +710,16 @@ class Client(threading.Thread):
     def complete(self, family, order):
         task_id, token, subject, kind = self.task(family)
         order = self.rnd.choice(family.orders)
-        txn = amount = None
+        status, txn, amount = self.says(family), None, None
         if subject and "refund" in kind:
             txn = None if self.rnd.random() < 0.4 else "r" + subject
         elif subject:
             order = dict(family.payments).get(subject, order)
-            txn, amount = self.txn(family, subject), self.amount(family, order, 0.3)
-        return "complete_task", (task_id, token, self.says(), txn, amount, None)
+            txn, amount = self.txn(family, subject), self.said_amount(family, order, status)
+        return "complete_task", (task_id, token, status, txn, amount, None, *self.until(status, (None,)))
 
     def complete_tasks(self, family, order):
-        return "complete_tasks", ([self.complete(family, order)[1]
+        return "complete_tasks", ([self.complete(family, order)[1][:6]
                                    for _ in range(self.rnd.randrange(1, 4))],)
 
     def retry_task(self, family, order):
