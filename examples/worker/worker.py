@@ -72,6 +72,7 @@ def call_channel(url, task, timeout):
             "currency": task["currency"],
             "expires_at": task["expires_at"],
             "capture": task["capture"],
+            "capture_id": task["capture_id"],
         }, default=str), {
             "Content-Type": "application/json",
             "Idempotency-Key": task["capture_id"] if task["kind"] == "capture"

@@ -431,6 +431,7 @@ class Shipper:
         self.reader = Database(dsn, counts, None)
         self.random = random.Random(f"{seed}/shipper {number}")
         self.counts = counts
+        self.seen = set()  # captures that it has thought about once more
 
     def ask(self, sql, *values):
         try:
@@ -441,12 +442,14 @@ class Shipper:
     def work(self):
         """One round."""
         for row in self.reader.rows(
-                "SELECT p.payment_id::text, p.order_id, p.status, p.authorized_amount AS reserved, o.amount, o.version"
+                "SELECT p.payment_id::text, p.order_id, p.status, p.capture_id, p.authorized_amount AS reserved,"
+                "       o.amount, o.version"
                 " FROM payguard.payments p JOIN payguard.orders o USING (order_id)"
                 " WHERE p.status IN ('authorized', 'capturing') AND p.capture = 'manual' LIMIT 50"):
             if row["status"] == "authorized":
                 self.ship(row)
-            else:
+            elif row["capture_id"] not in self.seen:
+                self.seen.add(row["capture_id"])
                 self.hesitate(row)
 
     def ship(self, row):
@@ -462,17 +465,17 @@ class Shipper:
         elif chance < 0.6:
             self.change(row, row["amount"] + self.random.choice((1, 20_000)))
         for _ in range(self.random.choice((1, 1, 1, 2))):
-            if "refused" not in self.ask("capture_payment(%s)", row["payment_id"]):
+            if self.ask("capture_payment(%s)", row["payment_id"]).get("replayed") is False:
                 self.counts["shop captured"] += 1
 
     def hesitate(self, row):
         """A worker has the capture, or will have it soon."""
         chance = self.random.random()
-        if chance < 0.05:
+        if chance < 0.1:
             self.give_up(row)
-        elif chance < 0.08:
+        elif chance < 0.15:
             self.change(row, max(1, row["amount"] // 2))
-        elif chance < 0.12:
+        elif chance < 0.25:
             self.ask("capture_payment(%s)", row["payment_id"])
 
     def give_up(self, row):

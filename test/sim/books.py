@@ -143,25 +143,29 @@ class Comparison:
         return lines
 
     def captures(self):
-        """What the channels were asked to take of money that they had reserved, and what may not be."""
+        """→ how often what happened with reserved money, and what must not have happened, both by name."""
         trades = [dict(trade, channel=name) for name, book in self.books.items() for trade in book["reserved"]]
         taken = collections.defaultdict(list)
         for charge in self.charges.values():
             taken[charge["payment_id"]].append(charge["amount"])
+        for trade in trades:
+            trade["taken"] = taken[trade["payment_id"]]
         asked = [capture for trade in trades for capture in trade["captures"].values()]
-        return {
-            "captured": [trade for trade in trades if taken[trade["payment_id"]]],
-            "in part": [trade for trade in trades if 0 < sum(taken[trade["payment_id"]]) < trade["authorized"]],
-            "asked for": asked,
-            "asked for again": [n for capture in asked for n in capture["requests"][1:]],
-            "voided": [trade for book in self.books.values() for trade in book["voided"]],
-            "captured twice": [trade for trade in trades if len(taken[trade["payment_id"]]) > 1],
+        counts = {
+            "asked for": len(asked),
+            "asked for again": sum(len(capture["requests"]) - 1 for capture in asked),
+            "made": sum(len(trade["taken"]) for trade in trades),
+            "of a part": sum(0 < sum(trade["taken"]) < trade["authorized"] for trade in trades),
+            "given up": sum(book["voided"] for book in self.books.values()),
+        }
+        return counts, {
+            "captured twice": [trade for trade in trades if len(trade["taken"]) > 1],
             "captured beyond what was authorized": [
-                trade for trade in trades if trade["authorized"] < max(
-                    [sum(taken[trade["payment_id"]])] + [capture["amount"] for capture in trade["captures"].values()])],
+                trade for trade in trades if sum(trade["taken"]) > trade["authorized"]
+                or any(capture["amount"] > trade["authorized"] for capture in trade["captures"].values())],
             "captured after a confirmed void": [
                 trade for trade in trades if any(capture["after_void"] for capture in trade["captures"].values())],
-            "one capture_id with two amounts": [capture for capture in asked if len(set(capture["requests"])) > 1],
+            "asked for in two amounts under one id": [capture for capture in asked if len(set(capture["requests"])) > 1],
         }
 
     def double_charges(self):

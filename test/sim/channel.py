@@ -77,6 +77,7 @@ CAPTURE_FAULTS = {
     "amount_left_out": 3,
     "chargeback": 1,
 }
+FAULTS = {"charge": CHARGE_FAULTS, "authorize": AUTHORIZE_FAULTS, "capture": CAPTURE_FAULTS}
 ANSWER_FAULTS = {"timeout_before": 2, "timeout_after": 2, "not_found_yet": 1, "says_unknown": 1}
 REFUND_FAULTS = {
     "timeout_before": 2,
@@ -102,11 +103,11 @@ SILENCE = 2  # seconds; how long a slow channel leaves a caller waiting
 class Channel:
     """One channel: its books, its faults, its webhooks."""
 
-    def __init__(self, name, seed, fault_rate, pusher, charge_faults):
+    def __init__(self, name, seed, fault_rate, pusher, kinds):
         self.name = name
         self.random = random.Random(f"{seed}/{name}")
         self.fault_rate = fault_rate
-        self.charge_faults = charge_faults
+        self.kinds = kinds
         self.pusher = pusher  # None: it sends no webhooks
         self.trades = {}  # by payment_id
         self.charges = {}  # by transaction
@@ -307,7 +308,7 @@ class Channel:
             return self.answer(trade)
         if trade["manual"]:
             return self.authorize(trade)
-        fault = self.fault(self.charge_faults)
+        fault = self.fault(self.kinds["charge"])
         if fault == "timeout_before_charging":
             return None
         if fault == "late_success":
@@ -426,7 +427,7 @@ class Channel:
 
     def authorize(self, trade):
         """A charge whose money is to be captured."""
-        fault = self.fault(AUTHORIZE_FAULTS)
+        fault = self.fault(self.kinds["authorize"])
         if fault == "timeout_before_charging":
             return None
         if fault == "not_found_yet":
@@ -464,7 +465,7 @@ class Channel:
         capture = trade["captures"].setdefault(request["capture_id"], {
             "amount": request["amount"], "requests": [], "decided": False, "after_void": trade["voided"]})
         capture["requests"].append(request["amount"])
-        fault = None if capture["decided"] else self.fault(CAPTURE_FAULTS)
+        fault = None if capture["decided"] else self.fault(self.kinds["capture"])
         if fault == "timeout_before":
             return None
         if fault == "capture_late":
@@ -619,12 +620,12 @@ class Channel:
                 "names": self.names, "faults": self.faults, "calls": self.calls,
                 "reserved": [{key: trade[key] for key in ("payment_id", "order_id", "authorized", "captures")}
                              for trade in self.trades.values() if trade["captures"]],
-                "voided": [trade["payment_id"] for trade in self.trades.values() if trade["voided"]]}
+                "voided": sum(trade["voided"] for trade in self.trades.values())}
 
 
-async def run(seed, fault_rate, webhook_port, report, charge_faults, slow):
+async def run(seed, fault_rate, webhook_port, report, kinds, slow):
     pusher = wire.Pusher(webhook_port, "/webhook") if webhook_port else None
-    channels = {name: Channel(name, seed, fault_rate, pusher, charge_faults) for name in NAMES}
+    channels = {name: Channel(name, seed, fault_rate, pusher, kinds) for name in NAMES}
     calls = {"charge": Channel.charge, "capture": Channel.capture, "query": Channel.query, "close": Channel.close,
              "refund": Channel.refund, "query_refund": Channel.query_refund,
              "name": Channel.name_of}
@@ -664,11 +665,11 @@ async def run(seed, fault_rate, webhook_port, report, charge_faults, slow):
         await server.serve_forever()
 
 
-def main(seed, fault_rate, webhook_port, report, charge_faults=CHARGE_FAULTS, slow=0):
+def main(seed, fault_rate, webhook_port, report, kinds=None, slow=0):
     """The channels' process; its port goes to `report`.
 
-    charge_faults: as CHARGE_FAULTS; slow: seconds that a call takes at most
+    kinds: of faults, as FAULTS; slow: seconds that a call takes at most
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    asyncio.run(run(seed, fault_rate, webhook_port, report, charge_faults, slow))
+    asyncio.run(run(seed, fault_rate, webhook_port, report, kinds or FAULTS, slow))

@@ -217,13 +217,11 @@ class Simulation:
         self.deviations["the books agree"] = self.comparison.differences()
         for name, sql in books.ORACLES.items():
             self.deviations[name] = [str(row) for row in self.database.rows(sql)]
-        captures = self.comparison.captures()
-        for name in ("captured twice", "captured beyond what was authorized", "captured after a confirmed void",
-                     "one capture_id with two amounts"):
-            self.deviations[f"nothing: {name}"] = captures[name]
-        again, lost = len(captures["asked for again"]), self.counts["answers of captures that were lost"]
-        self.deviations["a capture is sent once, unless its answer is lost"] = \
-            [f"{again} again, {lost} answers lost"] if again > lost else []
+        self.captures, wrong = self.comparison.captures()
+        self.deviations.update({f"nothing is {name}": trades for name, trades in wrong.items()})
+        self.captures["whose answer was lost"] = lost = self.counts["answers of captures that were lost"]
+        self.deviations["a capture is sent once, unless its answer was lost"] = \
+            [str(self.captures)] if self.captures["asked for again"] > lost else []
         self.deviations["the counters agree"] = books.counter_differences(self.database, self.counts)
         self.deviations["the metrics are a recount"] = books.metric_differences(self.database)
         self.deviations["no unexpected error"] = [
@@ -275,8 +273,7 @@ class Simulation:
         yield f"payments: {states('payments')}"
         yield f"refunds: {states('refunds')}"
         yield f"alerts: {listed({row['kind']: row['n'] for row in alerts})}"
-        yield ("captures: " + ", ".join(f"{name} {len(found)}" for name, found in self.comparison.captures().items())
-               + f"; answers lost {self.counts['answers of captures that were lost']}; shop: {counted('shop ')}")
+        yield f"captures: {listed(self.captures)}; the shop: {counted('shop ')}"
         yield f"orders charged more than once at the channels: {self.comparison.double_charges()}"
         yield (f"what only the statement told: {counted('statement ')}; "
                f"messages that match nothing: {unmatched[0]['n']}")

@@ -5,7 +5,7 @@
 
 Makes a throwaway cluster with initdb and pg_ctl from PATH. Most requests go to two channels that
 charge once for a payment_id, take their time, hang up and fall silent; a few go to a port where
-nobody listens. There are no webhooks: what payguard knows, it knows from its workers. The status
+nobody listens. The money of every fourth is reserved first, and captured, now and then less of it, or given up. There are no webhooks: what payguard knows, it knows from its workers. The status
 is 0 where no promise is broken.
 """
 
@@ -26,12 +26,17 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path[:0] = [HERE, os.path.join(HERE, "..", "lib")]
 
 import actors
+import books
 import channel
 import cluster
 import wire
 
 WORKER = os.path.join(HERE, "../../examples/worker/worker.py")
-FAULTS = {"timeout_before_charging": 5, "timeout_after_charging": 5, "not_found_yet": 3}
+FAULTS = {
+    "charge": {"timeout_before_charging": 5, "timeout_after_charging": 5, "not_found_yet": 3},
+    "authorize": {"timeout_before_charging": 5, "timeout_after_charging": 5, "not_found_yet": 3, "authorized_less": 3},
+    "capture": {"timeout_before": 5, "timeout_after": 5, "capture_refused": 3, "capture_late": 3, "capture_settles": 3},
+}
 SLOW = 0.03  # seconds that a call takes at most
 LEASE = 3
 BACKLOG = 60  # charges that wait while there are more requests to come
@@ -54,11 +59,17 @@ CREATE = """
 REQUEST = """
     SELECT count(payguard.request_payment('order-' || n, 'order-' || n,
              CASE WHEN mod(n, 100) = 0 THEN 'nowhere'
-                  WHEN mod(n, 2) = 0 THEN 'alpha' ELSE 'beta' END))
+                  WHEN mod(n, 2) = 0 THEN 'alpha' ELSE 'beta' END,
+             capture => CASE WHEN mod(n, 8) IN (1, 4) THEN 'manual' END))
     FROM generate_series(%s, %s) n"""
 # Attempts that somebody wants closed at the channel that is not there.
 START = "SELECT payment_id FROM payguard.start_payment(%s, %s, 'nowhere')"
 CLOSE = "SELECT * FROM payguard.close_payment(%s)"
+
+RESERVED = """
+    SELECT p.payment_id::text, p.order_id, o.version, least(o.amount, p.authorized_amount) AS amount,
+           o.amount > p.authorized_amount AS less
+    FROM payguard.payments p JOIN payguard.orders o USING (order_id) WHERE p.status = 'authorized'"""
 
 UNSETTLED = """
     SELECT 'task' AS what, kind, order_id, tries::text AS more FROM payguard.tasks
@@ -161,6 +172,7 @@ class Torture:
         until = None
         kill_at = time.monotonic() + 1
         while until is None or time.monotonic() < until:
+            self.ship()
             if asked < self.requests:
                 asked = self.request(asked)
             elif until is None:
@@ -179,6 +191,21 @@ class Torture:
         self.shop.rows(REQUEST, asked + 1, last)
         return last
 
+    def ship(self):
+        """Captures what is reserved, sometimes a part, or gives it up."""
+        for row in self.database.rows(RESERVED):
+            chance = self.random.random()
+            if row["less"] or chance < 0.2:
+                amount = max(1, row["amount"] // self.random.choice((1, 2)))
+                self.ask("update_order(%s, %s, %s)", row["order_id"], row["version"], amount)
+            self.ask("close_payment(%s)" if chance > 0.9 else "capture_payment(%s)", row["payment_id"])
+
+    def ask(self, call, *values):
+        try:
+            self.shop.request(f"SELECT * FROM payguard.{call}", *values)
+        except actors.Refused:  # it has changed meanwhile
+            pass
+
     def kill(self, number):
         self.workers[number].kill()
         self.workers[number].wait()
@@ -189,6 +216,7 @@ class Torture:
         """Waits until all is settled. → what is not in time, as lines of text"""
         deadline = time.monotonic() + self.patience
         while (rows := self.database.rows(UNSETTLED)) and time.monotonic() < deadline:
+            self.ship()
             time.sleep(0.2)
         return [str(row) for row in rows]
 
@@ -217,6 +245,8 @@ class Torture:
         known = {txn: (row["order_id"], row["amount"]) for txn, row in paid.items()}
         self.deviations["the books agree"] = [
             f"{line}" for line in set(at_channels.items()) ^ set(known.items())]
+        self.captures, wrong = books.Comparison(self.database, self.books).captures()
+        self.deviations.update({f"nothing is {name}": trades for name, trades in wrong.items()})
         self.deviations["tasks of one order never run at the same time"] = self.overlaps()
         for name, sql in ORACLES.items():
             self.deviations[name] = [str(row) for row in self.database.rows(sql)]
@@ -262,6 +292,7 @@ class Torture:
             f"{self.faults:.0%} faulty",
             f"workers killed {self.counts['killed']} times; charges whose lease ran out: {self.lost}",
             f"channels' calls: {listed(calls)}; charges made: {charges}",
+            f"captures: {listed(self.captures)}",
             f"faults: {listed(faults)}",
             "payments: " + grouped("status || coalesce(' ' || failure_code, '') AS name, count(*)"
                                    " AS n FROM payguard.payments"),

@@ -16,6 +16,7 @@ from tap import Tap, choose_seed
 
 # what a run of this size always comes to
 MET = {("payment", "processing"), ("payment", "returned"), ("refund", "reinstated"), ("refund", "merged"),
+       ("payment", "authorized"), ("payment", "capturing"), ("alert", "authorized_less"), ("alert", "capture_failed"),
        ("alert", "overpaid"), ("alert", "bank_return"), ("alert", "chargeback"), ("alert", "late_success")}
 
 
