@@ -1,6 +1,6 @@
 """The players: clients that make random calls of the whole API, and note each with real time.
 
-A family is what is checked together: two orders that share keys, and a channel of their own. So many
+A family is what is checked together: two orders, or four, that share keys, and a channel of their own. So many
 families are in use at once as the hot set has orders, half; a family that has had its calls is
 replaced by a new one.
 """
@@ -19,6 +19,8 @@ from model import GARBLED, NAMES, Channel, Policy, Refused
 EPOCH = time.time() - time.monotonic()
 STATUSES = ["succeeded"] * 8 + ["failed"] * 5 + ["closed"] * 2 + ["pending"] * 3 + ["unknown"] * 3 + \
     ["not_found"] * 2
+STATUSES_OF_RESERVING = ["authorized"] * 12 + ["succeeded"] + ["pending", "unknown"] * 2 + [
+    "processing", "not_found", "failed", "closed"]
 CALLS_OF_A_FAMILY = 110
 # what a channel takes back, by the number of the reversal; None: all of it
 REVERSALS = [("refund", 10), ("chargeback", 17), ("bank_return", 24), ("refund", 31), ("chargeback", 38)]
@@ -95,13 +97,13 @@ class Family:
     def __init__(self, rnd, number, policies, whole=False):
         self.number = number
         self.name = f"f{number}"
-        self.orders = [f"{self.name}/a", f"{self.name}/b"]
+        self.reserves = whole and rnd.random() < 0.4     # its channel reserves money
+        self.orders = [f"{self.name}/{order}" for order in ("abcd" if self.reserves else "ab")]
         self.amounts = {order: rnd.randrange(50, 90) for order in self.orders}
         self.channel = f"c{number}"
         self.settings = Channel(late=rnd.choice(["accept", "accept", "accept_expired", "refund"]),
                                 not_found_is_final=rnd.random() < 0.3,
                                 idempotent=rnd.random() < 0.7, mixed=not whole)
-        self.reserves = whole and rnd.random() < 0.4     # its channel reserves money
         self.short_lease = rnd.random() < (0.25 if self.reserves else 0.12)
         self.deadlines = rnd.random() < 0.2
         self.calm = not self.reserves and rnd.random() < 0.25         # its orders are settled soon, and so archived
@@ -118,6 +120,7 @@ class Family:
         self.ops = []
         self.payments, self.refunds, self.tasks = [], [], []
         self.made = set()       # the orders that are known to be there
+        self.known, self.versions = {}, {}      # what was told last: the status of a payment or an order; its version
         self.left = CALLS_OF_A_FAMILY
 
     def register(self, cursor):
@@ -309,6 +312,13 @@ class Client(threading.Thread):
         if row.get("payment_id") and row.get("order_id") and \
                 (row["payment_id"], row["order_id"]) not in family.payments:
             family.payments.append((row["payment_id"], row["order_id"]))
+        if row.get("payment_status"):
+            if (family.known.get(row["payment_id"]), row["payment_status"]) == ("capturing", "succeeded"):
+                self.stage.count("captured")
+            family.known[row["payment_id"]] = row["payment_status"]
+        if row.get("version") and row.get("order_id"):
+            family.versions[row["order_id"]] = row["version"]
+            family.known[row["order_id"]] = row.get("order_status") or row.get("status")
         if row.get("refund_id") and row["refund_id"] not in family.refunds:
             family.refunds.append(row["refund_id"])
 
@@ -471,15 +481,60 @@ class Client(threading.Thread):
                      self.try_pay: 5, self.pay_orders: 3, self.attempt: 1, self.report: 2, self.revoke: 1,
                      self.record: 1, self.refund_order: 5, self.refund_payment: 1}
         if family.reserves:
-            calls.update({self.capture: 12, self.update: 8, self.claim: 14, self.complete: 16, self.close: 6})
+            calls = {self.create: 6, self.update: 4, self.cancel: 1, self.status: 2, self.attempt: 8, self.close: 2,
+                     self.query: 3, self.report: 6, self.settle: 1, self.record: 1, self.notification: 4, self.claim: 6,
+                     self.complete: 6, self.complete_tasks: 2, self.retry_task: 2, self.extend: 1, self.capture: 4,
+                     self.refund_order: 2, self.report_refund: 2, self.pay: 1, self.decide: 2, self.accept: 1}
         if family.policy:
             calls[self.decide_order] = 6
             if self.stage.whole:
                 calls[self.request_approval] = 3
         if self.stage.whole:
             calls.update({self.reinstatement: 2, self.reopen: 1, self.sale_insert: 4, self.sale_update: 8, self.sale_delete: 1, self.sale_read: 2})
+        if family.reserves and rnd.random() < 0.6:
+            return self.with_reserved(family)
         make = rnd.choices(list(calls), list(calls.values()))[0]
         return make(family, rnd.choice(family.orders))
+
+    def with_reserved(self, family):
+        """What fits what was told last of an attempt, so that its money is reserved and captured now and then."""
+        live = [p for p in family.payments if family.known.get(p[0]) in ("pending", "unknown", "authorized", "capturing")]
+        open_orders = [order for order in family.orders if family.known.get(order, "unpaid") == "unpaid"]
+        if open_orders and len(live) < 2:
+            order = self.rnd.choice(open_orders)
+            return self.attempt(family, order) if order in family.made else self.create(family, order)
+        payment_id, order = self.rnd.choice(live) if live else self.some_payment(family)
+        found = family.known.get(payment_id)
+        if found == "capturing":
+            held = [task for task in family.tasks[-6:] if task[2:4] == (payment_id, "capture")]
+            says = self.rnd.choice(["authorized", "authorized", "succeeded", "unknown", "processing", "closed"])
+            call, *args = self.rnd.choice(
+                [("claim",)] * 3 + [("answer", task, says) for task in held[-1:]] * 4 + [("retry", task) for task in held[-1:]]
+                + [("report", "authorized"), ("close",), ("cancel",), ("capture",), ("record",)])
+        elif found == "authorized":
+            call, *args = self.rnd.choice([("capture",)] * 5 + [("lower",)] * 2 + [
+                ("report", "authorized"), ("close",), ("cancel",), ("record",), ("query",), ("claim",)])
+        else:
+            call, *args = "report", "authorized"
+        txn = self.txn(family, payment_id)
+        if call == "claim":
+            return self.claim(family, order)
+        if call == "answer":
+            task, says = args
+            return "complete_task", (*task[:2], says, txn, task[4]["amount"] if self.rnd.random() < 0.6 else None, None)
+        if call == "retry":
+            return "retry_task", args[0][:2]
+        if call == "report":
+            return "report_payment", (payment_id, args[0], txn, self.said_amount(family, order, args[0]), None, None,
+                                      *self.until(args[0], ()))
+        if call == "lower":
+            amount = family.amounts[order] + self.rnd.randrange(-30, 5)
+            return "update_order", (order, family.versions.get(order, 2), amount, None)
+        if call == "cancel":
+            return self.cancel(family, order)
+        if call == "record":
+            return self.record(family, order)
+        return call + "_payment", (payment_id,)
 
     def key(self, family, order):
         r = self.rnd.random()
@@ -694,7 +749,9 @@ class Client(threading.Thread):
         """What a channel says; the older scripts have no word for "processing" and "authorized"."""
         if not self.stage.whole:
             return self.rnd.choice(STATUSES)
-        return self.rnd.choice(STATUSES + ["processing"] * 2 + ["authorized"] * (8 if family.reserves else 1))
+        if family.reserves:
+            return self.rnd.choice(STATUSES_OF_RESERVING)
+        return self.rnd.choice(STATUSES + ["processing"] * 2 + ["authorized"])
 
     def claim(self, family, order):
         return "claim_tasks", ()
