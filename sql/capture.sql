@@ -181,6 +181,10 @@ SELECT outcome FROM payguard.report_payment(pg_temp.this('told-1'), 'authorized'
 SELECT authorized_amount, capture_before FROM payguard.payments WHERE payment_id = pg_temp.this('told-1');
 SELECT outcome FROM payguard.settle_payment(pg_temp.this('told-1'), 'authorized', 'asked', NULL, 45000, 'EUR');
 SELECT authorized_amount, capture_before FROM payguard.payments WHERE payment_id = pg_temp.this('told-1');
+-- what was reserved before counts no more where an attempt goes on that had failed
+SELECT pg_temp.reserve('told-3', until := '2100-01-01'), pg_temp.say(pg_temp.this('told-3'), 'failed'), pg_temp.give_word(pg_temp.this('told-3'), 'pending');
+SELECT outcome FROM payguard.report_payment(pg_temp.this('told-3'), 'authorized', NULL, 40000, 'EUR', capture_before := '2099-01-01');
+SELECT authorized_amount, capture_before, pg_temp.answer($$SELECT pg_temp.capture('told-3')$$) FROM payguard.payments WHERE payment_id = pg_temp.this('told-3');
 -- a message that waits for its payment carries the time
 SELECT (payguard.create_order('told-2', 1000, 'EUR')).status, (payguard.record_notification('hold', '{"a": 1}'::text, 'told-2', channel_status := 'authorized', channel_txn_id := 'told-2', amount := 1000, currency := 'EUR', capture_before := '2100-01-01')).outcome;
 SELECT pg_temp.say(pg_temp.start('told-2', 'this', 'hold'), 'pending', 'told-2'), pg_temp.now_of('told-2');

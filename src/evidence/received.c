@@ -157,9 +157,9 @@ payguard_received_revive(Payment *payment)
 }
 
 /*
- * payguard_received_authorize fills in what the channel has reserved, and until when. The first word counts, unless who
- * says another has asked since; a later time is believed, since channels prolong. What it was asked to take of it, it
- * has not taken.
+ * payguard_received_authorize fills in what the channel has reserved, and until when. Of one authorization the first word
+ * counts, unless who says another has asked since; a later time is believed, since channels prolong. What it was asked
+ * to take of it, it has not taken.
  */
 FieldSet
 payguard_received_authorize(Payment *payment, const Report *report)
@@ -169,20 +169,21 @@ payguard_received_authorize(Payment *payment, const Report *report)
 	int64 amount = other_currency				 ? 0
 				   : report->amount != NO_AMOUNT ? report->amount
 												 : payment->authorized_amount;
+	bool believed = report->fresh || payment->status != PAYMENT_AUTHORIZED;
 	FieldSet also = 0;
 
 	if (amount == NO_AMOUNT)
 		amount = payment->amount;
-	if (payment->authorized_amount == NO_AMOUNT ||
-		(amount != payment->authorized_amount && report->fresh))
+	if (amount != payment->authorized_amount &&
+		(believed || payment->authorized_amount == NO_AMOUNT))
 	{
 		payment->authorized_amount = amount;
 		also |= FIELD(PAYMENT_F_AUTHORIZED_AMOUNT);
 	}
 	if (report->capture_before != NO_TIME &&
-		(payment->capture_before == NO_TIME ||
-		 payment->capture_before < report->capture_before ||
-		 (report->fresh && payment->capture_before != report->capture_before)))
+		payment->capture_before != report->capture_before &&
+		(believed || payment->capture_before == NO_TIME ||
+		 payment->capture_before < report->capture_before))
 	{
 		payment->capture_before = report->capture_before;
 		also |= FIELD(PAYMENT_F_CAPTURE_BEFORE);

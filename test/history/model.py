@@ -730,7 +730,7 @@ class Model:
         if report.txn not in (None, p.txn):
             other = self.payment(self.s.get(("txn", p.channel, report.txn)))
             if other is not None:
-                self.known_elsewhere(p, other, report, applied)
+                self.known_elsewhere(p, other, report, applied, fresh, queried)
                 return applied
         if p.status in LIVE:
             self.about_live(p, report, settings, applied, fresh, queried)
@@ -755,9 +755,9 @@ class Model:
             applied.contradicts = True
         return applied
 
-    def known_elsewhere(self, p, other, report, applied):
+    def known_elsewhere(self, p, other, report, applied, fresh, queried):
         if other.second_of == p.id and other.status == "failed" and other.code == "same_charge":
-            self.evidence(p.id, report._replace(txn=p.txn), applied)
+            self.evidence(p.id, report._replace(txn=p.txn), applied, fresh, queried)
         elif other.second_of == p.id or p.status == "returned" and other.key is None and other.order == p.order:
             self.evidence(other.id, report, applied)
         elif report.status == "succeeded" and other.key is None and other.second_of is None and \
@@ -807,14 +807,15 @@ class Model:
     def reserved(self, p, report, fresh):
         """What changes by the channel's word that it has reserved money; of a capture, that it was not made."""
         other = report.currency not in (None, p.currency)
+        believed = fresh or p.status != "authorized"        # of one authorization the first word counts
         amount = 0 if other else p.authorized if report.amount is None else report.amount
         if amount is None:
             amount = p.amount
         changes = {}
-        if p.authorized is None or (amount != p.authorized and fresh):
+        if p.authorized is None or (amount != p.authorized and believed):
             changes["authorized"] = amount
         if report.before is not None and report.before != p.before and \
-                (p.before is None or p.before < report.before or fresh):
+                (p.before is None or p.before < report.before or believed):
             changes["before"] = report.before
         if p.taking is not None:
             changes["taking"] = None
