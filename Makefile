@@ -48,7 +48,7 @@ include $(PGXS)
 $(OBJS) $(OBJS:.o=.bc): $(HDRS) $(EXTENSION).control Makefile
 
 # The pages, in a folder of their own below pg_config --docdir, so that what they link to stays beside them.
-PAGES = README.md CHANGELOG.md CONTRIBUTING.md LICENSE SECURITY.md $(sort $(shell find doc examples -type f ! -name '*.pyc' ! -name '*.py~'))
+PAGES = README.md CHANGELOG.md CONTRIBUTING.md SECURITY.md $(sort $(shell find doc examples -type f ! -path 'doc/*.py' ! -name '*.pyc'))
 PAGES_DIR = $(DESTDIR)$(docdir)/$(EXTENSION)
 
 .PHONY: install-pages uninstall-pages
