@@ -165,6 +165,12 @@ SELECT (SELECT count(*) FROM payguard.maintain()) AS duties, pg_temp.work('lost-
 SELECT pg_temp.reserve('lost-3', channel := 'hold_once'), pg_temp.capture('lost-3'), (payguard.query_payment(pg_temp.this('lost-3'))).outcome;
 INSERT INTO held (task) SELECT t FROM payguard.claim_tasks('worker', 100, kinds := '{query}', channels := '{hold_once}') t WHERE order_id = 'lost-3';
 SELECT pg_temp.reply('lost-3', 'authorized'), pg_temp.now_of('lost-3');
+-- a person who sees in the channel's console that the money is still reserved does not know of a request on its way
+SELECT pg_temp.reserve('lost-4', channel := 'hold_once'), pg_temp.capture('lost-4'), pg_temp.work('lost-4', 'capture'), pg_temp.give_word(pg_temp.this('lost-4'), 'authorized'), pg_temp.now_of('lost-4');
+SELECT pg_temp.reply('lost-4', 'unknown'), pg_temp.give_word(pg_temp.this('lost-4'), 'authorized'), pg_temp.now_of('lost-4');
+SELECT pg_temp.capture('lost-4'), (SELECT capture_id = (task).capture_id FROM payguard.payments WHERE payment_id = (task).payment_id) AS under_the_same_id FROM held WHERE (task).order_id = 'lost-4';
+SELECT pg_temp.reserve('lost-5'), pg_temp.capture('lost-5'), pg_temp.work('lost-5', 'capture'), pg_temp.give_word(pg_temp.this('lost-5'), 'authorized');
+SELECT pg_temp.reply('lost-5', 'unknown'), pg_temp.give_word(pg_temp.this('lost-5'), 'authorized'), pg_temp.now_of('lost-5');
 -- what is old takes nothing back
 SELECT pg_temp.say(pg_temp.this('lost-3'), 'authorized'), pg_temp.say(pg_temp.this('lost-3'), 'pending'), pg_temp.say(pg_temp.this('lost-3'), 'not_found'), pg_temp.now_of('lost-3');
 -- the channel takes more, or less, than the capture asked for
@@ -180,6 +186,9 @@ SELECT outcome FROM payguard.report_payment(pg_temp.this('told-1'), 'authorized'
 SELECT outcome FROM payguard.report_payment(pg_temp.this('told-1'), 'authorized', capture_before := '2099-01-01');
 SELECT authorized_amount, capture_before FROM payguard.payments WHERE payment_id = pg_temp.this('told-1');
 SELECT outcome FROM payguard.settle_payment(pg_temp.this('told-1'), 'authorized', 'asked', NULL, 45000, 'EUR');
+SELECT authorized_amount, capture_before FROM payguard.payments WHERE payment_id = pg_temp.this('told-1');
+-- an amount of something else than an authorization is not reserved
+SELECT outcome, replayed FROM payguard.settle_payment(pg_temp.this('told-1'), 'unknown', 'asked', NULL, 50000, 'EUR');
 SELECT authorized_amount, capture_before FROM payguard.payments WHERE payment_id = pg_temp.this('told-1');
 -- what was reserved before counts no more where an attempt goes on that had failed
 SELECT pg_temp.reserve('told-3', until := '2100-01-01'), pg_temp.say(pg_temp.this('told-3'), 'failed'), pg_temp.give_word(pg_temp.this('told-3'), 'pending');

@@ -102,7 +102,7 @@ JOIN payguard.decisions() d ON (d.order_status, d.payment_status, d.channel_stat
  AND d.closing_as IS NOT DISTINCT FROM (r."before").closing_as
  AND d.other_txn = (r.txn = 'another') AND NOT d.in_time AND d.revived = (r.situation = 'revived' AND r.was <> 'failed' AND r.report = 'succeeded')
  AND d.reverses = (r.channel = 'card_failed' AND r.report IN ('failed', 'closed') AND r.was IN ('succeeded', 'surplus'))
- AND d.fresh = (r.way = 'word' AND (d.reverses OR (r.was, r.report) IN (('processing', 'pending'), ('failed', 'pending'), ('failed', 'processing'), ('failed', 'authorized'), ('capturing', 'authorized'))))
+ AND d.fresh = (r.way = 'word' AND (d.reverses OR (r.was, r.report) IN (('processing', 'pending'), ('failed', 'pending'), ('failed', 'processing'), ('failed', 'authorized'))))
  AND NOT d.repeatable AND d.revivable = (d.fresh AND r.was = 'failed' AND (r."before").status = 'unpaid' AND r.late <> 'refund')
  AND d.money = CASE r.money WHEN 'less' THEN 'less' WHEN 'more' THEN 'more' WHEN 'other currency' THEN 'other' ELSE 'fits' END;
 SELECT (SELECT count(*) FROM cells) AS cells, count(*) AS compared, count(DISTINCT n) AS once,

@@ -409,7 +409,8 @@ note(Payment *payment, const Report *report, const Decision *decision)
 				also = payguard_received_note_failure(payment, report);
 			break;
 		case PAYMENT_AUTHORIZED:
-			also = payguard_received_authorize(payment, report);
+			if (report->status == CHANNEL_AUTHORIZED)
+				also = payguard_received_authorize(payment, report);
 			/* fall through */
 		case PAYMENT_PENDING:
 		case PAYMENT_PROCESSING:

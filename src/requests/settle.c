@@ -47,6 +47,7 @@ payguard_settle_payment(PG_FUNCTION_ARGS)
 		.channel_time = NO_TIME,
 		.capture_before = NO_TIME,
 		.fresh = true,
+		.queried = true,
 	};
 	Order order;
 	Payment payment;

@@ -703,7 +703,7 @@ class Model:
         if report[0] == GARBLED:    # an operator's word is refused
             raise Refused("22023")
         self.must_exist(payment_id)
-        return self.result_of_evidence(payment_id, self.evidence(payment_id, Report(*report), fresh=True))
+        return self.result_of_evidence(payment_id, self.evidence(payment_id, Report(*report), fresh=True, queried=True))
 
     def result_of_evidence(self, payment_id, applied):
         p = self.payment(payment_id)
