@@ -23,7 +23,7 @@ import wire
 RETRIED = ("40001", "40P01")
 
 REPORT = ("SELECT * FROM payguard.report_payment(%s, %s, %s, %s, %s, %s,"
-          " capture_before => to_timestamp(%s))")
+          " capture_before => %s)")
 
 
 class Refused(Exception):
@@ -320,7 +320,7 @@ class Handler:
         event_id = message["event_id"] if hashlib.md5(body).digest()[0] & 1 else None
         database.evidence(
             "SELECT * FROM payguard.record_notification(%s, %s, %s, %s, %s, %s, %s, %s, %s,"
-            " capture_before => to_timestamp(%s))",
+            " capture_before => %s)",
             message["channel"], body, event_id, message.get("payment_id"),
             message.get("refund_id"), message.get("status"), message.get("txn"),
             message.get("amount"), message.get("currency"), message.get("capture_before"))
@@ -369,7 +369,7 @@ class Worker:
         """Acknowledges a task with the channel's answer."""
         for _ in range(1 if self.random.random() < 0.95 else 2):
             database.evidence("SELECT * FROM payguard.complete_task(%s, %s, %s, %s, %s, %s, %s,"
-                              " capture_before => to_timestamp(%s))",
+                              " capture_before => %s)",
                               task["task_id"], task["lease_token"], answer["status"],
                               answer.get("txn"), answer.get("amount"), answer.get("currency"),
                               answer.get("code"), answer.get("capture_before"))

@@ -27,6 +27,7 @@ import collections
 import random
 import signal
 import time
+from datetime import datetime, timezone
 
 import wire
 
@@ -413,7 +414,7 @@ class Channel:
     def reserve(self, trade, amount=None, lapses_in=None):
         trade["authorization"] = self.new_id("txn")
         trade["authorized"] = amount or trade["amount"]
-        trade["capture_before"] = time.time() + (lapses_in or 3600)
+        trade["capture_before"] = datetime.fromtimestamp(time.time() + (lapses_in or 3600), timezone.utc).isoformat()
         trade["state"] = "authorized"
         self.payment_webhook(trade, "authorized")
         if lapses_in:
