@@ -181,7 +181,7 @@ SELECT pg_temp.reserve('much-3'), pg_temp.lower('much-3', 30000), pg_temp.say(pg
 -- of what it reserved nobody knows what it took, where the order asks for less by now
 SELECT pg_temp.reserve('much-4'), pg_temp.lower('much-4', 30000), pg_temp.say(pg_temp.this('much-4'), 'succeeded', 'much-4'), pg_temp.now_of('much-4');
 -- what was reserved first counts, until somebody has asked; a later time is believed
-SELECT pg_temp.reserve('told-1', until := '2100-01-01'), pg_temp.say(pg_temp.this('told-1'), 'authorized', 'told-1', 40000, 'EUR');
+SELECT pg_temp.reserve('told-1', until := '2100-01-01'), pg_temp.say(pg_temp.this('told-1'), 'authorized', 'told-1', 60000, 'EUR');
 SELECT outcome FROM payguard.report_payment(pg_temp.this('told-1'), 'authorized', capture_before := '2101-01-01');
 SELECT outcome FROM payguard.report_payment(pg_temp.this('told-1'), 'authorized', capture_before := '2099-01-01');
 SELECT authorized_amount, capture_before FROM payguard.payments WHERE payment_id = pg_temp.this('told-1');
@@ -190,6 +190,9 @@ SELECT authorized_amount, capture_before FROM payguard.payments WHERE payment_id
 -- an amount of something else than an authorization is not reserved
 SELECT outcome, replayed FROM payguard.settle_payment(pg_temp.this('told-1'), 'unknown', 'asked', NULL, 50000, 'EUR');
 SELECT authorized_amount, capture_before FROM payguard.payments WHERE payment_id = pg_temp.this('told-1');
+-- a smaller amount is believed at once: the first message may have named none
+SELECT (payguard.create_order('told-4', 1000, 'EUR')).status, pg_temp.say(pg_temp.start('told-4', 'this', 'hold'), 'authorized'), pg_temp.say(pg_temp.this('told-4'), 'authorized', NULL, 900), pg_temp.say(pg_temp.this('told-4'), 'authorized', NULL, 1000), pg_temp.now_of('told-4');
+SELECT authorized_amount FROM payguard.payments WHERE payment_id = pg_temp.this('told-4');
 -- what was reserved before counts no more where an attempt goes on that had failed
 SELECT pg_temp.reserve('told-3', until := '2100-01-01'), pg_temp.say(pg_temp.this('told-3'), 'failed'), pg_temp.give_word(pg_temp.this('told-3'), 'pending');
 SELECT outcome FROM payguard.report_payment(pg_temp.this('told-3'), 'authorized', NULL, 40000, 'EUR', capture_before := '2099-01-01');

@@ -158,8 +158,8 @@ payguard_received_revive(Payment *payment)
 
 /*
  * payguard_received_authorize fills in what the channel has reserved, and until when. Of one authorization the first word
- * counts, unless who says another has asked since; a later time is believed, since channels prolong. What it was asked
- * to take of it, it has not taken.
+ * counts, unless who says another has asked since, or says less: nobody may ask for what is not there. A later time is
+ * believed, since channels prolong. What it was asked to take of it, it has not taken.
  */
 FieldSet
 payguard_received_authorize(Payment *payment, const Report *report)
@@ -175,7 +175,8 @@ payguard_received_authorize(Payment *payment, const Report *report)
 	if (amount == NO_AMOUNT)
 		amount = payment->amount;
 	if (amount != payment->authorized_amount &&
-		(believed || payment->authorized_amount == NO_AMOUNT))
+		(believed || payment->authorized_amount == NO_AMOUNT ||
+		 amount < payment->authorized_amount))
 	{
 		payment->authorized_amount = amount;
 		also |= FIELD(PAYMENT_F_AUTHORIZED_AMOUNT);

@@ -812,7 +812,7 @@ class Model:
         if amount is None:
             amount = p.amount
         changes = {}
-        if p.authorized is None or (amount != p.authorized and believed):
+        if p.authorized is None or amount < p.authorized or (amount != p.authorized and believed):
             changes["authorized"] = amount
         if report.before is not None and report.before != p.before and \
                 (p.before is None or p.before < report.before or believed):

@@ -273,6 +273,7 @@ mutant unsent_refused src/evidence/facts.c "regress capture" 's/^\treturn paymen
 mutant person_unsends src/requests/settle.c "regress capture" 's/^\t\t\.queried = true,$/\t\t.queried = false,/'
 mutant anything_reserves src/evidence/apply.c "regress capture" 's/^\t\t\tif \(report->status == CHANNEL_AUTHORIZED\)$/\t\t\tif (true)/'
 mutant old_authorization src/evidence/received.c "regress capture" 's/^(\tbool believed = report->fresh) \|\| .*$/\1;/'
+mutant less_unbelieved src/evidence/received.c "regress capture" 's/^\t\t amount < payment->authorized_amount\)\)$/\t\t false))/'
 mutant captured_blindly src/queue/lease.c "regress capture" '/^lose\(/,/^}/s/text_is\(task->kind, "capture"\)/text_is(task->kind, "none")/'
 mutant captured_again src/evidence/facts.c "regress capture" 's/^\t\t\t\t\t\tchannel->idempotent_charge;$/\t\t\t\t\t\ttrue;/'
 mutant capture_id_anew src/evidence/received.c "regress capture" 's/^\tif \(payment->capture_amount != NO_AMOUNT\)$/\tif (false)/'

@@ -373,7 +373,15 @@ class Worker:
                               task["task_id"], task["lease_token"], answer["status"],
                               answer.get("txn"), answer.get("amount"), answer.get("currency"),
                               answer.get("code"), answer.get("capture_before"))
+        if task["kind"] == "close" and answer["status"] == "closed":
+            self.tell(task)
         report_more(database, task["payment_id"], answer)
+
+    def tell(self, task):
+        try:
+            self.local.peer.call(f"/{task['channel']}/told", task)
+        except wire.NoAnswer:
+            pass
 
     def do(self, task):
         if not hasattr(self.local, "database"):

@@ -14,6 +14,7 @@ generator. Its books say what really happened: every charge, every refund, and w
     /<channel>/capture        payment_id, capture_id, amount
     /<channel>/query          payment_id
     /<channel>/close          payment_id
+    /<channel>/told           payment_id: the answer that it is closed has got through
     /<channel>/refund         refund_id, txn, amount, currency
     /<channel>/query_refund   refund_id
     /<channel>/name           txn → the name under which the charge is in the books
@@ -24,6 +25,7 @@ generator. Its books say what really happened: every charge, every refund, and w
 
 import asyncio
 import collections
+import math
 import random
 import signal
 import time
@@ -165,7 +167,8 @@ class Channel:
         elif fault == "webhook_without_payment_id" and message.get("txn"):
             message.pop("payment_id", None)
         elif fault == "webhook_without_amount":
-            if message["about"] == "payment" and message.get("payment_id"):
+            # that less is reserved than was asked for is always said
+            if message["about"] == "payment" and message.get("payment_id") and not message.get("less"):
                 message.pop("amount", None)
                 message.pop("currency", None)
         elif fault == "webhook_without_status" and message["about"] == "payment":
@@ -299,7 +302,7 @@ class Channel:
     def open(self, request, state):
         trade = {key: request[key] for key in ("payment_id", "order_id", "amount", "currency")}
         trade.update(state=state, charges=[], manual=request.get("capture") == "manual", captures={},
-                     authorization=None, authorized=0, voided=False)
+                     authorization=None, authorized=0, voided=False, told=math.inf)
         self.trades[trade["payment_id"]] = trade
         return trade
 
@@ -409,7 +412,7 @@ class Channel:
 
     def reserved(self, trade):
         return {"txn": trade["authorization"], "amount": trade["authorized"], "currency": trade["currency"],
-                "capture_before": trade["capture_before"]}
+                "capture_before": trade["capture_before"], "less": trade["authorized"] < trade["amount"]}
 
     def reserve(self, trade, amount=None, lapses_in=None):
         trade["authorization"] = self.new_id("txn")
@@ -464,7 +467,8 @@ class Channel:
         """A capture_id is decided once; what is still to be decided is decided by whatever comes first."""
         trade = self.trades[request["payment_id"]]
         capture = trade["captures"].setdefault(request["capture_id"], {
-            "amount": request["amount"], "requests": [], "decided": False, "after_void": trade["voided"]})
+            "amount": request["amount"], "requests": [], "decided": False,
+            "after_void": made_at(request["capture_id"]) > trade["told"]})
         capture["requests"].append(request["amount"])
         fault = None if capture["decided"] else self.fault(self.kinds["capture"])
         if fault == "timeout_before":
@@ -517,6 +521,11 @@ class Channel:
         charge = self.take(trade, capture["amount"])
         if fault == "chargeback":
             self.later(0.01, 0.2, self.give_back, charge, fault)
+
+    def told(self, request):
+        """The shop knows that its money is given up."""
+        self.trades[request["payment_id"]]["told"] = time.time()
+        return {}
 
     # money back
 
@@ -624,11 +633,16 @@ class Channel:
                 "voided": sum(trade["voided"] for trade in self.trades.values())}
 
 
+def made_at(capture_id):
+    """When the shop asked for a capture: an id of version 7 begins with the time."""
+    return int(capture_id.replace("-", "")[:12], 16) / 1000
+
+
 async def run(seed, fault_rate, webhook_port, report, kinds, slow):
     pusher = wire.Pusher(webhook_port, "/webhook") if webhook_port else None
     channels = {name: Channel(name, seed, fault_rate, pusher, kinds) for name in NAMES}
     calls = {"charge": Channel.charge, "capture": Channel.capture, "query": Channel.query, "close": Channel.close,
-             "refund": Channel.refund, "query_refund": Channel.query_refund,
+             "told": Channel.told, "refund": Channel.refund, "query_refund": Channel.query_refund,
              "name": Channel.name_of}
     log = []
 
