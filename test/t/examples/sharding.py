@@ -42,7 +42,7 @@ ROUTABLE = {
         "+paid by new | new succeeded 1000 EUR | late_success this"),
 }
 # These are the same as well, and take minutes: PAYGUARD_LONG=1 (make torture-sharding) runs them too.
-LONG = ("channel_adyen", "channel_examples", "channel_paypal", "evidence_arguments", "evidence_order", "evidence_table")
+LONG = ("channel_adyen", "channel_capture", "channel_examples", "channel_paypal", "evidence_arguments", "evidence_order", "evidence_table")
 # The others look at what is not at the router (privileges, protection, install, checks, verify, hot,
 # drivers, arguments of functions it lacks), count across configuration or claims in one database
 # (channels, expiry, queue*), or roll several calls back together (batch, savepoint, read_only,

@@ -27,7 +27,7 @@ RELEASED = ("1.0.0", "1.1.0")
 CALLS = 2000        # half of them before the update, half after it
 # These make databases of their own, with the version that is the default.
 APART = {"install", "arguments_latin1", "evidence_order", "evidence_table", "retention", "erasure"}
-LONG = {"channel_adyen", "channel_examples", "channel_paypal", "queue_batch"}
+LONG = {"channel_adyen", "channel_capture", "channel_examples", "channel_paypal", "queue_batch"}
 # Since the updated catalog is equal to a fresh one's, a part of each subject is enough, unless
 # PAYGUARD_LONG=1 (make torture-upgrade) is set.
 SHORT = ("approvals", "consumers", "guard", "keys", "notifications", "pay_once", "privileges", "protection", "queue_head",
