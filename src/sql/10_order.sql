@@ -90,7 +90,7 @@ RETURNS payguard.orders
 AS 'MODULE_PATHNAME', 'payguard_update_order'
 LANGUAGE C VOLATILE SECURITY DEFINER;
 COMMENT ON FUNCTION payguard.update_order(varchar, bigint, bigint, text, timestamptz, text) IS
-  'Changes an unpaid order, or gives it its customer; NULL leaves a value as it is. Errors: PY101, PY102, PY103, PY105, PY201, PY401';
+  'Changes an unpaid order, gives it its customer, or lowers one whose money is reserved; NULL leaves a value as it is. Errors: PY101, PY102, PY103, PY105, PY201, PY401, PY503';
 
 CREATE FUNCTION payguard.update_order(order_id text, expected_version bigint,
   amount bigint DEFAULT NULL, currency text DEFAULT NULL, expires_at timestamptz DEFAULT NULL)
