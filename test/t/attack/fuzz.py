@@ -47,6 +47,7 @@ SELECT 'order-' || n AS order_id, 'key-' || i AS idempotency_key, CASE WHEN i % 
        CASE WHEN i % 3 > 0 THEN 1::int8 END AS expected_version,
        CASE WHEN i % 4 = 0 THEN now() + interval '1 day' END AS expires_at, p.payment_id,
        CASE WHEN i % 2 = 0 THEN 'c' END AS customer_id, 'late' AS reason, 'please' AS note, '{}'::jsonb AS details, (i % 7 + 1) AS max,
+       CASE i % 3 WHEN 0 THEN 'manual' WHEN 1 THEN 'automatic' END AS capture,
        CASE WHEN i % 5 > 0 THEN ARRAY[('order-' || n, 'key-' || i, 'card', NULL, NULL, NULL, NULL, NULL, NULL)::payguard.payment_request] END AS requests
 FROM (SELECT i, (i - 1) % 60 + 1 AS n FROM generate_series(1, 300) i) i LEFT JOIN payguard.payments p ON p.order_id = 'order-' || n;
 CREATE TABLE web.notes AS SELECT order_id, amount, expires_at, reason AS note FROM web.carts LIMIT 10;
