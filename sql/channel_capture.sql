@@ -101,6 +101,8 @@ SELECT outcome FROM attempts, payguard.capture_payment(payment_id) WHERE of_orde
 SELECT * FROM pg_temp.worker('capture', 'adyen', channel_body.answer_of('payment', 'processing', 'PSPcad-1'));
 SELECT * FROM pg_temp.webhook('adyen', pg_temp.item('cad-1', 'CAPTURE', '{"success":"false","reason":"Insufficient balance on payment","pspReference":"CAPTURE1"}'));
 SELECT * FROM pg_temp.stands('cad-1');
+-- the same capture once more, under its id, would be answered as before
+SELECT (payguard.register_channel('adyen', idempotent_charge => false)).idempotent_charge;
 -- no message takes a capture back, and Adyen cannot be asked: a person does
 SELECT outcome FROM attempts, payguard.settle_payment(payment_id, 'authorized', 'the capture was refused, says the Customer Area') WHERE of_order = 'cad-1';
 SELECT outcome FROM attempts, payguard.capture_payment(payment_id) WHERE of_order = 'cad-1';
