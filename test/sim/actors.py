@@ -631,13 +631,15 @@ class Operator:
     def settle(self):
         """An attempt that stays open: a look into the channel's back office."""
         for payment in self.reader.rows(
-                "SELECT payment_id::text, channel FROM payguard.payments"
+                "SELECT payment_id::text, channel, status FROM payguard.payments"
                 " WHERE status IN ('pending', 'processing', 'capturing', 'unknown', 'closing', 'superseded')"
                 "   AND created_at < clock_timestamp() - interval '300 ms' LIMIT 1"):
             try:
                 answer = self.peer.call(f"/{payment['channel']}/query", payment)
             except wire.NoAnswer:
                 return
+            if answer["status"] == "authorized" and payment["status"] != "capturing":
+                return  # that settles nothing, and his word would outlive a void that is on its way
             self.ask("SELECT * FROM payguard.settle_payment(%s, %s, %s, %s, %s, %s)",
                      payment["payment_id"], answer["status"], "as the back office says",
                      answer.get("txn"), answer.get("amount"), answer.get("currency"))

@@ -8,7 +8,7 @@ RECEIVED = """
     FROM payguard.payments WHERE status IN ('succeeded', 'surplus', 'returned')"""
 RETURNED = """
     SELECT r.refund_id::text, r.payment_id::text, r.channel, r.status, r.origin, r.reversal_kind,
-           r.channel_refund_id, r.returned_amount AS amount, r.currency,
+           r.channel_refund_id, r.returned_amount AS amount, r.amount_verified, r.currency,
            p.channel_txn_id AS txn
     FROM payguard.refunds r JOIN payguard.payments p USING (payment_id)"""
 
@@ -100,8 +100,10 @@ class Comparison:
         return [charge for txn, charge in self.charges.items() if txn not in known]
 
     def missing_refunds(self):
-        known = {row["channel_refund_id"] for row in self.returned}
-        return [refund for refund_id, refund in self.refunds.items() if refund_id not in known]
+        """Those of another amount, too, where nobody has named it: a person has settled them."""
+        known = {row["channel_refund_id"]: row for row in self.returned}
+        return [refund for refund_id, refund in self.refunds.items() if refund_id not in known
+                or not (known[refund_id]["amount_verified"] or known[refund_id]["amount"] == refund["amount"])]
 
     def reversals_undone(self):
         """payguard takes them for what they were, or has never heard of them."""
