@@ -77,6 +77,7 @@ def calls(n):
         ([order], start),
         ([order], f"SELECT payguard.revoke_key('{o}', '{k}')"),
         ([order, start], f"SELECT payguard.close_payment({payment})"),
+        ([order, start, f"SELECT payguard.report_payment({payment}, 'authorized')"], f"SELECT payguard.capture_payment({payment})"),
         ([order, start], claim),
         ([order, start, claim], complete),
         ([order, start], f"SELECT payguard.report_payment({payment}, 'succeeded', 't{n}', 100, 'EUR')"),

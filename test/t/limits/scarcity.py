@@ -188,7 +188,7 @@ def tour(n):
         f"SELECT payguard.set_policy('TST', {n}, approve_payment := true, approve_refund := true)",
         f"SELECT payguard.import_order('{order('old')}', 100, 'EUR', 'refunded', '{order('me')}', '2024-01-01', '2024-01-01', 'card',"
         f" '{order('old')}', channel_refund_id := '{order('old')}')",
-        *map(create, ("plain", "try", "batch", "renewed", "gone", "spent", "closed", "started", "queued", "lost", "done", "many", "asked", "told", "paid",
+        *map(create, ("plain", "try", "batch", "renewed", "gone", "spent", "closed", "held", "started", "queued", "lost", "done", "many", "asked", "told", "paid",
                       "settled", "message", "surplus", "second", "line", "out")),
         f"SELECT payguard.update_order('{order('plain')}', 1, 90)", pay("pay_order", "plain"), pay("try_pay_order", "try"),
         f"SELECT count(*) FROM payguard.pay_orders({batch})",
@@ -197,6 +197,9 @@ def tour(n):
         f"SELECT payguard.revoke_key('{order('spent')}', '{order('spent')}')",
         f"SELECT payguard.start_payment('{order('closed')}', '{order('closed')}', 'card')",
         f"SELECT payguard.close_payment({payment('closed')})",
+        f"SELECT payguard.start_payment('{order('held')}', '{order('held')}', 'card')",
+        f"SELECT payguard.report_payment({payment('held')}, 'authorized')",
+        f"SELECT payguard.capture_payment({payment('held')})",
         f"SELECT payguard.try_start_payment('{order('started')}', '{order('started')}', 'card')",
         f"SELECT payguard.try_request_payment('{order('queued')}', '{order('queued')}', 'card')",
         *map(request, ("lost", "done", "many")), claim,
