@@ -124,6 +124,9 @@ SELECT (task).capture, pg_temp.reply('way-3', 'authorized', 'way-3', 1000) FROM 
 -- manual: asked about once a day; what the channel captures by itself, as any other
 SELECT order_id, run_at > clock_timestamp() + interval '23 h' AS tomorrow FROM payguard.tasks WHERE order_id ~ '^way' AND kind = 'query' ORDER BY 1;
 SELECT pg_temp.work('way-3', 'query'), pg_temp.reply('way-3', 'succeeded', 'way-3', 1000), pg_temp.now_of('way-3');
+-- who says something else than that has the channel asked soon
+SELECT pg_temp.reserve('soon-1'), pg_temp.say(pg_temp.this('soon-1'), 'pending');
+SELECT run_at < clock_timestamp() + interval '1 h' AS soon FROM payguard.tasks WHERE order_id = 'soon-1' AND kind = 'query';
 -- a batch answers captures
 SELECT pg_temp.capture('way-1'), pg_temp.capture('way-2'), pg_temp.work('way-1', 'capture');
 SELECT outcome, order_status FROM payguard.complete_tasks(ARRAY(SELECT ((task).task_id, (task).lease_token, 'succeeded', (task).order_id, (task).amount, 'EUR', NULL, NULL)::payguard.task_answer FROM held WHERE (task).order_id ~ '^way-[12]' AND (task).kind = 'capture' ORDER BY (task).order_id));

@@ -52,7 +52,7 @@ static const RowQuery unverified_surplus = {"order_id " OP_EQ " $1"
 static void follow_once(Order *order, Payment *payment, const Channel *channel,
 						const Report *report, const Decision *decision,
 						const Known *known, Applied *applied);
-static void ask(const Payment *payment, const Channel *channel);
+static void ask(const Payment *payment, const Channel *channel, const Report *report);
 static bool is_no_answer(const Report *report);
 static bool has_open_amount(const Payment *payment);
 static void follow(Order *order, Payment *payment, const Channel *channel,
@@ -152,7 +152,7 @@ payguard_evidence_answer(Order *order, Payment *payment, const Report *reported,
 	}
 	if (decision.query ||
 		((is_no_answer(&report) || applied->contradicts) && has_open_amount(payment)))
-		ask(payment, &channel);
+		ask(payment, &channel, &report);
 	Assert(applied->now_known == NULL || report.txn_id != NULL ||
 		   report.status == CHANNEL_SUCCEEDED);
 }
@@ -210,12 +210,15 @@ follow_once(Order *order, Payment *payment, const Channel *channel, const Report
 }
 
 /*
- * ask makes the next query of a payment due. Reserved money that waits for its capture is left alone for longer.
+ * ask makes the next query of a payment due. Reserved money that waits for its capture is left alone for longer, where the
+ * channel says so; who says something else has it asked soon.
  */
 static void
-ask(const Payment *payment, const Channel *channel)
+ask(const Payment *payment, const Channel *channel, const Report *report)
 {
-	TimestampTz at = payguard_payment_next_query(payment, GetCurrentTimestamp());
+	TimestampTz at = report->status == CHANNEL_AUTHORIZED
+						 ? payguard_payment_next_query(payment, GetCurrentTimestamp())
+						 : NO_TIME;
 
 	if (at == NO_TIME)
 		payguard_task_query(payguard_payment_about(payment), channel);
