@@ -7,4 +7,4 @@ RETURNS SETOF record
 AS 'MODULE_PATHNAME', 'payguard_state_transitions'
 LANGUAGE C IMMUTABLE PARALLEL SAFE;
 COMMENT ON FUNCTION payguard.state_transitions() IS
-  'The legal moves of each state machine; from_status is NULL where to_status can be the first state';
+  'The legal moves of each state machine. from_status is NULL if to_status can be the first state';

@@ -15,19 +15,19 @@ CREATE TABLE payguard.channels (
   reopen_on                text[] COLLATE "C",
   processing_alert_after   interval
 );
-COMMENT ON TABLE payguard.channels IS 'Where money moves; changed by register_channel()';
-COMMENT ON COLUMN payguard.channels.internal IS 'The money is in the shop''s own hands: pay_order() may use it';
-COMMENT ON COLUMN payguard.channels.driver IS 'The function that run_tasks() calls, by name';
+COMMENT ON TABLE payguard.channels IS 'The ways that money comes and goes. register_channel() changes it';
+COMMENT ON COLUMN payguard.channels.internal IS 'The money is in the shop''s own hands. pay_order() may use the channel';
+COMMENT ON COLUMN payguard.channels.driver IS 'The name of the function that run_tasks() calls';
 COMMENT ON COLUMN payguard.channels.late_success IS
-  'What a success after a failure does: accept, accept_expired (also pays an expired order), refund';
+  'What happens when a success follows a failure: accept, accept_expired (it also pays an expired order) or refund';
 COMMENT ON COLUMN payguard.channels.idempotent_charge IS
-  'The channel charges once for one payment_id, however often it is asked';
+  'The channel charges one payment_id once, however often it is asked';
 COMMENT ON COLUMN payguard.channels.surplus IS
-  'Money that an order does not need goes back by itself (refund, or NULL), or waits for a person (review)';
+  'Whether surplus money is refunded at once (refund, or NULL) or waits for a person (review)';
 COMMENT ON COLUMN payguard.channels.reopen_on IS
-  'The kinds of reversals after which an order is to be paid again by itself: bank_return, chargeback, failed';
+  'The kinds of reversals that make an order unpaid again without a person: bank_return, chargeback, failed';
 COMMENT ON COLUMN payguard.channels.processing_alert_after IS
-  'How long the channel may process a payment before an alert is opened; NULL: as alert_after';
+  'How long the channel may process a payment before an alert is opened. NULL: the same as alert_after';
 
 INSERT INTO payguard.channels VALUES
   ('internal', true, NULL, '30 s', '1 h', '15 min', '1 day', 'accept', true, now(), now(), 'refund', '{bank_return}', '10 days');
@@ -44,7 +44,7 @@ RETURNS payguard.channels
 AS 'MODULE_PATHNAME', 'payguard_register_channel'
 LANGUAGE C VOLATILE SECURITY DEFINER;
 COMMENT ON FUNCTION payguard.register_channel(varchar, boolean, text, interval, interval, interval, interval, text, boolean, text, text[], interval) IS
-  'Registers a channel or changes its settings; NULL: the default at first, later unchanged';
+  'Registers a channel or changes its settings. NULL gives a new channel the default, and leaves a known one as it is';
 
 CREATE FUNCTION payguard.register_channel(name text, internal boolean DEFAULT NULL,
   driver text DEFAULT NULL, first_query_after interval DEFAULT NULL,
@@ -55,4 +55,4 @@ RETURNS payguard.channels
 AS 'MODULE_PATHNAME', 'payguard_register_channel'
 LANGUAGE C VOLATILE SECURITY DEFINER;
 COMMENT ON FUNCTION payguard.register_channel(text, boolean, text, interval, interval, interval, interval, text, boolean) IS
-  'The arguments of 1.1.0, for calls that are stored and grants in dumps';
+  'The arguments of 1.1.0, kept for stored calls and for grants in dumps';

@@ -16,21 +16,22 @@ CREATE TABLE payguard.events (
 ) WITH (autovacuum_vacuum_insert_scale_factor = 0.05);
 ALTER SEQUENCE payguard.events_event_id_seq OWNED BY payguard.events.event_id;
 CREATE INDEX events_order_id ON payguard.events (order_id);
-COMMENT ON TABLE payguard.events IS 'Each change of an order, payment or refund, in the transaction of the change';
-COMMENT ON COLUMN payguard.events.version IS 'The order''s new version, where the order changed';
-COMMENT ON COLUMN payguard.events.actor IS 'The session''s user, or who a delegate acted for';
+COMMENT ON TABLE payguard.events IS
+  'One row for each change of an order, payment or refund, written in the transaction of the change';
+COMMENT ON COLUMN payguard.events.version IS 'The order''s new version, if the order changed';
+COMMENT ON COLUMN payguard.events.actor IS 'The session''s user, or the person for whom a delegate acted';
 
 CREATE FUNCTION payguard.current_actor() RETURNS text
 AS 'MODULE_PATHNAME', 'payguard_current_actor'
 LANGUAGE C STABLE;
 COMMENT ON FUNCTION payguard.current_actor() IS
-  'Who the events of this transaction will name; for delegates';
+  'Returns the actor that the events of this transaction name. For delegates';
 
 CREATE FUNCTION payguard.session_role() RETURNS text
 AS 'MODULE_PATHNAME', 'payguard_session_role'
 LANGUAGE C STABLE;
 COMMENT ON FUNCTION payguard.session_role() IS
-  'The session''s user; bytes of the name that are no text in this database are written in hexadecimal';
+  'Returns the session''s user. Bytes of the name that are not valid text in this database are written in hexadecimal';
 
 CREATE FUNCTION payguard.order_timeline(order_id text)
 RETURNS TABLE (at timestamptz, kind text, from_status text, to_status text, version bigint,
@@ -77,4 +78,4 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION payguard.order_timeline(text) IS
-  'Everything that happened to an order, in order: changes, messages, alerts; for support. Errors: PY401';
+  'Lists the changes, messages and alerts of an order in the order of time. For support. Errors: PY401';

@@ -9,7 +9,7 @@ RETURNS SETOF record
 AS 'MODULE_PATHNAME', 'payguard_decisions'
 LANGUAGE C IMMUTABLE PARALLEL SAFE;
 COMMENT ON FUNCTION payguard.decisions() IS
-  'What follows from every possible order, attempt and report; payment_status is NULL for money without an attempt';
+  'The decision table: what follows from each order, attempt and report. payment_status is NULL for money without an attempt';
 
 CREATE FUNCTION payguard.report_payment(payment_id uuid, channel_status varchar,
   channel_txn_id text DEFAULT NULL, amount bigint DEFAULT NULL, currency text DEFAULT NULL,
@@ -19,7 +19,7 @@ RETURNS payguard.payment_result
 AS 'MODULE_PATHNAME', 'payguard_report_payment'
 LANGUAGE C VOLATILE SECURITY DEFINER;
 COMMENT ON FUNCTION payguard.report_payment(uuid, varchar, text, bigint, text, text, text, timestamptz, timestamptz) IS
-  'Evidence: what a channel says of a payment: succeeded, failed, closed, pending, processing, authorized, unknown or not_found. Never refused';
+  'Evidence: what a channel says about a payment: succeeded, failed, closed, pending, processing, authorized, unknown or not_found. Never refused';
 
 CREATE FUNCTION payguard.report_payment(payment_id uuid, channel_status text,
   channel_txn_id text DEFAULT NULL, amount bigint DEFAULT NULL, currency text DEFAULT NULL,
@@ -28,7 +28,7 @@ RETURNS payguard.payment_result
 AS 'MODULE_PATHNAME', 'payguard_report_payment'
 LANGUAGE C VOLATILE SECURITY DEFINER;
 COMMENT ON FUNCTION payguard.report_payment(uuid, text, text, bigint, text, text, text, timestamptz) IS
-  'The arguments of 1.1.0, for calls that are stored and grants in dumps';
+  'The arguments of 1.1.0, kept for stored calls and for grants in dumps';
 
 CREATE FUNCTION payguard.record_payment(order_id text, channel text, channel_txn_id text,
   amount bigint, currency text, channel_time timestamptz DEFAULT NULL)
@@ -36,7 +36,7 @@ RETURNS payguard.payment_result
 AS 'MODULE_PATHNAME', 'payguard_record_payment'
 LANGUAGE C VOLATILE SECURITY DEFINER;
 COMMENT ON FUNCTION payguard.record_payment(text, text, text, bigint, text, timestamptz) IS
-  'Evidence: money that came without an attempt of ours. Never refused';
+  'Evidence: money that came without an attempt in payguard. Never refused';
 
 CREATE FUNCTION payguard.settle_payment(payment_id uuid, channel_status text, note text,
   channel_txn_id text DEFAULT NULL, amount bigint DEFAULT NULL, currency text DEFAULT NULL)
@@ -44,19 +44,19 @@ RETURNS payguard.payment_result
 AS 'MODULE_PATHNAME', 'payguard_settle_payment'
 LANGUAGE C VOLATILE SECURITY DEFINER;
 COMMENT ON FUNCTION payguard.settle_payment(uuid, text, text, text, bigint, text) IS
-  'An operator''s word where the channel cannot be asked: report_payment() with a note. Errors: PY402';
+  'An operator states the outcome of an attempt because the channel cannot be asked. The rules are those of report_payment(). Errors: PY402';
 
 CREATE FUNCTION payguard.accept_surplus(payment_id uuid, note text) RETURNS payguard.payment_result
 AS 'MODULE_PATHNAME', 'payguard_accept_surplus'
 LANGUAGE C VOLATILE SECURITY DEFINER;
 COMMENT ON FUNCTION payguard.accept_surplus(uuid, text) IS
-  'An operator lets surplus money pay its order; the refund is waived. Errors: PY101, PY103, PY105, PY402, PY501, PY502';
+  'An operator lets surplus money pay its order. Its refund is waived. Errors: PY101, PY103, PY104, PY105, PY402, PY501, PY502, PY601';
 
 CREATE FUNCTION payguard.accept_surplus(payment_id uuid, note text, as_whole_price boolean) RETURNS payguard.payment_result
 AS 'MODULE_PATHNAME', 'payguard_accept_surplus'
 LANGUAGE C VOLATILE SECURITY DEFINER;
 COMMENT ON FUNCTION payguard.accept_surplus(uuid, text, boolean) IS
-  'accept_surplus(); as_whole_price: where less came than the order asks for, it asks for that from now on. Errors: those of accept_surplus(), PY102, PY104, PY601';
+  'The same. If as_whole_price is true and less came than the order asks, the order''s amount becomes what came. Errors: PY101, PY102, PY103, PY104, PY105, PY402, PY501, PY502, PY601';
 
 CREATE FUNCTION payguard.same_charge_as(details jsonb) RETURNS uuid
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
@@ -66,10 +66,10 @@ AS $$
          THEN (details ->> 'second_charge_of')::uuid END
 $$;
 COMMENT ON FUNCTION payguard.same_charge_as(jsonb) IS
-  'Which payment another is a second charge or a second name of, by its details; NULL: none';
+  'Returns the payment of whose charge this one is a second charge or a second name, from its details. NULL: there is none';
 
 CREATE FUNCTION payguard.dismiss_surplus(payment_id uuid, same_as uuid, note text) RETURNS payguard.payment_result
 AS 'MODULE_PATHNAME', 'payguard_dismiss_surplus'
 LANGUAGE C VOLATILE SECURITY DEFINER;
 COMMENT ON FUNCTION payguard.dismiss_surplus(uuid, uuid, text) IS
-  'An operator states that surplus money was a second name of the charge same_as. Errors: PY105, PY402';
+  'An operator states that surplus money was a second name of the charge of the payment same_as. Its refund is waived. Errors: PY105, PY402';

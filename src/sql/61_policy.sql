@@ -11,11 +11,12 @@ CREATE TABLE payguard.policies (
   PRIMARY KEY (currency, min_amount)
 );
 COMMENT ON TABLE payguard.policies IS
-  'What orders and refunds need from an amount on; all policies at or below the amount hold together; changed by set_policy()';
-COMMENT ON COLUMN payguard.policies.min_amount IS 'In the currency''s minor unit';
-COMMENT ON COLUMN payguard.policies.require_version IS 'pay_order() and start_payment() need expected_version';
+  'What orders and refunds need from an amount on. All policies at or below an amount hold together. set_policy() changes it';
+COMMENT ON COLUMN payguard.policies.min_amount IS 'The policy holds from this amount on, in the currency''s minor unit';
+COMMENT ON COLUMN payguard.policies.require_version IS
+  'Whoever calls pay_order() or start_payment() must give expected_version';
 COMMENT ON COLUMN payguard.policies.on_duplicate IS
-  'What a second order of a customer over the same amount within duplicate_window meets: flag, hold or refuse';
+  'What happens to a second order of a customer over the same amount within duplicate_window: flag (it is paid, with an alert), hold (it needs an approval) or refuse';
 
 -- Calls of one customer wait for each other here where a policy looks for duplicates.
 CREATE TABLE payguard.customers (
@@ -23,8 +24,9 @@ CREATE TABLE payguard.customers (
   order_id    text COLLATE "C" NOT NULL,
   paid_at     timestamptz NOT NULL
 ) WITH (fillfactor = 70);
-COMMENT ON TABLE payguard.customers IS 'Locked by payments under a policy that looks for duplicates';
-COMMENT ON COLUMN payguard.customers.order_id IS 'The order that was paid or begun last under such a policy';
+COMMENT ON TABLE payguard.customers IS
+  'One row for each customer whom a policy about duplicates has looked at. Payments lock it';
+COMMENT ON COLUMN payguard.customers.order_id IS 'The order that was last paid or begun under such a policy';
 
 CREATE FUNCTION payguard.set_policy(currency text, min_amount bigint,
   approve_payment boolean DEFAULT false, approve_refund boolean DEFAULT false,
@@ -34,4 +36,4 @@ RETURNS payguard.policies
 AS 'MODULE_PATHNAME', 'payguard_set_policy'
 LANGUAGE C VOLATILE SECURITY DEFINER;
 COMMENT ON FUNCTION payguard.set_policy(text, bigint, boolean, boolean, boolean, interval, text) IS
-  'What orders and refunds of a currency need from min_amount (minor units) on; one that asks for nothing is removed';
+  'Sets what orders and refunds of a currency need from min_amount (minor units) on. A policy that asks for nothing is removed';

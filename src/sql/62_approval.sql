@@ -16,11 +16,14 @@ CREATE TABLE payguard.approvals (
   note         text
 );
 ALTER SEQUENCE payguard.approvals_approval_id_seq OWNED BY payguard.approvals.approval_id;
-COMMENT ON TABLE payguard.approvals IS 'Second opinions that were asked for, bound to an amount and a currency';
-COMMENT ON COLUMN payguard.approvals.subject IS 'order, refund or finding (of a reconciliation: alert_id)';
-COMMENT ON COLUMN payguard.approvals.status IS 'open, approved, rejected, or void: asked anew, or pointless by now';
-COMMENT ON COLUMN payguard.approvals.note IS 'Of who asked; once it is decided, of who decided';
-COMMENT ON COLUMN payguard.approvals.decided_by IS 'Never who asked';
+COMMENT ON TABLE payguard.approvals IS 'Second opinions that were asked for. Each holds for one amount and currency';
+COMMENT ON COLUMN payguard.approvals.subject IS
+  'order, refund or finding (a difference that reconcile() found: alert_id)';
+COMMENT ON COLUMN payguard.approvals.status IS
+  'open, approved, rejected or void (it was asked anew, or is not needed any more)';
+COMMENT ON COLUMN payguard.approvals.note IS
+  'The note of the person who asked. After the decision: that of the person who decided';
+COMMENT ON COLUMN payguard.approvals.decided_by IS 'The person who decided. It is never the person who asked';
 -- One that counts for each subject.
 CREATE UNIQUE INDEX approvals_of_order ON payguard.approvals (order_id) WHERE subject = 'order' AND status <> 'void';
 CREATE UNIQUE INDEX approvals_of_refund ON payguard.approvals (refund_id) WHERE subject = 'refund' AND status <> 'void';
@@ -31,7 +34,7 @@ CREATE FUNCTION payguard.request_approval(order_id text, note text) RETURNS payg
 AS 'MODULE_PATHNAME', 'payguard_request_approval'
 LANGUAGE C VOLATILE SECURITY DEFINER;
 COMMENT ON FUNCTION payguard.request_approval(text, text) IS
-  'Asks a second person about an order that a policy holds back (PY601); one that was asked for is returned. Errors: PY101, PY102, PY103, PY104, PY105, PY401';
+  'Asks a second person about an order that a policy holds back (PY601). An approval that was asked for before is returned. Errors: PY101, PY102, PY103, PY104, PY105, PY401';
 
 CREATE FUNCTION payguard.approve_order(order_id text, note text, expected_version bigint DEFAULT NULL)
 RETURNS payguard.approvals
@@ -45,16 +48,16 @@ RETURNS payguard.approvals
 AS 'MODULE_PATHNAME', 'payguard_reject_order'
 LANGUAGE C VOLATILE SECURITY DEFINER;
 COMMENT ON FUNCTION payguard.reject_order(text, text, bigint) IS
-  'A second person does not allow an order to be paid, until it is changed. Errors: PY101, PY102, PY103, PY105, PY201, PY401, PY602';
+  'A second person forbids an order to be paid until it is changed. Errors: PY101, PY102, PY103, PY105, PY201, PY401, PY602';
 
 CREATE FUNCTION payguard.approve_refund(refund_id uuid, note text) RETURNS payguard.refund_result
 AS 'MODULE_PATHNAME', 'payguard_approve_refund'
 LANGUAGE C VOLATILE SECURITY DEFINER;
 COMMENT ON FUNCTION payguard.approve_refund(uuid, text) IS
-  'A second person lets a refund that awaits approval be made. Errors: PY105, PY403, PY602';
+  'A second person allows a refund that awaits approval. Errors: PY105, PY403, PY602';
 
 CREATE FUNCTION payguard.reject_refund(refund_id uuid, note text) RETURNS payguard.refund_result
 AS 'MODULE_PATHNAME', 'payguard_reject_refund'
 LANGUAGE C VOLATILE SECURITY DEFINER;
 COMMENT ON FUNCTION payguard.reject_refund(uuid, text) IS
-  'A second person decides that a refund that awaits approval is not made: it is waived. Errors: PY105, PY403, PY602';
+  'A second person forbids a refund that awaits approval. The refund is waived. Errors: PY105, PY403, PY602';

@@ -2,14 +2,14 @@
 CREATE TABLE payguard.archived_orders (LIKE payguard.orders, PRIMARY KEY (order_id));
 CREATE INDEX archived_orders_customer_id ON payguard.archived_orders (customer_id) WHERE customer_id IS NOT NULL;
 COMMENT ON TABLE payguard.archived_orders IS
-  'Orders that archive_orders() has moved; what happens to one brings it back to orders';
+  'Orders that archive_orders() has moved here. A report or a refund brings an order back';
 
 CREATE TABLE payguard.archived_payments (LIKE payguard.payments, PRIMARY KEY (payment_id));
 CREATE UNIQUE INDEX archived_payments_idempotency_key ON payguard.archived_payments (idempotency_key);
 CREATE UNIQUE INDEX archived_payments_channel_txn ON payguard.archived_payments (channel, channel_txn_id)
   WHERE channel_txn_id IS NOT NULL;
 CREATE INDEX archived_payments_order_id ON payguard.archived_payments (order_id);
-COMMENT ON TABLE payguard.archived_payments IS 'Payments of archived orders; their keys and transactions stay taken';
+COMMENT ON TABLE payguard.archived_payments IS 'Payments of archived orders. Their keys and transactions stay taken';
 
 CREATE TABLE payguard.archived_refunds (LIKE payguard.refunds, PRIMARY KEY (refund_id));
 CREATE UNIQUE INDEX archived_refunds_idempotency_key ON payguard.archived_refunds (idempotency_key)
@@ -20,11 +20,11 @@ CREATE INDEX archived_refunds_payment_id ON payguard.archived_refunds (payment_i
 COMMENT ON TABLE payguard.archived_refunds IS 'Refunds of archived orders';
 
 CREATE TABLE payguard.archived_refund_balances (LIKE payguard.refund_balances INCLUDING CONSTRAINTS, PRIMARY KEY (payment_id));
-COMMENT ON TABLE payguard.archived_refund_balances IS 'The refunds of archived payments added up';
+COMMENT ON TABLE payguard.archived_refund_balances IS 'The refunds of each archived payment, added up';
 
 CREATE TABLE payguard.archived_events (LIKE payguard.events, PRIMARY KEY (event_id));
 CREATE INDEX archived_events_order_id ON payguard.archived_events (order_id);
-COMMENT ON TABLE payguard.archived_events IS 'Events of archived orders: every consumer has read them';
+COMMENT ON TABLE payguard.archived_events IS 'Events of archived orders. Every consumer has read them';
 
 CREATE TABLE payguard.archived_notifications (LIKE payguard.notifications, PRIMARY KEY (channel, event_id));
 CREATE INDEX archived_notifications_order_id ON payguard.archived_notifications (order_id);
@@ -40,54 +40,54 @@ CREATE TABLE payguard.archive_position (
   name     text COLLATE "C" PRIMARY KEY,
   event_id bigint NOT NULL
 ) WITH (fillfactor = 50, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000);
-COMMENT ON TABLE payguard.archive_position IS 'Up to which event archive_orders() has looked for orders; one row';
+COMMENT ON TABLE payguard.archive_position IS 'The event up to which archive_orders() has looked for orders. One row';
 
 CREATE VIEW payguard.every_order AS
   SELECT * FROM payguard.orders UNION ALL SELECT * FROM payguard.archived_orders;
-COMMENT ON VIEW payguard.every_order IS 'All orders, archived or not';
+COMMENT ON VIEW payguard.every_order IS 'All orders, archived ones too';
 CREATE VIEW payguard.every_payment AS
   SELECT * FROM payguard.payments UNION ALL SELECT * FROM payguard.archived_payments;
-COMMENT ON VIEW payguard.every_payment IS 'All payments, archived or not';
+COMMENT ON VIEW payguard.every_payment IS 'All payments, archived ones too';
 CREATE VIEW payguard.every_refund AS
   SELECT * FROM payguard.refunds UNION ALL SELECT * FROM payguard.archived_refunds;
-COMMENT ON VIEW payguard.every_refund IS 'All refunds, archived or not';
+COMMENT ON VIEW payguard.every_refund IS 'All refunds, archived ones too';
 CREATE VIEW payguard.every_refund_balance AS
   SELECT * FROM payguard.refund_balances UNION ALL SELECT * FROM payguard.archived_refund_balances;
-COMMENT ON VIEW payguard.every_refund_balance IS 'All sums of refunds, archived or not';
+COMMENT ON VIEW payguard.every_refund_balance IS 'All sums of refunds, archived ones too';
 CREATE VIEW payguard.every_event AS
   SELECT * FROM payguard.events UNION ALL SELECT * FROM payguard.archived_events;
-COMMENT ON VIEW payguard.every_event IS 'All events, archived or not';
+COMMENT ON VIEW payguard.every_event IS 'All events, archived ones too';
 CREATE VIEW payguard.every_notification AS
   SELECT * FROM payguard.notifications UNION ALL SELECT * FROM payguard.archived_notifications;
-COMMENT ON VIEW payguard.every_notification IS 'All messages, archived or not';
+COMMENT ON VIEW payguard.every_notification IS 'All messages, archived ones too';
 CREATE VIEW payguard.unreadable_messages AS
   SELECT n.channel, n.code, n.received_at, n.event_id, n.order_id, n.payment_id, n.refund_id, n.message, n.body
   FROM payguard.every_notification n WHERE n.result = 'unreadable';
 COMMENT ON VIEW payguard.unreadable_messages IS
-  'Evidence that cannot be read, as it came: it is kept, and nothing of it is applied. code: which argument of which function, message: why';
+  'Evidence that cannot be read, as it came. It is kept, and nothing of it is applied. code names the function and the argument, message says why';
 CREATE VIEW payguard.unmatched_messages AS
   SELECT n.channel, n.received_at, n.event_id, n.order_id, n.payment_id, n.refund_id, n.channel_status, n.channel_txn_id,
          n.amount, n.currency, n.body
   FROM payguard.notifications n WHERE n.result = 'unmatched';
 COMMENT ON VIEW payguard.unmatched_messages IS
-  'Messages of channels that match nothing, or of which the handler has read nothing, as they came';
+  'Messages that match nothing, or that their handler could not read, as they came';
 CREATE VIEW payguard.every_approval AS
   SELECT * FROM payguard.approvals UNION ALL SELECT * FROM payguard.archived_approvals;
-COMMENT ON VIEW payguard.every_approval IS 'All second opinions, archived or not';
+COMMENT ON VIEW payguard.every_approval IS 'All second opinions, archived ones too';
 
 CREATE FUNCTION payguard.archive_orders(before timestamptz, "max" integer DEFAULT 1000) RETURNS integer
 AS 'MODULE_PATHNAME', 'payguard_archive_orders'
 LANGUAGE C VOLATILE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp SET jit = off;
 COMMENT ON FUNCTION payguard.archive_orders(timestamptz, integer) IS
-  'Moves settled orders that nothing has happened to since before, at most max of them, to the archive; returns how many. What their ids and keys answer does not change';
+  'Moves settled orders without any event since before to the archive, max at most. Returns the number of orders. Calls about an archived order are answered as before';
 
 CREATE FUNCTION payguard.erase_customer(customer_id text) RETURNS integer
 AS 'MODULE_PATHNAME', 'payguard_erase_customer'
 LANGUAGE C VOLATILE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp SET jit = off;
 COMMENT ON FUNCTION payguard.erase_customer(text) IS
-  'Removes a customer''s personal data from his orders, archived ones too, and keeps what tells where money went; returns how many orders. Errors: 55000 while an order of his is not settled';
+  'Removes a customer''s personal data from all of the customer''s orders, archived ones too. Ids, amounts, currencies, times and states stay. Returns the number of orders. Errors: 55000 while an order of the customer is not settled';
 
 -- A row of somebody else's table keeps its order here: it would lose what it references, or be
 -- deleted with it.
@@ -132,4 +132,4 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION payguard.referenced_orders(text[], uuid[], uuid[]) IS
-  'Part of archive_orders(): which of these orders, payments and refunds foreign keys of other tables reference';
+  'Part of archive_orders(): which of these orders, payments and refunds are referenced by foreign keys of other tables';

@@ -38,17 +38,25 @@ ALTER TABLE payguard.settlement_lines ADD CONSTRAINT settlement_lines_payout
   CHECK ((settled_amount IS NULL) = (settled_currency IS NULL) AND settled_currency ~ '^[A-Za-z]{3}$'
     AND octet_length(payout_id) BETWEEN 1 AND 255 AND payout_id !~ $$[\x01-\x1f\x7f]$$) NOT VALID;
 ALTER SEQUENCE payguard.settlement_lines_line_id_seq OWNED BY payguard.settlement_lines.line_id;
-COMMENT ON TABLE payguard.settlement_lines IS 'The channels'' statements, loaded by operators; reconcile() compares';
+COMMENT ON TABLE payguard.settlement_lines IS
+  'The lines of the channels'' statements. Operators load them, and reconcile() compares them';
 COMMENT ON COLUMN payguard.settlement_lines.kind IS 'payment, refund, chargeback or bank_return';
-COMMENT ON COLUMN payguard.settlement_lines.channel_txn_id IS 'The payment''s transaction; of a refund, the one that it gives back';
-COMMENT ON COLUMN payguard.settlement_lines.payment_id IS 'The merchant''s reference, where the channel repeats it; so are order_id and refund_id';
-COMMENT ON COLUMN payguard.settlement_lines.loaded_by IS 'Filled in by the database, as line_id and loaded_at are';
+COMMENT ON COLUMN payguard.settlement_lines.channel_txn_id IS
+  'The payment''s transaction. Of a refund: the transaction that it gives back';
+COMMENT ON COLUMN payguard.settlement_lines.payment_id IS
+  'The shop''s own id, if the channel repeats it. The same holds for order_id and refund_id';
+COMMENT ON COLUMN payguard.settlement_lines.loaded_by IS
+  'Who loaded the line. The database fills it in, as it does line_id and loaded_at';
 COMMENT ON COLUMN payguard.settlement_lines.amount IS 'In the currency''s minor unit';
-COMMENT ON COLUMN payguard.settlement_lines.currency IS 'An ISO 4217 code, in any case';
-COMMENT ON COLUMN payguard.settlement_lines.fee IS 'What the channel keeps, in the currency of settled_amount; below 0: what it gives back';
-COMMENT ON COLUMN payguard.settlement_lines.settled_amount IS 'What the line adds to its payout, after the fee; below 0: what it takes away';
-COMMENT ON COLUMN payguard.settlement_lines.settled_currency IS 'Of settled_amount and fee; NULL: the line''s own';
-COMMENT ON COLUMN payguard.settlement_lines.payout_id IS 'The channel''s transfer to the merchant''s account; the view payouts adds its lines up';
+COMMENT ON COLUMN payguard.settlement_lines.currency IS 'An ISO 4217 code in upper or lower case';
+COMMENT ON COLUMN payguard.settlement_lines.fee IS
+  'The amount that the channel keeps, in the currency of settled_amount. Below 0: it gives that back';
+COMMENT ON COLUMN payguard.settlement_lines.settled_amount IS
+  'The amount that the line adds to its payout, after the fee. Below 0: it takes that away';
+COMMENT ON COLUMN payguard.settlement_lines.settled_currency IS
+  'The currency of settled_amount and fee. NULL: that of the line';
+COMMENT ON COLUMN payguard.settlement_lines.payout_id IS
+  'The channel''s transfer to the merchant''s account. The view payouts adds up its lines';
 
 CREATE VIEW payguard.payouts AS
   SELECT l.channel, l.payout_id, l.settled_currency, count(*) AS lines, sum(l.net + l.fee) AS gross,
@@ -65,7 +73,7 @@ CREATE VIEW payguard.payouts AS
   ) l
   GROUP BY l.channel, l.payout_id, l.settled_currency;
 COMMENT ON VIEW payguard.payouts IS
-  'The channels'' transfers to the merchant''s account, as their statements'' lines add up: net is what should have arrived';
+  'The channels'' transfers to the merchant''s account, added up from the lines of their statements. net is what should have arrived';
 
 -- The differences of one channel's statement, each by its cause: the same one has the same cause.
 CREATE FUNCTION payguard.settlement_differences(of_channel text, missing_from timestamptz, missing_until timestamptz)
@@ -223,12 +231,13 @@ AS $$
   WHERE j.finding IS NOT NULL
 $$;
 COMMENT ON FUNCTION payguard.settlement_differences(text, timestamptz, timestamptz) IS
-  'The differences between a channel''s statement and the payments and refunds; a part of reconcile()';
+  'Part of reconcile(): the differences between a channel''s statement and payguard''s payments and refunds';
 
 CREATE FUNCTION payguard.close_findings(alert_ids bigint[]) RETURNS bigint
 AS 'MODULE_PATHNAME', 'payguard_close_findings'
 LANGUAGE C VOLATILE SECURITY DEFINER;
-COMMENT ON FUNCTION payguard.close_findings(bigint[]) IS 'Part of reconcile(): resolves findings whose difference is gone';
+COMMENT ON FUNCTION payguard.close_findings(bigint[]) IS
+  'Part of reconcile(): resolves findings whose difference is gone';
 
 CREATE FUNCTION payguard.reconcile(channel text, period_start timestamptz DEFAULT '-infinity',
   period_end timestamptz DEFAULT now(), grace interval DEFAULT '1 day')
@@ -305,7 +314,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION payguard.reconcile(text, timestamptz, timestamptz, interval) IS
-  'Compares a channel''s statement (settlement_lines) with what is known; records and returns each difference that nobody has resolved, and closes those that are gone. Errors: PY405';
+  'Compares a channel''s statement (settlement_lines) with payguard''s payments and refunds. Records each difference as an alert, and returns those that nobody has resolved. Resolves those that are gone. Errors: PY405';
 
 CREATE TYPE payguard.finding_result AS (
   outcome    text,
@@ -317,11 +326,11 @@ CREATE TYPE payguard.finding_result AS (
   message    text
 );
 COMMENT ON TYPE payguard.finding_result IS
-  'What resolve_finding() answers; outcome is accepted, refunded, waived or approval_required';
+  'The answer of resolve_finding(). outcome is accepted, refunded, waived or approval_required';
 
 CREATE FUNCTION payguard.resolve_finding(alert_id bigint, action text, note text)
 RETURNS payguard.finding_result
 AS 'MODULE_PATHNAME', 'payguard_resolve_finding'
 LANGUAGE C VOLATILE SECURITY DEFINER;
 COMMENT ON FUNCTION payguard.resolve_finding(bigint, text, text) IS
-  'An operator decides about a difference that reconcile() found: accept (the statement''s line is evidence), refund, waive. Errors: PY105, PY401, PY402, PY403, PY602';
+  'An operator decides about a difference that reconcile() found. accept: the line counts as evidence. refund: it counts, and the money goes back. waive: nothing changes. Errors: PY105, PY401, PY402, PY403, PY602';

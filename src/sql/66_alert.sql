@@ -20,9 +20,9 @@ CREATE TABLE payguard.alerts (
   notified_at       timestamptz
 );
 ALTER SEQUENCE payguard.alerts_alert_id_seq OWNED BY payguard.alerts.alert_id;
-COMMENT ON TABLE payguard.alerts IS 'What a person must look at; one open alert per kind and cause';
-COMMENT ON COLUMN payguard.alerts.severity IS 'info, warning or critical';
-COMMENT ON COLUMN payguard.alerts.note IS 'Why it was resolved';
+COMMENT ON TABLE payguard.alerts IS 'What a person must look at. One alert is open for each kind and cause';
+COMMENT ON COLUMN payguard.alerts.severity IS 'warning or critical';
+COMMENT ON COLUMN payguard.alerts.note IS 'Why the alert was resolved';
 CREATE UNIQUE INDEX alerts_open ON payguard.alerts (kind, cause) WHERE resolved_at IS NULL;
 CREATE INDEX alerts_order_id ON payguard.alerts (order_id);
 CREATE INDEX alerts_to_notify ON payguard.alerts (alert_id) WHERE notified_at IS NULL;
@@ -30,11 +30,10 @@ CREATE INDEX alerts_to_notify ON payguard.alerts (alert_id) WHERE notified_at IS
 CREATE FUNCTION payguard.acknowledge_alert(alert_id bigint, note text) RETURNS payguard.alerts
 AS 'MODULE_PATHNAME', 'payguard_acknowledge_alert'
 LANGUAGE C VOLATILE SECURITY DEFINER;
-COMMENT ON FUNCTION payguard.acknowledge_alert(bigint, text) IS
-  'A person looks into an alert, which stays open';
+COMMENT ON FUNCTION payguard.acknowledge_alert(bigint, text) IS 'A person looks into an alert. It stays open';
 
 CREATE FUNCTION payguard.resolve_alert(alert_id bigint, note text) RETURNS payguard.alerts
 AS 'MODULE_PATHNAME', 'payguard_resolve_alert'
 LANGUAGE C VOLATILE SECURITY DEFINER;
 COMMENT ON FUNCTION payguard.resolve_alert(bigint, text) IS
-  'A person has dealt with an alert. What maintain() alerts of is raised again as long as it holds';
+  'A person has dealt with an alert. maintain() opens it again if its cause is still there';

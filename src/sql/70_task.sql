@@ -16,11 +16,13 @@ CREATE TABLE payguard.tasks (
   created_at timestamptz NOT NULL
 ) WITH (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_threshold = 1000);
 ALTER SEQUENCE payguard.tasks_task_id_seq OWNED BY payguard.tasks.task_id;
-COMMENT ON TABLE payguard.tasks IS 'Outside work that is due: charge, capture, query, close, refund, query_refund';
-COMMENT ON COLUMN payguard.tasks.tries IS 'How often a worker has claimed it; requeue_task() begins anew, at 1';
-COMMENT ON COLUMN payguard.tasks.sent IS 'A worker may have told the channel of it';
-COMMENT ON COLUMN payguard.tasks.again IS 'An earlier task may have told the channel of the same';
-COMMENT ON COLUMN payguard.tasks.dead_at IS 'Since when it is out of tries and waits for a person';
+COMMENT ON TABLE payguard.tasks IS
+  'Work outside that is due or will be: charge, capture, query, close, refund, query_refund';
+COMMENT ON COLUMN payguard.tasks.tries IS
+  'How often a worker has claimed the task. After requeue_task() the count begins again at 1';
+COMMENT ON COLUMN payguard.tasks.sent IS 'A worker may have told the channel of the task';
+COMMENT ON COLUMN payguard.tasks.again IS 'An earlier task may have told the channel of the same request';
+COMMENT ON COLUMN payguard.tasks.dead_at IS 'Since when the task is out of tries and waits for a person';
 -- One open task per subject and kind.
 CREATE UNIQUE INDEX tasks_of_payment ON payguard.tasks (payment_id, kind) WHERE refund_id IS NULL;
 CREATE UNIQUE INDEX tasks_of_refund ON payguard.tasks (refund_id, kind) WHERE refund_id IS NOT NULL;
@@ -39,7 +41,8 @@ CREATE TABLE payguard.leases (
 ) WITH (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_threshold = 1000);
 CREATE INDEX leases_leased_until ON payguard.leases (leased_until);
 COMMENT ON TABLE payguard.leases IS 'Tasks that workers hold';
-COMMENT ON COLUMN payguard.leases.run_at IS 'When the task was due: one that has become due again since is not ended by the answer';
+COMMENT ON COLUMN payguard.leases.run_at IS
+  'When the task was due at its claim. If the task has become due again since, the answer does not end it';
 
 -- Tasks that were claimed and are gone: what a late or repeated answer is about.
 CREATE TABLE payguard.finished_tasks (
@@ -52,11 +55,12 @@ CREATE TABLE payguard.finished_tasks (
   outcome     text COLLATE "C",
   finished_at timestamptz NOT NULL
 );
-COMMENT ON TABLE payguard.finished_tasks IS 'Tasks that were claimed and are gone, kept for a week at least';
+COMMENT ON TABLE payguard.finished_tasks IS 'Tasks that were claimed and have ended, kept for a week at least';
 
 CREATE VIEW payguard.dead_tasks AS
   SELECT * FROM payguard.tasks WHERE dead_at IS NOT NULL;
-COMMENT ON VIEW payguard.dead_tasks IS 'Tasks that are out of tries: an operator ends them with requeue_task() or by an outcome';
+COMMENT ON VIEW payguard.dead_tasks IS
+  'Tasks that are out of tries. An operator ends them with requeue_task(), or states their outcome';
 
 CREATE TYPE payguard.task AS (
   task_id           bigint,
@@ -77,7 +81,7 @@ CREATE TYPE payguard.task AS (
   capture           text,
   capture_id        uuid
 );
-COMMENT ON TYPE payguard.task IS 'A claimed task, with all that the channel needs';
+COMMENT ON TYPE payguard.task IS 'A claimed task with everything that the channel needs';
 
 CREATE TYPE payguard.task_answer AS (
   task_id        bigint,
@@ -89,7 +93,8 @@ CREATE TYPE payguard.task_answer AS (
   code           text,
   message        text
 );
-COMMENT ON TYPE payguard.task_answer IS 'One element of complete_tasks(): the arguments of complete_task(), but for capture_before';
+COMMENT ON TYPE payguard.task_answer IS
+  'One element of complete_tasks(): the arguments of complete_task() without capture_before';
 
 CREATE FUNCTION payguard.claim_tasks(worker text, max_tasks integer DEFAULT 10,
   lease interval DEFAULT '30 s', kinds text[] DEFAULT NULL, channels text[] DEFAULT NULL)
@@ -97,13 +102,13 @@ RETURNS SETOF payguard.task
 AS 'MODULE_PATHNAME', 'payguard_claim_tasks'
 LANGUAGE C VOLATILE SECURITY DEFINER;
 COMMENT ON FUNCTION payguard.claim_tasks(text, integer, interval, text[], text[]) IS
-  'Due tasks for a worker, held until their lease is over; one of each order at a time';
+  'Gives a worker due tasks to hold until their lease is over. It gives one task of an order at a time';
 
 CREATE FUNCTION payguard.expire_leases("max" integer DEFAULT 1000) RETURNS integer
 AS 'MODULE_PATHNAME', 'payguard_expire_leases'
 LANGUAGE C VOLATILE SECURITY DEFINER;
 COMMENT ON FUNCTION payguard.expire_leases(integer) IS
-  'Part of maintain(): takes away leases whose time is over, as a claim does';
+  'Part of maintain(): ends leases whose time is over, as claim_tasks() does';
 
 CREATE FUNCTION payguard.complete_task(task_id bigint, lease_token uuid, channel_status varchar,
   channel_txn_id text DEFAULT NULL, amount bigint DEFAULT NULL, currency text DEFAULT NULL,
@@ -113,7 +118,7 @@ RETURNS payguard.payment_result
 AS 'MODULE_PATHNAME', 'payguard_complete_task'
 LANGUAGE C VOLATILE SECURITY DEFINER;
 COMMENT ON FUNCTION payguard.complete_task(bigint, uuid, varchar, text, bigint, text, text, text, timestamptz) IS
-  'The channel''s answer to a task: applied as evidence, and the task acknowledged, in one. Never refused';
+  'Evidence: the channel''s answer to a task. It is applied and the task ends, in one transaction. Never refused';
 
 CREATE FUNCTION payguard.complete_task(task_id bigint, lease_token uuid, channel_status text,
   channel_txn_id text DEFAULT NULL, amount bigint DEFAULT NULL, currency text DEFAULT NULL,
@@ -122,33 +127,36 @@ RETURNS payguard.payment_result
 AS 'MODULE_PATHNAME', 'payguard_complete_task'
 LANGUAGE C VOLATILE SECURITY DEFINER;
 COMMENT ON FUNCTION payguard.complete_task(bigint, uuid, text, text, bigint, text, text, text) IS
-  'The arguments of 1.1.0, for calls that are stored and grants in dumps';
+  'The arguments of 1.1.0, kept for stored calls and for grants in dumps';
 
 CREATE FUNCTION payguard.complete_tasks(answers payguard.task_answer[])
 RETURNS SETOF payguard.payment_result
 AS 'MODULE_PATHNAME', 'payguard_complete_tasks'
 LANGUAGE C VOLATILE SECURITY DEFINER;
-COMMENT ON FUNCTION payguard.complete_tasks(payguard.task_answer[]) IS 'complete_task() for a batch, in one transaction';
+COMMENT ON FUNCTION payguard.complete_tasks(payguard.task_answer[]) IS
+  'complete_task() for a batch, in one transaction. Never refused';
 
 CREATE FUNCTION payguard.retry_task(task_id bigint, lease_token uuid, error text, delay interval DEFAULT NULL)
 RETURNS bigint
 AS 'MODULE_PATHNAME', 'payguard_retry_task'
 LANGUAGE C VOLATILE SECURITY DEFINER;
 COMMENT ON FUNCTION payguard.retry_task(bigint, uuid, text, interval) IS
-  'For a worker that is certain that nothing reached the channel. Errors: PY404, PY701';
+  'A worker that is certain that nothing reached the channel gives its task back. The task is due again later. Errors: PY404, PY701';
 
 CREATE FUNCTION payguard.extend_lease(task_id bigint, lease_token uuid, lease interval) RETURNS timestamptz
 AS 'MODULE_PATHNAME', 'payguard_extend_lease'
 LANGUAGE C VOLATILE SECURITY DEFINER;
 COMMENT ON FUNCTION payguard.extend_lease(bigint, uuid, interval) IS
-  'Holds a task longer, counted from now; returns until when. Errors: PY404, PY701';
+  'Holds a task longer, counted from now. Returns the time until which it is held. Errors: PY404, PY701';
 
 CREATE FUNCTION payguard.requeue_task(task_id bigint) RETURNS bigint
 AS 'MODULE_PATHNAME', 'payguard_requeue_task'
 LANGUAGE C VOLATILE SECURITY DEFINER;
-COMMENT ON FUNCTION payguard.requeue_task(bigint) IS 'An operator has a task tried again, now. Errors: PY404';
+COMMENT ON FUNCTION payguard.requeue_task(bigint) IS
+  'An operator has a task that is out of tries tried again, now. Errors: PY404';
 
 CREATE FUNCTION payguard.query_payment(payment_id uuid) RETURNS payguard.payment_result
 AS 'MODULE_PATHNAME', 'payguard_query_payment'
 LANGUAGE C VOLATILE SECURITY DEFINER;
-COMMENT ON FUNCTION payguard.query_payment(uuid) IS 'Has the channel asked about an open payment, now. Errors: PY402';
+COMMENT ON FUNCTION payguard.query_payment(uuid) IS
+  'Opens a task that asks the channel about an open payment, now. Errors: PY402';

@@ -8,20 +8,20 @@ CREATE TYPE payguard.channel_reply AS (
   message        text
 );
 COMMENT ON TYPE payguard.channel_reply IS
-  'What a driver answers: driver(payguard.task) returns payguard.channel_reply';
+  'What a driver returns. Its signature is driver(payguard.task) RETURNS payguard.channel_reply';
 
 CREATE FUNCTION payguard.call_driver(driver regproc, task payguard.task, timeout interval)
 RETURNS payguard.channel_reply
 AS 'MODULE_PATHNAME', 'payguard_call_driver'
 LANGUAGE C VOLATILE;
 COMMENT ON FUNCTION payguard.call_driver(regproc, payguard.task, interval) IS
-  'Part of run_tasks(): calls a driver, with the caller''s rights, and cancels it when the time is over';
+  'Part of run_tasks(): calls a driver with the caller''s rights, and cancels it when its time is over';
 
 CREATE FUNCTION payguard.as_note(problem text) RETURNS text
 AS 'MODULE_PATHNAME', 'payguard_as_note'
 LANGUAGE C IMMUTABLE;
 COMMENT ON FUNCTION payguard.as_note(text) IS
-  'Part of run_tasks(): an error''s message in the form that a task takes: one line of text, not too long';
+  'Part of run_tasks(): makes an error''s message fit a task: one line of text, not too long';
 
 CREATE FUNCTION payguard.channel_drivers(OUT channel text, OUT driver text) RETURNS SETOF record
 LANGUAGE sql STABLE SECURITY DEFINER
@@ -29,7 +29,7 @@ SET search_path = pg_catalog, pg_temp
 AS $$
   SELECT name, driver FROM payguard.channels WHERE driver IS NOT NULL
 $$;
-COMMENT ON FUNCTION payguard.channel_drivers() IS 'The channels that run_tasks() serves';
+COMMENT ON FUNCTION payguard.channel_drivers() IS 'Part of run_tasks(): the channels that have a driver';
 
 -- It commits, so it can have no SET clause: everything is qualified.
 CREATE PROCEDURE payguard.run_tasks(max_tasks integer DEFAULT 100, timeout interval DEFAULT '10 s')
@@ -101,4 +101,4 @@ BEGIN
 END
 $$;
 COMMENT ON PROCEDURE payguard.run_tasks(integer, interval) IS
-  'Runs due tasks of the channels that have drivers; commits after each. A driver that raises, hangs or returns NULL leaves the outcome unknown';
+  'Runs due tasks of channels that have a driver, and commits after each. If a driver raises, hangs or returns NULL, the outcome is unknown';

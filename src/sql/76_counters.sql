@@ -4,19 +4,20 @@ CREATE FUNCTION payguard.read_counters(OUT counter text, OUT reason text, OUT va
 RETURNS SETOF record
 AS 'MODULE_PATHNAME', 'payguard_read_counters'
 LANGUAGE C VOLATILE;
-COMMENT ON FUNCTION payguard.read_counters() IS 'The counters of this database; the view stat_counters shows them';
+COMMENT ON FUNCTION payguard.read_counters() IS 'The counters of this database. The view stat_counters shows them';
 
 CREATE FUNCTION payguard.reset_counters() RETURNS void
 AS 'MODULE_PATHNAME', 'payguard_reset_counters'
 LANGUAGE C VOLATILE;
-COMMENT ON FUNCTION payguard.reset_counters() IS 'Has this database''s counters begin at 0 again';
+COMMENT ON FUNCTION payguard.reset_counters() IS 'Sets the counters of this database to 0';
 
 CREATE VIEW payguard.stat_counters AS
   SELECT counter, reason, value, since FROM payguard.read_counters();
 COMMENT ON VIEW payguard.stat_counters IS
-  'How many calls were replayed or refused since the server''s start or the last reset_counters(). Empty unless shared_preload_libraries in postgresql.conf names payguard; that needs a restart';
+  'How many calls were replayed or refused since the server''s start or the last reset_counters(). Empty unless shared_preload_libraries in postgresql.conf names payguard; a change of that needs a restart';
 COMMENT ON COLUMN payguard.stat_counters.counter IS 'replays or refusals';
-COMMENT ON COLUMN payguard.stat_counters.reason IS 'Of refusals: the CONSTRAINT name of the error';
+COMMENT ON COLUMN payguard.stat_counters.reason IS
+  'Why calls were refused: the CONSTRAINT name of the error. NULL for replays';
 
 CREATE TABLE payguard.counter_samples (
   sampled_at timestamptz NOT NULL,
@@ -27,5 +28,5 @@ CREATE TABLE payguard.counter_samples (
   PRIMARY KEY (sampled_at, counter, reason)
 );
 COMMENT ON TABLE payguard.counter_samples IS
-  'The counters over time: maintain() writes them down once in five minutes, and keeps 35 days';
-COMMENT ON COLUMN payguard.counter_samples.reason IS 'Empty for replays';
+  'The counters over time. maintain() writes a sample every five minutes and keeps 35 days';
+COMMENT ON COLUMN payguard.counter_samples.reason IS 'The CONSTRAINT name of the error. Empty for replays';

@@ -13,14 +13,18 @@ CREATE TABLE payguard.consumers (
   committed_at      timestamptz,
   waiting           text[] COLLATE "C"
 ) WITH (fillfactor = 50, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000);
-COMMENT ON TABLE payguard.consumers IS 'Where readers of the events stand; changed by read_events() and commit_events()';
-COMMENT ON COLUMN payguard.consumers.low_event IS 'The window has the events behind this one ...';
-COMMENT ON COLUMN payguard.consumers.high_event IS '... up to this one, but for those of open_xids';
+COMMENT ON TABLE payguard.consumers IS
+  'How far each reader of events has got. read_events() and commit_events() change it';
+COMMENT ON COLUMN payguard.consumers.low_event IS 'The window begins behind this event';
+COMMENT ON COLUMN payguard.consumers.high_event IS 'The window ends with this event. Events of open_xids are not in it';
 COMMENT ON COLUMN payguard.consumers.last_event IS 'How far the reader has got in the window';
-COMMENT ON COLUMN payguard.consumers.late_xids IS 'Transactions that were open in the window before: their earlier events belong to this one';
-COMMENT ON COLUMN payguard.consumers.open_xids IS 'Transactions that were open when the window was opened';
-COMMENT ON COLUMN payguard.consumers.open_floors IS 'For each of them: its events are behind this one';
-COMMENT ON COLUMN payguard.consumers.waiting IS 'Of a guard that follows: orders whose rows sync_rows() tries again';
+COMMENT ON COLUMN payguard.consumers.late_xids IS
+  'Transactions that were open in the window before. Their earlier events belong to this one';
+COMMENT ON COLUMN payguard.consumers.open_xids IS
+  'Transactions that were open when the window was opened. Their events belong to a later one';
+COMMENT ON COLUMN payguard.consumers.open_floors IS 'For each of open_xids: its events come behind this event';
+COMMENT ON COLUMN payguard.consumers.waiting IS
+  'Of a guarded table that follows: the orders whose rows sync_rows() tries again';
 
 CREATE FUNCTION payguard.read_events(consumer text, "max" integer DEFAULT 1000)
 RETURNS TABLE (window_id bigint, event_id bigint, at timestamptz, order_id text, payment_id uuid,
@@ -29,20 +33,20 @@ RETURNS TABLE (window_id bigint, event_id bigint, at timestamptz, order_id text,
 AS 'MODULE_PATHNAME', 'payguard_read_events'
 LANGUAGE C VOLATILE SECURITY DEFINER;
 COMMENT ON FUNCTION payguard.read_events(text, integer) IS
-  'The next events for a consumer, which its first call registers: each once or more, none left out, those of an order in the order of its versions';
+  'Returns the next events for a consumer. The first call registers the consumer. Each event is given at least once and none is left out. Those of one order come in the order of its versions';
 
 CREATE FUNCTION payguard.commit_events(consumer text, window_id bigint, event_id bigint)
 RETURNS boolean
 AS 'MODULE_PATHNAME', 'payguard_commit_events'
 LANGUAGE C VOLATILE SECURITY DEFINER;
 COMMENT ON FUNCTION payguard.commit_events(text, bigint, bigint) IS
-  'A consumer is done with the events up to this one, as read_events() gave them. false: it was further already';
+  'The consumer is done up to this event. window_id and event_id are those of a row of read_events(). Returns false if another reader under the name was further';
 
 CREATE FUNCTION payguard.drop_consumer(consumer text) RETURNS boolean
 AS 'MODULE_PATHNAME', 'payguard_drop_consumer'
 LANGUAGE C VOLATILE SECURITY DEFINER;
 COMMENT ON FUNCTION payguard.drop_consumer(text) IS
-  'Forgets a consumer that reads no more; false: there was none';
+  'Forgets a consumer that reads no more. Returns false if there was none';
 
 CREATE VIEW payguard.outbox AS
   SELECT event_id AS id,
@@ -60,5 +64,4 @@ CREATE VIEW payguard.outbox AS
            'actor', actor, 'details', details)) AS payload,
          at AS "timestamp"
   FROM payguard.events;
-COMMENT ON VIEW payguard.outbox IS
-  'The events under the column names of Debezium''s outbox event router';
+COMMENT ON VIEW payguard.outbox IS 'The events under the column names of Debezium''s outbox event router';

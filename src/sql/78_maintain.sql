@@ -3,7 +3,7 @@ CREATE FUNCTION payguard.first_id_at(at timestamptz) RETURNS uuid
 AS 'MODULE_PATHNAME', 'payguard_first_id_at'
 LANGUAGE C IMMUTABLE PARALLEL SAFE;
 COMMENT ON FUNCTION payguard.first_id_at(timestamptz) IS
-  'The lowest payment_id or refund_id of that time: both ascend with time, so that an index finds a period';
+  'Returns the lowest payment_id or refund_id of a time. Ids ascend with time, so an index on them finds a period';
 
 CREATE FUNCTION payguard.bucket_of(at timestamptz) RETURNS timestamptz
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
@@ -11,7 +11,7 @@ SET search_path = pg_catalog, pg_temp
 AS $$
   SELECT date_bin('5 min', at, '2000-01-01 00:00:00+00')
 $$;
-COMMENT ON FUNCTION payguard.bucket_of(timestamptz) IS 'The five minutes that a time is in';
+COMMENT ON FUNCTION payguard.bucket_of(timestamptz) IS 'Returns the beginning of the five minutes in which a time lies';
 
 CREATE TABLE payguard.totals (
   bucket   timestamptz NOT NULL,
@@ -23,18 +23,21 @@ CREATE TABLE payguard.totals (
   PRIMARY KEY (bucket, subject, channel, currency, status)
 ) WITH (fillfactor = 50, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000);
 COMMENT ON TABLE payguard.totals IS
-  'How often orders, payments and refunds entered a state: maintain() adds each event once';
-COMMENT ON COLUMN payguard.totals.bucket IS 'Five minutes, kept for 35 days; -infinity: since ever';
-COMMENT ON COLUMN payguard.totals.subject IS 'orders, payments, refunds; events, whose status is their kind; surplus, whose status is why (since 1.2.0). A payment that was begun has entered started';
+  'How often orders, payments and refunds entered a state. maintain() counts each event once';
+COMMENT ON COLUMN payguard.totals.bucket IS
+  'The beginning of five minutes, kept for 35 days. -infinity: the sum since the beginning';
+COMMENT ON COLUMN payguard.totals.subject IS
+  'orders, payments or refunds; events (status is their kind); surplus (status is the reason, since 1.2.0). A payment that has begun counts as started';
 
 CREATE TABLE payguard.maintenance (
   duty    text COLLATE "C" PRIMARY KEY,
   ran_at  timestamptz NOT NULL,
   problem text
 ) WITH (fillfactor = 50, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000);
-COMMENT ON TABLE payguard.maintenance IS 'When maintain() did what for the last time';
-COMMENT ON COLUMN payguard.maintenance.ran_at IS 'When it was done for the last time, or, if it never was, first tried';
-COMMENT ON COLUMN payguard.maintenance.problem IS 'The error that ended it since then, or what it had to leave out; NULL: none';
+COMMENT ON TABLE payguard.maintenance IS 'When maintain() last did each duty';
+COMMENT ON COLUMN payguard.maintenance.ran_at IS 'When the duty was last done. If it never was: when it was first tried';
+COMMENT ON COLUMN payguard.maintenance.problem IS
+  'The error that has ended the duty since then, or what it left out. NULL: none';
 
 CREATE FUNCTION payguard.consumer_lags(OUT consumer text, OUT events bigint, OUT age interval)
 RETURNS SETOF record
@@ -50,7 +53,7 @@ AS $$
   FROM payguard.consumers c
 $$;
 COMMENT ON FUNCTION payguard.consumer_lags() IS
-  'How many events each consumer has not committed, at most, and how old the first of them is';
+  'For each consumer: the events that it has not committed, at most, and the age of the first of them';
 
 CREATE FUNCTION payguard.low_success_rates(OUT channel text, OUT success_rate numeric,
   OUT baseline numeric, OUT ended bigint)
@@ -76,13 +79,13 @@ AS $$
         - 3 * sqrt(r.good_before / r.before * (1 - r.good_before / r.before) / r.ended)
 $$;
 COMMENT ON FUNCTION payguard.low_success_rates() IS
-  'Channels whose payments of the last hour succeed less often than those of the 24 hours before';
+  'Part of maintain(): channels whose payments of the last hour succeed clearly less often than those of the 24 hours before';
 
 CREATE FUNCTION payguard.raise_alerts("max" integer) RETURNS bigint
 AS 'MODULE_PATHNAME', 'payguard_raise_alerts'
 LANGUAGE C VOLATILE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp SET jit = off;
-COMMENT ON FUNCTION payguard.raise_alerts(integer) IS 'Part of maintain(): opens alerts for what is due';
+COMMENT ON FUNCTION payguard.raise_alerts(integer) IS 'Part of maintain(): opens alerts that are due';
 
 CREATE FUNCTION payguard.close_alerts("max" integer) RETURNS bigint
 AS 'MODULE_PATHNAME', 'payguard_close_alerts'
@@ -106,19 +109,20 @@ CREATE FUNCTION payguard.sample_counters("max" integer) RETURNS bigint
 AS 'MODULE_PATHNAME', 'payguard_sample_counters'
 LANGUAGE C VOLATILE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp SET jit = off;
-COMMENT ON FUNCTION payguard.sample_counters(integer) IS 'Part of maintain(): writes the counters down';
+COMMENT ON FUNCTION payguard.sample_counters(integer) IS 'Part of maintain(): writes a sample of the counters';
 
 CREATE FUNCTION payguard.forget_old("max" integer) RETURNS bigint
 AS 'MODULE_PATHNAME', 'payguard_forget_old'
 LANGUAGE C VOLATILE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp SET jit = off;
-COMMENT ON FUNCTION payguard.forget_old(integer) IS 'Part of maintain(): removes samples, buckets and notes of finished tasks that are old';
+COMMENT ON FUNCTION payguard.forget_old(integer) IS
+  'Part of maintain(): removes old counter samples, totals and finished tasks';
 
 CREATE FUNCTION payguard.note_duty(duty text, problem text) RETURNS void
 AS 'MODULE_PATHNAME', 'payguard_note_duty'
 LANGUAGE C VOLATILE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp SET jit = off;
-COMMENT ON FUNCTION payguard.note_duty(text, text) IS 'Part of maintain(): notes what became of a duty';
+COMMENT ON FUNCTION payguard.note_duty(text, text) IS 'Part of maintain(): notes how a duty ended';
 
 CREATE FUNCTION payguard.maintain("max" integer DEFAULT 1000)
 RETURNS TABLE (duty text, done bigint, problem text)
@@ -152,7 +156,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION payguard.maintain(integer) IS
-  'What has to be done from time to time, once a minute for example: each duty, what it did, and the error that ended it, or what it had to leave out. Idempotent; may run several times at once';
+  'Does the regular work: call it once a minute. Returns for each duty what it did and the error that ended it, if any. One duty that fails does not stop the others. Several calls may run at once';
 
 CREATE FUNCTION payguard.payment_rates(period interval DEFAULT '1 hour', split_by text DEFAULT 'channel')
 RETURNS TABLE (split text, started bigint, succeeded bigint, failed bigint, duplicates bigint,
@@ -230,7 +234,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION payguard.payment_rates(interval, text) IS
-  'Of the payments that ended in the period: how many succeeded, failed, or were surplus: duplicates (the order was paid already, or was charged again), mismatched (another amount or currency), late (the order was over), held (a person decides first); beside the period before. blocked (split by all): calls that were replayed or refused because the order was paid or being paid';
+  'How many payments began, succeeded, failed or were surplus in the period, and the rates of this period and the one before. Surplus is counted by reason: duplicates, mismatched, late, held. blocked (split by all): calls that were replayed or refused because the order was paid or being paid';
 
 CREATE FUNCTION payguard.payment_curve(period interval DEFAULT '1 day', steps integer DEFAULT 24)
 RETURNS TABLE (begins_at timestamptz, succeeded bigint, failed bigint, duplicates bigint, blocked bigint,
@@ -291,7 +295,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION payguard.payment_curve(interval, integer) IS
-  'payment_rates over time: what ended in each step of a period, and in the same step of the period before. blocked: calls that were replayed or refused since the order was paid or being paid; NULL where no sample of the counters was taken';
+  'payment_rates() over time: one row for each step of a period, beside the same step of the period before. blocked is NULL if no sample of the counters was taken';
 
 CREATE FUNCTION payguard.step_of(at timestamptz, began timestamptz, step interval) RETURNS integer
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
@@ -299,7 +303,8 @@ SET search_path = pg_catalog, pg_temp
 AS $$
   SELECT floor(extract(epoch FROM at - began) / extract(epoch FROM step))::integer
 $$;
-COMMENT ON FUNCTION payguard.step_of(timestamptz, timestamptz, interval) IS 'Part of payment_curve: the number of the step that a time is in';
+COMMENT ON FUNCTION payguard.step_of(timestamptz, timestamptz, interval) IS
+  'Part of payment_curve(): the number of the step in which a time lies';
 
 CREATE VIEW payguard.metrics AS
   SELECT 'payguard_' || t.subject || '_total' AS name,
@@ -369,4 +374,4 @@ CREATE VIEW payguard.metrics AS
                    WHERE a.kind = 'verify_failed' AND a.resolved_at IS NULL), 0)
   FROM payguard.maintenance m WHERE m.duty = 'verify';
 COMMENT ON VIEW payguard.metrics IS
-  'What a monitoring system collects, under Prometheus'' names; totals are those of the last maintain()';
+  'What a monitoring system collects, under Prometheus'' names. Totals are those of the last maintain()';

@@ -4,13 +4,13 @@ RETURNS text
 AS 'MODULE_PATHNAME', 'payguard_refusal_of'
 LANGUAGE C STABLE SECURITY DEFINER;
 COMMENT ON FUNCTION payguard.refusal_of(text, text, uuid, uuid, bigint) IS
-  'Part of cases: why a call of an operator would be refused now, or NULL';
+  'Part of cases: why an operator''s call would be refused now. NULL: it would not';
 
 CREATE FUNCTION payguard.major_text(amount bigint, currency text) RETURNS text
 AS 'MODULE_PATHNAME', 'payguard_major_text'
 LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
 COMMENT ON FUNCTION payguard.major_text(bigint, text) IS
-  'Part of cases: an amount in major units, to be read; of a currency that ISO 4217 does not know as it is kept';
+  'Part of cases: an amount in major units as text. If ISO 4217 does not know the currency: the amount as it is stored';
 
 CREATE FUNCTION payguard.money(amount bigint, currency text) RETURNS jsonb
 LANGUAGE sql IMMUTABLE STRICT
@@ -31,7 +31,7 @@ AS $$
   FROM regexp_split_to_table(sentence, '[{}]') WITH ORDINALITY p (part, n)
 $$;
 COMMENT ON FUNCTION payguard.tell(text, jsonb) IS
-  'A sentence of cases with its facts in it: money in major units, times in the session''s time zone';
+  'Part of cases: fills the facts into a sentence. Money is in major units, times are in the session''s time zone';
 
 -- What is known around an alert: its order, payment and refund, and the payment that pays the order.
 CREATE TYPE payguard.case_subject AS (
@@ -263,7 +263,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION payguard.case_story(bigint) IS
-  'Part of cases: what happened and what comes next, as sentences with names in braces, the facts that they name, and the money at stake';
+  'Part of cases: what happened and what comes next, as sentences with names in braces; the facts that those names stand for; the money at stake';
 
 CREATE FUNCTION payguard.case_actions(case_id bigint) RETURNS jsonb
 LANGUAGE plpgsql STABLE SECURITY DEFINER
@@ -423,7 +423,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION payguard.case_actions(bigint) IS
-  'Part of cases: what may be done, each with its calls and what the person has to fill in; asked_by: who may not, since he asked';
+  'Part of cases: the possible actions, each with its calls and what the person fills in. asked_by: who may not do it, because this person asked';
 
 CREATE FUNCTION payguard.refund_asks_second(refund_id uuid) RETURNS boolean
 LANGUAGE sql STABLE
@@ -435,7 +435,7 @@ AS $$
   FROM payguard.refunds r WHERE r.refund_id = refund_asks_second.refund_id
 $$;
 COMMENT ON FUNCTION payguard.refund_asks_second(uuid) IS
-  'Part of cases: whether a policy may want a second person to make a refund once more';
+  'Part of cases: whether a policy may want a second person before a refund is made again';
 
 CREATE FUNCTION payguard.allowed_actions(actions jsonb) RETURNS jsonb
 LANGUAGE sql STABLE
@@ -446,14 +446,15 @@ AS $$
   WHERE NOT EXISTS (SELECT FROM jsonb_array_elements(x -> 'calls') c
                     WHERE NOT has_function_privilege(current_user, c ->> 'function', 'EXECUTE'))
 $$;
-COMMENT ON FUNCTION payguard.allowed_actions(jsonb) IS 'Part of cases: those of its actions that the current role may call';
+COMMENT ON FUNCTION payguard.allowed_actions(jsonb) IS
+  'Part of cases: those of the given actions that the current role may call';
 
 CREATE FUNCTION payguard.case_told(case_id bigint, part text) RETURNS text
 LANGUAGE sql STABLE
 SET search_path = pg_catalog, pg_temp
 AS $$ SELECT payguard.tell(s ->> part, s -> 'facts') FROM payguard.case_story(case_id) s $$;
 COMMENT ON FUNCTION payguard.case_told(bigint, text) IS
-  'Part of cases: a sentence of its story, happened or outlook, with the facts in it';
+  'Part of cases: one sentence of a story (happened or outlook) with its facts filled in';
 
 -- What is told is worked out for the rows alone that a query returns, after its ORDER BY and LIMIT.
 CREATE VIEW payguard.cases AS
@@ -469,9 +470,9 @@ CREATE VIEW payguard.cases AS
   WHERE a.resolved_at IS NULL;
 COMMENT ON COLUMN payguard.cases.case_id IS 'The alert_id';
 COMMENT ON COLUMN payguard.cases.actions IS
-  'What may be done now by the current role: label and effect as sentences with names of facts in braces, calls (function and arguments, NULL: to be filled in), input (what a person fills in), asked_by (who may not, since he asked)';
+  'What the current role may do now. label and effect: sentences with names of facts in braces. calls: functions and arguments; the person fills in those that are NULL. input: what the person fills in. asked_by: who may not do it, because this person asked';
 COMMENT ON VIEW payguard.cases IS
-  'What a person must look at: what happened in a sentence, the money at stake in minor units, and what he may do about it';
+  'What a person must look at: what happened, in a sentence; the money at stake, in minor units; the possible actions';
 
 CREATE VIEW payguard.past_cases AS
   SELECT a.alert_id AS case_id, a.severity, a.kind, a.opened_at AS since, a.order_id, a.payment_id, a.refund_id, a.task_id,
@@ -480,7 +481,7 @@ CREATE VIEW payguard.past_cases AS
          a.resolved_at, a.resolved_by, a.note, payguard.case_story(a.alert_id) AS story
   FROM payguard.alerts a
   WHERE a.resolved_at IS NOT NULL;
-COMMENT ON VIEW payguard.past_cases IS 'Cases that are closed: when, by whom and why';
+COMMENT ON VIEW payguard.past_cases IS 'Closed cases: when, by whom and why';
 
 CREATE FUNCTION payguard.find_orders(of_what text)
 RETURNS TABLE (order_id text, customer_id text, amount bigint, currency text, status text, closing_as text, version bigint,
@@ -538,4 +539,4 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION payguard.find_orders(text) IS
-  'Orders by their id, a customer, payment, refund, idempotency key or a channel''s transaction, archived ones too, with their payments and refunds; 100 at most';
+  'Finds orders by an id of an order, customer, payment or refund, by an idempotency key, or by a channel''s transaction. Returns 100 orders at most, archived ones too, with their payments and refunds';

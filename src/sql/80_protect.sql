@@ -3,7 +3,7 @@ CREATE FUNCTION payguard.deny_direct_write() RETURNS trigger
 AS 'MODULE_PATHNAME', 'payguard_deny_direct_write'
 LANGUAGE C;
 COMMENT ON FUNCTION payguard.deny_direct_write() IS
-  'Trigger: refuses every UPDATE, DELETE and TRUNCATE but payguard''s own';
+  'Trigger: refuses each UPDATE, DELETE and TRUNCATE that is not payguard''s own';
 
 -- One line a table. Every table of payguard stands here.
 CREATE FUNCTION payguard.own_tables() RETURNS SETOF text
@@ -48,7 +48,8 @@ BEGIN
   RETURN NEW;
 END
 $$;
-COMMENT ON FUNCTION payguard.keep_own_channel() IS 'Trigger: a copy of the channel internal gives way to the one that is here';
+COMMENT ON FUNCTION payguard.keep_own_channel() IS
+  'Trigger: keeps this database''s channel internal when logical replication copies another one';
 CREATE TRIGGER payguard_keep_own BEFORE INSERT ON payguard.channels
   FOR EACH ROW WHEN (NEW.name = 'internal') EXECUTE FUNCTION payguard.keep_own_channel();
 ALTER TABLE payguard.channels ENABLE REPLICA TRIGGER payguard_keep_own;
@@ -72,7 +73,7 @@ AS $$
     AND c.relkind = 'r' AND a.attnum > 0 AND NOT a.attisdropped
   GROUP BY c.relname
 $$;
-COMMENT ON FUNCTION payguard.current_columns() IS 'The columns that payguard''s tables have';
+COMMENT ON FUNCTION payguard.current_columns() IS 'The columns that payguard''s tables have now';
 
 DO $do$
 BEGIN
@@ -83,13 +84,13 @@ BEGIN
      FROM payguard.current_columns() c));
 END
 $do$;
-COMMENT ON FUNCTION payguard.own_columns() IS 'The columns that payguard''s tables were made with';
+COMMENT ON FUNCTION payguard.own_columns() IS 'The columns that payguard''s tables should have';
 
 CREATE FUNCTION payguard.guard_problems(OUT guard text, OUT problem text) RETURNS SETOF record
 AS 'MODULE_PATHNAME', 'payguard_guard_problems'
 LANGUAGE C STABLE;
 COMMENT ON FUNCTION payguard.guard_problems() IS
-  'What is wrong with the guards on the application''s tables; the rows are not read';
+  'Returns a row for each guard of the application''s tables that is damaged. It does not read the tables'' rows';
 
 -- The unique indexes that payguard relies on, as pg_get_indexdef() writes them.
 CREATE FUNCTION payguard.own_indexes(OUT name text, OUT definition text) RETURNS SETOF record
@@ -127,7 +128,7 @@ VALUES
   ('archived_notifications_pkey', 'CREATE UNIQUE INDEX archived_notifications_pkey ON payguard.archived_notifications USING btree (channel, event_id)'),
   ('alerts_open', 'CREATE UNIQUE INDEX alerts_open ON payguard.alerts USING btree (kind, cause) WHERE (resolved_at IS NULL)')
 $$;
-COMMENT ON FUNCTION payguard.own_indexes() IS 'The unique indexes that payguard''s tables were made with';
+COMMENT ON FUNCTION payguard.own_indexes() IS 'The unique indexes that payguard''s tables should have';
 
 -- check_ddl_end() asks this about now and about the time before a command: no function here may look
 -- into a cache for what can differ, and none may lock a table. So the definitions of indexes are not
@@ -246,7 +247,7 @@ AS $$
         AND (p.probin <> '$libdir/payguard' OR p.prosrc !~ ('^payguard_' || p.proname || '(_[0-9_]+)?$'))))
 $$;
 COMMENT ON FUNCTION payguard.broken_objects() IS
-  'What protects payguard''s own tables and is missing, disabled or replaced, but for the wording of indexes; part of broken_guards()';
+  'Part of broken_guards(): what protects payguard''s own tables and is missing, disabled or replaced. It does not compare the full definition of indexes';
 
 CREATE FUNCTION payguard.broken_guards() RETURNS TABLE (guard text, problem text)
 LANGUAGE sql STABLE SECURITY DEFINER
@@ -266,16 +267,14 @@ AS $$
   WHERE regexp_replace(pg_get_indexdef(c.oid), ' WITH \([^()]*\)', '') IS DISTINCT FROM u.definition
 $$;
 COMMENT ON FUNCTION payguard.broken_guards() IS
-  'What protects payguard''s tables and guarded ones and is missing, disabled or replaced; part of verify()';
+  'Returns a row for each object that protects payguard''s tables or guarded tables and is missing, disabled or replaced. verify() calls it';
 
 CREATE FUNCTION payguard.check_ddl_start() RETURNS event_trigger
 AS 'MODULE_PATHNAME', 'payguard_check_ddl_start'
 LANGUAGE C;
-COMMENT ON FUNCTION payguard.check_ddl_start() IS
-  'Event trigger: refuses DDL on payguard''s objects';
+COMMENT ON FUNCTION payguard.check_ddl_start() IS 'Event trigger: refuses DDL on payguard''s objects';
 
 CREATE FUNCTION payguard.check_ddl_end() RETURNS event_trigger
 AS 'MODULE_PATHNAME', 'payguard_check_ddl_end'
 LANGUAGE C;
-COMMENT ON FUNCTION payguard.check_ddl_end() IS
-  'Event trigger: refuses DDL that has broken one of payguard''s guards';
+COMMENT ON FUNCTION payguard.check_ddl_end() IS 'Event trigger: refuses DDL that has broken one of payguard''s guards';

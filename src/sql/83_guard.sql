@@ -2,8 +2,7 @@
 CREATE FUNCTION payguard.guard() RETURNS trigger
 AS 'MODULE_PATHNAME', 'payguard_guard'
 LANGUAGE C;
-COMMENT ON FUNCTION payguard.guard() IS
-  'Trigger: refuses a change of a row that breaks the guard that guard_table() put on its table';
+COMMENT ON FUNCTION payguard.guard() IS 'Trigger: refuses a change of a row that breaks the rules of its table''s guard';
 
 CREATE FUNCTION payguard.guard_truncate() RETURNS trigger
 AS 'MODULE_PATHNAME', 'payguard_guard_truncate'
@@ -21,7 +20,7 @@ RETURNS TABLE (statement text)
 AS 'MODULE_PATHNAME', 'payguard_guard_table'
 LANGUAGE C;
 COMMENT ON FUNCTION payguard.guard_table(regclass, varchar, jsonb, text, text[], text[], text[], text[], text, text[], text[], boolean, text, text, text[], jsonb) IS
-  'Guards a table of the caller''s: rows follow the transitions, whoever writes; returns the statements that are left to do. Errors: 22004, 22023, 23505, 23514, 42501, 42710, 42809, 42P01, 55000, 0A000';
+  'Guards a table of the caller''s: from now on its rows follow the transitions, whoever writes. Returns the statements that are left to do. Errors: 22004, 22023, 23505, 23514, 42501, 42710, 42809, 42P01, 55000, 0A000';
 
 CREATE FUNCTION payguard.guard_table(
   table_name regclass, status_column text, transitions jsonb, version_column text DEFAULT NULL,
@@ -32,36 +31,36 @@ RETURNS TABLE (statement text)
 AS 'MODULE_PATHNAME', 'payguard_guard_table'
 LANGUAGE C;
 COMMENT ON FUNCTION payguard.guard_table(regclass, text, jsonb, text, text[], text[], text[], text[], text, text[], text[], boolean) IS
-  'The arguments of 1.1.0, for calls that are stored and grants in dumps';
+  'The arguments of 1.1.0, kept for stored calls and for grants in dumps';
 
 CREATE FUNCTION payguard.unguard_table(table_name regclass) RETURNS boolean
 AS 'MODULE_PATHNAME', 'payguard_unguard_table'
 LANGUAGE C;
 COMMENT ON FUNCTION payguard.unguard_table(regclass) IS
-  'Takes the guard off a table of the caller''s; the index of once stays. Errors: 22004, 42501, 42809, 42P01, 55000';
+  'Takes the guard off a table of the caller''s. The index of once stays. Errors: 22004, 42501, 42809, 42P01, 55000';
 
 CREATE FUNCTION payguard.sync_rows(order_id text DEFAULT NULL, "max" integer DEFAULT 1000) RETURNS bigint
 AS 'MODULE_PATHNAME', 'payguard_sync_rows'
 LANGUAGE C VOLATILE SECURITY DEFINER;
 COMMENT ON FUNCTION payguard.sync_rows(text, integer) IS
-  'Moves the rows of guarded tables with follow to what has become of their orders since, or of one order at once; returns how many. maintain() calls it. Errors: 22004, 22023, PY401';
+  'Brings the rows of guarded tables with follow in step with their orders, or the rows of one order. Returns the number of rows that it moved. maintain() calls it. Errors: 22004, 22023, PY401';
 
 CREATE FUNCTION payguard.guard_settings(trigger_oid oid) RETURNS jsonb
 AS 'MODULE_PATHNAME', 'payguard_guard_settings'
 LANGUAGE C STABLE STRICT;
-COMMENT ON FUNCTION payguard.guard_settings(oid) IS 'The settings of a guard''s trigger; NULL for another one';
+COMMENT ON FUNCTION payguard.guard_settings(oid) IS 'The settings of a guard''s trigger. NULL for any other trigger';
 
 CREATE FUNCTION payguard.guard_bad_rows(table_name regclass) RETURNS text
 AS 'MODULE_PATHNAME', 'payguard_guard_bad_rows'
 LANGUAGE C STABLE STRICT;
 COMMENT ON FUNCTION payguard.guard_bad_rows(regclass) IS
-  'What is wrong with the rows of one guarded table, which is read; NULL: nothing. Errors: 42P01';
+  'Reads one guarded table and tells what is wrong with its rows. NULL: nothing. Errors: 42P01';
 
 CREATE FUNCTION payguard.broken_rows(OUT guard text, OUT problem text) RETURNS SETOF record
 AS 'MODULE_PATHNAME', 'payguard_broken_rows'
 LANGUAGE C STABLE;
 COMMENT ON FUNCTION payguard.broken_rows() IS
-  'What is wrong with the rows of guarded tables, which are read; one that is dropped meanwhile is left out; part of verify()';
+  'Reads all guarded tables and returns a row for each whose rows break its rules. It leaves out a table that is dropped meanwhile. verify() calls it';
 
 CREATE FUNCTION payguard.guard_triggers() RETURNS TABLE (trigger_oid oid, table_oid oid, parent_oid oid)
 LANGUAGE sql STABLE
@@ -97,7 +96,7 @@ JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) t.table_oid
 JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace
 CROSS JOIN LATERAL (SELECT payguard.guard_settings(t.trigger_oid) AS settings) s
 WHERE t.parent_oid OPERATOR(pg_catalog.=) 0::pg_catalog.oid;
-COMMENT ON VIEW payguard.guards IS 'The guarded tables; partitions go with their partitioned table';
+COMMENT ON VIEW payguard.guards IS 'The guarded tables and their settings. Partitions go with their partitioned table';
 
 -- Tables that were guarded and are not, by name: nobody unguarded or dropped them. And columns
 -- that bear the name of a guarded one that was renamed.
@@ -138,4 +137,5 @@ AS $$
     AND NOT EXISTS (SELECT FROM history r WHERE r.oid = h.oid AND r.event_id > h.event_id
                     AND r.details->>'column' = h.details->>'was_column')
 $$;
-COMMENT ON FUNCTION payguard.lost_guards() IS 'Guards that are gone although nobody took them off; part of verify()';
+COMMENT ON FUNCTION payguard.lost_guards() IS
+  'Returns a row for each guard that is gone although nobody took it off. verify() calls it';

@@ -360,7 +360,7 @@ AS $$
   SELECT 'I10', guard, problem FROM payguard.broken_rows()
 $$;
 COMMENT ON FUNCTION payguard.verify() IS
-  'One row for each violation of payguard''s promises; none on a sound database';
+  'Returns a row for each violation of payguard''s promises. There are none on a sound database';
 
 CREATE FUNCTION payguard.run_verify() RETURNS bigint
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER
@@ -387,4 +387,4 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION payguard.run_verify() IS
-  'verify(), every night for example: how many violations there are; an alert has the first of them, and ends when none are found any more';
+  'Runs verify() for a scheduler, every night for example, and returns the number of violations. An alert holds the first of them, and ends when there are none';

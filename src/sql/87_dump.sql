@@ -119,4 +119,4 @@ AS $$
   ORDER BY x.rank, x.object, x.statement
 $$;
 COMMENT ON FUNCTION payguard.not_in_dumps() IS
-  'What a DBA has made or set on payguard''s tables and pg_dump leaves out: statements that make it again after a restore';
+  'What a DBA has made or set on payguard''s tables and pg_dump leaves out, as statements that make it again after a restore';

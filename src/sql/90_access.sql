@@ -5,19 +5,19 @@ CREATE FUNCTION payguard.support_access() RETURNS void
 LANGUAGE sql IMMUTABLE
 SET search_path = pg_catalog, pg_temp
 AS $$ $$;
-COMMENT ON FUNCTION payguard.support_access() IS 'Marks the access support: it does nothing';
+COMMENT ON FUNCTION payguard.support_access() IS 'Marks the access support. It does nothing';
 
 CREATE FUNCTION payguard.refunds_access() RETURNS void
 LANGUAGE sql IMMUTABLE
 SET search_path = pg_catalog, pg_temp
 AS $$ $$;
-COMMENT ON FUNCTION payguard.refunds_access() IS 'Marks the access refunds: it does nothing';
+COMMENT ON FUNCTION payguard.refunds_access() IS 'Marks the access refunds. It does nothing';
 
 CREATE FUNCTION payguard.admin_access() RETURNS void
 LANGUAGE sql IMMUTABLE
 SET search_path = pg_catalog, pg_temp
 AS $$ $$;
-COMMENT ON FUNCTION payguard.admin_access() IS 'Marks the access admin: it does nothing';
+COMMENT ON FUNCTION payguard.admin_access() IS 'Marks the access admin. It does nothing';
 
 CREATE FUNCTION payguard.access_functions() RETURNS TABLE (access text, is_marker boolean, function text)
 LANGUAGE sql IMMUTABLE
@@ -188,7 +188,7 @@ AS $$
     ('delegate', true,  'payguard.current_actor()')
 $$;
 COMMENT ON FUNCTION payguard.access_functions() IS
-  'The functions of each access; an admin may all that an operator may; an operator and support may also read cases and past_cases, an operator also alerts, dead_tasks, approvals, policies, metrics, payouts, unreadable_messages, unmatched_messages and settlement_lines, into which he may load statements, a consumer the outbox, an owner guards, an auditor all tables and sequences';
+  'The functions of each access. admin has those of operator as well. apply_access() grants the tables and views that an access may read';
 
 CREATE FUNCTION payguard.role_access(OUT role name, OUT access text) RETURNS SETOF record
 LANGUAGE sql STABLE
@@ -208,7 +208,8 @@ AS $$
   SELECT m.rolname, m.access FROM marked m
   WHERE m.access <> 'operator' OR (m.rolname, 'admin') NOT IN (SELECT a.rolname, a.access FROM marked a)
 $$;
-COMMENT ON FUNCTION payguard.role_access() IS 'Which role has been granted which access; an admin has that of an operator within it';
+COMMENT ON FUNCTION payguard.role_access() IS
+  'The accesses of each role. A role with admin is not listed as operator as well';
 
 CREATE FUNCTION payguard.earlier_operators() RETURNS SETOF name
 LANGUAGE sql STABLE
@@ -225,7 +226,7 @@ AS $$
       WHERE p.oid = f::regprocedure AND a.grantee = o.role::text::regrole AND a.privilege_type = 'EXECUTE'))
 $$;
 COMMENT ON FUNCTION payguard.earlier_operators() IS
-  'Part of renew_access(): who became an operator before 1.2.0, when that was to be admin and refunds, too';
+  'Part of renew_access(): the roles that became operators before 1.2.0, when an operator might do what admin and refunds may do now';
 
 CREATE FUNCTION payguard.apply_access(role name, access text) RETURNS void
 LANGUAGE plpgsql
@@ -274,7 +275,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION payguard.apply_access(name, text) IS
-  'Grants what belongs to an access; an upgrade calls it for what role_access() remembers';
+  'Part of grant_access(): grants the functions, tables and views of an access. renew_access() calls it, too';
 
 CREATE FUNCTION payguard.check_access(role name, access text) RETURNS void
 LANGUAGE plpgsql
@@ -300,7 +301,8 @@ BEGIN
   END IF;
 END
 $$;
-COMMENT ON FUNCTION payguard.check_access(name, text) IS 'The argument checks of grant_access() and revoke_access()';
+COMMENT ON FUNCTION payguard.check_access(name, text) IS
+  'Part of grant_access() and revoke_access(): checks the arguments';
 
 CREATE FUNCTION payguard.grant_access(role name, access text) RETURNS void
 LANGUAGE plpgsql
@@ -337,17 +339,17 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION payguard.revoke_access(name, text) IS
-  'Takes an access from a role, which keeps what its other accesses need; who is no operator any more is no admin either';
+  'Takes an access from a role. The role keeps what its other accesses need. Taking operator takes admin as well';
 
 CREATE FUNCTION payguard.reset() RETURNS void
 AS 'MODULE_PATHNAME', 'payguard_reset'
 LANGUAGE C VOLATILE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp;
 COMMENT ON FUNCTION payguard.reset() IS
-  'Empties payguard, for tests of an application, where ALTER DATABASE ... SET payguard.allow_reset = on allows it; sequences go on. Errors: PY903';
+  'Empties payguard, for tests of an application. It needs ALTER DATABASE ... SET payguard.allow_reset = on. Sequences go on. Errors: PY903';
 
 CREATE FUNCTION payguard.renew_access() RETURNS bigint
 AS 'MODULE_PATHNAME', 'payguard_renew_access'
 LANGUAGE C VOLATILE;
 COMMENT ON FUNCTION payguard.renew_access() IS
-  'Grants each role what its accesses consist of now, and who became an operator before 1.2.0 admin and refunds: called by an update, and after restoring the dump of an older version';
+  'Grants each role what its accesses consist of now. Roles that became operators before 1.2.0 get admin and refunds. An update calls it; call it after restoring the dump of an older version';

@@ -1,3 +1,108 @@
+-- What comments say, in plainer words. Their locks stop no call, so they are taken before the tables are.
+COMMENT ON TABLE payguard.orders IS 'What customers owe. Only payguard''s functions change it';
+COMMENT ON COLUMN payguard.orders.closing_as IS
+  'cancelled or expired: the state that the order takes when its live attempt ends without money';
+COMMENT ON COLUMN payguard.orders.version IS '1 at first, and 1 more with each change';
+COMMENT ON TABLE payguard.deadlines IS 'When orders expire. expire_orders() deletes a row when its time has come';
+COMMENT ON TABLE payguard.channels IS 'The ways that money comes and goes. register_channel() changes it';
+COMMENT ON COLUMN payguard.channels.internal IS 'The money is in the shop''s own hands. pay_order() may use the channel';
+COMMENT ON COLUMN payguard.channels.driver IS 'The name of the function that run_tasks() calls';
+COMMENT ON COLUMN payguard.channels.late_success IS
+  'What happens when a success follows a failure: accept, accept_expired (it also pays an expired order) or refund';
+COMMENT ON COLUMN payguard.channels.idempotent_charge IS
+  'The channel charges one payment_id once, however often it is asked';
+COMMENT ON TABLE payguard.payments IS 'Movements of money from customers, and attempts at them';
+COMMENT ON COLUMN payguard.payments.amount IS 'The amount that was asked, in the currency''s minor unit';
+COMMENT ON COLUMN payguard.payments.received_amount IS 'The amount that came, as the channel reported it';
+COMMENT ON COLUMN payguard.payments.order_version IS 'The order''s version when this payment was made or begun';
+COMMENT ON TYPE payguard.payment_result IS
+  'The answer of a call about a payment. outcome is a stable code: see reference.md';
+COMMENT ON TABLE payguard.events IS
+  'One row for each change of an order, payment or refund, written in the transaction of the change';
+COMMENT ON COLUMN payguard.events.version IS 'The order''s new version, if the order changed';
+COMMENT ON COLUMN payguard.events.actor IS 'The session''s user, or the person for whom a delegate acted';
+COMMENT ON TABLE payguard.notifications IS 'Messages from channels, stored as they came';
+COMMENT ON COLUMN payguard.notifications.event_id IS 'The channel''s own id of the message, or the SHA-256 of the body';
+COMMENT ON COLUMN payguard.notifications.reversal_kind IS
+  'The kind of reversal, set by record_reversal(). channel_txn_id is then the transaction that was reversed';
+COMMENT ON TYPE payguard.notification_result IS
+  'What was done with a message. Answer the channel with 200, whatever this says';
+COMMENT ON TABLE payguard.refunds IS 'Movements of money back to customers, asked for here or made by a channel';
+COMMENT ON COLUMN payguard.refunds.amount IS 'The amount that was asked, in the currency''s minor unit';
+COMMENT ON COLUMN payguard.refunds.returned_amount IS
+  'The amount that went back, as the channel reported it. If the channel named none, the amount that was asked';
+COMMENT ON COLUMN payguard.refunds.origin IS
+  'request: somebody asked for it; surplus: opened for surplus money; channel: a reversal';
+COMMENT ON TABLE payguard.refund_balances IS 'The refunds of one payment, added up. Every refund locks its row';
+COMMENT ON COLUMN payguard.refund_balances.excess IS 'The amount that a channel gave back beyond what was received';
+COMMENT ON TYPE payguard.refund_result IS
+  'The answer of a call about a refund. outcome is the refund''s status, or recorded';
+COMMENT ON TABLE payguard.policies IS
+  'What orders and refunds need from an amount on. All policies at or below an amount hold together. set_policy() changes it';
+COMMENT ON COLUMN payguard.policies.min_amount IS 'The policy holds from this amount on, in the currency''s minor unit';
+COMMENT ON COLUMN payguard.policies.require_version IS
+  'Whoever calls pay_order() or start_payment() must give expected_version';
+COMMENT ON COLUMN payguard.policies.on_duplicate IS
+  'What happens to a second order of a customer over the same amount within duplicate_window: flag (it is paid, with an alert), hold (it needs an approval) or refuse';
+COMMENT ON TABLE payguard.customers IS
+  'One row for each customer whom a policy about duplicates has looked at. Payments lock it';
+COMMENT ON COLUMN payguard.customers.order_id IS 'The order that was last paid or begun under such a policy';
+COMMENT ON TABLE payguard.approvals IS 'Second opinions that were asked for. Each holds for one amount and currency';
+COMMENT ON COLUMN payguard.approvals.subject IS
+  'order, refund or finding (a difference that reconcile() found: alert_id)';
+COMMENT ON COLUMN payguard.approvals.status IS
+  'open, approved, rejected or void (it was asked anew, or is not needed any more)';
+COMMENT ON COLUMN payguard.approvals.decided_by IS 'The person who decided. It is never the person who asked';
+COMMENT ON TABLE payguard.archived_orders IS
+  'Orders that archive_orders() has moved here. A report or a refund brings an order back';
+COMMENT ON TABLE payguard.archived_payments IS 'Payments of archived orders. Their keys and transactions stay taken';
+COMMENT ON TABLE payguard.archived_refund_balances IS 'The refunds of each archived payment, added up';
+COMMENT ON TABLE payguard.archived_events IS 'Events of archived orders. Every consumer has read them';
+COMMENT ON TABLE payguard.archive_position IS 'The event up to which archive_orders() has looked for orders. One row';
+COMMENT ON TABLE payguard.settlement_lines IS
+  'The lines of the channels'' statements. Operators load them, and reconcile() compares them';
+COMMENT ON COLUMN payguard.settlement_lines.channel_txn_id IS
+  'The payment''s transaction. Of a refund: the transaction that it gives back';
+COMMENT ON COLUMN payguard.settlement_lines.payment_id IS
+  'The shop''s own id, if the channel repeats it. The same holds for order_id and refund_id';
+COMMENT ON COLUMN payguard.settlement_lines.loaded_by IS
+  'Who loaded the line. The database fills it in, as it does line_id and loaded_at';
+COMMENT ON TYPE payguard.finding_result IS
+  'The answer of resolve_finding(). outcome is accepted, refunded, waived or approval_required';
+COMMENT ON TABLE payguard.alerts IS 'What a person must look at. One alert is open for each kind and cause';
+COMMENT ON COLUMN payguard.alerts.severity IS 'warning or critical';
+COMMENT ON COLUMN payguard.alerts.note IS 'Why the alert was resolved';
+COMMENT ON COLUMN payguard.tasks.sent IS 'A worker may have told the channel of the task';
+COMMENT ON COLUMN payguard.tasks.again IS 'An earlier task may have told the channel of the same request';
+COMMENT ON COLUMN payguard.tasks.dead_at IS 'Since when the task is out of tries and waits for a person';
+COMMENT ON COLUMN payguard.leases.run_at IS
+  'When the task was due at its claim. If the task has become due again since, the answer does not end it';
+COMMENT ON TYPE payguard.task IS 'A claimed task with everything that the channel needs';
+COMMENT ON TYPE payguard.channel_reply IS
+  'What a driver returns. Its signature is driver(payguard.task) RETURNS payguard.channel_reply';
+COMMENT ON COLUMN payguard.stat_counters.reason IS
+  'Why calls were refused: the CONSTRAINT name of the error. NULL for replays';
+COMMENT ON TABLE payguard.counter_samples IS
+  'The counters over time. maintain() writes a sample every five minutes and keeps 35 days';
+COMMENT ON COLUMN payguard.counter_samples.reason IS 'The CONSTRAINT name of the error. Empty for replays';
+COMMENT ON TABLE payguard.consumers IS
+  'How far each reader of events has got. read_events() and commit_events() change it';
+COMMENT ON COLUMN payguard.consumers.low_event IS 'The window begins behind this event';
+COMMENT ON COLUMN payguard.consumers.high_event IS 'The window ends with this event. Events of open_xids are not in it';
+COMMENT ON COLUMN payguard.consumers.late_xids IS
+  'Transactions that were open in the window before. Their earlier events belong to this one';
+COMMENT ON COLUMN payguard.consumers.open_xids IS
+  'Transactions that were open when the window was opened. Their events belong to a later one';
+COMMENT ON COLUMN payguard.consumers.open_floors IS 'For each of open_xids: its events come behind this event';
+COMMENT ON TABLE payguard.totals IS
+  'How often orders, payments and refunds entered a state. maintain() counts each event once';
+COMMENT ON COLUMN payguard.totals.bucket IS
+  'The beginning of five minutes, kept for 35 days. -infinity: the sum since the beginning';
+COMMENT ON TABLE payguard.maintenance IS 'When maintain() last did each duty';
+COMMENT ON COLUMN payguard.maintenance.ran_at IS 'When the duty was last done. If it never was: when it was first tried';
+COMMENT ON COLUMN payguard.maintenance.problem IS
+  'The error that has ended the duty since then, or what it left out. NULL: none';
+COMMENT ON FUNCTION payguard.own_columns() IS 'The columns that payguard''s tables should have';
 -- Calls go on meanwhile. A call may hold one of these tables and wait for another, so nothing is held while this waits
 -- for long: shorter, for all tables together, than it takes PostgreSQL to look for a deadlock.
 DO $do$
@@ -45,24 +150,31 @@ CREATE OR REPLACE VIEW payguard.every_payment AS
   SELECT * FROM payguard.payments UNION ALL SELECT * FROM payguard.archived_payments;
 CREATE OR REPLACE VIEW payguard.every_notification AS
   SELECT * FROM payguard.notifications UNION ALL SELECT * FROM payguard.archived_notifications;
-COMMENT ON COLUMN payguard.payments.capture IS 'As asked: automatic, or manual (by capture_payment()); NULL: as the channel does';
-COMMENT ON COLUMN payguard.payments.authorized_amount IS 'What the channel has reserved';
-COMMENT ON COLUMN payguard.payments.capture_amount IS 'What the channel was asked to take of what it has reserved';
-COMMENT ON COLUMN payguard.payments.capture_id IS 'The channel''s idempotency key of that request';
-COMMENT ON COLUMN payguard.payments.capture_before IS 'Until when the channel holds what it has reserved, as it says';
-COMMENT ON TABLE payguard.tasks IS 'Outside work that is due: charge, capture, query, close, refund, query_refund';
-COMMENT ON TYPE payguard.task_answer IS 'One element of complete_tasks(): the arguments of complete_task(), but for capture_before';
-COMMENT ON COLUMN payguard.orders.returned_payment_id IS 'The last payment that had paid the order and whose money the channel has taken back';
-COMMENT ON COLUMN payguard.consumers.waiting IS 'Of a guard that follows: orders whose rows sync_rows() tries again';
-COMMENT ON COLUMN payguard.refunds.reversal_kind IS 'Of a channel''s own: refund, chargeback, bank_return, or failed (a payment that had succeeded)';
-COMMENT ON COLUMN payguard.refunds.channel_time IS 'Of a channel''s own: when, as the channel has it';
-COMMENT ON COLUMN payguard.refunds.reinstated_time IS 'When the channel undid it, as the channel has it';
+COMMENT ON COLUMN payguard.payments.capture IS
+  'What the shop asked for: automatic, or manual (capture_payment() takes the money). NULL: the channel decides';
+COMMENT ON COLUMN payguard.payments.authorized_amount IS 'The amount that the channel has reserved';
+COMMENT ON COLUMN payguard.payments.capture_amount IS 'The part of the reserved money that the channel was asked to take';
+COMMENT ON COLUMN payguard.payments.capture_id IS 'The idempotency key of that capture, for the channel';
+COMMENT ON COLUMN payguard.payments.capture_before IS
+  'Until when the channel holds the reserved money, as the channel says';
+COMMENT ON TABLE payguard.tasks IS
+  'Work outside that is due or will be: charge, capture, query, close, refund, query_refund';
+COMMENT ON TYPE payguard.task_answer IS
+  'One element of complete_tasks(): the arguments of complete_task() without capture_before';
+COMMENT ON COLUMN payguard.orders.returned_payment_id IS
+  'The last payment that had paid the order and whose money the channel has taken back';
+COMMENT ON COLUMN payguard.consumers.waiting IS
+  'Of a guarded table that follows: the orders whose rows sync_rows() tries again';
+COMMENT ON COLUMN payguard.refunds.reversal_kind IS
+  'The kind of a reversal: refund, chargeback, bank_return, or failed (a payment that had succeeded)';
+COMMENT ON COLUMN payguard.refunds.channel_time IS 'When the reversal happened, by the channel''s clock';
+COMMENT ON COLUMN payguard.refunds.reinstated_time IS 'When the channel undid the reversal, by the channel''s clock';
 COMMENT ON COLUMN payguard.channels.surplus IS
-  'Money that an order does not need goes back by itself (refund, or NULL), or waits for a person (review)';
+  'Whether surplus money is refunded at once (refund, or NULL) or waits for a person (review)';
 COMMENT ON COLUMN payguard.channels.reopen_on IS
-  'The kinds of reversals after which an order is to be paid again by itself: bank_return, chargeback, failed';
+  'The kinds of reversals that make an order unpaid again without a person: bank_return, chargeback, failed';
 COMMENT ON COLUMN payguard.channels.processing_alert_after IS
-  'How long the channel may process a payment before an alert is opened; NULL: as alert_after';
+  'How long the channel may process a payment before an alert is opened. NULL: the same as alert_after';
 -- A payment that was returned does not count.
 DROP INDEX payguard.payments_that_count, payguard.payments_that_do_not_count;
 CREATE UNIQUE INDEX payments_that_count ON payguard.payments (order_id)
@@ -97,22 +209,32 @@ ALTER TABLE payguard.settlement_lines ADD CONSTRAINT settlement_lines_payout
 -- Currencies are taken in any case.
 ALTER TABLE payguard.settlement_lines DROP CONSTRAINT settlement_lines_currency,
   ADD CONSTRAINT settlement_lines_currency CHECK (currency ~ '^[A-Za-z]{3}$');
-COMMENT ON COLUMN payguard.settlement_lines.currency IS 'An ISO 4217 code, in any case';
-COMMENT ON COLUMN payguard.settlement_lines.fee IS 'What the channel keeps, in the currency of settled_amount; below 0: what it gives back';
-COMMENT ON COLUMN payguard.settlement_lines.settled_amount IS 'What the line adds to its payout, after the fee; below 0: what it takes away';
-COMMENT ON COLUMN payguard.settlement_lines.settled_currency IS 'Of settled_amount and fee; NULL: the line''s own';
-COMMENT ON COLUMN payguard.settlement_lines.payout_id IS 'The channel''s transfer to the merchant''s account; the view payouts adds its lines up';
-COMMENT ON COLUMN payguard.totals.subject IS 'orders, payments, refunds; events, whose status is their kind; surplus, whose status is why (since 1.2.0). A payment that was begun has entered started';
-COMMENT ON COLUMN payguard.payments.request_kind IS 'The kind of call that made it: pay, start, request, revoke, record, import';
-COMMENT ON COLUMN payguard.approvals.note IS 'Of who asked; once it is decided, of who decided';
+COMMENT ON COLUMN payguard.settlement_lines.currency IS 'An ISO 4217 code in upper or lower case';
+COMMENT ON COLUMN payguard.settlement_lines.fee IS
+  'The amount that the channel keeps, in the currency of settled_amount. Below 0: it gives that back';
+COMMENT ON COLUMN payguard.settlement_lines.settled_amount IS
+  'The amount that the line adds to its payout, after the fee. Below 0: it takes that away';
+COMMENT ON COLUMN payguard.settlement_lines.settled_currency IS
+  'The currency of settled_amount and fee. NULL: that of the line';
+COMMENT ON COLUMN payguard.settlement_lines.payout_id IS
+  'The channel''s transfer to the merchant''s account. The view payouts adds up its lines';
+COMMENT ON COLUMN payguard.totals.subject IS
+  'orders, payments or refunds; events (status is their kind); surplus (status is the reason, since 1.2.0). A payment that has begun counts as started';
+COMMENT ON COLUMN payguard.payments.request_kind IS
+  'The call that made the payment: pay, start, request, revoke, record, import';
+COMMENT ON COLUMN payguard.approvals.note IS
+  'The note of the person who asked. After the decision: that of the person who decided';
 COMMENT ON COLUMN payguard.notifications.result IS 'applied, duplicate, unmatched, contradicting or unreadable';
-COMMENT ON COLUMN payguard.notifications.code IS 'Of a report; where it cannot be read, the function and the argument that cannot';
-COMMENT ON COLUMN payguard.notifications.message IS 'Of a report; where it cannot be read, why, and what record_notification() was given';
+COMMENT ON COLUMN payguard.notifications.code IS
+  'The channel''s code. If the message is unreadable: the function and the argument that could not be read';
+COMMENT ON COLUMN payguard.notifications.message IS
+  'The channel''s words. If the message is unreadable: why, and the values of the call';
 -- What they said is not so.
 COMMENT ON TYPE payguard.order_status_result IS
-  'What a customer''s page may say and offer; advice is a stable code: pay, resume, wait, authorized, request_approval, duplicate, paid, refunded, closed, contact_support';
-COMMENT ON COLUMN payguard.tasks.tries IS 'How often a worker has claimed it; requeue_task() begins anew, at 1';
-COMMENT ON TABLE payguard.finished_tasks IS 'Tasks that were claimed and are gone, kept for a week at least';
+  'What a customer''s page may show and offer. advice is a stable code: pay, resume, wait, authorized, request_approval, duplicate, paid, refunded, closed, contact_support';
+COMMENT ON COLUMN payguard.tasks.tries IS
+  'How often a worker has claimed the task. After requeue_task() the count begins again at 1';
+COMMENT ON TABLE payguard.finished_tasks IS 'Tasks that were claimed and have ended, kept for a week at least';
 -- The columns that the tables have from now on.
 DO $do$
 BEGIN
