@@ -126,7 +126,9 @@ SELECT order_id, run_at > clock_timestamp() + interval '23 h' AS tomorrow FROM p
 SELECT pg_temp.work('way-3', 'query'), pg_temp.reply('way-3', 'succeeded', 'way-3', 1000), pg_temp.now_of('way-3');
 -- who says something else than that has the channel asked soon
 SELECT pg_temp.reserve('soon-1'), pg_temp.say(pg_temp.this('soon-1'), 'pending');
-SELECT run_at < clock_timestamp() + interval '1 h' AS soon FROM payguard.tasks WHERE order_id = 'soon-1' AND kind = 'query';
+SELECT pg_temp.reserve('soon-2'), pg_temp.say(pg_temp.this('soon-2'), 'authorized', 'soon-2', 40000), pg_temp.reserve('soon-3'), pg_temp.say(pg_temp.this('soon-3'), 'authorized', 'soon-3', 60000);
+SELECT pg_temp.reserve('soon-4'), pg_temp.say(pg_temp.this('soon-4'), 'authorized', 'soon-4', 50000), pg_temp.say(pg_temp.this('soon-4'), 'authorized');
+SELECT order_id, run_at < clock_timestamp() + interval '1 h' AS soon FROM payguard.tasks WHERE order_id ~ '^soon-' AND kind = 'query' ORDER BY 1;
 -- a batch answers captures
 SELECT pg_temp.capture('way-1'), pg_temp.capture('way-2'), pg_temp.work('way-1', 'capture');
 SELECT outcome, order_status FROM payguard.complete_tasks(ARRAY(SELECT ((task).task_id, (task).lease_token, 'succeeded', (task).order_id, (task).amount, 'EUR', NULL, NULL)::payguard.task_answer FROM held WHERE (task).order_id ~ '^way-[12]' AND (task).kind = 'capture' ORDER BY (task).order_id));
@@ -164,6 +166,13 @@ SELECT count(*), count(DISTINCT (task).capture_id) AS ids FROM held WHERE (task)
 -- another channel is not told again by itself
 SELECT pg_temp.reserve('lost-2'), pg_temp.capture('lost-2'), pg_temp.work('lost-2', 'capture', '1 ms'), pg_sleep(0.01);
 SELECT (SELECT count(*) FROM payguard.maintain()) AS duties, pg_temp.work('lost-2', 'query'), pg_temp.reply('lost-2', 'authorized'), pg_temp.now_of('lost-2');
+-- nor is one that has less reserved by now than the capture asks for, or money of another currency
+SELECT pg_temp.reserve('lost-' || n, channel := 'hold_once'), pg_temp.capture('lost-' || n), pg_temp.work('lost-' || n, 'capture') FROM generate_series(6, 8) n;
+SELECT n, pg_temp.reply('lost-' || n, 'unknown'), (payguard.query_payment(pg_temp.this('lost-' || n))).outcome FROM generate_series(6, 8) n;
+SELECT pg_temp.work('lost-6', 'query'), pg_temp.reply('lost-6', 'authorized', 'lost-6', 49999), pg_temp.now_of('lost-6');
+SELECT pg_temp.reply('lost-7', 'authorized', 'lost-7', 50000), pg_temp.now_of('lost-7');
+SELECT r.outcome, pg_temp.now_of('lost-8') FROM held CROSS JOIN LATERAL payguard.complete_task((task).task_id, (task).lease_token, 'authorized', 'lost-8', 50000, 'USD') r WHERE (task).order_id = 'lost-8' AND (task).kind = 'query';
+SELECT order_id, authorized_amount, capture_amount FROM payguard.payments WHERE order_id ~ '^lost-[678]' ORDER BY 1;
 -- the channel is only asked while the capture is still to be sent
 SELECT pg_temp.reserve('lost-3', channel := 'hold_once'), pg_temp.capture('lost-3'), (payguard.query_payment(pg_temp.this('lost-3'))).outcome;
 INSERT INTO held (task) SELECT t FROM payguard.claim_tasks('worker', 100, kinds := '{query}', channels := '{hold_once}') t WHERE order_id = 'lost-3';

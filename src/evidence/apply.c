@@ -211,12 +211,15 @@ follow_once(Order *order, Payment *payment, const Channel *channel, const Report
 
 /*
  * ask makes the next query of a payment due. Reserved money that waits for its capture is left alone for longer, where the
- * channel says so; who says something else has it asked soon.
+ * channel says so; who says something else, or names another amount than was asked for or is known, has it asked soon.
  */
 static void
 ask(const Payment *payment, const Channel *channel, const Report *report)
 {
-	TimestampTz at = report->status == CHANNEL_AUTHORIZED
+	bool doubts = !report->fresh && report->amount != NO_AMOUNT &&
+				  (report->amount != payment->authorized_amount ||
+				   report->amount < payment->amount);
+	TimestampTz at = report->status == CHANNEL_AUTHORIZED && !doubts
 						 ? payguard_payment_next_query(payment, GetCurrentTimestamp())
 						 : NO_TIME;
 

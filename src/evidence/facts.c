@@ -25,6 +25,7 @@
 
 static bool was_asked_since(const Payment *payment, const Report *report,
 							const Facts *facts);
+static bool covers_capture(const Payment *payment, const Report *report);
 static bool is_revivable(const Order *order, const Payment *payment,
 						 const Channel *channel);
 
@@ -57,7 +58,7 @@ payguard_facts_read(const Order *order, const Payment *payment, const Channel *c
 	facts->fresh = was_asked_since(payment, report, facts);
 	facts->repeatable = facts->fresh && payment->status == PAYMENT_CAPTURING &&
 						order->closing_as == ORDER_NONE && report->queried &&
-						channel->idempotent_charge;
+						channel->idempotent_charge && covers_capture(payment, report);
 	facts->revivable = facts->fresh && payment->status == PAYMENT_FAILED &&
 					   is_revivable(order, payment, channel);
 }
@@ -75,6 +76,17 @@ was_asked_since(const Payment *payment, const Report *report, const Facts *facts
 		return false;
 	return payment->status != PAYMENT_CAPTURING || !report->queried ||
 		   !payguard_task_find("capture", payguard_payment_about(payment), &capture);
+}
+
+/*
+ * covers_capture tells whether what the channel has reserved, as it says now, is enough for what it was asked to take.
+ */
+static bool
+covers_capture(const Payment *payment, const Report *report)
+{
+	return (report->amount == NO_AMOUNT || report->amount >= payment->capture_amount) &&
+		   (report->currency == NULL ||
+			payguard_text_equal(report->currency, payment->currency));
 }
 
 /*

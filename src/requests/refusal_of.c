@@ -120,7 +120,9 @@ judge_payment(Action *action)
 		return payguard_payment_may_be_asked(&payment) ||
 			   payguard_judge_close(&payment, &action->refusal);
 	if (strcmp(action->name, "settle_payment") == 0)
-		return payguard_judge_close(&payment, &action->refusal);
+		/* a word is never refused, also about a capture that is on its way */
+		return payguard_payment_is_open(payment.status) ||
+			   payguard_judge_close(&payment, &action->refusal);
 	if (strcmp(action->name, "dismiss_surplus") == 0)
 	{
 		if (action->other_id == NULL || !payguard_payment_find(action->other_id, &same))

@@ -103,7 +103,7 @@ BEGIN
     'first', q.channel || coalesce(' (' || q.channel_txn_id || ')', ''),
     'since', jsonb_build_object('at', coalesce(r.created_at, p.created_at, a.opened_at)),
     'back_at', CASE WHEN r.completed_at IS NOT NULL THEN jsonb_build_object('at', r.completed_at) END,
-    'asked', payguard.money(o.amount, o.currency), 'attempt', payguard.money(p.amount, p.currency),
+    'asked', payguard.money(o.amount, o.currency), 'attempt', payguard.money(coalesce(p.capture_amount, p.amount), p.currency),
     'reserved', payguard.money(p.authorized_amount, p.currency),
     'until', CASE WHEN p.capture_before IS NOT NULL THEN jsonb_build_object('at', p.capture_before) END,
     'paid', payguard.money(q.received_amount, q.received_currency), 'paid_by', q.channel,
@@ -291,6 +291,8 @@ DECLARE
   is_same boolean := EXISTS (SELECT FROM payguard.payments x WHERE x.payment_id = same_as
     AND (NOT x.amount_verified OR NOT p.amount_verified
          OR (x.received_amount, x.received_currency) = (p.received_amount, p.received_currency)));
+  -- of money that was reserved nobody knows what was taken, where a capture did not ask for it and the order asks for another amount
+  is_known boolean := p.capture_amount IS NOT NULL OR p.authorized_amount IS NULL OR (p.authorized_amount >= p.amount AND o.amount = p.amount);
   -- the first word about a finding asks for a second person's
   asks_second boolean := of_finding AND asker IS NULL AND EXISTS (SELECT FROM payguard.policies y
     WHERE y.currency = a.details ->> 'currency' AND y.min_amount <= (a.details ->> 'amount')::bigint
@@ -370,10 +372,10 @@ BEGIN
        'Ask {channel} now', 'A worker asks for the outcome. Nothing is charged.',
        jsonb_build_array(jsonb_build_array('payguard.query_payment(uuid)', by_payment - 'note')), '{}', NULL),
       (12, 'was_paid', a.kind IN ('payment_open_too_long', 'dead_task') AND r.refund_id IS NULL
-         AND payguard.refusal_of('settle_payment', NULL, p.payment_id, NULL, NULL) IS NULL,
+         AND is_known AND payguard.refusal_of('settle_payment', NULL, p.payment_id, NULL, NULL) IS NULL,
        'It was paid, says the console of {channel}', '{attempt} count as received, under the number of the charge that you give.',
        jsonb_build_array(jsonb_build_array('payguard.settle_payment(uuid,text,text,text,bigint,text)', by_payment || jsonb_build_object(
-         'channel_status', 'succeeded', 'channel_txn_id', p.channel_txn_id, 'amount', p.amount, 'currency', p.currency))),
+         'channel_status', 'succeeded', 'channel_txn_id', p.channel_txn_id, 'amount', coalesce(p.capture_amount, p.amount), 'currency', p.currency))),
        CASE WHEN p.channel_txn_id IS NULL THEN '{channel_txn_id,note}' ELSE '{note}' END::text[], NULL),
       (13, 'was_closed', a.kind IN ('payment_open_too_long', 'attempt_alive', 'dead_task') AND r.refund_id IS NULL
          AND payguard.refusal_of('settle_payment', NULL, p.payment_id, NULL, NULL) IS NULL,
