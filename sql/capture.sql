@@ -177,6 +177,11 @@ SELECT order_id, authorized_amount, capture_amount FROM payguard.payments WHERE 
 SELECT pg_temp.reserve('lost-3', channel := 'hold_once'), pg_temp.capture('lost-3'), (payguard.query_payment(pg_temp.this('lost-3'))).outcome;
 INSERT INTO held (task) SELECT t FROM payguard.claim_tasks('worker', 100, kinds := '{query}', channels := '{hold_once}') t WHERE order_id = 'lost-3';
 SELECT pg_temp.reply('lost-3', 'authorized'), pg_temp.now_of('lost-3');
+-- somebody has it tried again while a worker sends it: that is not a second capture, nor a second charge
+SELECT pg_temp.reserve('lost-9'), pg_temp.capture('lost-9'), pg_temp.work('lost-9', 'capture');
+SELECT (payguard.create_order('lost-10', 1000, 'EUR')).status, (payguard.request_payment('lost-10', 'lost-10/this', 'hold')).outcome, pg_temp.work('lost-10', 'charge');
+SELECT (task).order_id, payguard.requeue_task((task).task_id) = (task).task_id AS due FROM held WHERE (task).order_id IN ('lost-9', 'lost-10') ORDER BY 1;
+SELECT n, pg_temp.reply('lost-' || n, 'unknown'), pg_temp.now_of('lost-' || n) FROM generate_series(9, 10) n;
 -- a person who sees in the channel's console that the money is still reserved does not know of a request on its way
 SELECT pg_temp.reserve('lost-4', channel := 'hold_once'), pg_temp.capture('lost-4'), pg_temp.work('lost-4', 'capture'), pg_temp.give_word(pg_temp.this('lost-4'), 'authorized'), pg_temp.now_of('lost-4');
 SELECT pg_temp.reply('lost-4', 'unknown'), pg_temp.give_word(pg_temp.this('lost-4'), 'authorized'), pg_temp.now_of('lost-4');

@@ -68,6 +68,7 @@ static void answer_refund(Answer *answer, const Task *task, Order *order,
 						  Applied *applied);
 static void acknowledge(const Answer *answer, const Lease *lease, const char *outcome);
 static void keep_asking(const Task *task);
+static bool takes_money(const Task *task);
 static bool goes_on(const Task *task);
 static void answer_unknown(Answer *answer);
 
@@ -363,7 +364,7 @@ answer_refund(Answer *answer, const Task *task, Order *order, Applied *applied)
 /*
  * acknowledge ends a task that was answered. One that has become due again since it was claimed
  * goes on, with the waiting time that was set then: a query that was answered "pending", or one
- * that something else asks for which came while the worker waited for the channel.
+ * that something else asks for which came while the worker waited for the channel. What takes money is not sent again.
  */
 static void
 acknowledge(const Answer *answer, const Lease *lease, const char *outcome)
@@ -388,7 +389,7 @@ acknowledge(const Answer *answer, const Lease *lease, const char *outcome)
 		}
 		return;
 	}
-	if (now.run_at != lease->run_at)
+	if (now.run_at != lease->run_at && !takes_money(&now))
 		return;
 	if (goes_on(&now))
 	{
@@ -432,6 +433,17 @@ keep_asking(const Task *task)
 			 !payguard_task_find("capture", about, &due) &&
 			 !payguard_task_find("query", about, &due))
 		payguard_task_query(about, &channel);
+}
+
+/*
+ * takes_money tells whether a task has the channel take money. Once it was sent it is not sent again because
+ * somebody has made it due meanwhile: where its answer leaves open what became of it the channel is asked.
+ */
+static bool
+takes_money(const Task *task)
+{
+	return payguard_text_is(task->kind, "charge") ||
+		   payguard_text_is(task->kind, "capture");
 }
 
 /*
