@@ -64,7 +64,11 @@ payguard_payment_close(Order *order, Payment *payment)
 	}
 	if (payment->status == PAYMENT_CAPTURING &&
 		!payguard_payment_withdraw_capture(payment))
+	{
+		/* it may have ended for a transaction whose snapshot is older: 40001 */
+		payguard_payment_must_be_there(payment->payment_id, payment);
 		return;
+	}
 	if (payment->status != PAYMENT_CLOSING)
 		payguard_payment_change(order, payment, PAYMENT_CLOSING, 0, NULL);
 	payguard_task_schedule("close", payguard_payment_about(payment), payment->channel,
