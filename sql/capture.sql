@@ -221,6 +221,12 @@ SELECT capture_before FROM payguard.payments WHERE payment_id = pg_temp.this('to
 -- an order whose money is reserved does not expire
 SELECT (payguard.create_order('late-1', 1000, 'EUR', expires_at := clock_timestamp() + interval '100 ms')).status, pg_temp.say(pg_temp.start('late-1', 'this', 'hold'), 'authorized'), pg_temp.past('late-1'), pg_temp.now_of('late-1');
 SELECT pg_temp.say(pg_temp.this('late-1'), 'failed'), payguard.expire_orders() > 0 AS expired, pg_temp.now_of('late-1');
+-- nor does one whose channel processes it; the deadline counts again when somebody has that given up
+SELECT (payguard.create_order('late-' || n, 1000, 'EUR', expires_at := clock_timestamp() + interval '100 ms')).status, pg_temp.say(pg_temp.start('late-' || n, 'this', 'hold'), CASE n WHEN 2 THEN 'authorized' ELSE 'processing' END) FROM generate_series(2, 3) n;
+SELECT pg_temp.past('late-' || n), (payguard.close_payment(pg_temp.this('late-' || n))).outcome FROM generate_series(2, 3) n;
+SELECT payguard.expire_orders() AS seen, pg_temp.now_of('late-2'), pg_temp.now_of('late-3');
+SELECT count(*) FROM payguard.verify();
+SELECT n, pg_temp.say(pg_temp.this('late-' || n), 'closed'), pg_temp.now_of('late-' || n) FROM generate_series(2, 3) n;
 -- an attempt that had failed is reserved after all: who asked is believed
 SELECT pg_temp.make('alive-c', 'failed, unpaid', 'hold') IS NOT NULL AS made, pg_temp.give_word(pg_temp.this('alive-c'), 'authorized'), pg_temp.now_of('alive-c');
 SELECT pg_temp.capture('alive-c'), pg_temp.work('alive-c', 'capture'), pg_temp.reply('alive-c', 'succeeded', 'alive-c', 1000), pg_temp.now_of('alive-c');

@@ -59,7 +59,6 @@ static void follow(Order *order, Payment *payment, const Channel *channel,
 				   const Report *report, const Decision *decision, const Known *known,
 				   Applied *applied);
 static FieldSet note(Payment *payment, const Report *report, const Decision *decision);
-static void look_at_deadline_again(const Order *order);
 static bool not_found_is_final(const Payment *payment, const Channel *channel);
 static bool txn_is_another_payment(Order *order, Payment *payment, const Report *report,
 								   Applied *applied);
@@ -378,7 +377,7 @@ follow(Order *order, Payment *payment, const Channel *channel, const Report *rep
 		payguard_task_remove("close", payguard_payment_about(payment));
 	if (moves && payguard_payment_holds_order(was) &&
 		!payguard_payment_holds_order(decision->payment))
-		look_at_deadline_again(order);
+		payguard_order_look_at_deadline_again(order);
 	if (payment->authorized_amount != NO_AMOUNT)
 		payguard_received_follow_capture(order, payment, was, decision, also);
 
@@ -434,17 +433,6 @@ note(Payment *payment, const Report *report, const Decision *decision)
 			elog(ERROR, "payguard: %d is no status of a payment", decision->payment);
 	}
 	return also;
-}
-
-/*
- * look_at_deadline_again: expire_orders() has left an order alone as long as its attempt was processed.
- */
-static void
-look_at_deadline_again(const Order *order)
-{
-	if ((order->status == ORDER_UNPAID || order->status == ORDER_PAYING) &&
-		payguard_order_is_past_deadline(order, GetCurrentTimestamp()))
-		payguard_order_set_deadline(order);
 }
 
 /*

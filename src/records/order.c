@@ -369,6 +369,18 @@ payguard_order_set_deadline(const Order *order)
 	payguard_store_update(&payguard_deadlines, FIELD(DEADLINE_F_EXPIRES_AT), &deadline);
 }
 
+/*
+ * payguard_order_look_at_deadline_again: expire_orders() has left an order alone as long as its attempt was processed, or its
+ * money reserved.
+ */
+void
+payguard_order_look_at_deadline_again(const Order *order)
+{
+	if ((order->status == ORDER_UNPAID || order->status == ORDER_PAYING) &&
+		payguard_order_is_past_deadline(order, GetCurrentTimestamp()))
+		payguard_order_set_deadline(order);
+}
+
 const RowQuery payguard_due_deadlines = {"expires_at " OP_LE
 										 " $1 ORDER BY expires_at LIMIT $2",
 										 {TIMESTAMPTZOID, INT8OID, InvalidOid}};

@@ -103,6 +103,7 @@ extern void payguard_order_raise_not_found(const text *order_id) pg_attribute_no
 extern bool payguard_judge_version(const Order *order, int64 expected, Refusal *refusal);
 extern void payguard_order_check_deadline(TimestampTz expires_at);
 extern void payguard_order_set_deadline(const Order *order);
+extern void payguard_order_look_at_deadline_again(const Order *order);
 extern const RowQuery payguard_due_deadlines;
 extern void payguard_order_refuse(const Order *order, const Refusal *refusal)
 	pg_attribute_noreturn();

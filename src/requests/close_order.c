@@ -53,6 +53,8 @@ static void expire_one(EachItem *item);
 void
 payguard_payment_close(Order *order, Payment *payment)
 {
+	bool held = payguard_payment_holds_order(payment->status);
+
 	Assert(payguard_payment_is_open(payment->status));
 	if (payguard_payment_withdraw_charge(payment))
 	{
@@ -71,6 +73,8 @@ payguard_payment_close(Order *order, Payment *payment)
 	}
 	if (payment->status != PAYMENT_CLOSING)
 		payguard_payment_change(order, payment, PAYMENT_CLOSING, 0, NULL);
+	if (held && order->closing_as == ORDER_NONE)
+		payguard_order_look_at_deadline_again(order);
 	payguard_task_schedule("close", payguard_payment_about(payment), payment->channel,
 						   GetCurrentTimestamp());
 }
