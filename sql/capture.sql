@@ -96,6 +96,9 @@ SELECT pg_temp.reserve('less-1', reserved := 40000), pg_temp.now_of('less-1');
 SELECT pg_temp.answer($$SELECT pg_temp.capture('less-1')$$);
 SELECT pg_temp.answer($$SELECT pg_temp.lower('less-1', 45000)$$), pg_temp.answer($$SELECT pg_temp.capture('less-1')$$);
 SELECT pg_temp.lower('less-1', 40000), pg_temp.now_of('less-1'), pg_temp.capture('less-1');
+-- the channel has more of it reserved by now
+SELECT pg_temp.reserve('less-6', reserved := 40000), pg_temp.now_of('less-6'), pg_temp.give_word(pg_temp.this('less-6'), 'authorized'), pg_temp.now_of('less-6');
+SELECT outcome, pg_temp.now_of('less-6') FROM payguard.settle_payment(pg_temp.this('less-6'), 'authorized', 'asked', NULL, 50000, 'EUR');
 -- within what is reserved, and what the customer was asked for, it may become more again
 SELECT pg_temp.reserve('less-2', reserved := 60000), pg_temp.lower('less-2', 100), pg_temp.lower('less-2', 50000), pg_temp.answer($$SELECT pg_temp.lower('less-2', 50001)$$);
 SELECT pg_temp.answer($$SELECT pg_temp.lower('less-2', 0)$$);
@@ -155,6 +158,7 @@ SELECT (payguard.close_payment(pg_temp.this('void-7'))).outcome, pg_temp.now_of(
 -- nobody takes it: somebody has to look, after the channel's patience
 SELECT pg_temp.reserve('slow-1'), pg_temp.capture('slow-1'), pg_sleep(0.01), (SELECT count(*) FROM payguard.maintain()) AS duties;
 SELECT kind, severity, details ->> 'status' AS status FROM payguard.alerts WHERE order_id = 'slow-1' AND resolved_at IS NULL;
+SELECT advice, message FROM payguard.order_status('slow-1');
 SELECT pg_temp.say(pg_temp.this('slow-1'), 'succeeded', 'slow-1', 50000, 'EUR'), (SELECT count(*) FROM payguard.maintain()) AS duties, pg_temp.now_of('slow-1');
 -- a lease that runs out: the channel is asked, and where it keeps an id it is told again, under the same one
 SELECT pg_temp.reserve('lost-1', channel := 'hold_once'), pg_temp.capture('lost-1'), pg_temp.work('lost-1', 'capture', '1 ms'), pg_sleep(0.01);

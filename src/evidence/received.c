@@ -218,13 +218,17 @@ payguard_received_follow_capture(Order *order, const Payment *payment, PaymentSt
 	if (was == PAYMENT_CAPTURING && payguard_payment_is_live(payment->status) &&
 		payment->status != was)
 		payguard_task_remove("capture", about);
-	if (changed & FIELD(PAYMENT_F_AUTHORIZED_AMOUNT) &&
-		payment->authorized_amount < order->amount)
-		payguard_alert_payment(
-			"authorized_less", "warning", payment,
-			payguard_json("channel", 't', payment->channel, "authorized_amount", 'i',
-						  payment->authorized_amount, "amount", 'i', order->amount,
-						  "currency", 't', order->currency, NULL));
+	if (changed & FIELD(PAYMENT_F_AUTHORIZED_AMOUNT))
+	{
+		if (payment->authorized_amount < order->amount)
+			payguard_alert_payment(
+				"authorized_less", "warning", payment,
+				payguard_json("channel", 't', payment->channel, "authorized_amount", 'i',
+							  payment->authorized_amount, "amount", 'i', order->amount,
+							  "currency", 't', order->currency, NULL));
+		else if (was == PAYMENT_AUTHORIZED)
+			payguard_alert_resolve("authorized_less", id, NULL);
+	}
 	if (was == payment->status || payguard_payment_holds_order(payment->status))
 		return;
 	payguard_alert_resolve("authorized_less", id, NULL);

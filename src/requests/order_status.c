@@ -43,7 +43,8 @@ typedef enum Hold
 } Hold;
 
 static Hold find_hold(const Order *order);
-static bool needs_support(const Order *order);
+static bool needs_support(const Order *order, const Payment *live);
+static bool is_shops_matter(const Alert *alert, const Payment *live);
 static bool is_returned(const Order *order);
 static void describe_status(const Order *order, const Payment *live, Hold hold,
 							bool support, bool returned, Datum *values, bool *nulls);
@@ -72,7 +73,7 @@ payguard_order_status(PG_FUNCTION_ARGS)
 	is_live =
 		order.status == ORDER_PAYING && payguard_payment_that_counts(order_id, &live);
 	hold = order.status == ORDER_UNPAID ? find_hold(&order) : HOLD_NONE;
-	support = needs_support(&order);
+	support = needs_support(&order, is_live ? &live : NULL);
 	returned = is_returned(&order);
 	payguard_store_end(STORE_READ);
 
@@ -110,7 +111,7 @@ static const RowQuery critical_alerts = {"order_id " OP_EQ " $1 AND resolved_at 
  * more. Of a paid order that is so only where he may miss money.
  */
 static bool
-needs_support(const Order *order)
+needs_support(const Order *order, const Payment *live)
 {
 	Datum id = PointerGetDatum(order->order_id);
 	Alert *alerts;
@@ -118,15 +119,29 @@ needs_support(const Order *order)
 		payguard_store_list(&payguard_alerts, &critical_alerts, &id, (void **) &alerts);
 
 	for (int i = 0; i < n; i++)
-		if (payguard_text_is(alerts[i].kind, "capture_failed") ||
-			payguard_text_is(alerts[i].kind, "authorization_expiring"))
-			continue; /* that is the shop's matter */
+		if (is_shops_matter(&alerts[i], live))
+			continue;
 		else if ((order->status != ORDER_PAID && order->status != ORDER_REFUNDED) ||
 				 payguard_text_is(alerts[i].kind, "second_charge") ||
 				 payguard_text_is(alerts[i].kind, "amount_mismatch") ||
 				 payguard_text_is(alerts[i].kind, "refund_failed"))
 			return true;
 	return false;
+}
+
+/*
+ * is_shops_matter tells whether an alert is about taking money that the customer has reserved, who has done all that he can do.
+ */
+static bool
+is_shops_matter(const Alert *alert, const Payment *live)
+{
+	if (payguard_text_is(alert->kind, "capture_failed") ||
+		payguard_text_is(alert->kind, "authorization_expiring"))
+		return true;
+	return live && live->status == PAYMENT_CAPTURING && alert->payment_id &&
+		   payguard_uuid_equal(alert->payment_id, live->payment_id) &&
+		   (payguard_text_is(alert->kind, "payment_open_too_long") ||
+			payguard_text_is(alert->kind, "dead_task"));
 }
 
 static const RowQuery open_surplus_refunds = {
