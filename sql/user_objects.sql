@@ -185,6 +185,24 @@ SELECT payguard.pay_order('ut-meddle', 'ut-meddle'); -- fails
 DROP INDEX payguard.payments_idempotency_key;
 CREATE UNIQUE INDEX payments_idempotency_key ON payguard.payments (idempotency_key);
 RESET payguard.allow_unsafe_ddl;
+-- the index of messages that wait is only a short cut: without it, or with another of its name, they are found as well
+CREATE FUNCTION regress_wait(number text) RETURNS text LANGUAGE plpgsql AS $$
+BEGIN
+  PERFORM payguard.create_order('ut-wait-' || number, 100, 'EUR');
+  PERFORM payguard.record_notification('card', '{}'::bytea, 'ut-wait-' || number, NULL, NULL, 'failed', 'ut-txn-' || number);
+  PERFORM payguard.record_payment('ut-wait-' || number, 'card', 'ut-txn-' || number, 100, 'EUR');
+  RETURN (SELECT result FROM payguard.notifications WHERE event_id = 'ut-wait-' || number);
+END
+$$;
+SELECT regress_wait('1');
+DROP INDEX payguard.notifications_unmatched;
+SELECT regress_wait('2');
+CREATE INDEX notifications_unmatched ON payguard.notifications (channel_txn_id, channel) WHERE result = 'unmatched';
+SELECT regress_wait('3');
+DROP INDEX payguard.notifications_unmatched;
+CREATE INDEX notifications_unmatched ON payguard.notifications (channel, channel_txn_id) WHERE result = 'unmatched';
+SELECT regress_wait('4');
+DROP FUNCTION regress_wait(text);
 SELECT regress_pay('ut-end');
 -- the setting of versions before is accepted, by whom it was, and ignored
 SET payguard.store = spi;

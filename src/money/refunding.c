@@ -362,8 +362,7 @@ payguard_refund_end_tasks(const Refund *refund)
 {
 	About about = payguard_refund_about(refund);
 
-	payguard_task_remove("refund", about);
-	payguard_task_remove("query_refund", about);
+	payguard_task_remove_all(about);
 }
 
 /*

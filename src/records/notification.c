@@ -20,6 +20,7 @@
 #include "base/text.h"
 #include "base/value.h"
 #include "store/plan.h"
+#include "store/rows.h"
 #include "store/table.h"
 #include "store/write.h"
 #include "records/about.h"
@@ -35,6 +36,12 @@ static const Key notification_keys[] = {
 							   "pkey",
 							   false,
 							   true},
+	[NOTIFICATION_UNMATCHED] = {{NOTIFICATION_F_CHANNEL, NOTIFICATION_F_CHANNEL_TXN_ID,
+								 -1},
+								"unmatched",
+								true,
+								false,
+								true},
 };
 static const Table archived_notifications =
 	TABLE("archived_notifications", Notification, notification_fields, notification_keys);
@@ -88,7 +95,11 @@ payguard_notification_list_unmatched(const text *channel, const text *txn_id,
 									 Notification **waiting)
 {
 	Datum values[2] = {PointerGetDatum(channel), PointerGetDatum(txn_id)};
+	Notification like = {.channel = unconstify(text *, channel),
+						 .channel_txn_id = unconstify(text *, txn_id)};
 
+	if (!payguard_store_may_have(&payguard_notifications, NOTIFICATION_UNMATCHED, &like))
+		return 0;
 	return payguard_store_list(&payguard_notifications, &unmatched_of_txn, values,
 							   (void **) waiting);
 }

@@ -66,7 +66,8 @@ enum
 
 enum
 {
-	NOTIFICATION_BY_EVENT
+	NOTIFICATION_BY_EVENT,
+	NOTIFICATION_UNMATCHED /* messages that wait for a channel's transaction */
 };
 
 extern void payguard_notification_keep(const text *channel, const text *order_id,

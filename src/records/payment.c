@@ -272,13 +272,7 @@ payguard_payment_next_query(const Payment *payment, TimestampTz now)
 void
 payguard_payment_end_tasks(const Payment *payment)
 {
-	About about = payguard_payment_about(payment);
-
-	payguard_task_remove("charge", about);
-	payguard_task_remove("close", about);
-	payguard_task_remove("query", about);
-	if (payment->capture_amount != NO_AMOUNT)
-		payguard_task_remove("capture", about);
+	payguard_task_remove_all(payguard_payment_about(payment));
 }
 
 /*

@@ -135,6 +135,22 @@ payguard_task_find(const char *kind, About about, Task *task)
 }
 
 /*
+ * payguard_task_remove_all takes away every open task of a payment, or every one of a refund.
+ */
+void
+payguard_task_remove_all(About about)
+{
+	int key = about.refund_id ? TASK_OF_REFUND : TASK_OF_PAYMENT;
+	Datum id = UUIDPGetDatum(about.refund_id ? about.refund_id : about.payment_id);
+	Task *tasks;
+	int n = payguard_store_list_by_key(&payguard_tasks, key, 1, ROW_LOCK, &id, 1,
+									   (void **) &tasks);
+
+	for (int i = 0; i < n; i++)
+		payguard_task_finish(&tasks[i], NULL, NULL);
+}
+
+/*
  * payguard_task_remove takes away the open task of a payment or refund; false: none.
  */
 bool

@@ -133,6 +133,7 @@ extern void payguard_task_schedule(const char *kind, About about, text *channel,
 								   TimestampTz run_at);
 extern void payguard_task_repeat(const char *kind, About about, text *channel);
 extern bool payguard_task_find(const char *kind, About about, Task *task);
+extern void payguard_task_remove_all(About about);
 extern bool payguard_task_remove(const char *kind, About about);
 extern void payguard_task_finish(const Task *task, pg_uuid_t *lease_token,
 								 const char *outcome);

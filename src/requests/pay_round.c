@@ -504,7 +504,9 @@ change_order(PayCall *call)
 			return;
 		}
 		payguard_channel_of(&call->payment, &channel);
-		payguard_task_query(payguard_payment_about(&call->payment), &channel);
+		payguard_task_schedule(
+			"query", payguard_payment_about(&call->payment), channel.name,
+			payguard_task_next_query(&channel, 0, GetCurrentTimestamp()));
 		return;
 	}
 	order->payment_id = call->payment.payment_id;

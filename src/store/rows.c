@@ -54,8 +54,14 @@ static bool still_matches(const OpenTable *open, int key, int n, const Datum *va
 static bool fulfils_condition(Relation index, TupleTableSlot *slot);
 static void read_slot(const OpenTable *open, TupleTableSlot *slot, void *row);
 static void begin_scan(KeyScan *scan, OpenTable *open, int key, int n);
+static bool begin_usable_scan(KeyScan *scan, OpenTable *open, int key, int n);
+static void begin_index_scan(KeyScan *scan, OpenTable *open, int key, int n,
+							 Relation index);
 static Relation open_index(const OpenTable *open, int key);
+static Oid oid_of_index(const OpenTable *open, int key, NameData *name);
 static void check_usable(const OpenTable *open, int key, Relation index);
+static bool is_usable(const OpenTable *open, int key, Relation index);
+static bool is_too_new(Relation index);
 static bool next_row(KeyScan *scan, const Datum *values, bool first,
 					 TupleTableSlot *slot);
 static void end_scan(KeyScan *scan);
@@ -98,6 +104,32 @@ find_row(const Table *table, int key, const void *like, void *row)
 	ExecDropSingleTupleTableSlot(slot);
 	payguard_close_table(&open);
 	return found;
+}
+
+/*
+ * payguard_store_may_have tells whether there may be rows with the key that is in `like`: the active snapshot
+ * shows one, or the key's index cannot tell. It is for rows that are rare, before a query asks for them.
+ */
+bool
+payguard_store_may_have(const Table *table, int key, const void *like)
+{
+	Datum values[MAX_KEY_FIELDS];
+	int n = payguard_key_values(table, key, like, values);
+	bool may = true;
+	TupleTableSlot *slot;
+	OpenTable open;
+	KeyScan scan;
+
+	payguard_must_open_table(&open, table, AccessShareLock);
+	if (n > 0 && begin_usable_scan(&scan, &open, key, n))
+	{
+		slot = table_slot_create(open.relation, NULL);
+		may = next_row(&scan, values, true, slot);
+		end_scan(&scan);
+		ExecDropSingleTupleTableSlot(slot);
+	}
+	payguard_close_table(&open);
+	return may;
 }
 
 /*
@@ -408,10 +440,39 @@ read_slot(const OpenTable *open, TupleTableSlot *slot, void *row)
 static void
 begin_scan(KeyScan *scan, OpenTable *open, int key, int n)
 {
+	begin_index_scan(scan, open, key, n, open_index(open, key));
+}
+
+/*
+ * begin_usable_scan is begin_scan for whoever has another way; false: the index is not there, or would not find
+ * every row.
+ */
+static bool
+begin_usable_scan(KeyScan *scan, OpenTable *open, int key, int n)
+{
+	NameData name;
+	Oid oid = oid_of_index(open, key, &name);
+	Relation index;
+
+	if (!OidIsValid(oid))
+		return false;
+	index = index_open(oid, AccessShareLock);
+	if (!is_usable(open, key, index) || is_too_new(index))
+	{
+		index_close(index, NoLock);
+		return false;
+	}
+	begin_index_scan(scan, open, key, n, index);
+	return true;
+}
+
+static void
+begin_index_scan(KeyScan *scan, OpenTable *open, int key, int n, Relation index)
+{
 	const Key *of = &open->table->keys[key];
 
 	Assert(n >= 1 && n <= MAX_KEY_FIELDS);
-	*scan = (KeyScan){.n = n, .index = open_index(open, key)};
+	*scan = (KeyScan){.n = n, .index = index};
 	for (int i = 0; i < n; i++)
 	{
 		ScanKeyInit(&scan->keys[i], i + 1, BTEqualStrategyNumber,
@@ -429,11 +490,9 @@ static Relation
 open_index(const OpenTable *open, int key)
 {
 	NameData name;
+	Oid oid = oid_of_index(open, key, &name);
 	Relation index;
-	Oid oid;
 
-	payguard_index_of_key(open->table, key, &name);
-	oid = get_relname_relid(NameStr(name), RelationGetNamespace(open->relation));
 	if (!OidIsValid(oid))
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_OBJECT),
@@ -443,6 +502,16 @@ open_index(const OpenTable *open, int key)
 	index = index_open(oid, AccessShareLock);
 	check_usable(open, key, index);
 	return index;
+}
+
+/*
+ * oid_of_index looks the index of a key up by its name; InvalidOid: there is none.
+ */
+static Oid
+oid_of_index(const OpenTable *open, int key, NameData *name)
+{
+	payguard_index_of_key(open->table, key, name);
+	return get_relname_relid(NameStr(*name), RelationGetNamespace(open->relation));
 }
 
 /*
@@ -457,7 +526,7 @@ payguard_index_of_key(const Table *table, int key, NameData *name)
 }
 
 /*
- * payguard_is_index_of_key tells whether an index is unique over the columns of a key. Whether it is
+ * payguard_is_index_of_key tells whether an index is over the columns of a key, and unique if the key is. Whether it is
  * valid, and which condition it has, is not asked.
  */
 bool
@@ -467,8 +536,8 @@ payguard_is_index_of_key(const OpenTable *open, int key, Relation index)
 	const Key *of = &open->table->keys[key];
 	int n = 0;
 
-	if (form->indrelid != RelationGetRelid(open->relation) || !form->indisunique ||
-		!form->indimmediate)
+	if (form->indrelid != RelationGetRelid(open->relation) ||
+		(!of->shared && (!form->indisunique || !form->indimmediate)))
 		return false;
 	for (; n < MAX_KEY_FIELDS && of->fields[n] >= 0; n++)
 		if (n >= form->indnkeyatts ||
@@ -483,25 +552,42 @@ payguard_is_index_of_key(const OpenTable *open, int key, Relation index)
 static void
 check_usable(const OpenTable *open, int key, Relation index)
 {
-	bool partial = !heap_attisnull(index->rd_indextuple, Anum_pg_index_indpred, NULL);
-
-	if (!payguard_is_index_of_key(open, key, index) || !index->rd_index->indisvalid ||
-		partial != open->table->keys[key].partial)
+	if (!is_usable(open, key, index))
 		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 						errmsg("index \"%s\" is not as payguard made it",
 							   RelationGetRelationName(index)),
 						errhint("SELECT * FROM payguard.verify() tells what was changed; "
 								"REINDEX makes an invalid index valid.")));
+	if (is_too_new(index))
+		payguard_raise_concurrent("update");
+}
 
-	/* it lacks versions of rows that only snapshots from before it can see */
-	if (index->rd_index->indcheckxmin)
-	{
-		TransactionId xmin = HeapTupleHeaderGetXmin(index->rd_indextuple->t_data);
+/*
+ * is_usable tells whether a valid index is that of a key.
+ */
+static bool
+is_usable(const OpenTable *open, int key, Relation index)
+{
+	bool partial = !heap_attisnull(index->rd_indextuple, Anum_pg_index_indpred, NULL);
 
-		if (!TransactionIdIsCurrentTransactionId(xmin) &&
-			XidInMVCCSnapshot(xmin, GetActiveSnapshot()))
-			payguard_raise_concurrent("update");
-	}
+	return payguard_is_index_of_key(open, key, index) && index->rd_index->indisvalid &&
+		   partial == open->table->keys[key].partial;
+}
+
+/*
+ * is_too_new tells whether an index lacks versions of rows that only snapshots from before it can see, as the
+ * active one.
+ */
+static bool
+is_too_new(Relation index)
+{
+	TransactionId xmin;
+
+	if (!index->rd_index->indcheckxmin)
+		return false;
+	xmin = HeapTupleHeaderGetXmin(index->rd_indextuple->t_data);
+	return !TransactionIdIsCurrentTransactionId(xmin) &&
+		   XidInMVCCSnapshot(xmin, GetActiveSnapshot());
 }
 
 /*

@@ -21,6 +21,7 @@ typedef enum RowLock
 } RowLock;
 
 extern bool payguard_store_find(const Table *table, int key, const void *like, void *row);
+extern bool payguard_store_may_have(const Table *table, int key, const void *like);
 extern bool payguard_rows_find(OpenTable *open, int key, const void *like,
 							   TupleTableSlot *slot);
 extern void payguard_store_check(const Table *table, const void *const *rows, int n,

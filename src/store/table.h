@@ -44,14 +44,15 @@ typedef struct Field
 	const char *sequence;	/* that numbers new rows, in schema payguard; or NULL */
 } Field;
 
-/* Columns that are unique together, under a condition or without one. */
+/* Columns that are unique together, or that many rows may share; under a condition or without one. */
 #define MAX_KEY_FIELDS 3
 typedef struct Key
 {
 	int8 fields[MAX_KEY_FIELDS]; /* indexes into Table.fields, ended by -1 */
-	const char *index;			 /* the unique index's name, behind the table's and "_" */
+	const char *index;			 /* the index's name, behind the table's and "_" */
 	bool partial;  /* the index has a condition, which the rows of this key fulfil */
 	bool archived; /* what the table does not have is looked for in its archive */
+	bool shared;   /* the index is not unique: only payguard_store_may_have() asks it */
 } Key;
 
 #define MAX_FIELDS 32

@@ -254,8 +254,11 @@ find_arbiters(Writing *writing)
 	int key = writing->write->key;
 	ResultRelInfo *result = writing->result;
 	int own = own_index_place(writing);
-	int nunique = 0;
+	int nforeign = 0; /* unique indexes that are not ours */
 
+	/* each key that is not shared has one unique index of ours */
+	for (int i = 0; i < table->nkeys; i++)
+		nforeign -= !table->keys[i].shared;
 	for (int i = 0; i < result->ri_NumIndices; i++)
 	{
 		Relation index = result->ri_IndexRelationDescs[i];
@@ -263,7 +266,7 @@ find_arbiters(Writing *writing)
 
 		if (!info->ii_ReadyForInserts || !info->ii_Unique)
 			continue;
-		nunique++;
+		nforeign++;
 		if (!payguard_is_index_of_key(&writing->open, key, index) ||
 			!are_alike(index, result->ri_IndexRelationDescs[own]) ||
 			!equal(info->ii_Predicate, result->ri_IndexRelationInfo[own]->ii_Predicate))
@@ -271,8 +274,7 @@ find_arbiters(Writing *writing)
 		BuildSpeculativeIndexInfo(index, info);
 		writing->arbiters = lappend_oid(writing->arbiters, RelationGetRelid(index));
 	}
-	/* each key has one unique index of ours */
-	writing->look = nunique > table->nkeys || list_length(writing->arbiters) > 1 ||
+	writing->look = nforeign > 0 || list_length(writing->arbiters) > 1 ||
 					table->keys[key].partial || IsolationIsSerializable();
 }
 
