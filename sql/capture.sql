@@ -234,6 +234,11 @@ SELECT n, pg_temp.say(pg_temp.this('late-' || n), 'closed'), pg_temp.now_of('lat
 -- an attempt that had failed is reserved after all: who asked is believed
 SELECT pg_temp.make('alive-c', 'failed, unpaid', 'hold') IS NOT NULL AS made, pg_temp.give_word(pg_temp.this('alive-c'), 'authorized'), pg_temp.now_of('alive-c');
 SELECT pg_temp.capture('alive-c'), pg_temp.work('alive-c', 'capture'), pg_temp.reply('alive-c', 'succeeded', 'alive-c', 1000), pg_temp.now_of('alive-c');
+-- also where the order asks for less by now: that is still reserved; not where it asks for more
+SELECT pg_temp.reserve('alive-' || n), pg_temp.lower('alive-' || n, 30000), pg_temp.say(pg_temp.this('alive-' || n), 'failed') FROM generate_series(1, 3) n;
+SELECT pg_temp.lower('alive-2', 50001), pg_temp.say(pg_temp.this('alive-1'), 'authorized'), pg_temp.now_of('alive-1');
+SELECT n, pg_temp.give_word(pg_temp.this('alive-' || n), CASE n WHEN 3 THEN 'pending' ELSE 'authorized' END), pg_temp.now_of('alive-' || n) FROM generate_series(1, 3) n;
+SELECT pg_temp.capture('alive-1'), pg_temp.say(pg_temp.this('alive-1'), 'succeeded', 'alive-1', 30000, 'EUR'), pg_temp.now_of('alive-1');
 -- other money comes first: what is reserved is given up
 SELECT pg_temp.reserve('other-1'), (payguard.record_payment('other-1', 'bank', 'other-1/bank', 50000, 'EUR')).outcome;
 SELECT pg_temp.now_of('other-1'), pg_temp.work('other-1', 'close'), pg_temp.reply('other-1', 'closed'), pg_temp.now_of('other-1');

@@ -27,7 +27,8 @@ static bool was_asked_since(const Payment *payment, const Report *report,
 							const Facts *facts);
 static bool covers_capture(const Payment *payment, const Report *report);
 static bool is_revivable(const Order *order, const Payment *payment,
-						 const Channel *channel);
+						 const Channel *channel, const Report *report);
+static bool still_fits(const Order *order, const Payment *payment, const Report *report);
 
 /*
  * payguard_facts_read reads what a decision about a payment depends on.
@@ -60,7 +61,7 @@ payguard_facts_read(const Order *order, const Payment *payment, const Channel *c
 						order->closing_as == ORDER_NONE && report->queried &&
 						channel->idempotent_charge && covers_capture(payment, report);
 	facts->revivable = facts->fresh && payment->status == PAYMENT_FAILED &&
-					   is_revivable(order, payment, channel);
+					   is_revivable(order, payment, channel, report);
 }
 
 /*
@@ -94,17 +95,31 @@ covers_capture(const Payment *payment, const Report *report)
  * still be paid, with what the attempt asked for.
  */
 static bool
-is_revivable(const Order *order, const Payment *payment, const Channel *channel)
+is_revivable(const Order *order, const Payment *payment, const Channel *channel,
+			 const Report *report)
 {
-	Report as_asked = payguard_report_of(CHANNEL_SUCCEEDED);
-
 	return order->status == ORDER_UNPAID &&
 		   !payguard_order_is_past_deadline(order, GetCurrentTimestamp()) &&
-		   payguard_compare_money(order, payment, &as_asked) == MONEY_FITS &&
+		   still_fits(order, payment, report) &&
 		   !payguard_text_is(channel->late_success, "refund") &&
 		   !payguard_text_is(payment->failure_code, "revoked") &&
 		   !payguard_text_is(payment->failure_code, "same_charge") &&
 		   !payguard_policy_holds(order, true);
+}
+
+/*
+ * still_fits tells whether an attempt has asked for what its order asks for now. Of money that is reserved the order may ask
+ * for a part.
+ */
+static bool
+still_fits(const Order *order, const Payment *payment, const Report *report)
+{
+	Report as_asked = payguard_report_of(CHANNEL_SUCCEEDED);
+
+	if (report->status == CHANNEL_AUTHORIZED && payment->authorized_amount != NO_AMOUNT)
+		return order->amount <= payment->amount &&
+			   payguard_text_equal(order->currency, payment->currency);
+	return payguard_compare_money(order, payment, &as_asked) == MONEY_FITS;
 }
 
 /*
