@@ -42,8 +42,8 @@ _PG_init(void)
 	DefineCustomBoolVariable(
 		"payguard.allow_reset",
 		"Allows payguard.reset() to empty this database's payguard.",
-		"It counts where ALTER DATABASE ... SET has set it, and nowhere else.",
-		&allow_reset, false, PGC_SUSET, 0, NULL, NULL, NULL);
+		"It has an effect only if ALTER DATABASE ... SET has set it.", &allow_reset,
+		false, PGC_SUSET, 0, NULL, NULL, NULL);
 	DefineCustomBoolVariable(
 		"payguard.allow_unsafe_ddl", "Allows DDL that removes payguard's protection.",
 		NULL, &payguard_allow_unsafe_ddl, false, PGC_SUSET, 0, NULL, NULL, NULL);
@@ -55,7 +55,7 @@ _PG_init(void)
 							 &payguard_notify_tasks, false, PGC_USERSET, 0, NULL, NULL,
 							 NULL);
 	DefineCustomEnumVariable(
-		"payguard.store", "Ignored; it goes with the next version.",
+		"payguard.store", "Ignored. The next version removes it.",
 		"Until 1.1 it chose between two ways of reading and writing rows.",
 		&store_setting, 0, stores, PGC_SUSET, 0, NULL, NULL, NULL);
 	MarkGUCPrefixReserved("payguard");

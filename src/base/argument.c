@@ -335,7 +335,7 @@ payguard_read_time_or_null(Unreadable *bad, Datum value, bool isnull, const char
 	if (TIMESTAMP_NOT_FINITE(DatumGetTimestampTz(value)))
 	{
 		payguard_read_bad(bad, name, "It is infinite.",
-						  "Leave it out where there is no such time.");
+						  "If there is no such time, leave it out.");
 		return NO_TIME;
 	}
 	return DatumGetTimestampTz(value);
@@ -385,7 +385,7 @@ payguard_arg_lease(Datum value, bool isnull, const char *name)
 		payguard_arg_missing(name);
 	longest->day = 1; /* a lease that nobody gives back must not hold an order for ever */
 	if (DatumGetBool(DirectFunctionCall2(interval_le, value, IntervalPGetDatum(zero))))
-		payguard_arg_bad(name, "It is not longer than nothing.",
+		payguard_arg_bad(name, "It is not more than 0.",
 						 "Give an interval such as '30 s'.");
 	if (DatumGetBool(DirectFunctionCall2(interval_lt, IntervalPGetDatum(longest), value)))
 		payguard_arg_bad(name, "It is longer than a day.",
@@ -475,7 +475,7 @@ payguard_arg_deadline_or_null(Datum value, bool isnull, const char *name)
 	TimestampTz time = payguard_arg_time_or_null(value, isnull, name);
 
 	if (time >= LATEST_TIME)
-		payguard_arg_bad(name, "It is behind the year 9999.", "Give a sensible time.");
+		payguard_arg_bad(name, "It is after the year 9999.", "Give an earlier time.");
 	return time;
 }
 

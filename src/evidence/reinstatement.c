@@ -81,9 +81,9 @@ payguard_record_reinstatement(PG_FUNCTION_ARGS)
 			(Refund){.created_at = NO_TIME, .completed_at = NO_TIME, .amount = NO_AMOUNT};
 		payguard_notification_keep(channel, NULL, NULL, NULL, &report, "unmatched");
 		payguard_call_end();
-		return payguard_refund_result(fcinfo, &refund, false,
-									  "The reversal is not known; what undoes it is kept "
-									  "until it is.");
+		return payguard_refund_result(
+			fcinfo, &refund, false,
+			"The reversal is not known. The reinstatement is kept until it is.");
 	}
 	payguard_refund_lock(refund.refund_id, &order, &payment, &refund);
 	payguard_reinstate(&order, &payment, &report, &refund, &applied);

@@ -125,10 +125,9 @@ payguard_record_reversal(PG_FUNCTION_ARGS)
 	refund.currency = report.currency;
 	payguard_notification_keep(channel, NULL, NULL, NULL, &report, "unmatched");
 	payguard_call_end();
-	return payguard_refund_result(
-		fcinfo, &refund, false,
-		"No money of the transaction is known; the reversal is kept until "
-		"it is.");
+	return payguard_refund_result(fcinfo, &refund, false,
+								  "No payment with this transaction is known. The "
+								  "reversal is kept until there is one.");
 }
 
 /*

@@ -200,7 +200,7 @@ check_detach(const AlterTableStmt *statement)
 			((PartitionCmd *) command->def)->concurrent && OidIsValid(relation) &&
 			payguard_guard_is_guarded(relation))
 			payguard_guard_refuse(
-				"A partition of a guarded table is not detached concurrently.");
+				"A partition of a guarded table cannot be detached concurrently.");
 	}
 }
 

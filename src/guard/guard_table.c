@@ -274,14 +274,14 @@ check_rights(List *tables)
 	payguard_as_before(identity);
 	foreach (cell, tables)
 		if (!payguard_owns_relation(lfirst_oid(cell), owner))
-			ereport(ERROR,
-					(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-					 errmsg("payguard's owner, role \"%s\", is no superuser",
-							GetUserNameFromId(owner, false)),
-					 errdetail("Guards are put on and taken off with its rights. Nothing "
-							   "has been changed."),
-					 errhint("A superuser can give it back: ALTER ROLE %s SUPERUSER.",
-							 quote_identifier(GetUserNameFromId(owner, false)))));
+			ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+							errmsg("payguard's owner, role \"%s\", is no superuser",
+								   GetUserNameFromId(owner, false)),
+							errdetail("Guards are put on and taken off with this role's "
+									  "rights. Nothing has been changed."),
+							errhint("A superuser can make it a superuser again: ALTER "
+									"ROLE %s SUPERUSER.",
+									quote_identifier(GetUserNameFromId(owner, false)))));
 }
 
 static void
@@ -300,7 +300,7 @@ check_table(Relation relation)
 	else if (relation->rd_rel->relpersistence != RELPERSISTENCE_PERMANENT)
 		detail = "It is temporary or unlogged: its rows vanish without a DELETE.";
 	else if (relation->rd_rules != NULL)
-		detail = "It has rules, which make other statements of those that are sent.";
+		detail = "It has rules. They turn the statements that are sent into others.";
 	if (detail)
 		ereport(ERROR, (errcode(ERRCODE_WRONG_OBJECT_TYPE),
 						errmsg("relation \"%s\" cannot be guarded",

@@ -76,7 +76,8 @@ payguard_guard_make_settings(FunctionCallInfo fcinfo, Relation relation)
 						  only_once ? NIL : paid);
 	if (once && !success && !paid)
 		payguard_arg_bad("success_states", "It is missing.",
-						 "Say in which states a row counts for once.");
+						 "Name the states in which a row counts for once: give "
+						 "success_states, or paid_states.");
 	if (initial == NIL)
 		initial = first_states(
 			payguard_guard_parse_for(psprintf("%s}", settings.data), relation));
@@ -136,9 +137,9 @@ check_order_settings(const text *order_id, const List *paid, const text *amount,
 		payguard_arg_bad(amount ? "currency_column" : "amount_column", "It is missing.",
 						 "Give both, or neither of them.");
 	if (amount && paid == NIL)
-		payguard_arg_bad("paid_states", "It is missing.",
-						 "Say in which states the order is paid, over the amount of "
-						 "amount_column.");
+		payguard_arg_bad(
+			"paid_states", "It is missing.",
+			"Name the states in which a row has to have the amount of its paid order.");
 	foreach (cell, closed)
 		if (payguard_list_has(paid, lfirst(cell)))
 			payguard_arg_bad(

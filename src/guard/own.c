@@ -77,11 +77,13 @@ payguard_deny_direct_write(PG_FUNCTION_ARGS)
 	{
 		Refusal refusal;
 
-		payguard_refuse(&refusal, ERR_DIRECT_WRITE,
-						psprintf("%s on table \"%s\" is forbidden", verb, relation),
-						"payguard's tables are changed by payguard's functions alone. "
-						"Nothing has been written.",
-						"Use payguard's functions; doc/reference.md lists them.");
+		payguard_refuse(
+			&refusal, ERR_DIRECT_WRITE,
+			psprintf("%s on table \"%s\" is forbidden", verb, relation),
+			"payguard's tables are changed by payguard's functions alone. "
+			"Nothing has been written.",
+			"Use payguard's functions. They are listed in payguard/doc/reference.md, in "
+			"the folder that pg_config --docdir names.");
 		payguard_raise(&refusal);
 	}
 }

@@ -425,8 +425,8 @@ check_order(const Guard *guard, Relation relation, const GuardState *from,
 				psprintf("The status %s says that the order is paid, and payguard's "
 						 "order is in another currency than the row.",
 						 status),
-				"Row and order are over the same amount in the same currency: compare "
-				"them with payguard.order_status().");
+				"Row and order must have the same amount and currency: compare them with "
+				"payguard.order_status().");
 		case ROW_ORDER_OTHER_AMOUNT:
 			violation(
 				relation, guard->amount, "payguard_amount",
@@ -434,9 +434,9 @@ check_order(const Guard *guard, Relation relation, const GuardState *from,
 						 "order is over another amount than the row.",
 						 status),
 				guard->amount_type == NUMERICOID
-					? "Row and order are over the same amount: a numeric column has "
+					? "Row and order must have the same amount. A numeric column has "
 					  "major units, as payguard.major_units() makes them."
-					: "Row and order are over the same amount: a column of whole "
+					: "Row and order must have the same amount. A column of whole "
 					  "numbers has minor units, as payguard.minor_units() makes them.");
 	}
 }

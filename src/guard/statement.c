@@ -108,7 +108,7 @@ check_alter_depends(Node *statement)
 
 	if (!alter->remove && (payguard_own_is_range(alter->relation) ||
 						   payguard_own_is_object(alter->object, alter->objectType)))
-		payguard_own_refuse("Objects of payguard do not go with another extension.");
+		payguard_own_refuse("Objects of payguard cannot depend on another extension.");
 }
 
 static void

@@ -40,8 +40,8 @@ static const Hints hints[] = {
 						   "There is nothing to cancel: it cannot be paid any more.",
 						   "Wait for its outcome."},
 	[PAYABLE_TO_ACCEPT] =
-		{"Let the surplus go back, unless the money that paid the order "
-		 "is to go back instead: payguard.refund_order() first.",
+		{"Let the surplus go back. To give back the money that paid the order instead, "
+		 "call payguard.refund_order() first.",
 		 "Create a new order.",
 		 "Close it with payguard.close_payment(), and accept the surplus "
 		 "when it has ended."},

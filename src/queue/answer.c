@@ -249,8 +249,8 @@ answer_one(Answer *answer)
 	else if (!held && !applied.contradicts)
 	{
 		answer->result.outcome = "lease_lost";
-		answer->result.message = "The lease is over; the answer counts, the task is not "
-								 "this worker's any more.";
+		answer->result.message = "The lease is over. The answer counts all the same; the "
+								 "task is no longer this worker's.";
 	}
 }
 

@@ -569,7 +569,7 @@ drop_one(EachItem *item)
 	Task task;
 	Payment payment;
 	Report not_sent = payguard_report_not_sent(
-		payguard_text("The attempt had expired before a worker took it."));
+		payguard_text("The attempt had expired before a worker claimed its task."));
 	Applied applied;
 
 	payguard_store_refresh();

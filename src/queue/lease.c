@@ -334,7 +334,7 @@ payguard_lease_lock_order(FunctionCallInfo fcinfo, const char *function, Order *
 	payguard_refuse(
 		&refusal, ERR_LEASE_LOST,
 		psprintf("the lease on task " INT64_FORMAT " is over", answer.task_id),
-		"It has expired, another worker has the task, or it has ended.",
+		"The lease has expired, another worker has the task, or the task has ended.",
 		"Report what the channel says with payguard.complete_task(); it counts "
 		"without a lease.");
 	payguard_raise(&refusal);
@@ -353,6 +353,7 @@ payguard_task_must_exist(int64 task_id, Task *task)
 		return;
 	payguard_refuse(&refusal, ERR_TASK_NOT_FOUND,
 					psprintf("task " INT64_FORMAT " does not exist", task_id),
-					"It has ended, or never was.", "There is nothing left to do for it.");
+					"It has ended, or it never existed.",
+					"There is nothing left to do for it.");
 	payguard_raise(&refusal);
 }

@@ -141,8 +141,9 @@ payguard_approval_end(const text *order_id, const pg_uuid_t *refund_id, int64 al
 	approval.status = payguard_text("void");
 	payguard_store_update(&payguard_approvals, FIELD(APPROVAL_F_STATUS), &approval);
 	write_event("void", &approval, from, "void");
-	payguard_alert_resolve("approval_required", payguard_text(cause_of(&approval)),
-						   payguard_text("It is pointless, or has been asked anew."));
+	payguard_alert_resolve(
+		"approval_required", payguard_text(cause_of(&approval)),
+		payguard_text("It is not needed any more, or it was asked for anew."));
 }
 
 /*
@@ -165,7 +166,7 @@ payguard_approval_decide(Approval *approval, bool approve, text *note)
 		payguard_refuse(
 			&refusal, ERR_SELF_APPROVAL,
 			psprintf("\"%s\" has asked for this approval", payguard_str(actor)),
-			"Who asks does not decide. Nothing has been written.",
+			"The person who asked cannot decide. Nothing has been written.",
 			"Have somebody else decide.");
 		payguard_raise(&refusal);
 	}

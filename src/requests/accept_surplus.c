@@ -242,8 +242,7 @@ payguard_dismiss_surplus(PG_FUNCTION_ARGS)
 	if (!payguard_payment_reread(same_as, &same) || !is_charge_of(&same, &payment))
 		payguard_arg_bad(
 			"same_as",
-			"It is no other payment of this order and channel that brought "
-			"money.",
+			"It is not another payment of this order and channel that brought money.",
 			"Give the payment_id of the charge that this is a second name of.");
 	if (!payguard_refund_waive_unbegun(&payment, note))
 	{

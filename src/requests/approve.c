@@ -159,7 +159,7 @@ judge_rejection(const Order *order, Refusal *refusal)
 	return payguard_refuse(
 		refusal, ERR_ILLEGAL_TRANSITION,
 		psprintf("order \"%s\" needs no approval", payguard_str(order->order_id)),
-		"No policy asks for one, so that a rejection would not hold it back.",
+		"No policy asks for one, so a rejection would not hold the order back.",
 		"Cancel the order with payguard.cancel_order().");
 }
 
@@ -352,9 +352,9 @@ decide_refund(FunctionCallInfo fcinfo, bool approve, const char *function)
 		elog(ERROR, "payguard: nobody was asked to approve refund \"%s\"",
 			 payguard_uuid_str(refund_id));
 	/* a report that held it back may have asked for the approval */
-	payguard_refund_check_not_asker(&refund,
-									"Who asks does not decide. Nothing has been written.",
-									"Have somebody else decide.");
+	payguard_refund_check_not_asker(
+		&refund, "The person who asked cannot decide. Nothing has been written.",
+		"Have somebody else decide.");
 	decided = payguard_approval_decide(&approval, approve, note);
 	if (decided && approve)
 		go_on(&order, &payment, &refund, note);

@@ -143,11 +143,10 @@ judge_creation(const Order *asked, const Order *existing, Refusal *refusal)
 		psprintf("order id \"%s\" is already used", payguard_str(asked->order_id)),
 		psprintf("The order was created with another value of: %s.", fields.data + 2),
 		(existing->status == ORDER_UNPAID || existing->status == ORDER_PAYING) && !others
-			? "To change this order use payguard.update_order(), after "
-			  "payguard.close_payment() where a payment of it is open. Another order "
-			  "needs "
-			  "an id of its own, from payguard.new_order_id() for example."
-			: "Use a new order id, from payguard.new_order_id() for example.");
+			? "To change this order, call payguard.update_order(). If a payment of it is "
+			  "open, call payguard.close_payment() first. Another order needs an id of "
+			  "its own, for example from payguard.new_order_id()."
+			: "Use a new order id, for example from payguard.new_order_id().");
 }
 
 PG_FUNCTION_INFO_V1(payguard_update_order);
@@ -337,7 +336,7 @@ judge_customer(const Order *order, const text *customer_id, Refusal *refusal)
 	return payguard_refuse(
 		refusal, ERR_ILLEGAL_TRANSITION,
 		psprintf("order \"%s\" is another customer's", payguard_str(order->order_id)),
-		"An order that has a customer keeps him.",
+		"The customer of an order cannot be changed.",
 		"Cancel it with payguard.cancel_order(), and create one for the other customer.");
 }
 

@@ -173,10 +173,9 @@ read_status(text *name)
 		if (payguard_text_is(name,
 							 payguard_machine_name(&payguard_order_machine, ends[i])))
 			return ends[i];
-	payguard_arg_bad(
-		"status", psprintf("It is \"%s\".", payguard_str(name)),
-		"Import orders that are paid, refunded, cancelled or expired. What is "
-		"still to be paid is made with payguard.create_order().");
+	payguard_arg_bad("status", psprintf("It is \"%s\".", payguard_str(name)),
+					 "Import orders that are paid, refunded, cancelled or expired. Make "
+					 "an unpaid order with payguard.create_order().");
 }
 
 /*
@@ -200,8 +199,8 @@ check_paid(FunctionCallInfo fcinfo, Import *import)
 						 "Give back at most the order's amount.");
 	if (order->status == ORDER_REFUNDED && order->refunded_amount < order->amount)
 		payguard_arg_bad("refunded_amount",
-						 "A refunded order has got all of its money back.",
-						 "Import an order of which a part went back as paid.");
+						 "All of a refunded order's money has gone back.",
+						 "If a part of the money went back, import the order as paid.");
 	if (order->status == ORDER_PAID && order->amount > 0 &&
 		order->refunded_amount == order->amount)
 		payguard_arg_bad("status", "All of the order's money went back.",
@@ -316,8 +315,8 @@ find_same(const Import *import, Order *existing)
 		payguard_text_is(first.kind, "order.imported")
 			? "Another order has been imported under it."
 			: "The order was made here, and not imported.",
-		"An order is imported once. What has become of it since is told by "
-		"the functions for evidence and refunds.");
+		"An order is imported once. Report what has happened to it since with the "
+		"functions for evidence and refunds.");
 	payguard_order_refuse(existing, &refusal);
 }
 
@@ -435,7 +434,7 @@ refuse_known_payment(const Payment *known)
 				 payguard_str(known->channel_txn_id), payguard_str(known->channel)),
 		psprintf("Payment \"%s\" of order \"%s\" has it. Nothing has been written.",
 				 payguard_uuid_str(known->payment_id), payguard_str(known->order_id)),
-		"One transaction pays one order: look which of the two it has paid.");
+		"One transaction pays one order. Find out which of the two it has paid.");
 	payguard_store_make_durable(known);
 	payguard_raise(&refusal);
 }
@@ -451,7 +450,7 @@ refuse_known_refund(const Refund *known)
 				 payguard_str(known->channel_refund_id), payguard_str(known->channel)),
 		psprintf("Refund \"%s\" of order \"%s\" has it. Nothing has been written.",
 				 payguard_uuid_str(known->refund_id), payguard_str(known->order_id)),
-		"One refund of a channel gives back money of one order: look of which.");
+		"One refund of a channel belongs to one order. Find out to which of the two.");
 	payguard_store_make_durable(known);
 	payguard_raise(&refusal);
 }

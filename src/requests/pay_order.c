@@ -328,8 +328,10 @@ read_attempt(const Datum *values, const bool *nulls, PayCall *call)
 	call->expires_at = payguard_arg_deadline_or_null(values[6], nulls[6], "expires_at");
 	call->details = payguard_arg_json_or_null(values[7], nulls[7], "details");
 	if (call->details && payguard_json_has(call->details, "second_charge_of"))
-		payguard_arg_bad("details", "It has the key \"second_charge_of\".",
-						 "Give the key another name: payguard writes this one itself.");
+		payguard_arg_bad(
+			"details",
+			"It has the key \"second_charge_of\", which payguard writes itself.",
+			"Give the key another name.");
 	call->capture = payguard_arg_id_or_null(values[8], nulls[8], "capture");
 	if (call->capture && !payguard_text_is(call->capture, "automatic") &&
 		!payguard_text_is(call->capture, "manual"))

@@ -196,8 +196,7 @@ check_channel(const RefundCall *call, const Payment *payment)
 			psprintf("channel \"%s\" is not internal", payguard_str(call->channel)),
 			psprintf("The money came through channel \"%s\".",
 					 payguard_str(payment->channel)),
-			"Leave the channel out, or name one where the shop hands the money back "
-			"itself.");
+			"Leave the channel out, or name an internal one.");
 	else
 		return;
 	payguard_raise(&refusal);
@@ -296,8 +295,8 @@ payguard_judge_retry(const Payment *payment, const Refund *refund, Refusal *refu
 	if (payguard_text_is(refund->origin, "channel"))
 		return payguard_refund_refuse_move(
 			refund, "retried",
-			"The channel made it on its own. Refund the payment with "
-			"payguard.refund_payment() where the money is owed.",
+			"The channel made it on its own. If the money is still owed, refund the "
+			"payment with payguard.refund_payment().",
 			refusal);
 	payguard_balance_lock(payment, &balance);
 	return judge_ceiling(&balance, payment, refund->amount, refusal);
@@ -363,8 +362,8 @@ payguard_judge_waive(const Refund *refund, Refusal *refusal)
 	if (refund->status == REFUND_MERGED || refund->status == REFUND_REINSTATED)
 		return payguard_refund_refuse_move(
 			refund, "waived",
-			"It counts no more. Refund the payment with payguard.refund_payment() where "
-			"money is owed.",
+			"It does not count any more. If money is still owed, refund the payment with "
+			"payguard.refund_payment().",
 			refusal);
 	if (refund->status == REFUND_WAIVED ||
 		(refund->status != REFUND_FAILED && payguard_refund_has_begun(refund)))

@@ -86,7 +86,9 @@ payguard_register_channel(PG_FUNCTION_ARGS)
 		if (!payguard_store_lock(&payguard_channels, CHANNEL_BY_NAME, &asked, &channel))
 			payguard_store_suppressed(&payguard_channels);
 		if (!PG_ARGISNULL(1) && asked.internal != channel.internal)
-			payguard_arg_bad("internal", "The channel was registered otherwise.",
+			payguard_arg_bad("internal",
+							 "The channel was registered with another value. This "
+							 "setting cannot be changed.",
 							 "Register a channel with another name.");
 		if (PG_ARGISNULL(8))
 			asked.idempotent_charge = channel.idempotent_charge;
@@ -244,9 +246,10 @@ find_driver(const text *name)
 	if (is_function_name(name))
 		driver = DatumGetObjectId(to_regproc(fcinfo));
 	if (!OidIsValid(driver))
-		payguard_arg_bad("driver",
-						 psprintf("There is no one function \"%s\".", payguard_str(name)),
-						 "Give the schema-qualified name of the driver function.");
+		payguard_arg_bad(
+			"driver",
+			psprintf("There is not exactly one function \"%s\".", payguard_str(name)),
+			"Give the schema-qualified name of the driver function.");
 	return payguard_text(quote_qualified_identifier(
 		get_namespace_name(get_func_namespace(driver)), get_func_name(driver)));
 }

@@ -103,9 +103,8 @@ refuse(void)
 
 	payguard_refuse(
 		&refusal, ERR_RESET_NOT_ALLOWED, "payguard may not be emptied in this database",
-		"All orders, payments and what tells of them would be gone. Nothing has been "
-		"written.",
-		"In a database for tests a superuser says once: ALTER DATABASE ... SET "
+		"All orders, payments and their records would be gone. Nothing has been written.",
+		"In a database for tests, a superuser can allow it: ALTER DATABASE ... SET "
 		"payguard.allow_reset = on.");
 	payguard_raise(&refusal);
 }

@@ -161,7 +161,7 @@ payguard_resolve_finding(PG_FUNCTION_ARGS)
 		{
 			refuse(&refusal, "the statement's line cannot be applied",
 				   applied.contradicts,
-				   "Find out what is true. Record what is missing by the other "
+				   "Find out what is true. Record what is missing with the other "
 				   "functions, and waive the finding.");
 			payguard_raise(&refusal);
 		}
@@ -520,13 +520,12 @@ find_refund(const Line *line, Target *target, Refusal *refusal)
 	if (target->has_refund && line->txn_id &&
 		payguard_refund_find_reversed(line->channel, line->txn_id, &of_line) &&
 		!payguard_uuid_equal(of_line.payment_id, target->refund.payment_id))
-		return refuse(
-			refusal, "the statement's line cannot be applied",
-			psprintf("It gives back money of payment \"%s\", and refund \"%s\" is of "
-					 "another one.",
-					 payguard_uuid_str(of_line.payment_id),
-					 payguard_uuid_str(target->refund.refund_id)),
-			"Ask the channel, and waive the finding.");
+		return refuse(refusal, "the statement's line cannot be applied",
+					  psprintf("It gives back money of payment \"%s\", but refund \"%s\" "
+							   "belongs to another payment.",
+							   payguard_uuid_str(of_line.payment_id),
+							   payguard_uuid_str(target->refund.refund_id)),
+					  "Ask the channel, and waive the finding.");
 	target->order_id =
 		target->has_refund ? target->refund.order_id : target->payment.order_id;
 	return true;

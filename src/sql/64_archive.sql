@@ -126,7 +126,7 @@ BEGIN
       RAISE object_not_in_prerequisite_state USING
         MESSAGE = format('foreign key "%s" of %s references payguard.%s', fk.conname, fk.referencing, fk.name),
         DETAIL = 'Its rows would lose what they reference. Nothing has been written.',
-        HINT = 'Reference orders (order_id), payments (payment_id) or refunds (refund_id): such orders are left where they are.';
+        HINT = 'Reference orders (order_id), payments (payment_id) or refunds (refund_id). Orders with such references are not archived.';
     END IF;
   END LOOP;
 END

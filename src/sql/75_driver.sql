@@ -49,7 +49,7 @@ BEGIN
   IF max_tasks OPERATOR(pg_catalog.<) 1 OR timeout OPERATOR(pg_catalog.<=) '0'::pg_catalog.interval THEN
     RAISE invalid_parameter_value USING
       MESSAGE = pg_catalog.format('invalid value for %s', CASE WHEN max_tasks OPERATOR(pg_catalog.<) 1 THEN 'max_tasks' ELSE 'timeout' END),
-      DETAIL = 'Nothing has been done.', HINT = 'Give at least one task and a time longer than nothing.';
+      DETAIL = 'Nothing has been done.', HINT = 'Give at least one task and a time of more than 0.';
   END IF;
   FOR i IN 1 .. max_tasks LOOP
     -- the lease outlives the driver's time

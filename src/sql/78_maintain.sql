@@ -177,7 +177,7 @@ BEGIN
   IF period < '5 min' OR period > '17 days' THEN
     RAISE invalid_parameter_value USING
       MESSAGE = 'invalid value for period',
-      DETAIL = 'Totals are kept by five minutes, for 35 days, and the period before is looked at too.',
+      DETAIL = 'Totals are kept for each five minutes, for 35 days. The period before is looked at, too.',
       HINT = 'Give 5 minutes to 17 days.';
   END IF;
   IF split_by NOT IN ('channel', 'currency', 'all') THEN
@@ -254,15 +254,15 @@ BEGIN
   IF period < '5 min' OR period > '17 days' THEN
     RAISE invalid_parameter_value USING
       MESSAGE = 'invalid value for period',
-      DETAIL = 'Totals are kept by five minutes, for 35 days, and the period before is looked at too.',
+      DETAIL = 'Totals are kept for each five minutes, for 35 days. The period before is looked at, too.',
       HINT = 'Give 5 minutes to 17 days.';
   END IF;
   -- a day is 24 hours, whatever the session's time zone makes of it
   step := make_interval(secs => extract(epoch FROM period)::float8 / nullif(steps, 0));
   IF steps < 1 OR step < '5 min' THEN
     RAISE invalid_parameter_value USING
-      MESSAGE = 'invalid value for steps', DETAIL = 'Totals are kept by five minutes.',
-      HINT = 'Give so many that each has five minutes or more.';
+      MESSAGE = 'invalid value for steps', DETAIL = 'Totals are kept for each five minutes.',
+      HINT = 'Give fewer, so that each has five minutes or more.';
   END IF;
   began := payguard.bucket_of(clock_timestamp()) + interval '5 min' - 2 * steps * step;
   RETURN QUERY

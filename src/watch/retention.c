@@ -339,13 +339,11 @@ static void
 check_isolation(const char *function)
 {
 	if (IsolationUsesXactSnapshot())
-		ereport(
-			ERROR,
-			(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-			 errmsg("%s needs the isolation level READ COMMITTED", function),
-			 errdetail("It has to see what others did until it has locked their orders. "
-					   "Nothing has been written."),
-			 errhint("Call it in a READ COMMITTED transaction of its own.")));
+		ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+						errmsg("%s needs the isolation level READ COMMITTED", function),
+						errdetail("It has to see what other transactions did before it "
+								  "locked the orders. Nothing has been written."),
+						errhint("Call it in a READ COMMITTED transaction of its own.")));
 }
 
 static void
@@ -554,9 +552,10 @@ refuse_open(Datum orders)
 		ERROR,
 		(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 		 errmsg("the customer has orders that are not settled"),
-		 errdetail("There are %d, \"%s\" is the first: it, or a payment, refund, task, "
-				   "approval, message or alert of it, is open. Nothing has been written.",
-				   length_of(orders), payguard_str(DatumGetTextPP(order_id))),
+		 errdetail(
+			 "There are %d. The first is \"%s\": it is open, or it has an open payment, "
+			 "refund, task, approval, message or alert. Nothing has been written.",
+			 length_of(orders), payguard_str(DatumGetTextPP(order_id))),
 		 errhint("Settle or cancel them first.")));
 }
 
