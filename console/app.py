@@ -339,8 +339,9 @@ def inbox():
         if show not in (*cases.FILTERS, "resolved") or show == "waiting" and not desk.may["approvals"]:
             show = "open"
         found, more = cases.resolved(desk, midnight, number) if show == "resolved" else cases.inbox(desk, show, kind, number)
+        nightly = {"nightly": cases.nightly(desk)} if not found and show == "open" and desk.may["overview"] else {}
         return page("inbox.html", counts=cases.counts(desk, midnight), kinds=cases.kinds(desk), found=found, more=more,
-                    show=show, kind=kind, number=number)
+                    show=show, kind=kind, number=number, **nightly)
 
 
 def case(case_id):

@@ -30,6 +30,12 @@ def counts(desk, midnight):
     return found
 
 
+def nightly(desk):
+    """When the nightly check ran last; None where it never did. What it finds is a case."""
+    return desk.value("""SELECT max(clock_timestamp() - value * interval '1 s') FROM payguard.metrics
+                         WHERE name = 'payguard_maintenance_age_seconds' AND labels ->> 'duty' = 'verify'""")
+
+
 def kinds(desk):
     return [row["kind"] for row in desk.rows("SELECT DISTINCT kind FROM payguard.cases ORDER BY kind")]
 

@@ -43,7 +43,7 @@ def of_database():
     code = read(SOURCE, "requests", "order_status.c")
     for text in re.findall(r'"((?:[^"\\]|\\.)*)"', re.sub(r'"\s*\n\s*"', "", code)):
         if re.search(r"[a-z] [a-z].*\.$", text):
-            found |= {sentence for sentence in re.split(r"(?<=\.) ", text.replace("%s ", ""))}
+            found |= set(re.split(r"(?<=\.) ", text.replace("%s ", "").strip()))
     return found
 
 

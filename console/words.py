@@ -58,30 +58,38 @@ def day_and_time(at):
     return format_datetime(at, pattern, tzinfo=zone(), locale=get_locale())
 
 
-def when(at):
-    """A time as HTML: relative up to a day; the exact one on hover and in print."""
-    if at is None:
-        return ""
-    at = moment(at)
-    passed = datetime.datetime.now(datetime.timezone.utc) - at
+def stamped(at, text):
+    """A text of a time as HTML, with the exact time on hover and in print."""
+    return Markup('<time datetime="{}" title="{}">{}</time>').format(moment(at).isoformat(), exactly(at), text)
+
+
+def ago(at):
+    """12 minutes ago, of what was within a day; or None."""
+    passed = datetime.datetime.now(datetime.timezone.utc) - moment(at)
     if datetime.timedelta(0) <= passed < DAY:
-        text = format_timedelta(-passed, add_direction=True, locale=get_locale(), threshold=1.2)
-    else:
-        text = day_and_time(at)
-    return Markup('<time datetime="{}" title="{}">{}</time>').format(at.isoformat(), exactly(at), text)
+        return format_timedelta(-passed, add_direction=True, locale=get_locale(), threshold=1.2)
+    return None
+
+
+def when(at):
+    """A time as HTML: relative up to a day."""
+    return "" if at is None else stamped(at, ago(at) or day_and_time(at))
 
 
 def at(time):
-    """A time as HTML, for what is compared with a channel's console: 29 Nov, 14:02:11, 12 minutes ago."""
-    return Markup('{} <span class="ago">({})</span>').format(
-        format_datetime(moment(time), gettext("d MMM, HH:mm:ss"), tzinfo=zone(), locale=get_locale()), when(time)) if time else ""
+    """A time as HTML, for what is compared with a channel's console: 29 Nov, 14:02:11, and within a day how long ago."""
+    if time is None:
+        return ""
+    exact = format_datetime(moment(time), gettext("d MMM, HH:mm:ss"), tzinfo=zone(), locale=get_locale())
+    if ago(time) is None:
+        return stamped(time, exact)
+    return Markup('{} <span class="ago">({})</span>').format(exact, stamped(time, ago(time)))
 
 
 def age(at):
     """How long something has been there: 12 minutes."""
     passed = datetime.datetime.now(datetime.timezone.utc) - moment(at)
-    text = format_timedelta(passed, locale=get_locale(), threshold=1.2)
-    return Markup('<time datetime="{}" title="{}">{}</time>').format(moment(at).isoformat(), exactly(at), text)
+    return stamped(at, format_timedelta(passed, locale=get_locale(), threshold=1.2))
 
 
 def seconds(number):
@@ -99,7 +107,7 @@ def of_fact(fact):
     if isinstance(fact, dict) and "major" in fact:
         return money(fact)
     if isinstance(fact, dict) and "at" in fact:
-        return Markup('<time datetime="{}" title="{}">{}</time>').format(fact["at"], exactly(fact["at"]), day_and_time(fact["at"]))
+        return stamped(fact["at"], day_and_time(fact["at"]))
     return escape("?" if fact is None else fact)
 
 

@@ -85,6 +85,8 @@ SELECT kind, status, from_status FROM (SELECT kind, to_status AS status, from_st
 SELECT pg_temp.paid('keep-' || n) IS NOT NULL AS made FROM generate_series(1, 7) n;
 SELECT pg_temp.take('keep-1', kind := 'chargeback'), pg_temp.now_of('keep-1');
 SELECT pg_temp.take('keep-2', amount := 400), pg_temp.now_of('keep-2');
+-- its customer is not told that all is well
+SELECT order_id, status, advice, can_pay, message FROM unnest('{keep-1,keep-2,keep-6}'::text[]) id, payguard.order_status(id) ORDER BY 1;
 SELECT pg_temp.back('keep-3', amount := 300);
 SELECT (payguard.settle_refund(refund_id, 'succeeded', 'it is')).outcome FROM payguard.refunds WHERE order_id = 'keep-3';
 SELECT pg_temp.take('keep-3'), pg_temp.now_of('keep-3');
@@ -97,13 +99,20 @@ SELECT pg_temp.take('keep-5'), pg_temp.now_of('keep-5');
 SELECT (payguard.reopen_order('keep-1', 'the customer pays by transfer')).status, pg_temp.now_of('keep-1');
 SELECT (payguard.reopen_order('keep-1', 'once more')).version = (SELECT version FROM payguard.orders WHERE order_id = 'keep-1') AS the_same;
 SELECT (payguard.reopen_order('keep-2', 'the rest goes back')).status, pg_temp.now_of('keep-2');
+SELECT order_id, status, advice, can_pay, message FROM unnest('{keep-1,keep-2}'::text[]) id, payguard.order_status(id) ORDER BY 1;
 SELECT pg_temp.written() AS before \gset
 SELECT pg_temp.answer(format('SELECT payguard.reopen_order(%L, %L)', id, 'try')) FROM unnest('{keep-6,keep-nobody}'::text[]) id;
 SELECT pg_temp.answer($$SELECT payguard.reopen_order('keep-6', NULL)$$);
 SELECT pg_temp.written() = :'before' AS nothing_written;
 -- a dispute is won while the order has stayed paid: nothing but the booking changes, and the alert ends
 SELECT pg_temp.take('keep-6', kind := 'chargeback'), pg_temp.now_of('keep-6');
+SELECT advice, message FROM payguard.order_status('keep-6');
 SELECT pg_temp.give('keep-6'), pg_temp.now_of('keep-6');
+SELECT advice, message FROM payguard.order_status('keep-6');
+-- a person lets the order count as paid, without its money
+SELECT pg_temp.paid('keep-8') IS NOT NULL AS made, pg_temp.take('keep-8', kind := 'chargeback');
+SELECT count(payguard.resolve_alert(alert_id, 'the customer is to keep it')) FROM payguard.alerts WHERE order_id = 'keep-8' AND resolved_at IS NULL;
+SELECT status, advice, message FROM payguard.order_status('keep-8');
 -- of the part that was reopened the dispute is won: a person decides about it, too
 SELECT pg_temp.give('keep-2'), pg_temp.now_of('keep-2');
 -- money that came beside a payment which is all back may pay instead

@@ -42,12 +42,21 @@ typedef enum Hold
 	HOLD_REJECTED
 } Hold;
 
+/* What else is known of an order's money. */
+typedef struct Found
+{
+	bool taken;	   /* it was taken back by the bank */
+	bool returned; /* some that the order does not need is on its way back */
+	bool support;  /* a person has to look at it */
+} Found;
+
 static Hold find_hold(const Order *order);
-static bool needs_support(const Order *order, const Payment *live);
+static bool is_taken_back(const Order *order);
+static bool needs_support(const Order *order, const Payment *live, bool taken);
 static bool is_shops_matter(const Alert *alert, const Payment *live);
 static bool is_returned(const Order *order);
 static void describe_status(const Order *order, const Payment *live, Hold hold,
-							bool support, bool returned, Datum *values, bool *nulls);
+							const Found *found, Datum *values, bool *nulls);
 
 PG_FUNCTION_INFO_V1(payguard_order_status);
 
@@ -65,20 +74,19 @@ payguard_order_status(PG_FUNCTION_ARGS)
 	Payment live;
 	bool is_live;
 	Hold hold;
-	bool support;
-	bool returned;
+	Found found;
 
 	payguard_store_begin(STORE_READ);
 	payguard_order_must_exist(order_id, &order);
 	is_live =
 		order.status == ORDER_PAYING && payguard_payment_that_counts(order_id, &live);
 	hold = order.status == ORDER_UNPAID ? find_hold(&order) : HOLD_NONE;
-	support = needs_support(&order, is_live ? &live : NULL);
-	returned = is_returned(&order);
+	found.taken = is_taken_back(&order);
+	found.returned = is_returned(&order);
+	found.support = needs_support(&order, is_live ? &live : NULL, found.taken);
 	payguard_store_end(STORE_READ);
 
-	describe_status(&order, is_live ? &live : NULL, hold, support, returned, values,
-					nulls);
+	describe_status(&order, is_live ? &live : NULL, hold, &found, values, nulls);
 	return HeapTupleGetDatum(
 		heap_form_tuple(payguard_result_desc(fcinfo), values, nulls));
 }
@@ -102,16 +110,39 @@ find_hold(const Order *order)
 	return payguard_text_is(approval.status, "rejected") ? HOLD_REJECTED : HOLD_UNDECIDED;
 }
 
+/*
+ * is_taken_back tells whether the bank has taken back money of the payment that pays the order, or all of the one
+ * that paid an order which has to be paid again. What the shop itself has sent back is none.
+ */
+static bool
+is_taken_back(const Order *order)
+{
+	Payment payment = {.payment_id = order->payment_id};
+	Refund *refunds;
+	int n;
+
+	if (order->status == ORDER_UNPAID)
+		return order->returned_payment_id != NULL;
+	if (order->status != ORDER_PAID)
+		return false;
+	n = payguard_refund_list_of(&payment, &refunds);
+	for (int i = 0; i < n; i++)
+		if (refunds[i].status == REFUND_SUCCEEDED && refunds[i].reversal_kind != NULL &&
+			!payguard_text_is(refunds[i].reversal_kind, "refund"))
+			return true;
+	return false;
+}
+
 static const RowQuery critical_alerts = {"order_id " OP_EQ " $1 AND resolved_at IS NULL "
 										 "AND severity " OP_EQ " 'critical'",
 										 {TEXTOID, InvalidOid}};
 
 /*
  * needs_support tells whether a person has to look at the order before its customer can know
- * more. Of a paid order that is so only where he may miss money.
+ * more. Of a paid order that is so only where he may miss money, or may have to pay again.
  */
 static bool
-needs_support(const Order *order, const Payment *live)
+needs_support(const Order *order, const Payment *live, bool taken)
 {
 	Datum id = PointerGetDatum(order->order_id);
 	Alert *alerts;
@@ -124,7 +155,9 @@ needs_support(const Order *order, const Payment *live)
 		else if ((order->status != ORDER_PAID && order->status != ORDER_REFUNDED) ||
 				 payguard_text_is(alerts[i].kind, "second_charge") ||
 				 payguard_text_is(alerts[i].kind, "amount_mismatch") ||
-				 payguard_text_is(alerts[i].kind, "refund_failed"))
+				 payguard_text_is(alerts[i].kind, "refund_failed") ||
+				 (taken && (payguard_text_is(alerts[i].kind, "chargeback") ||
+							payguard_text_is(alerts[i].kind, "bank_return"))))
 			return true;
 	return false;
 }
@@ -254,31 +287,50 @@ advise(const Order *order, const Payment *live, Hold hold)
 	elog(ERROR, "payguard: %d is no status of an order", (int) order->status);
 }
 
+#define TAKEN_BACK "The bank has taken money back that was paid for this order."
+
+/*
+ * message_of is what the customer is told: what he may do, and what has become of his money. Nobody says that an
+ * order is paid while a person has to decide whether it is to be paid again.
+ */
+static const char *
+message_of(const Order *order, const char *message, const Found *found)
+{
+	bool is_over = order->status == ORDER_PAID || order->status == ORDER_REFUNDED;
+
+	if (found->taken && order->status == ORDER_PAID)
+		message = found->support ? TAKEN_BACK
+								 : TAKEN_BACK " The order counts as paid all the same.";
+	else if (found->taken)
+		message = psprintf("%s %s", TAKEN_BACK, message);
+	if (found->returned && is_over)
+		message = psprintf("%s A second payment is being returned.", message);
+	else if (found->returned)
+		message = psprintf("%s Money that was paid for it is being returned.", message);
+	if (found->support)
+		message = psprintf(
+			"%s Something about its payment has to be looked at. Please contact us.",
+			message);
+	return message;
+}
+
 /*
  * describe_status fills in the columns of order_status_result.
  */
 static void
-describe_status(const Order *order, const Payment *live, Hold hold, bool support,
-				bool returned, Datum *values, bool *nulls)
+describe_status(const Order *order, const Payment *live, Hold hold, const Found *found,
+				Datum *values, bool *nulls)
 {
 	Advice advice = advise(order, live, hold);
 	bool wait = strcmp(advice.code, "wait") == 0;
 	bool resume = strcmp(advice.code, "resume") == 0;
 	int i = 0;
 
-	if (returned && (order->status == ORDER_PAID || order->status == ORDER_REFUNDED))
-		advice.message =
-			psprintf("%s A second payment is being returned.", advice.message);
-	else if (returned)
-		advice.message =
-			psprintf("%s Money that was paid for it is being returned.", advice.message);
-	if (support)
+	advice.message = message_of(order, advice.message, found);
+	if (found->support)
 	{
 		advice.code = "contact_support";
 		advice.can_pay = false; /* money may have come already */
-		advice.message = psprintf(
-			"%s Something about its payment has to be looked at. Please contact us.",
-			advice.message);
 	}
 
 	values[i++] = PointerGetDatum(order->order_id);

@@ -126,7 +126,10 @@ BEGIN
       WHEN o.status = 'expired' THEN 'Order {order} has expired, and {received} came by {payer} after that.'
       ELSE '{received} came by {payer} for order {order}, which does not need them.' END;
   WHEN 'second_charge' THEN
-    happened := 'Order {order}: {channel} tells of a second charge, {payer}, of {received}. It may be a second name of the first.';
+    happened := 'Order {order}: {channel} tells of a second charge ({txn}) of {received}. It may be a second name of the first.';
+    outlook := CASE WHEN r.status = 'awaiting_approval' AND (p.received_amount, p.received_currency) = (q.received_amount, q.received_currency) THEN
+      'Look in the console of {channel} how often it took the money. If twice, send {refund} back; if once, both payments are one and the same.'
+      ELSE outlook END;
   WHEN 'amount_mismatch' THEN
     happened := CASE
       WHEN a.resolved_at IS NOT NULL THEN 'Order {order}: {received} came by {payer}, which was not what it asked for.'
@@ -218,8 +221,11 @@ BEGIN
     outlook := 'The order cannot be paid another way until then.';
   WHEN 'dead_task' THEN
     happened := CASE WHEN a.order_id IS NULL THEN 'A task could not be done: {error}.'
+      WHEN r.refund_id IS NOT NULL THEN 'Order {order}: {channel} could not be reached to send {refund} back: {error}.'
       ELSE 'Order {order}: {channel} could not be reached ("{kind}"): {error}.' END;
-    outlook := 'Nobody tries again by himself.';
+    outlook := CASE WHEN r.refund_id IS NOT NULL THEN
+      'Nobody tries again by himself. Look in the console of {channel} whether the money went back; if not, have it tried again.'
+      ELSE 'Nobody tries again by himself.' END;
   WHEN 'success_rate_low' THEN
     happened := 'Payments by {cause} succeed less often than usual: {success_rate}, usually {baseline}.';
   WHEN 'consumer_lag' THEN
@@ -319,7 +325,8 @@ BEGIN
        jsonb_build_array(jsonb_build_array('payguard.approve_refund(uuid,text)', by_refund),
                          CASE a.kind WHEN 'amount_mismatch' THEN resolves END), '{note}', asker),
       (3, 'keep', of_refund AND payguard.refusal_of('reject_refund', NULL, NULL, r.refund_id, NULL) IS NULL,
-       'Keep {refund}', 'Nothing goes back; {refund} stay with us.',
+       'Keep {refund}', CASE WHEN p.status = 'surplus' THEN 'Nothing goes back; {refund} stay with us. They do not pay the order.'
+         ELSE 'Nothing goes back; {refund} stay with us.' END,
        jsonb_build_array(jsonb_build_array('payguard.reject_refund(uuid,text)', by_refund)), '{note}', asker),
       (4, 'send_again', of_refund AND payguard.refusal_of('retry_refund', NULL, NULL, r.refund_id, NULL) IS NULL,
        'Send {refund} back by {channel} once more', 'The money goes to whoever paid it.',
@@ -529,7 +536,8 @@ BEGIN
               'refund_id', r.refund_id, 'channel', r.channel, 'channel_refund_id', r.channel_refund_id, 'status', r.status,
               'origin', r.origin, 'reversal_kind', r.reversal_kind, 'reason', r.reason, 'requested_by', r.requested_by,
               'asked', payguard.money(r.amount, r.currency), 'returned', payguard.money(r.returned_amount, r.currency),
-              'failure_code', r.failure_code, 'created_at', r.created_at, 'completed_at', r.completed_at) ORDER BY r.refund_id), '[]')
+              'failure_code', r.failure_code, 'failure_message', r.failure_message,
+              'created_at', r.created_at, 'completed_at', r.completed_at) ORDER BY r.refund_id), '[]')
           FROM payguard.every_refund r WHERE r.payment_id = p.payment_id)) ORDER BY p.created_at, p.payment_id), '[]')
     FROM payguard.every_payment p
     -- an index has those that count, another one the rest

@@ -445,6 +445,38 @@ def overview(address):
             tap.ok(sum(int(row[0]) for row in cells) >= 7, "what was paid is among them", cells)
 
 
+def behind_proxy(server):
+    """Behind a proxy that speaks TLS cookies are for HTTPS alone, and the proxy says who asks. Without it nobody is believed."""
+    forwarded = {"X-Forwarded-For": "203.0.113.9", "X-Forwarded-Proto": "https"}
+    for tls in ("1", ""):
+        with console(server, PAYGUARD_CONSOLE_TLS=tls) as (address, log):
+            person = Stranger(address)
+            token = person.token("/sign-in")["csrf_token"]
+            cookie = person.headers["Set-Cookie"]
+            tap.ok("HttpOnly" in cookie and "SameSite=Lax" in cookie and ("Secure" in cookie) == bool(tls),
+                   f"a cookie {'is for HTTPS alone' if tls else 'of the loopback needs no HTTPS'}", cookie)
+            sent = forwarded | {"Cookie": cookie.partition(";")[0]}
+            answers = [person.ask("/sign-in", {"csrf_token": token, "role": "ana", "password": "wrong"}, headers=sent | {"Referer": referer})[0]
+                       for referer in ("https://evil.example/", address.replace("http:", "https:") + "/sign-in")]
+            with open(log, encoding="utf-8") as file:
+                text = file.read()
+            tap.ok(answers == [403, 403] and ("not sent by a page of this console" in text) == bool(tls)
+                   and text.count("sign-in: Name or password is wrong") == (1 if tls else 2)
+                   and ("address=203.0.113.9" in text) == bool(tls) and ("address=127.0.0.1" in text) == (not tls),
+                   f"with TLS {'on' if tls else 'off'}: whom the log names, and which pages may sign in", answers, text)
+
+
+def nothing_to_do(address, books):
+    """An inbox without a case says when it was looked at, and when the nightly check ran."""
+    ana = signed_in(address, "ana")
+    said = words_of(ana.ask("/?kind=overpaid")[1])
+    tap.ok("There are none of this kind. Last checked" in said, "no case of a kind: that is said", said)
+    books.rows("SELECT count(payguard.resolve_alert(alert_id, 'all of it is settled')) FROM payguard.alerts WHERE resolved_at IS NULL")
+    said = words_of(ana.ask("/")[1])
+    tap.ok("No open cases. Last checked" in said and re.search(r"The nightly check has left nothing open. It ran \d+ \w+ ago", said), "an empty inbox says when the nightly check ran", said)
+    tap.ok("The nightly check" not in words_of(signed_in(address, "sue").ask("/")[1]), "not to whom may not read its figures")
+
+
 def main():
     began = time.monotonic()
     with shop.lived_through(scenes) as server:
@@ -458,7 +490,10 @@ def main():
             sessions(server, address, books, log)
             large(address, books, log)
             nasty(server, books, address, log)
+        with console(server) as (address, _):
+            nothing_to_do(address, books)
         outage(server)
+        behind_proxy(server)
     print(f"# all of it took {time.monotonic() - began:.0f} s")
     sys.exit(tap.done())
 
