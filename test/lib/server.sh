@@ -12,10 +12,10 @@ WRAPPER=
 
 PGMAJOR=${PGMAJOR:-15}
 BUILD_PACKAGES="gcc make postgresql-$PGMAJOR postgresql-server-dev-$PGMAJOR postgresql-client-$PGMAJOR"
-# the console's own, and what its day of a shop needs; the browser that tests it
+# the console's own, and what its day of a shop needs; the browser that tests it, and what makes small pictures, of Chinese too
 CONSOLE_PACKAGES=${CONSOLE_PACKAGES-python3-flask python3-flaskext.wtf python3-flask-babel python3-psycopg python3-waitress
   libjs-bootstrap5 libjs-chart.js libfaketime python3-psycopg2}
-BROWSER_PACKAGES=${BROWSER_PACKAGES-chromium chromium-driver python3-selenium}
+BROWSER_PACKAGES=${BROWSER_PACKAGES-chromium chromium-driver python3-selenium${PAYGUARD_PICTURES:+ fonts-wqy-microhei pngquant}}
 TEST_PACKAGES="$BUILD_PACKAGES clang clang-format libfaketime libipc-run-perl perl pgbouncer procps python3 python3-psycopg2 spin ${FUZZ_PACKAGES-sqlsmith}
   ${PGTAP_PACKAGE-postgresql-$PGMAJOR-pgtap} ${PLPROXY_PACKAGE-postgresql-$PGMAJOR-plproxy} libtap-parser-sourcehandler-pgtap-perl
   ${WATCH_PACKAGES-postgresql-$PGMAJOR-cron postgresql-$PGMAJOR-wal2json prometheus prometheus-sql-exporter}
