@@ -244,6 +244,9 @@ SELECT pg_temp.reserve('other-1'), (payguard.record_payment('other-1', 'bank', '
 SELECT pg_temp.now_of('other-1'), pg_temp.work('other-1', 'close'), pg_temp.reply('other-1', 'closed'), pg_temp.now_of('other-1');
 SELECT pg_temp.reserve('other-2'), pg_temp.capture('other-2'), (payguard.record_payment('other-2', 'bank', 'other-2/bank', 50000, 'EUR')).outcome;
 SELECT pg_temp.now_of('other-2'), pg_temp.say(pg_temp.this('other-2'), 'succeeded', 'other-2', 50000, 'EUR'), pg_temp.now_of('other-2');
+-- and the order is paid: nobody has to look at the capture that had failed
+SELECT pg_temp.reserve('other-3'), pg_temp.capture('other-3'), pg_temp.work('other-3', 'capture'), pg_temp.reply('other-3', 'authorized'), pg_temp.now_of('other-3');
+SELECT (payguard.record_payment('other-3', 'bank', 'other-3/bank', 50000, 'EUR')).outcome, pg_temp.say(pg_temp.this('other-3'), 'closed'), pg_temp.now_of('other-3');
 SELECT * FROM payguard.verify();
 RESET SESSION AUTHORIZATION;
 DROP OWNED BY regress_capture;

@@ -233,7 +233,8 @@ payguard_received_follow_capture(Order *order, const Payment *payment, PaymentSt
 		return;
 	payguard_alert_resolve("authorized_less", id, NULL);
 	payguard_alert_resolve("authorization_expiring", id, NULL);
-	if (payguard_payment_was_received(payment) || was == PAYMENT_CLOSING)
+	if (payguard_payment_was_received(payment) || was == PAYMENT_CLOSING ||
+		was == PAYMENT_SUPERSEDED)
 		payguard_alert_resolve("capture_failed", id, NULL);
 }
 
