@@ -131,6 +131,8 @@ SELECT pg_temp.work('way-3', 'query'), pg_temp.reply('way-3', 'succeeded', 'way-
 SELECT pg_temp.reserve('soon-1'), pg_temp.say(pg_temp.this('soon-1'), 'pending');
 SELECT pg_temp.reserve('soon-2'), pg_temp.say(pg_temp.this('soon-2'), 'authorized', 'soon-2', 40000), pg_temp.reserve('soon-3'), pg_temp.say(pg_temp.this('soon-3'), 'authorized', 'soon-3', 60000);
 SELECT pg_temp.reserve('soon-4'), pg_temp.say(pg_temp.this('soon-4'), 'authorized', 'soon-4', 50000), pg_temp.say(pg_temp.this('soon-4'), 'authorized');
+-- and what is to be asked soon is not put off by a message that comes again
+SELECT pg_temp.reserve('soon-5'), (payguard.query_payment(pg_temp.this('soon-5'))).outcome, pg_temp.say(pg_temp.this('soon-5'), 'authorized', 'soon-5', 50000);
 SELECT order_id, run_at < clock_timestamp() + interval '1 h' AS soon FROM payguard.tasks WHERE order_id ~ '^soon-' AND kind = 'query' ORDER BY 1;
 -- a batch answers captures
 SELECT pg_temp.capture('way-1'), pg_temp.capture('way-2'), pg_temp.work('way-1', 'capture');

@@ -52,7 +52,8 @@ static const RowQuery unverified_surplus = {"order_id " OP_EQ " $1"
 static void follow_once(Order *order, Payment *payment, const Channel *channel,
 						const Report *report, const Decision *decision,
 						const Known *known, Applied *applied);
-static void ask(const Payment *payment, const Channel *channel, const Report *report);
+static void ask(const Payment *payment, PaymentStatus was, const Channel *channel,
+				const Report *report);
 static bool is_no_answer(const Report *report);
 static bool has_open_amount(const Payment *payment);
 static void follow(Order *order, Payment *payment, const Channel *channel,
@@ -100,6 +101,7 @@ payguard_evidence_answer(Order *order, Payment *payment, const Report *reported,
 						 const Known *known, Applied *applied)
 {
 	Report report = *reported;
+	PaymentStatus was = payment->status;
 	Channel channel;
 	Facts facts;
 	Decision decision = {0};
@@ -151,7 +153,7 @@ payguard_evidence_answer(Order *order, Payment *payment, const Report *reported,
 	}
 	if (decision.query ||
 		((is_no_answer(&report) || applied->contradicts) && has_open_amount(payment)))
-		ask(payment, &channel, &report);
+		ask(payment, was, &channel, &report);
 	Assert(applied->now_known == NULL || report.txn_id != NULL ||
 		   report.status == CHANNEL_SUCCEEDED);
 }
@@ -211,10 +213,13 @@ follow_once(Order *order, Payment *payment, const Channel *channel, const Report
 /*
  * ask makes the next query of a payment due. Reserved money that waits for its capture is left alone for longer, where the
  * channel says so; who says something else, or names another amount than was asked for or is known, has it asked soon.
+ * A message that says what is known puts no question off.
  */
 static void
-ask(const Payment *payment, const Channel *channel, const Report *report)
+ask(const Payment *payment, PaymentStatus was, const Channel *channel,
+	const Report *report)
 {
+	Task due;
 	bool doubts = !report->fresh && report->amount != NO_AMOUNT &&
 				  (report->amount != payment->authorized_amount ||
 				   report->amount < payment->amount);
@@ -224,7 +229,9 @@ ask(const Payment *payment, const Channel *channel, const Report *report)
 
 	if (at == NO_TIME)
 		payguard_task_query(payguard_payment_about(payment), channel);
-	else
+	else if (report->fresh || was != payment->status ||
+			 !payguard_task_find("query", payguard_payment_about(payment), &due) ||
+			 due.run_at > at)
 		payguard_task_schedule("query", payguard_payment_about(payment), payment->channel,
 							   at);
 }
