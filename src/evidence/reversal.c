@@ -584,7 +584,7 @@ reinstate_waiting(Order *order, Payment *payment, Refund *refund)
 	Notification *waiting;
 	int n;
 
-	payguard_store_refresh(); /* to see what this call has written */
+	payguard_store_refresh(); /* it may have come while we waited for whoever had the same id */
 	n = payguard_notification_list_unmatched(refund->channel, refund->channel_refund_id,
 											 &waiting);
 	for (int i = 0; i < n; i++)

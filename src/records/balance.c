@@ -36,10 +36,7 @@ void
 payguard_balance_must_not_exist(const RefundBalance *balance)
 {
 	if (payguard_store_insert_new(&payguard_refund_balances, BALANCE_BY_PAYMENT, balance))
-	{
-		payguard_store_refresh(); /* to see it */
 		payguard_store_delete(&payguard_refund_balances, balance);
-	}
 }
 
 /*

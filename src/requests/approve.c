@@ -189,7 +189,6 @@ open_for_order(Order *order, Approval *approval)
 
 	payguard_order_touch(order);
 	payguard_approval_ask(&asked);
-	payguard_store_refresh(); /* to see it */
 	if (!payguard_approval_of_order(order->order_id, true, approval))
 		payguard_store_suppressed(&payguard_approvals);
 }
@@ -260,7 +259,6 @@ ask(Order *order, text *note, Approval *approval)
 	payguard_policy_wants_approval(order, &duplicate_of);
 	payguard_order_touch(order);
 	payguard_order_ask_approval(order, note, duplicate_of);
-	payguard_store_refresh(); /* to see it */
 	if (!payguard_approval_of_order(order->order_id, true, approval))
 		payguard_store_suppressed(&payguard_approvals);
 }

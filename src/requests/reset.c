@@ -15,7 +15,6 @@
 #include "utils/lsyscache.h"
 
 #include "base/refusal.h"
-#include "store/open.h"
 #include "store/plan.h"
 #include "records/call.h"
 
@@ -89,7 +88,6 @@ payguard_reset(PG_FUNCTION_ARGS)
 	for (int i = 0; i < (int) lengthof(emptying); i++)
 		LockRelationOid(get_relname_relid(emptying[i].changes, schema),
 						ShareRowExclusiveLock);
-	payguard_store_refresh(); /* to see what was written until then */
 	for (int i = 0; i < (int) lengthof(emptying); i++)
 		payguard_store_execute(&emptying[i], NULL, NULL);
 	payguard_call_end();

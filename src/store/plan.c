@@ -109,7 +109,8 @@ payguard_store_list_nulls(const Table *table, const RowQuery *query, Datum *valu
 
 /*
  * payguard_store_execute runs a statement on many rows and returns the number of its results,
- * which payguard_store_result() and payguard_store_put_results() read until the next call.
+ * which payguard_store_result() and payguard_store_put_results() read until the next call. SPI takes a newer snapshot
+ * for each statement, as payguard_store_refresh() does.
  */
 int
 payguard_store_execute(const Statement *statement, Datum *values, const char *nulls)

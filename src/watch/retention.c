@@ -38,7 +38,6 @@
 #include "base/json.h"
 #include "base/text.h"
 #include "base/value.h"
-#include "store/open.h"
 #include "store/plan.h"
 #include "records/about.h"
 #include "records/actor.h"
@@ -439,7 +438,6 @@ archive(Archival *archival, Datum *orders, int n)
 	values[1] = list(&payments_of, values, UUIDOID);
 	values[2] = PointerGetDatum(payguard_actor());
 	payguard_archive_move(archiving, lengthof(archiving), values);
-	payguard_store_refresh();
 	archival->done += length_of(values[0]);
 }
 
@@ -455,7 +453,6 @@ lock_orders(const Archival *archival, Datum orders)
 					   archival->next_xid};
 
 	values[0] = list(&lock_settled, values, TEXTOID);
-	payguard_store_refresh();
 	return list(&lock_settled, values, TEXTOID);
 }
 
@@ -518,7 +515,6 @@ payguard_erase_customer(PG_FUNCTION_ARGS)
 		CHECK_FOR_INTERRUPTS();
 		payguard_order_lock_known(DatumGetTextPP(orders[i]), &order);
 	}
-	payguard_store_refresh();
 	open = list(&not_settled, values, TEXTOID);
 	if (length_of(open) > 0)
 		refuse_open(open);
