@@ -95,8 +95,8 @@ payguard_arg_id(Datum value, bool isnull, const char *name)
 }
 
 /*
- * payguard_read_id is payguard_arg_id for evidence. NULL is error 22004 here too: what would be identified
- * by it cannot be.
+ * payguard_read_id is payguard_arg_id for evidence. NULL is error 22004 here too: without the id nobody knows what the
+ * call is about.
  */
 text *
 payguard_read_id(Unreadable *bad, Datum value, bool isnull, const char *name)
@@ -167,8 +167,7 @@ payguard_arg_note_or_null(Datum value, bool isnull, const char *name)
 }
 
 /*
- * payguard_arg_json_or_null reads an optional jsonb, whose strings are looked at: they may be made
- * of what is no text.
+ * payguard_arg_json_or_null reads an optional jsonb and checks its strings: their bytes may be no valid text.
  */
 Jsonb *
 payguard_arg_json_or_null(Datum value, bool isnull, const char *name)
@@ -372,8 +371,7 @@ payguard_arg_interval_or_null(Datum value, bool isnull, const char *name)
 }
 
 /*
- * payguard_arg_lease reads an interval that must be longer than nothing, and not so long that
- * its end would be no time any more.
+ * payguard_arg_lease reads an interval of more than 0 and at most a day.
  */
 Interval *
 payguard_arg_lease(Datum value, bool isnull, const char *name)
@@ -444,7 +442,7 @@ payguard_arg_row(Datum row, int n, Datum *values, bool *nulls)
 }
 
 /*
- * payguard_arg_max reads how many at most: 1 or more.
+ * payguard_arg_max reads the largest number of things that a call may handle: 1 or more.
  */
 int
 payguard_arg_max(Datum value, bool isnull, const char *name)
@@ -457,8 +455,8 @@ payguard_arg_max(Datum value, bool isnull, const char *name)
 }
 
 /*
- * payguard_arg_max_rows is payguard_arg_max for rows that a call keeps in memory, one and all: however many
- * are asked for, it takes MAX_ELEMENTS at most.
+ * payguard_arg_max_rows is payguard_arg_max for a call that keeps all its rows in memory: it returns MAX_ELEMENTS at
+ * most.
  */
 int
 payguard_arg_max_rows(Datum value, bool isnull, const char *name)
@@ -511,8 +509,9 @@ check_text(Unreadable *bad, Datum value, const char *name, Size max_length, bool
 }
 
 /*
- * note_not_text: the server checks what a client sends, but not what a setting in the startup packet
- * brings, and current_setting() makes an argument of that. A row with it could not be restored.
+ * note_not_text notes a text that is not valid in the database's encoding. The server checks what a client sends, but
+ * not a setting in the startup packet, and current_setting() can make an argument of that. A row with such a text could
+ * not be restored.
  */
 static void
 note_not_text(Unreadable *bad, const char *name)

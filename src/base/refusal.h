@@ -1,10 +1,10 @@
 /*
  * refusal.h
- *		The business errors: one line each.
+ *		The business errors, one line each.
  *
- * name, SQLSTATE, constraint name (the stable word that a client may switch on), the table
- * and the column that the error is about ("" where there is none).
- * Whether a retry can succeed stands in the table of README.md.
+ * A line has the error's name in C, its SQLSTATE, its constraint name, its table and its column. A client may switch on
+ * the SQLSTATE or the constraint name: they never change. Table and column say what the error is about; "" where there is
+ * none. doc/reference.md, "Errors", tells whether a retry can succeed.
  */
 #ifndef PAYGUARD_BASE_REFUSAL_H
 #define PAYGUARD_BASE_REFUSAL_H

@@ -39,7 +39,7 @@
 #include "evidence/received.h"
 #include "evidence/reversal.h"
 
-/* Which order's it is, and by which payment, is nobody's business who knows the transaction. */
+/* Whoever knows a transaction need not learn to which order and payment it belongs. */
 #define OF_ANOTHER_ORDER                                                                 \
 	"The channel's transaction belongs to a payment of another order."
 
@@ -92,9 +92,9 @@ payguard_evidence_apply(Order *order, Payment *payment, const Report *reported,
 }
 
 /*
- * payguard_evidence_answer is payguard_evidence_apply for a worker's answer about a live
- * payment, where the caller has looked up before what is looked up here otherwise. A transaction
- * that is taken in this very moment is error 23505 then, for the caller to catch.
+ * payguard_evidence_answer is payguard_evidence_apply for a worker's answer about a live payment, if the caller has
+ * looked everything up before. If somebody takes the transaction at this very moment the error is 23505, for the caller
+ * to catch.
  */
 void
 payguard_evidence_answer(Order *order, Payment *payment, const Report *reported,
@@ -182,9 +182,8 @@ run_follow(void *argument)
 }
 
 /*
- * follow_once is follow() or payguard_evidence_fill_in() for a report whose transaction may be taken by a
- * payment of another order in this very moment: then it is a contradiction, like one that came a moment
- * later.
+ * follow_once calls follow() or payguard_evidence_fill_in(). A payment of another order may take the report's
+ * transaction at this very moment. Then the report is a contradiction, as it would be a moment later.
  */
 static void
 follow_once(Order *order, Payment *payment, const Channel *channel, const Report *report,
@@ -249,7 +248,7 @@ is_no_answer(const Report *report)
 
 /*
  * has_open_amount tells whether a payment, or a second charge of an attempt of ours, brought money whose amount the
- * channel has not named: then it has to be asked on.
+ * channel has not named. Then the channel is asked again.
  */
 static bool
 has_open_amount(const Payment *payment)
@@ -281,8 +280,8 @@ typedef struct Recording
 } Recording;
 
 /*
- * run_supersede_and_record: the other attempt makes room for the money before it goes in, which
- * must not stay so where the transaction is taken by another order's payment in this very moment.
+ * run_supersede_and_record supersedes the other attempt, and then stores the money. Both are undone if a payment of
+ * another order takes the transaction at this very moment.
  */
 static void
 run_supersede_and_record(void *argument)
@@ -443,9 +442,10 @@ note(Payment *payment, const Report *report, const Decision *decision)
 }
 
 /*
- * not_found_is_final: some channels create the trade only when the customer opens it, so that
- * only a long silence after the attempt's end means that it will never be charged. Where the channel was asked
- * to close it after its end, nobody can open it any more. What the channel was processing it has known.
+ * not_found_is_final tells whether `not_found` ends an attempt. Some channels create the trade only when the customer
+ * opens it. So only a long silence after the attempt's end means that it will never be charged. If the channel was
+ * asked to close it after its end, nobody can open it any more. A payment that the channel was processing is known to
+ * it.
  */
 static bool
 not_found_is_final(const Payment *payment, const Channel *channel)

@@ -2,8 +2,8 @@
  * facts.c
  *		The facts that a report meets, and what is decided of them.
  *
- * A step back is believed where whoever says so has asked since the payment's last change: messages are late,
- * repeated and out of order.
+ * A step back is believed only of a report that was asked for after the payment's last change, or of a person:
+ * messages are late, repeated and out of order.
  *
  * Locking: the caller holds the order's row lock.
  */
@@ -162,7 +162,7 @@ payguard_compare_with_order(const Order *order, const Report *report)
 }
 
 /*
- * payguard_is_in_time tells whether an order has expired whose money the channel took before.
+ * payguard_is_in_time tells whether the channel took the money of an expired order before its deadline.
  */
 bool
 payguard_is_in_time(const Order *order, const Report *report)

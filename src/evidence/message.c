@@ -50,7 +50,9 @@
 
 #define N_NOTIFICATION_RESULT_COLUMNS 7
 
-/* Those that would match by now, so that what never will does not hold up the others. */
+/*
+ * The messages that would match by now. So those that never will do not hold up the others.
+ */
 #define MATCHABLE(orders, payments, refunds)                                             \
 	{                                                                                    \
 		"result " OP_EQ " 'unmatched' AND ("                                             \
@@ -203,8 +205,8 @@ match_waiting(Order *order, Payment *payment)
 }
 
 /*
- * waits_for tells whether a message waits for the transaction of a payment, and names nothing else. What it names it
- * goes on naming.
+ * waits_for tells whether a message waits for the transaction of a payment, and names nothing else. What a message
+ * names does not change.
  */
 static bool
 waits_for(const Notification *notification, const Order *order, const Payment *payment)

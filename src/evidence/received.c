@@ -301,8 +301,8 @@ payguard_received_insert(const Order *order, const text *channel, const Report *
 }
 
 /*
- * payguard_received_return notes that the channel has taken all money of a payment back which paid its order: the
- * order is to be paid again. details: the events', or NULL.
+ * payguard_received_return notes that the channel has taken back all money of the payment that paid an order. The order
+ * is to be paid again. details: for the events, or NULL.
  */
 void
 payguard_received_return(Order *order, Payment *payment, Jsonb *details)

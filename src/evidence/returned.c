@@ -210,8 +210,8 @@ run_report(void *argument)
 }
 
 /*
- * counts_no_more tells whether a refund counts no more, so that a report of it changes nothing. One that says the
- * contrary of why is kept.
+ * counts_no_more tells whether a refund counts no more, so that a report of it changes nothing. A report that
+ * contradicts the reason is kept.
  */
 static bool
 counts_no_more(const Refund *refund, const Report *report, Applied *applied)
@@ -341,8 +341,8 @@ merge(Order *order, const Payment *payment, Refund *refund, Refund *echo,
 }
 
 /*
- * was_held_by tells whether a refund waits for approval since the channel's own report of it: as long as the two were
- * taken for two, too much seemed to go back.
+ * was_held_by tells whether the channel's own report of a refund has made the refund wait for approval. While the two
+ * counted as two refunds, too much seemed to go back.
  */
 static bool
 was_held_by(const Refund *refund, const Refund *echo)
@@ -595,8 +595,9 @@ fill_in(Order *order, const Payment *payment, Refund *refund, const Report *repo
 }
 
 /*
- * alert_made_twice: a person has said that a refund was made, without the channel's number of it, and the channel says that
- * it has made the same refund. What the channel tells without knowing of ours is what he has seen in its console.
+ * alert_made_twice: a person has said that a refund was made, without the channel's number of it, and the channel says
+ * that it has made the same refund. A reversal that the channel reports without knowing of our refund is what this
+ * person has seen in its console.
  */
 static void
 alert_made_twice(const Refund *refund, const Report *report)

@@ -536,8 +536,9 @@ reverse_again(Order *order, Payment *payment, const Report *report, Refund *refu
 }
 
 /*
- * may_be_old tells whether a report of a reversal that has failed may be one from before that, and keeps it where
- * nobody can know. What the shop has given back itself, and the scripts before 1.2.0, take it for the newest word.
+ * may_be_old tells whether a report of a reversal that has failed may be older than the failure. If nobody can know, it
+ * keeps the report. For a refund that the shop has made itself, and with the scripts before 1.2.0, the report counts as
+ * the newest word.
  */
 static bool
 may_be_old(const Payment *payment, const Report *report, const Refund *refund,
@@ -559,8 +560,8 @@ may_be_old(const Payment *payment, const Report *report, const Refund *refund,
 }
 
 /*
- * note_later: a reversal that counts is reported with a later time. It was lost again, and the message that it had been
- * undone meanwhile comes later, if at all: what is older than this is known to be.
+ * note_later notes the later time of a reversal that counts. The money was lost again, and the message that the
+ * reversal had been undone in between comes later, if at all. By this time it is known to be old.
  */
 static void
 note_later(const Report *report, Refund *refund, Applied *applied)

@@ -18,9 +18,9 @@ static uint64 grant(const char *sql);
 PG_FUNCTION_INFO_V1(payguard_renew_access);
 
 /*
- * renew_access() → bigint: grants each role what its accesses consist of now, and who became an operator when that
- * was to be admin and refunds, too, both of them; returns how many accesses that were. An update's script calls it, and whoever has restored the dump of an older
- * version. Errors: 42501.
+ * renew_access() → bigint: grants each role what its accesses consist of now. Roles that became operators before 1.2.0,
+ * when that included admin and refunds, get both. Returns how many accesses that were. An update's script calls it, and
+ * so does whoever has restored the dump of an older version. Errors: 42501.
  *
  * What a script grants counts as part of the extension, and pg_dump leaves it out, together with
  * all that the same object had been granted before. So these grants are made as if no script ran.

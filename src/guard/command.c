@@ -185,8 +185,7 @@ payguard_command_holds(Oid relation, LOCKMODE lowest)
 }
 
 /*
- * watch sees to it, once in a session, that we hear of what happens to transactions and
- * relations.
+ * watch registers, once in a session, the callbacks that tell of transactions and relations.
  */
 static void
 watch(void)

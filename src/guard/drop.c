@@ -149,7 +149,7 @@ payguard_drop_owned(const DropOwnedStmt *statement)
 }
 
 /*
- * add_extensions_of: what the first superuser owns is not in pg_shdepend.
+ * add_extensions_of adds the extensions that a role owns: what the first superuser owns is not in pg_shdepend.
  */
 static void
 add_extensions_of(List **objects, const List *roles)

@@ -183,8 +183,8 @@ check_made(const CreateTrigStmt *statement)
 }
 
 /*
- * check_detach is asked at the start alone. DETACH PARTITION ... CONCURRENTLY commits in its middle, and
- * a refusal after that would leave the partition half detached.
+ * check_detach refuses DETACH PARTITION ... CONCURRENTLY, at the start alone: the command commits in its middle, and a
+ * refusal after that would leave the partition half detached.
  */
 static void
 check_detach(const AlterTableStmt *statement)
@@ -205,8 +205,8 @@ check_detach(const AlterTableStmt *statement)
 }
 
 /*
- * check_alter is asked at the start, before a table is rewritten for nothing, and at the end:
- * whom the command waited for may have put a guard on.
+ * check_alter is called at the start, so that no table is rewritten for nothing, and at the end: somebody for whom the
+ * command waited may have put a guard on.
  */
 static void
 check_alter(const AlterTableStmt *statement)
@@ -501,8 +501,8 @@ follow(const Touched *touched)
 }
 
 /*
- * uncover_truncate: a partition that was detached is guarded no more, and PostgreSQL has taken
- * off the trigger for rows alone.
+ * uncover_truncate takes the trigger for TRUNCATE off a partition that was detached: it is guarded no more, and
+ * PostgreSQL has taken off the trigger for rows alone.
  */
 static void
 uncover_truncate(Oid relation)

@@ -22,13 +22,15 @@
 #include "guard/row_order.h"
 #include "guard/settings.h"
 
-/* That an order was closed, or given back: its events, and those in the archive. */
+/*
+ * The events that tell that an order was closed, or given back; those in the archive, too.
+ */
 static const RowQuery events_of_end = {
 	"order_id " OP_EQ " $1 AND version IS NOT NULL AND to_status " OP_EQ
 	" ANY (ARRAY['cancelled', 'expired', 'refunded']) LIMIT 1",
 	{TEXTOID, InvalidOid}};
 
-/* The order whose row sync_rows() is moving on the way of an order that was paid and is refunded. */
+/* The refunded order whose row sync_rows() is moving through the state of a paid one. */
 static const text *refunded = NULL;
 static int refunded_depth =
 	0; /* of the triggers on that row; what these change is not on the way */

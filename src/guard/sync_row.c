@@ -5,8 +5,8 @@
  * What is done to the table is done as its owner, in a security-restricted operation, since its triggers, defaults and
  * policies are the owner's code: with the search_path of the table's schema, whoever called.
  *
- * Locking: a row is locked if nobody holds it, and moved in a subtransaction. What its triggers wait for they wait for
- * shorter than it takes PostgreSQL to look for a deadlock: so this never takes part in one. No order is locked.
+ * Locking: a row is locked if nobody holds it, and moved in a subtransaction. Its triggers wait for a lock for a
+ * shorter time than PostgreSQL takes to look for a deadlock, so this never takes part in one. No order is locked.
  */
 #include "postgres.h"
 
@@ -152,7 +152,7 @@ sync_found(const Search *search, FoundRow *row, OrderStatus status, int64 *chang
 }
 
 /*
- * attempt does what may run code of the table's owner: what that asks of payguard the owner has asked.
+ * attempt does what may run code of the table's owner. What that code asks of payguard, the owner has asked.
  */
 static ErrorData *
 attempt(const Followed *followed, void (*action)(void *), void *argument)

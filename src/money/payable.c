@@ -64,7 +64,7 @@ payguard_judge_payable(const Order *order, TimestampTz now, Refusal *refusal)
 }
 
 /*
- * payguard_judge_payable_to is the same for who does not pay, and has to do something else instead.
+ * payguard_judge_payable_to is the same for a call that does not pay: its refusals say what that caller can do instead.
  */
 bool
 payguard_judge_payable_to(Purpose purpose, const Order *order, TimestampTz now,

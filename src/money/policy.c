@@ -3,8 +3,8 @@
  *		Policies: which orders and refunds need a second person, an expected version, or a look for
  *		duplicates.
  *
- * Several policies of a currency may be in force: what any of them asks for at or below an amount
- * is asked for. A policy holds for the calls that begin after it has been committed.
+ * Several policies of a currency may be in force. All of those that begin at or below an amount hold for it. A policy
+ * holds for the calls that begin after it has been committed.
  *
  * Locking: a policy is read without a lock. A customer's row is locked after the order's, and only
  * where a policy looks for duplicates; a batch locks its customers in the order of their ids.
@@ -260,8 +260,8 @@ refuse_unapproved(const Order *order, const Approval *approval, bool known,
 }
 
 /*
- * find_duplicate looks for another order of the customer over the same amount that was paid, or
- * begun to be paid, since then. since: NO_TIME: it does not matter.
+ * find_duplicate looks for another order of the customer over the same amount that was paid, or begun to be paid, since
+ * then. NO_TIME: duplicates do not matter.
  */
 static bool
 find_duplicate(const Order *order, TimestampTz since, Order *duplicate)

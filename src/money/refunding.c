@@ -303,7 +303,7 @@ payguard_refund_counts_for_order(const Order *order, const Payment *payment,
 }
 
 /*
- * payguard_refund_paid_amount returns what of the payment that paid an order the order has asked for.
+ * payguard_refund_paid_amount returns how much of the payment that paid an order the order has asked for.
  */
 int64
 payguard_refund_paid_amount(const Order *order, const Payment *payment)

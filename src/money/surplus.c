@@ -111,8 +111,8 @@ payguard_refund_surplus(Order *order, const Payment *payment, RefundStatus statu
 }
 
 /*
- * may_be_imported tells whether money may be what an order was imported as paid with: nobody named the transaction then,
- * and a person has to look.
+ * may_be_imported tells whether money may be the payment with which an order was imported as paid. The import named no
+ * transaction then, and a person has to look.
  */
 static bool
 may_be_imported(const Order *order, const Payment *payment)
@@ -127,9 +127,9 @@ may_be_imported(const Order *order, const Payment *payment)
 }
 
 /*
- * kept_for_order returns what of a payment's money stays here, as what has paid its order: what the order asked for, of
- * which refunds give back a part. The rest may be less than what the order does not need, where the channel has taken
- * a part of the money back.
+ * kept_for_order returns how much of a payment's money stays here because it has paid its order: what the order asked
+ * for, less what refunds of it give back. The rest may be less than the surplus, if the channel has taken a part of the
+ * money back.
  */
 static int64
 kept_for_order(const Order *order, const Payment *payment, const Refund *refunds, int n)
@@ -152,9 +152,9 @@ kept_for_order(const Order *order, const Payment *payment, const Refund *refunds
 }
 
 /*
- * payguard_refund_what_is_here opens, for a person to decide about, the refund of all money of a payment that is
- * here, not on its way back, and not what its order asks for: whatever was decided about it before, it had gone since.
- * What a refund has failed to give back is owed by that one. The caller holds the order's lock.
+ * payguard_refund_what_is_here opens a refund of a payment's money that is here, is not on its way back, and is not
+ * what its order asks for. A person decides about it: earlier decisions do not count, since the money had gone after
+ * them. Money that a refund has failed to give back is owed by that refund. The caller holds the order's lock.
  */
 void
 payguard_refund_what_is_here(Order *order, const Payment *payment)

@@ -401,8 +401,8 @@ acknowledge(const Answer *answer, const Lease *lease, const char *outcome)
 }
 
 /*
- * keep_asking: an answer that could not be applied leaves its attempt or refund open, and then
- * something has to be due for it.
+ * keep_asking sees to it that something is due for an attempt or refund that is still open because its answer could not
+ * be applied.
  */
 static void
 keep_asking(const Task *task)

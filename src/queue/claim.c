@@ -330,7 +330,7 @@ find_payments(Due *due, int n)
 }
 
 /*
- * is_late: an attempt that has expired is not charged any more.
+ * is_late tells whether a charge comes too late: an attempt that has expired is not charged any more.
  */
 static bool
 is_late(const Task *task, const Payment *payment, TimestampTz now)
@@ -502,7 +502,7 @@ filter_of(FunctionCallInfo fcinfo)
 }
 
 /*
- * check_filters: a kind that does not exist would never be claimed, and nobody would notice.
+ * check_filters refuses a kind that does not exist: it would never be claimed, and nobody would notice.
  */
 static void
 check_filters(FunctionCallInfo fcinfo)

@@ -145,7 +145,7 @@ update_retried(const Task *task)
 }
 
 /*
- * die leaves a task to a person. What a dead request to close was about is asked about.
+ * die leaves a task to a person. If it was to close an attempt, the channel is asked about the attempt.
  */
 static void
 die(Task *task)

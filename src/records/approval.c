@@ -2,13 +2,11 @@
  * approval.c
  *		Second opinions: who may be asked to decide, about which amount, and what was decided.
  *
- * An approval is bound to an amount and a currency. One counts for each order, refund or finding;
- * a change makes it void and, where a policy asks, a new one is opened. Who decides is never who
- * asked.
+ * An approval is bound to an amount and a currency. One counts for each order, refund or finding; a change makes it
+ * void and, where a policy asks, a new one is opened. The person who asked cannot decide.
  *
- * Locking: the order's row lock covers its approvals and those of its refunds. Who pays locks the
- * approval that allows it, too, so that a transaction with an older snapshot cannot pay on a
- * decision that was taken back.
+ * Locking: the order's row lock covers its approvals and those of its refunds. A call that pays locks the approval that
+ * allows it, too, so that a transaction with an older snapshot cannot pay on a decision that was taken back.
  */
 #include "postgres.h"
 
@@ -90,7 +88,7 @@ find(int key, bool lock, const Approval *like, Approval *approval)
 }
 
 /*
- * key_of returns the key under which what an approval is about has one.
+ * key_of returns the key by which the approval of an order, a refund or a finding is found.
  */
 static int
 key_of(const Approval *approval)
@@ -147,9 +145,8 @@ payguard_approval_end(const text *order_id, const pg_uuid_t *refund_id, int64 al
 }
 
 /*
- * payguard_approval_decide decides an approval that is locked; false: it was decided so before,
- * and nothing has been written. Errors: PY602 where who asked decides; PY105 where it was rejected
- * before.
+ * payguard_approval_decide decides an approval that is locked; false: it was decided so before, and nothing has been
+ * written. Errors: PY602 where the person who asked decides; PY105 where it was rejected before.
  */
 bool
 payguard_approval_decide(Approval *approval, bool approve, text *note)

@@ -48,8 +48,8 @@ payguard_request_begin(const char *function)
 }
 
 /*
- * payguard_evidence_begin is payguard_request_begin for evidence, which no setting of the
- * session may get refused.
+ * payguard_evidence_begin is payguard_request_begin for evidence, which no setting of the session may cause to be
+ * refused.
  */
 void
 payguard_evidence_begin(const char *function)

@@ -281,8 +281,7 @@ payguard_alert_order(const char *kind, const char *severity, const Order *order,
 }
 
 /*
- * end_approval: nobody needs to decide about an order that has ended any more. What was decided
- * stays.
+ * end_approval ends what nobody has decided about an order that has ended. What was decided stays.
  */
 static void
 end_approval(const Order *order)
@@ -370,8 +369,8 @@ payguard_order_set_deadline(const Order *order)
 }
 
 /*
- * payguard_order_look_at_deadline_again: expire_orders() has left an order alone as long as its attempt was processed, or its
- * money reserved.
+ * payguard_order_look_at_deadline_again has expire_orders() look at an order that it left alone, because the channel was
+ * processing its attempt or had reserved its money.
  */
 void
 payguard_order_look_at_deadline_again(const Order *order)

@@ -111,8 +111,8 @@ payguard_refund_change(Refund *refund, RefundStatus to, FieldSet also, Jsonb *de
 }
 
 /*
- * follow_approval: a refund waits for approval from now on, what it was asked for has changed, or
- * it does not wait any more without anybody's decision.
+ * follow_approval follows a change of a refund: it waits for approval from now on; or what an approval was asked for
+ * has changed; or it no longer waits, though nobody has decided.
  */
 static void
 follow_approval(const Refund *refund, RefundStatus from, bool other_amount)
@@ -190,7 +190,8 @@ payguard_refund_is_undone(const Refund *refund)
 }
 
 /*
- * payguard_refund_check_not_asker: who has asked for a refund is not the second person. Errors: PY602.
+ * payguard_refund_check_not_asker refuses the person who has asked for a refund: that is not the second person. Errors:
+ * PY602.
  */
 void
 payguard_refund_check_not_asker(const Refund *refund, const char *detail,

@@ -78,8 +78,8 @@ payguard_task_schedule(const char *kind, About about, text *channel, TimestampTz
 }
 
 /*
- * payguard_task_repeat makes a task due now that does again what an earlier one may have done:
- * that it was never claimed does not mean that the channel knows nothing.
+ * payguard_task_repeat makes a task due now that repeats what an earlier one may have done. Even if nobody ever claims
+ * it, the channel may know of the request.
  */
 void
 payguard_task_repeat(const char *kind, About about, text *channel)
@@ -217,8 +217,8 @@ payguard_task_query(About about, const Channel *channel)
 }
 
 /*
- * payguard_task_outdate: a payment has changed, so that whoever asks its channel now has asked before. The query is
- * due once more.
+ * payguard_task_outdate makes the query of a payment due once more after a change: a query that is running now was
+ * claimed before the change.
  */
 void
 payguard_task_outdate(About about)

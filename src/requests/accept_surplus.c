@@ -1,6 +1,6 @@
 /*
  * accept_surplus.c
- *		accept_surplus() and dismiss_surplus(): what an operator decides of money that is too much.
+ *		accept_surplus() and dismiss_surplus(): how an operator decides about surplus money.
  *
  * It pays its order after all, or it was a second name of a charge that is known. Both need that its refund
  * has not begun.
@@ -92,7 +92,7 @@ payguard_accept_surplus(PG_FUNCTION_ARGS)
 }
 
 /*
- * return_paying: where all money is back that has paid an order, other money may pay it.
+ * return_paying makes room for other money where all money that has paid an order is back.
  */
 static void
 return_paying(Order *order, text *note)
@@ -135,8 +135,8 @@ is_less(const Order *order, const Payment *payment)
 }
 
 /*
- * judge_whole_price tells whether an order may ask for what came. What a policy asks for its price as it is holds on:
- * nobody goes round a second person by a lower one.
+ * judge_whole_price tells whether an order may ask for what came. A policy that holds for the price as it is holds on:
+ * nobody gets around a second person by a lower price.
  */
 static bool
 judge_whole_price(const Order *order, const Payment *payment, Refusal *refusal)

@@ -2,8 +2,8 @@
  * approve.c
  *		approve_order(), reject_order(), request_approval(), approve_refund(), reject_refund(): the second opinion.
  *
- * Whoever asked, or has changed the order since, is no second person. What is decided is what was seen: an
- * order that changed while its lock was waited for is judged anew.
+ * The person who asked, or has changed the order since, is no second person. A decision is about what was seen: an
+ * order that changed while the call waited for its lock is judged anew.
  *
  * Locking: the order's row lock covers its approvals and those of its refunds.
  */
@@ -62,10 +62,9 @@ PG_FUNCTION_INFO_V1(payguard_approve_order);
 /*
  * approve_order(order_id, note, expected_version := NULL) → approvals
  *
- * Opens the approval first where none is open (a policy that came later, a suspected duplicate):
- * then who last changed the order has asked. An approved one is returned as it is. Errors: 22004,
- * 22023; PY401; PY101-PY103 where the order is not to be paid; PY105 where it was rejected; PY201;
- * PY602.
+ * Where no approval is open (a policy that came later, a suspected duplicate) it opens one first: the person who last
+ * changed the order has asked then. An approved one is returned as it is. Errors: 22004, 22023; PY401; PY101-PY103
+ * where the order is not to be paid; PY105 where it was rejected; PY201; PY602.
  */
 Datum
 payguard_approve_order(PG_FUNCTION_ARGS)

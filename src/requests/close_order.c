@@ -182,8 +182,8 @@ payguard_cancel_order(PG_FUNCTION_ARGS)
 }
 
 /*
- * judge_cancel: what is cancelled may be cancelled again, whatever version is expected: that
- * is the retry of a call that succeeded.
+ * judge_cancel tells whether an order may be cancelled. One that is cancelled may be cancelled again, whatever version
+ * is expected: that is the retry of a call that succeeded.
  */
 static bool
 judge_cancel(const Order *order, int64 expected_version, Refusal *refusal)

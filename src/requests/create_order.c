@@ -355,9 +355,8 @@ payguard_order_lower(Order *order, int64 amount, text *note)
 }
 
 /*
- * renew_approval follows the creation or a change of an unpaid order: what was decided holds on where amount and
- * currency are the same and it was not rejected, unless it is to be asked anew. Where a policy wants a second person,
- * one is asked.
+ * renew_approval follows the creation or a change of an unpaid order. A decision holds on if amount and currency are
+ * the same, it was no rejection, and nobody has to be asked anew. Where a policy wants a second person, one is asked.
  */
 static void
 renew_approval(const Order *order, bool anew)

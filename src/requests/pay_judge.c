@@ -235,7 +235,7 @@ judge_money(const PayCall *call, const Order *order, Refusal *refusal)
 }
 
 /*
- * payguard_pay_make_durable: an answer that rests on rows of others must not outlive them.
+ * payguard_pay_make_durable makes the rows durable on which an answer rests: it must not outlive them.
  */
 void
 payguard_pay_make_durable(const PayCall *call)

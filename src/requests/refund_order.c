@@ -303,8 +303,8 @@ payguard_judge_retry(const Payment *payment, const Refund *refund, Refusal *refu
 }
 
 /*
- * check_second_person: a refund that nobody approved, since the policy came later, is made again by
- * somebody else than who asked for it. Errors: PY602.
+ * check_second_person refuses the person who asked for a refund that nobody has approved, since the policy came later:
+ * somebody else has to make it again. Errors: PY602.
  */
 static void
 check_second_person(const Payment *payment, const Refund *refund)

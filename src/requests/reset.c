@@ -4,7 +4,7 @@
  *
  * Sequences go on, so that no id comes twice. Guards on the application's tables stay.
  *
- * Locking: SHARE ROW EXCLUSIVE on all tables, so that nobody writes meanwhile what would be left by halves.
+ * Locking: SHARE ROW EXCLUSIVE on all tables, so that nobody writes meanwhile, and no half of a write is left.
  */
 #include "postgres.h"
 

@@ -209,8 +209,8 @@ lock_target(const Line *line, Target *target, Order *order)
 PG_FUNCTION_INFO_V1(payguard_close_findings);
 
 /*
- * close_findings(alert_ids) → bigint: resolves findings whose difference is gone; returns how
- * many. One that somebody is just resolving is left to him. Errors: 22004.
+ * close_findings(alert_ids) → bigint: resolves findings whose difference is gone; returns how many. One that somebody
+ * is just resolving is left alone. Errors: 22004.
  */
 Datum
 payguard_close_findings(PG_FUNCTION_ARGS)

@@ -28,7 +28,7 @@ COMMENT ON COLUMN payguard.orders.payment_id IS 'The payment that paid the order
 COMMENT ON COLUMN payguard.orders.returned_payment_id IS
   'The last payment that had paid the order and whose money the channel has taken back';
 
--- Deadlines: due orders are found here, so that expiring costs what is due, and paying nothing.
+-- Deadlines: expire_orders() finds due orders here. Its cost depends on what is due, and paying costs nothing.
 CREATE TABLE payguard.deadlines (
   order_id   text COLLATE "C" PRIMARY KEY,
   expires_at timestamptz NOT NULL

@@ -34,8 +34,8 @@ CREATE TABLE payguard.archived_approvals (LIKE payguard.approvals, PRIMARY KEY (
 CREATE INDEX archived_approvals_order_id ON payguard.archived_approvals (order_id);
 COMMENT ON TABLE payguard.archived_approvals IS 'Second opinions about archived orders and their refunds';
 
--- How far archive_orders() has looked: at the events' beginning it would meet again and again
--- what is not to be archived yet.
+-- How far archive_orders() has looked. If it began at the first event each time, it would meet the orders that
+-- cannot be archived yet again and again.
 CREATE TABLE payguard.archive_position (
   name     text COLLATE "C" PRIMARY KEY,
   event_id bigint NOT NULL

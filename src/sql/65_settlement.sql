@@ -80,7 +80,7 @@ CREATE FUNCTION payguard.settlement_differences(of_channel text, missing_from ti
 RETURNS TABLE (finding text, cause text, order_id text, payment_id uuid, refund_id uuid, details jsonb, at timestamptz)
 LANGUAGE sql STABLE
 SET search_path = pg_catalog, pg_temp
--- joins by hash cost what there is, whatever the planner thinks of it; others may cost its square
+-- hash joins are linear in the rows, however wrong the planner's estimates are; other joins may be quadratic
 SET enable_nestloop = off
 SET enable_mergejoin = off
 SET jit = off

@@ -283,7 +283,7 @@ DECLARE
   r payguard.refunds := s.refund;
   q payguard.payments := s.paying;
   of_finding boolean := starts_with(a.kind, 'settlement_');
-  -- who asked a second person does not decide
+  -- whoever asked a second person cannot decide
   asker text := (SELECT x.requested_by FROM payguard.approvals x
                  WHERE x.status = 'open' AND CASE
                    WHEN of_finding THEN x.subject = 'finding' AND x.alert_id = case_id
@@ -465,7 +465,7 @@ AS $$ SELECT payguard.tell(s ->> part, s -> 'facts') FROM payguard.case_story(ca
 COMMENT ON FUNCTION payguard.case_told(bigint, text) IS
   'Part of cases: one sentence of a story (happened or outlook) with its facts filled in';
 
--- What is told is worked out for the rows alone that a query returns, after its ORDER BY and LIMIT.
+-- Sentences are made only for the rows that a query returns, after its ORDER BY and LIMIT.
 CREATE VIEW payguard.cases AS
   SELECT a.alert_id AS case_id, a.severity, a.kind, a.opened_at AS since, a.order_id, a.payment_id, a.refund_id, a.task_id,
          (SELECT o.customer_id FROM payguard.every_order o WHERE o.order_id = a.order_id) AS customer_id,

@@ -1,6 +1,6 @@
 -- What a dump leaves out: pg_dump takes an extension's tables for its own, and dumps their rows and grants alone.
--- What the scripts have made is told here by name, so that there is nothing to make again where nobody has added
--- or changed anything.
+-- The objects that the scripts have made are listed here by name: where nobody has added or changed anything, nothing
+-- has to be made again.
 CREATE FUNCTION payguard.not_in_dumps() RETURNS TABLE (object text, statement text)
 LANGUAGE sql STABLE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp

@@ -139,7 +139,7 @@ AS $$
     ('refunds',  false, 'payguard.refund_payment(uuid,varchar,bigint,text,jsonb,text)'),
     ('refunds',  false, 'payguard.minor_units(numeric,text)'),
     ('refunds',  false, 'payguard.major_units(bigint,text)'),
-    -- and all that an operator may
+    -- and the functions of operator
     ('admin',    true,  'payguard.admin_access()'),
     ('admin',    false, 'payguard.register_channel(text,boolean,text,interval,interval,interval,interval,text,boolean)'),
     ('admin',    false, 'payguard.register_channel(varchar,boolean,text,interval,interval,interval,interval,text,boolean,text,text[],interval)'),
@@ -204,7 +204,7 @@ AS $$
     GROUP BY r.rolname, f.access
     HAVING count(DISTINCT p.oid) = (SELECT count(*) FROM payguard.access_functions() m WHERE m.is_marker AND m.access = f.access)
   )
-  -- an admin may what an operator may by that alone
+  -- a role with admin is not listed as operator as well
   SELECT m.rolname, m.access FROM marked m
   WHERE m.access <> 'operator' OR (m.rolname, 'admin') NOT IN (SELECT a.rolname, a.access FROM marked a)
 $$;

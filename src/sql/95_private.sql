@@ -1,6 +1,6 @@
--- What has been made is the owner's alone: nothing of it is PUBLIC's, or theirs to whom ALTER
--- DEFAULT PRIVILEGES gives something. This goes on record as the initial privileges of each object,
--- so that an update, which runs this too, leaves alone what was made before.
+-- New objects are the owner's alone: what PUBLIC has on them, or ALTER DEFAULT PRIVILEGES gives, is revoked.
+-- This goes on record as the initial privileges of each object. So an update, which runs this too, leaves
+-- older objects alone.
 DO $$
 DECLARE
   made record;
