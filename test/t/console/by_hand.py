@@ -466,6 +466,16 @@ def behind_proxy(server):
                    f"with TLS {'on' if tls else 'off'}: whom the log names, and which pages may sign in", answers, text)
 
 
+def viewers_zone(address, books):
+    """Times are of the zone that the viewer's browser has named, and of UTC where it named none."""
+    ana = signed_in(address, "ana")
+    cookies = "; ".join(f"{cookie.name}={cookie.value}" for cookie in ana.cookies)
+    for zone in ("Asia/Tokyo", "America/New_York", None):
+        page = ana.ask("/order?id=1101", headers={"Cookie": cookies + (f"; zone={zone}" if zone else "")})[1]
+        begun = books.rows("SELECT to_char(min(created_at) AT TIME ZONE %s, 'HH24:MI:SS') FROM payguard.payments WHERE order_id = '1101'", zone or "UTC")[0][0]
+        tap.ok(re.search(rf", {begun}(</time>| <span)", page), f"a payment that began at {begun} of {zone or 'UTC'} is shown so", words_of(page))
+
+
 def nothing_to_do(address, books):
     """An inbox without a case says when it was looked at, and when the nightly check ran."""
     ana = signed_in(address, "ana")
@@ -491,6 +501,7 @@ def main():
             large(address, books, log)
             nasty(server, books, address, log)
         with console(server) as (address, _):
+            viewers_zone(address, books)
             nothing_to_do(address, books)
         outage(server)
         behind_proxy(server)

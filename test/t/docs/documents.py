@@ -177,6 +177,15 @@ def links(documents):
     ok(list(dead_links(probe)) == ["README.md: doc/none.md", "README.md: #d"], "a link that leads nowhere is found")
 
 
+def pictures(documents):
+    """Every picture is shown by a page. Whoever reads the README sees the console's inbox."""
+    shown = {(name, os.path.normpath(os.path.join(os.path.dirname(name), path)))
+             for name, text in documents.items() for path in re.findall(r"!\[[^\]]+\]\(([^)\s]+)\)", text)}
+    there = {path for ending in ("png", "svg") for path in glob.glob("doc/pictures/*." + ending)}
+    unseen = sorted(there - {path for _, path in shown})
+    ok(len(there) >= 8 and not unseen and ("README.md", "doc/pictures/inbox.png") in shown, "each of %d pictures is shown" % len(there), *unseen)
+
+
 def installed():
     """make install has the pages where pg_config --docdir says, and what they link to is there with them."""
     with tempfile.TemporaryDirectory() as folder:
@@ -257,6 +266,7 @@ def main():
     documents = read("*.md", "doc/**/*.md", "examples/**/*.md", "test/**/*.md")
     other_languages(documents)
     links(documents)
+    pictures(documents)
     installed()
     names = ["README.md"] + sorted(glob.glob("doc/**/*.md", recursive=True) + glob.glob("examples/*/README.md"))
     with Cluster() as server:

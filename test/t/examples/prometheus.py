@@ -145,6 +145,10 @@ def checks(server, monitoring):
         done = subprocess.run(command, cwd=EXAMPLES, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
                               text=True, check=False)
         yield " ".join(command[:3]) + (done.stdout if done.returncode else ""), done.returncode == 0
+    with open(os.path.join(EXAMPLES, "payguard.rules.yml"), encoding="utf-8") as file:
+        rules = re.split(r"(?m)^ *- alert: ", file.read())[1:]
+    bare = [rule.partition("\n")[0] for rule in rules if not re.search(r"(?m)^ *description: .", rule) or not re.search(r"(?m)^ *runbook(_url)?: .", rule)]
+    yield f"each of {len(rules)} alerts says what it means, and where its runbook is {bare or ''}", len(rules) > 5 and not bare
     monitoring.start()
     simulation = simulate.Simulation(server.dsn, 1, 600, faults=0.3, clients=6)
     yield "the simulation deviates in nothing", simulation.run()
