@@ -70,7 +70,7 @@ CREATE TYPE payguard.payment_result AS (
   message        text
 );
 COMMENT ON TYPE payguard.payment_result IS
-  'The answer of a call about a payment. outcome is a stable code: see reference.md';
+  'The answer of a call about a payment. outcome is a stable code, such as paid, pending or failed';
 
 CREATE TYPE payguard.pay_request AS (
   order_id         text,

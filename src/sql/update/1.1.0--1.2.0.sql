@@ -16,7 +16,7 @@ COMMENT ON COLUMN payguard.payments.amount IS 'The amount that was asked, in the
 COMMENT ON COLUMN payguard.payments.received_amount IS 'The amount that came, as the channel reported it';
 COMMENT ON COLUMN payguard.payments.order_version IS 'The order''s version when this payment was made or begun';
 COMMENT ON TYPE payguard.payment_result IS
-  'The answer of a call about a payment. outcome is a stable code: see reference.md';
+  'The answer of a call about a payment. outcome is a stable code, such as paid, pending or failed';
 COMMENT ON TABLE payguard.events IS
   'One row for each change of an order, payment or refund, written in the transaction of the change';
 COMMENT ON COLUMN payguard.events.version IS 'The order''s new version, if the order changed';

@@ -133,8 +133,11 @@ def reference(facts):
     public = {f["name"] for f in facts["functions"] if generate.is_public(f)}
     headed = {name for name in generate.headings(text) if name in {f["name"] for f in facts["functions"]}}
     ok(not public - headed, "functions with a section in doc/reference.md: %d" % len(headed), *sorted(public - headed))
-    by_task = firsts_of_all(section(text, "Functions by task"))
-    ok(not by_task - headed, "functions by task are functions", *sorted(by_task - headed))
+    lost = {name for name in generate.headings(text) if name not in headed and name not in facts["columns"]}
+    ok(not lost, "each section of doc/reference.md is about a function or a type that is there", *sorted(lost))
+    same("functions by task", firsts_of_all(section(text, "Functions by task")), headed)
+    same("accesses in doc/reference.md", firsts(section(text, "grant_access, revoke_access")),
+         {name for f in facts["functions"] for name in f["access"] or ()})
     with_example = [heading for heading in re.findall(r"(?m)^### (\w+(?:, \w+)*)$", text)
                     if set(heading.split(", ")) & public and "```sql" not in section(text, heading)]
     ok(not with_example, "each of them has an example", *with_example)
@@ -160,6 +163,22 @@ def reference(facts):
     opened = {kind for name in glob.glob("src/**/*.[c]", recursive=True)
               for kind in re.findall(r'payguard_alert_\w+\((?:[^;]*?)"(\w+)",\s*"(?:warning|critical)"', read(name))}
     ok(opened <= set(kinds), "alerts that the source opens have their place: %d" % len(opened), *sorted(opened - set(kinds)))
+    source = "".join(pages("src/**/*.[ch]", "src/sql/*.sql").values())
+    lost = [kind for kind in kinds if kind != "settlement_" and not re.search("[\"']%s[\"']" % kind, source)]
+    ok(not lost, "alerts in doc/reference.md are in the source", *lost)
+    events(section(text, "Events"), source, facts)
+
+
+def events(text, source, facts):
+    """Kinds of events that are documented can be written, and those that the source names are documented."""
+    told = set(re.findall(r"`([a-z]+\.[a-z_]+)`", text))
+    written = set(re.findall(r"[\"']((?:orders?|payment|channel|policy|guard)\.[a-z_]+)[\"']", source)) - {"payment.updated"}
+    written -= {"%s.%s" % (table, column) for table, columns in facts["columns"].items() for column, *_ in columns}
+    states = {"order": ("order",), "payment": ("payment",), "refund": ("refund",)}
+    made = {"%s.%s" % (prefix, end) for prefix in re.findall(r'"([a-z]+)\.%s"', source) for end in
+            re.findall(r'"([a-z_]+)"', source) + [end for m in states.get(prefix, ()) for _, end in facts["machines"][m]]}
+    ok(written <= told, "events that the source writes have their place: %d" % len(written), *sorted(written - told))
+    ok(told <= written | made, "events in doc/reference.md are written: %d" % len(told), *sorted(told - written - made))
 
 
 def tables(facts):

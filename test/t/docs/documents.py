@@ -198,6 +198,12 @@ def installed():
         os.chdir(here)
         ok(done.returncode == 0 and len(pages) > 20 and not dead, "%d pages are installed, with what they link to" % len(pages),
            done.stdout.decode(), *dead)
+        # what a message or a comment of the database calls a page: in C a literal, in SQL one too
+        texts = "".join(re.sub(r"(?s)/\*.*?\*/", "", text) for text in read("src/**/*.[ch]").values()) + "".join(
+            re.sub(r"(?m)^ *--.*", "", text) for text in read("src/sql/*.sql").values())
+        named = re.findall(r"[\w/]*doc/\w+\.md", texts)
+        lost = [name for name in named if not os.path.isfile(folder + docdir + "/" + name)]
+        ok(named and not lost, "messages name pages where they are installed: %d" % len(named), *lost)
 
 
 def sources():
