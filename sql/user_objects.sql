@@ -186,11 +186,12 @@ DROP INDEX payguard.payments_idempotency_key;
 CREATE UNIQUE INDEX payments_idempotency_key ON payguard.payments (idempotency_key);
 RESET payguard.allow_unsafe_ddl;
 -- the index of messages that wait is only a short cut: without it, or with another of its name, they are found as well
+SELECT (payguard.register_channel('ut-card')).name;
 CREATE FUNCTION regress_wait(number text) RETURNS text LANGUAGE plpgsql AS $$
 BEGIN
   PERFORM payguard.create_order('ut-wait-' || number, 100, 'EUR');
-  PERFORM payguard.record_notification('card', '{}'::bytea, 'ut-wait-' || number, NULL, NULL, 'failed', 'ut-txn-' || number);
-  PERFORM payguard.record_payment('ut-wait-' || number, 'card', 'ut-txn-' || number, 100, 'EUR');
+  PERFORM payguard.record_notification('ut-card', '{}'::bytea, 'ut-wait-' || number, NULL, NULL, 'failed', 'ut-txn-' || number);
+  PERFORM payguard.record_payment('ut-wait-' || number, 'ut-card', 'ut-txn-' || number, 100, 'EUR');
   RETURN (SELECT result FROM payguard.notifications WHERE event_id = 'ut-wait-' || number);
 END
 $$;
