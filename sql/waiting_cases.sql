@@ -72,6 +72,15 @@ SELECT t.amount, r.outcome FROM payguard.claim_tasks('worker', 100, kinds := '{c
 SELECT count(*) FROM payguard.maintain();
 SELECT outcome FROM payguard.payments p CROSS JOIN LATERAL payguard.close_payment(p.payment_id) r WHERE p.order_id = 'case-part-2';
 SELECT count(*) FROM payguard.maintain();
+-- a capture of a part that the channel has refused, and one that asked for more than the channel has reserved by now
+SELECT (payguard.create_order('case-part-' || n, 50000, 'EUR', 'case-eve')).status FROM generate_series(3, 4) n;
+SELECT outcome FROM generate_series(3, 4) n, payguard.start_payment('case-part-' || n, 'case-part-' || n, 'case-hold', capture := 'manual');
+SELECT r.outcome FROM payguard.payments p CROSS JOIN LATERAL payguard.report_payment(p.payment_id, 'authorized', p.order_id, 50000, 'EUR') r WHERE p.order_id IN ('case-part-3', 'case-part-4') ORDER BY p.order_id;
+SELECT amount FROM generate_series(3, 4) n, payguard.update_order('case-part-' || n, 2, 30000);
+SELECT r.outcome FROM payguard.payments p CROSS JOIN LATERAL payguard.capture_payment(p.payment_id) r WHERE p.order_id IN ('case-part-3', 'case-part-4') ORDER BY p.order_id;
+SELECT r.outcome FROM payguard.claim_tasks('worker', 100, kinds := '{capture}', channels := '{case-hold}') t
+CROSS JOIN LATERAL payguard.complete_task(t.task_id, t.lease_token, 'authorized', amount := CASE t.order_id WHEN 'case-part-4' THEN 20000 END, currency := 'EUR') r ORDER BY t.order_id;
+SELECT happened, outlook, amount FROM payguard.cases WHERE order_id IN ('case-part-3', 'case-part-4') AND kind = 'capture_failed' ORDER BY order_id;
 SELECT c.order_id, a -> 'calls' -> 0 -> 'arguments' -> 'amount' AS paid FROM payguard.cases c, jsonb_array_elements(c.actions) a WHERE c.order_id LIKE 'case-part-%' AND a ->> 'action' IN ('was_paid', 'was_closed') ORDER BY c.order_id, a ->> 'action';
 -- the money of an order that seems to repeat another goes back the way that it came
 SELECT (payguard.create_order('case-same-3', 2000, 'XCD', 'case-dan')).status;

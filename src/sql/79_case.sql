@@ -90,9 +90,16 @@ DECLARE
   happened text;
   outlook text;
   facts jsonb;
+  asked_of_channel bigint;
 BEGIN
   IF a.alert_id IS NULL THEN
     RETURN NULL;
+  END IF;
+  IF a.kind = 'capture_failed' AND p.capture_amount IS NULL THEN
+    -- the capture has ended; its event says what it asked for
+    asked_of_channel := coalesce((SELECT (e.details ->> 'amount')::bigint FROM payguard.every_event e
+      WHERE e.order_id = p.order_id AND e.payment_id = p.payment_id AND e.to_status = 'capturing'
+      ORDER BY e.event_id DESC LIMIT 1), p.authorized_amount);
   END IF;
   facts := coalesce(a.details, '{}') || jsonb_strip_nulls(jsonb_build_object(
     'order', coalesce(a.order_id, o.order_id), 'customer', o.customer_id,
@@ -103,7 +110,7 @@ BEGIN
     'first', q.channel || coalesce(' (' || q.channel_txn_id || ')', ''),
     'since', jsonb_build_object('at', coalesce(r.created_at, p.created_at, a.opened_at)),
     'back_at', CASE WHEN r.completed_at IS NOT NULL THEN jsonb_build_object('at', r.completed_at) END,
-    'asked', payguard.money(o.amount, o.currency), 'attempt', payguard.money(coalesce(p.capture_amount, p.amount), p.currency),
+    'asked', payguard.money(o.amount, o.currency), 'attempt', payguard.money(coalesce(p.capture_amount, asked_of_channel, p.amount), p.currency),
     'reserved', payguard.money(p.authorized_amount, p.currency),
     'until', CASE WHEN p.capture_before IS NOT NULL THEN jsonb_build_object('at', p.capture_before) END,
     'paid', payguard.money(q.received_amount, q.received_currency), 'paid_by', q.channel,
@@ -158,9 +165,11 @@ BEGIN
     outlook := CASE WHEN p.capture_before > clock_timestamp() THEN 'Take them when the order is sent, or give them up. After that {channel} lets go of them.'
       ELSE '{channel} may have let go of them.' END;
   WHEN 'capture_failed' THEN
-    happened := CASE WHEN p.status IN ('authorized', 'capturing') THEN 'Order {order}: {channel} has refused to take the {reserved} that it has reserved.'
-      ELSE 'Order {order}: money that was reserved by {payer} could not be taken.' END;
-    outlook := CASE WHEN p.status IN ('authorized', 'capturing') THEN 'They are reserved still. Have them taken once more, or give them up.'
+    happened := CASE WHEN p.status NOT IN ('authorized', 'capturing') THEN 'Order {order}: money that was reserved by {payer} could not be taken.'
+      WHEN facts -> 'attempt' = facts -> 'reserved' THEN 'Order {order}: {channel} has refused to take the {reserved} that it has reserved.'
+      ELSE 'Order {order}: {channel} has not taken the {attempt} that it was asked for, and has {reserved} reserved.' END;
+    outlook := CASE WHEN p.status IN ('authorized', 'capturing') AND o.amount > p.authorized_amount THEN 'Nothing is taken before the order asks for no more than that.'
+      WHEN p.status IN ('authorized', 'capturing') THEN 'They are reserved still. Have them taken once more, or give them up.'
       WHEN o.status IN ('unpaid', 'paying') THEN 'The order is not paid. If it was sent, ask its customer to pay.'
       ELSE 'Find out whether the order was sent.' END;
   WHEN 'suspected_duplicate' THEN
