@@ -529,7 +529,7 @@ def overview():
         rates = desk.rows("SELECT * FROM payguard.payment_rates(%s, 'channel') ORDER BY split", length)
         blocked = desk.row("SELECT sum(blocked)::bigint AS blocked FROM payguard.payment_rates(%s, 'all')", length)["blocked"]
         curve = desk.rows("SELECT * FROM payguard.payment_curve(%s, %s)", length, steps)
-        metrics = desk.rows("SELECT name, labels, value FROM payguard.metrics WHERE name NOT LIKE '%%\_total'")
+        metrics = desk.rows(r"SELECT name, labels, value FROM payguard.metrics WHERE name NOT LIKE '%%\_total'")
         return page("overview.html", period=period, rates=rates, blocked=blocked, curve=curve, written=written, tiles=tiles(metrics), percent=percent)
 
 

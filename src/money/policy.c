@@ -54,16 +54,14 @@ static const RowQuery orders_alike = {
 static const Field policy_fields[] = {POLICY_COLUMNS(COLUMN_FIELD)};
 
 static const Key policy_keys[] = {
-	[POLICY_OF_AMOUNT] = {{POLICY_F_CURRENCY, POLICY_F_MIN_AMOUNT, -1},
-						  "pkey",
-						  false,
-						  false},
+	[POLICY_OF_AMOUNT] = {.fields = {POLICY_F_CURRENCY, POLICY_F_MIN_AMOUNT, -1},
+						  .index = "pkey"},
 };
 
 static const Field customer_fields[] = {CUSTOMER_COLUMNS(COLUMN_FIELD)};
 
 static const Key customer_keys[] = {
-	[CUSTOMER_BY_ID] = {{CUSTOMER_F_CUSTOMER_ID, -1}, "pkey", false, false},
+	[CUSTOMER_BY_ID] = {.fields = {CUSTOMER_F_CUSTOMER_ID, -1}, .index = "pkey"},
 };
 const Table payguard_policies = TABLE("policies", Policy, policy_fields, policy_keys);
 const Table payguard_customers =

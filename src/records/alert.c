@@ -20,8 +20,10 @@
 static const Field alert_fields[] = {ALERT_COLUMNS(COLUMN_FIELD)};
 
 static const Key alert_keys[] = {
-	[ALERT_BY_ID] = {{ALERT_F_ALERT_ID, -1}, "pkey", false, false},
-	[ALERT_OPEN] = {{ALERT_F_KIND, ALERT_F_CAUSE, -1}, "open", true, false},
+	[ALERT_BY_ID] = {.fields = {ALERT_F_ALERT_ID, -1}, .index = "pkey"},
+	[ALERT_OPEN] = {.fields = {ALERT_F_KIND, ALERT_F_CAUSE, -1},
+					.index = "open",
+					.partial = true},
 };
 const Table payguard_alerts = TABLE("alerts", Alert, alert_fields, alert_keys);
 

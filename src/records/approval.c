@@ -31,10 +31,16 @@
 static const Field approval_fields[] = {APPROVAL_COLUMNS(COLUMN_FIELD)};
 
 static const Key approval_keys[] = {
-	[APPROVAL_BY_ID] = {{APPROVAL_F_APPROVAL_ID, -1}, "pkey", false, false},
-	[APPROVAL_OF_ORDER] = {{APPROVAL_F_ORDER_ID, -1}, "of_order", true, false},
-	[APPROVAL_OF_REFUND] = {{APPROVAL_F_REFUND_ID, -1}, "of_refund", true, false},
-	[APPROVAL_OF_FINDING] = {{APPROVAL_F_ALERT_ID, -1}, "of_finding", true, false},
+	[APPROVAL_BY_ID] = {.fields = {APPROVAL_F_APPROVAL_ID, -1}, .index = "pkey"},
+	[APPROVAL_OF_ORDER] = {.fields = {APPROVAL_F_ORDER_ID, -1},
+						   .index = "of_order",
+						   .partial = true},
+	[APPROVAL_OF_REFUND] = {.fields = {APPROVAL_F_REFUND_ID, -1},
+							.index = "of_refund",
+							.partial = true},
+	[APPROVAL_OF_FINDING] = {.fields = {APPROVAL_F_ALERT_ID, -1},
+							 .index = "of_finding",
+							 .partial = true},
 };
 const Table payguard_approvals =
 	TABLE("approvals", Approval, approval_fields, approval_keys);

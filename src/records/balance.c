@@ -21,7 +21,7 @@
 static const Field balance_fields[] = {BALANCE_COLUMNS(COLUMN_FIELD)};
 
 static const Key balance_keys[] = {
-	[BALANCE_BY_PAYMENT] = {{BALANCE_F_PAYMENT_ID, -1}, "pkey", false, false},
+	[BALANCE_BY_PAYMENT] = {.fields = {BALANCE_F_PAYMENT_ID, -1}, .index = "pkey"},
 };
 const Table payguard_refund_balances =
 	TABLE("refund_balances", RefundBalance, balance_fields, balance_keys);

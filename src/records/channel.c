@@ -16,7 +16,7 @@
 static const Field channel_fields[] = {CHANNEL_COLUMNS(COLUMN_FIELD)};
 
 static const Key channel_keys[] = {
-	[CHANNEL_BY_NAME] = {{CHANNEL_F_NAME, -1}, "pkey", false, false},
+	[CHANNEL_BY_NAME] = {.fields = {CHANNEL_F_NAME, -1}, .index = "pkey"},
 };
 const Table payguard_channels = TABLE("channels", Channel, channel_fields, channel_keys);
 

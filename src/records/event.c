@@ -28,7 +28,7 @@ static const Field event_fields[] = {
 };
 
 static const Key event_keys[] = {
-	[EVENT_BY_ID] = {{EVENT_F_EVENT_ID, -1}, "pkey", false, false},
+	[EVENT_BY_ID] = {.fields = {EVENT_F_EVENT_ID, -1}, .index = "pkey"},
 };
 static const Table archived_events =
 	TABLE("archived_events", Event, event_fields, event_keys);

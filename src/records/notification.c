@@ -32,16 +32,15 @@
 static const Field notification_fields[] = {NOTIFICATION_COLUMNS(COLUMN_FIELD)};
 
 static const Key notification_keys[] = {
-	[NOTIFICATION_BY_EVENT] = {{NOTIFICATION_F_CHANNEL, NOTIFICATION_F_EVENT_ID, -1},
-							   "pkey",
-							   false,
-							   true},
-	[NOTIFICATION_UNMATCHED] = {{NOTIFICATION_F_CHANNEL, NOTIFICATION_F_CHANNEL_TXN_ID,
-								 -1},
-								"unmatched",
-								true,
-								false,
-								true},
+	[NOTIFICATION_BY_EVENT] = {.fields = {NOTIFICATION_F_CHANNEL, NOTIFICATION_F_EVENT_ID,
+										  -1},
+							   .index = "pkey",
+							   .archived = true},
+	[NOTIFICATION_UNMATCHED] = {.fields = {NOTIFICATION_F_CHANNEL,
+										   NOTIFICATION_F_CHANNEL_TXN_ID, -1},
+								.index = "unmatched",
+								.partial = true,
+								.shared = true},
 };
 static const Table archived_notifications =
 	TABLE("archived_notifications", Notification, notification_fields, notification_keys);

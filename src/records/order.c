@@ -37,13 +37,13 @@
 static const Field order_fields[] = {ORDER_COLUMNS(COLUMN_FIELD)};
 
 static const Key order_keys[] = {
-	[ORDER_BY_ID] = {{ORDER_F_ORDER_ID, -1}, "pkey", false, true},
+	[ORDER_BY_ID] = {.fields = {ORDER_F_ORDER_ID, -1}, .index = "pkey", .archived = true},
 };
 
 static const Field deadline_fields[] = {DEADLINE_COLUMNS(COLUMN_FIELD)};
 
 static const Key deadline_keys[] = {
-	[DEADLINE_BY_ORDER] = {{DEADLINE_F_ORDER_ID, -1}, "pkey", false, false},
+	[DEADLINE_BY_ORDER] = {.fields = {DEADLINE_F_ORDER_ID, -1}, .index = "pkey"},
 };
 
 /* What archive_orders() has moved. */

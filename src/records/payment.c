@@ -35,13 +35,20 @@
 static const Field payment_fields[] = {PAYMENT_COLUMNS(COLUMN_FIELD)};
 
 static const Key payment_keys[] = {
-	[PAYMENT_BY_ID] = {{PAYMENT_F_PAYMENT_ID, -1}, "pkey", false, true},
-	[PAYMENT_BY_KEY] = {{PAYMENT_F_IDEMPOTENCY_KEY, -1}, "idempotency_key", false, true},
-	[PAYMENT_BY_CHANNEL_TXN] = {{PAYMENT_F_CHANNEL, PAYMENT_F_CHANNEL_TXN_ID, -1},
-								"channel_txn",
-								true,
-								true},
-	[PAYMENT_THAT_COUNTS] = {{PAYMENT_F_ORDER_ID, -1}, "that_count", true, false},
+	[PAYMENT_BY_ID] = {.fields = {PAYMENT_F_PAYMENT_ID, -1},
+					   .index = "pkey",
+					   .archived = true},
+	[PAYMENT_BY_KEY] = {.fields = {PAYMENT_F_IDEMPOTENCY_KEY, -1},
+						.index = "idempotency_key",
+						.archived = true},
+	[PAYMENT_BY_CHANNEL_TXN] = {.fields = {PAYMENT_F_CHANNEL, PAYMENT_F_CHANNEL_TXN_ID,
+										   -1},
+								.index = "channel_txn",
+								.partial = true,
+								.archived = true},
+	[PAYMENT_THAT_COUNTS] = {.fields = {PAYMENT_F_ORDER_ID, -1},
+							 .index = "that_count",
+							 .partial = true},
 };
 const Table payguard_archived_payments =
 	TABLE("archived_payments", Payment, payment_fields, payment_keys);

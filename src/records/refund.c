@@ -35,12 +35,18 @@ static const RowQuery of_payment = {"payment_id " OP_EQ " $1", {UUIDOID, Invalid
 static const Field refund_fields[] = {REFUND_COLUMNS(COLUMN_FIELD)};
 
 static const Key refund_keys[] = {
-	[REFUND_BY_ID] = {{REFUND_F_REFUND_ID, -1}, "pkey", false, true},
-	[REFUND_BY_KEY] = {{REFUND_F_IDEMPOTENCY_KEY, -1}, "idempotency_key", true, true},
-	[REFUND_BY_CHANNEL_REFUND] = {{REFUND_F_CHANNEL, REFUND_F_CHANNEL_REFUND_ID, -1},
-								  "channel_refund",
-								  true,
-								  true},
+	[REFUND_BY_ID] = {.fields = {REFUND_F_REFUND_ID, -1},
+					  .index = "pkey",
+					  .archived = true},
+	[REFUND_BY_KEY] = {.fields = {REFUND_F_IDEMPOTENCY_KEY, -1},
+					   .index = "idempotency_key",
+					   .partial = true,
+					   .archived = true},
+	[REFUND_BY_CHANNEL_REFUND] = {.fields = {REFUND_F_CHANNEL, REFUND_F_CHANNEL_REFUND_ID,
+											 -1},
+								  .index = "channel_refund",
+								  .partial = true,
+								  .archived = true},
 };
 static const Table archived_refunds =
 	TABLE("archived_refunds", Refund, refund_fields, refund_keys);

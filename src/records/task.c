@@ -28,21 +28,25 @@ bool payguard_notify_tasks = false;
 static const Field task_fields[] = {TASK_COLUMNS(COLUMN_FIELD)};
 
 static const Key task_keys[] = {
-	[TASK_BY_ID] = {{TASK_F_TASK_ID, -1}, "pkey", false, false},
-	[TASK_OF_PAYMENT] = {{TASK_F_PAYMENT_ID, TASK_F_KIND, -1}, "of_payment", true, false},
-	[TASK_OF_REFUND] = {{TASK_F_REFUND_ID, TASK_F_KIND, -1}, "of_refund", true, false},
+	[TASK_BY_ID] = {.fields = {TASK_F_TASK_ID, -1}, .index = "pkey"},
+	[TASK_OF_PAYMENT] = {.fields = {TASK_F_PAYMENT_ID, TASK_F_KIND, -1},
+						 .index = "of_payment",
+						 .partial = true},
+	[TASK_OF_REFUND] = {.fields = {TASK_F_REFUND_ID, TASK_F_KIND, -1},
+						.index = "of_refund",
+						.partial = true},
 };
 
 static const Field lease_fields[] = {LEASE_COLUMNS(COLUMN_FIELD)};
 
 static const Key lease_keys[] = {
-	[LEASE_OF_ORDER] = {{LEASE_F_ORDER_ID, -1}, "pkey", false, false},
+	[LEASE_OF_ORDER] = {.fields = {LEASE_F_ORDER_ID, -1}, .index = "pkey"},
 };
 
 static const Field finished_fields[] = {FINISHED_COLUMNS(COLUMN_FIELD)};
 
 static const Key finished_keys[] = {
-	[FINISHED_BY_ID] = {{FINISHED_F_TASK_ID, -1}, "pkey", false, false},
+	[FINISHED_BY_ID] = {.fields = {FINISHED_F_TASK_ID, -1}, .index = "pkey"},
 };
 const Table payguard_tasks = TABLE("tasks", Task, task_fields, task_keys);
 const Table payguard_leases = TABLE("leases", Lease, lease_fields, lease_keys);

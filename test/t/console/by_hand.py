@@ -2,6 +2,7 @@
 """The console, asked by hand: forms that are stale, files that say too little, people who sign in too often, a server that
 does not answer, and whatever else may be sent."""
 import contextlib
+import importlib.util
 import os
 import re
 import socket
@@ -16,7 +17,10 @@ import psycopg2
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.dont_write_bytecode = True
 sys.path[:0] = [os.path.join(HERE, "..", "..", folder) for folder in ("lib", "demo")]
-from tap import Tap, wait_for  # noqa: E402
+from tap import Tap, skip, wait_for  # noqa: E402
+
+if not all(map(importlib.util.find_spec, ("flask", "flask_wtf", "flask_babel", "psycopg", "waitress"))):
+    skip("what the console needs is not installed")
 
 import shop  # noqa: E402
 from desk import Books, Stranger, reachable, words_of  # noqa: E402
