@@ -115,6 +115,20 @@ SELECT outcome FROM payguard.report_payment(:'p', 'succeeded', 'case-odd', 900, 
 SELECT details ? 'second_charge_of' AS linked, details ->> 'details' AS kept FROM payguard.payments WHERE payment_id = :'p';
 SELECT outcome FROM payguard.report_payment(:'p', 'succeeded', 'case-odd-2', 900, 'EUR');
 SELECT told FROM pg_temp.what('case-odd') WHERE told LIKE '%critical%';
+-- a refund that no worker could send, and that waits too long: it went back, or it did not
+SELECT (payguard.create_order('case-slow', 800, 'EUR')).status;
+SELECT outcome FROM payguard.record_payment('case-slow', 'case-hold', 'case-slow', 800, 'EUR');
+SELECT outcome FROM payguard.refund_order('case-slow', 'case-slow/r', 800, 'came too late');
+DO $$
+BEGIN
+  FOR i IN 1 .. 10 LOOP
+    PERFORM payguard.retry_task(task_id, lease_token, 'no route', '1 us') FROM payguard.claim_tasks('worker', 1, channels => '{case-hold}', kinds => '{refund}');
+    PERFORM pg_sleep(0.01);
+  END LOOP;
+END
+$$;
+SELECT count(*) FROM payguard.maintain();
+SELECT * FROM pg_temp.what('case-slow');
 -- none of it would be refused either
 SELECT * FROM pg_temp.refused_actions();
 -- it is read where nothing may be written, and locks nothing
