@@ -95,7 +95,7 @@ RESET ROLE;
 SELECT pg_temp.answer($$CREATE TRIGGER t AFTER UPDATE ON regress_guarded FOR EACH ROW EXECUTE FUNCTION payguard.guard('{"status')$$);
 SELECT pg_temp.answer($$CREATE TRIGGER t AFTER UPDATE ON regress_guarded FOR EACH ROW EXECUTE FUNCTION payguard.guard('{}')$$);
 SELECT pg_temp.answer($$SELECT payguard.guard()$$);
--- a trigger that calls them wrongly raises
+-- a trigger that calls them wrongly raises; a list that is none names nothing
 BEGIN;
 SET LOCAL payguard.allow_unsafe_ddl = on;
 INSERT INTO regress_guarded VALUES (1, 'unpaid');
@@ -104,7 +104,9 @@ SELECT timing || ' ' || level AS made, pg_temp.answer(format('CREATE TRIGGER t %
 FROM (VALUES ('BEFORE UPDATE', 'ROW', 'guard($${}$$)', 'UPDATE regress_guarded SET id = 2'), ('AFTER UPDATE', 'STATEMENT', 'guard($${}$$)', 'UPDATE regress_guarded SET id = 2'),
   ('AFTER UPDATE', 'ROW', 'guard()', 'UPDATE regress_guarded SET id = 2'), ('AFTER TRUNCATE', 'STATEMENT', 'guard_truncate()', 'TRUNCATE regress_guarded'),
   ('BEFORE UPDATE', 'ROW', 'guard_truncate()', 'UPDATE regress_guarded SET id = 2'), ('BEFORE TRUNCATE', 'STATEMENT', 'guard_truncate(1)', 'TRUNCATE regress_guarded'),
-  ('AFTER UPDATE', 'ROW', 'guard($${"status_column": "gone"}$$)', 'UPDATE regress_guarded SET id = 2'), ('AFTER UPDATE', 'ROW', 'guard($$[]$$)', 'UPDATE regress_guarded SET id = 2')) c (timing, level, call, statement);
+  ('AFTER UPDATE', 'ROW', 'guard($${"status_column": "gone"}$$)', 'UPDATE regress_guarded SET id = 2'), ('AFTER UPDATE', 'ROW', 'guard($$[]$$)', 'UPDATE regress_guarded SET id = 2'),
+  ('AFTER UPDATE', 'ROW', 'guard($${"status_column": "status", "transitions": {"unpaid": []}, "immutable_columns": {"id": []}}$$)', 'UPDATE regress_guarded SET id = 2'),
+  ('AFTER UPDATE', 'ROW', 'guard($${"status_column": "status", "transitions": {"unpaid": []}, "immutable_columns": "id"}$$)', 'UPDATE regress_guarded SET id = 2')) c (timing, level, call, statement);
 ROLLBACK;
 -- statements to build the index by without blocking writers
 SELECT * FROM payguard.guard_table('regress_guarded', 'status', :'graph', once := '{order_id,id}', success_states := '{paid,refunded}', not_valid := true) \gset made_

@@ -59,6 +59,10 @@ SELECT (payguard.create_order('slow-5', 1000, 'EUR', expires_at := clock_timesta
 SELECT pg_temp.say(pg_temp.id('slow-5', 'this'), 'failed'), pg_temp.order_of('slow-5');
 SELECT payguard.expire_orders() > 0 AS expired, pg_temp.now_of('slow-5');
 SELECT count(*) FROM payguard.deadlines WHERE order_id = 'slow-5';
+-- one that is paid is not looked at any more
+SELECT (payguard.create_order('slow-7', 1000, 'EUR', expires_at := clock_timestamp() + interval '100 ms')).status, pg_temp.say(pg_temp.start('slow-7', 'this', 'slow'), 'processing'), pg_temp.past('slow-7'), pg_temp.now_of('slow-7');
+SELECT pg_temp.say(pg_temp.id('slow-7', 'this'), 'succeeded', 'slow-7', 1000, 'EUR'), pg_temp.now_of('slow-7');
+SELECT count(*) FROM payguard.deadlines WHERE order_id = 'slow-7';
 -- resume only before the attempt's end
 SELECT (payguard.create_order('slow-6', 1000, 'EUR')).status, (payguard.start_payment('slow-6', 'slow-6/this', 'slow', expires_at := clock_timestamp() + interval '100 ms')).outcome;
 SELECT advice, resume_payment_id IS NOT NULL AS resumes FROM payguard.order_status('slow-6');

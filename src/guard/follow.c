@@ -303,9 +303,9 @@ touched_relations(const Command *command, Snapshot then)
 		all = lappend_oid(all, command->touched[i]);
 	if (command->any)
 	{
-		foreach (cell, payguard_guard_triggers_at(false, then))
+		foreach (cell, payguard_guard_triggers_at(then))
 			all = lappend_oid(all, ((GuardTrigger *) lfirst(cell))->relation);
-		foreach (cell, payguard_guard_triggers(false))
+		foreach (cell, payguard_guard_triggers())
 			all = lappend_oid(all, ((GuardTrigger *) lfirst(cell))->relation);
 	}
 	list_sort(all, list_oid_cmp);
@@ -665,7 +665,7 @@ tell_schema_renamed(const RenameStmt *statement)
 {
 	ListCell *cell;
 
-	foreach (cell, payguard_guard_triggers(false))
+	foreach (cell, payguard_guard_triggers())
 	{
 		const GuardTrigger *guard = lfirst(cell);
 
@@ -690,7 +690,7 @@ check_label(const AlterEnumStmt *statement)
 	type = LookupTypeNameOid(NULL, makeTypeNameFromNameList(statement->typeName), true);
 	initStringInfo(&label);
 	escape_json(&label, statement->oldVal);
-	foreach (cell, payguard_guard_triggers(false))
+	foreach (cell, payguard_guard_triggers())
 	{
 		const GuardTrigger *guard = lfirst(cell);
 		TupleDesc desc = payguard_guard_desc(guard->relation, NULL);

@@ -183,7 +183,7 @@ payguard_guard_settings(PG_FUNCTION_ARGS)
 {
 	ListCell *cell;
 
-	foreach (cell, payguard_guard_triggers(false))
+	foreach (cell, payguard_guard_triggers())
 	{
 		GuardTrigger *trigger = lfirst(cell);
 
@@ -206,7 +206,7 @@ payguard_broken_rows(PG_FUNCTION_ARGS)
 	ListCell *cell;
 
 	InitMaterializedSRF(fcinfo, 0);
-	foreach (cell, payguard_guard_triggers(false))
+	foreach (cell, payguard_guard_triggers())
 	{
 		GuardTrigger *trigger = lfirst(cell);
 		Relation relation = try_relation_open(trigger->relation, AccessShareLock);
@@ -328,7 +328,7 @@ check_below_no_guard(Relation relation)
 {
 	ListCell *cell;
 
-	foreach (cell, payguard_guard_triggers(false))
+	foreach (cell, payguard_guard_triggers())
 	{
 		GuardTrigger *guard = lfirst(cell);
 

@@ -164,7 +164,7 @@ consumer_of(Oid table)
 		ListCell *cell;
 
 		CHECK_FOR_INTERRUPTS();
-		foreach (cell, payguard_guard_triggers(false))
+		foreach (cell, payguard_guard_triggers())
 		{
 			Jsonb *settings = DatumGetJsonbP(DirectFunctionCall1(
 				jsonb_in, CStringGetDatum(((GuardTrigger *) lfirst(cell))->settings)));

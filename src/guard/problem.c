@@ -146,7 +146,7 @@ payguard_guard_problems(PG_FUNCTION_ARGS)
 	ListCell *problem;
 
 	InitMaterializedSRF(fcinfo, 0);
-	foreach (cell, payguard_guard_triggers(false))
+	foreach (cell, payguard_guard_triggers())
 	{
 		GuardTrigger *trigger = lfirst(cell);
 

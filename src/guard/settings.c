@@ -137,8 +137,6 @@ payguard_guard_parse(const char *settings, TupleDesc desc, const char **problem)
 	Jsonb *json =
 		DatumGetJsonbP(DirectFunctionCall1(jsonb_in, CStringGetDatum(settings)));
 	Guard *guard = palloc0(sizeof(Guard));
-	JsonbValue buffer;
-	JsonbValue *value;
 
 	*problem = "The settings are no JSON object.";
 	if (!JB_ROOT_IS_OBJECT(json))
@@ -146,8 +144,6 @@ payguard_guard_parse(const char *settings, TupleDesc desc, const char **problem)
 	if (!parse_columns(guard, json, desc, problem) ||
 		!parse_states(guard, json, problem) || !parse_follow(guard, json, problem))
 		return NULL;
-	value = getKeyJsonValueFromContainer(&json->root, "valid", 5, &buffer);
-	guard->valid = value && value->type == jbvBool && value->val.boolean;
 	return guard;
 }
 

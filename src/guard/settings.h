@@ -57,7 +57,6 @@ typedef struct Guard
 	int room;			  /* for so many is memory allocated */
 	GuardState *states;	  /* sorted as jsonb sorts keys: by length, then by bytes */
 	bool *moves;		  /* [MOVE(guard, from, to)] */
-	bool valid;			  /* the rows that were there have been checked */
 	bool follows;		  /* sync_rows() moves its rows */
 	const char *consumer; /* whose position says up to where it has */
 	int follow

@@ -203,7 +203,7 @@ sync_tables(const text *order_id, int max)
 		payguard_order_must_exist(order_id, &order);
 	}
 	sync.each = payguard_element_memory();
-	triggers = payguard_guard_triggers(false);
+	triggers = payguard_guard_triggers();
 	foreach (cell, triggers)
 	{
 		CHECK_FOR_INTERRUPTS();
@@ -507,7 +507,7 @@ forget_gone(void)
 
 		known = lappend(known, DatumGetTextPCopy(payguard_store_result(i, 0, &isnull)));
 	}
-	foreach (cell, payguard_guard_triggers(false))
+	foreach (cell, payguard_guard_triggers())
 	{
 		text *consumer = payguard_json_text(
 			DatumGetJsonbP(DirectFunctionCall1(

@@ -56,22 +56,21 @@ payguard_guard_function(bool truncate)
 }
 
 /*
- * payguard_guard_triggers lists the guards' triggers, for rows or for TRUNCATE, of all
- * tables.
+ * payguard_guard_triggers lists the guards' triggers for rows, of all tables.
  */
 List *
-payguard_guard_triggers(bool truncate)
+payguard_guard_triggers(void)
 {
-	return payguard_guard_triggers_at(truncate, NULL);
+	return payguard_guard_triggers_at(NULL);
 }
 
 /*
  * payguard_guard_triggers_at is payguard_guard_triggers as of a snapshot; NULL: as of now.
  */
 List *
-payguard_guard_triggers_at(bool truncate, Snapshot at)
+payguard_guard_triggers_at(Snapshot at)
 {
-	Oid function = payguard_guard_function(truncate);
+	Oid function = payguard_guard_function(false);
 	Relation depend;
 	ScanKeyData keys[2];
 	SysScanDesc scan;
@@ -99,7 +98,7 @@ payguard_guard_triggers_at(bool truncate, Snapshot at)
 											   Anum_pg_trigger_oid, form->objid, at);
 		if (HeapTupleIsValid(trigger = systable_getnext(triggers.scan)))
 			guard = read_trigger(trigger, RelationGetDescr(triggers.catalog), function,
-								 truncate, at);
+								 false, at);
 		payguard_catalog_scan_end(&triggers);
 		if (guard)
 			list = lappend(list, guard);

@@ -44,8 +44,8 @@ typedef struct CatalogScan
 
 extern char *payguard_guard_qualified(Oid relation);
 extern Oid payguard_guard_function(bool truncate);
-extern List *payguard_guard_triggers(bool truncate);
-extern List *payguard_guard_triggers_at(bool truncate, Snapshot at);
+extern List *payguard_guard_triggers(void);
+extern List *payguard_guard_triggers_at(Snapshot at);
 extern List *payguard_guard_triggers_of(Oid relation, bool truncate, Snapshot at);
 extern GuardTrigger *payguard_guard_trigger_of(Oid relation, bool truncate);
 extern bool payguard_guard_is_guarded(Oid relation);

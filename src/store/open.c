@@ -43,10 +43,9 @@ static bool only_looks = false;
 /* InvalidOid: to be looked up */
 static Oid schema = InvalidOid;
 
-static Relation open_relation(const char *name, LOCKMODE mode);
+static Relation open_relation(const Table *table, LOCKMODE mode);
 static Oid find_schema(void);
 static void forget_schema(Datum argument, int cache, uint32 hash);
-static Oid *place_of(const char *name);
 static void check_usable(Relation relation);
 
 /*
@@ -137,7 +136,7 @@ bool
 payguard_open_table(OpenTable *open, const Table *table, LOCKMODE mode)
 {
 	open->table = table;
-	open->relation = open_relation(table->name, mode);
+	open->relation = open_relation(table, mode);
 	if (open->relation == NULL)
 		return false;
 	check_usable(open->relation);
@@ -146,29 +145,29 @@ payguard_open_table(OpenTable *open, const Table *table, LOCKMODE mode)
 }
 
 /*
- * open_relation locks and opens the relation that has a name; NULL: there is none. Whoever was waited for
- * may have renamed or dropped what had the name before: then it is looked for again.
+ * open_relation locks and opens the relation that has a table's name; NULL: there is none. Which one had it the last
+ * time saves looking the name up, and is never trusted: what it opens must have the name. Whoever was waited for may
+ * have renamed or dropped it: then it is looked for again.
  */
 static Relation
-open_relation(const char *name, LOCKMODE mode)
+open_relation(const Table *table, LOCKMODE mode)
 {
 	Oid namespace = find_schema();
-	Oid *place = place_of(name);
 
 	for (;;)
 	{
 		Relation relation = NULL;
 
-		if (OidIsValid(*place))
-			relation = try_relation_open(*place, mode);
+		if (OidIsValid(*table->last))
+			relation = try_relation_open(*table->last, mode);
 		if (relation != NULL && RelationGetNamespace(relation) == namespace &&
-			strcmp(RelationGetRelationName(relation), name) == 0)
+			strcmp(RelationGetRelationName(relation), table->name) == 0)
 			return relation;
 		if (relation != NULL)
 			relation_close(relation, mode);
 		CHECK_FOR_INTERRUPTS();
-		*place = get_relname_relid(name, namespace);
-		if (!OidIsValid(*place))
+		*table->last = get_relname_relid(table->name, namespace);
+		if (!OidIsValid(*table->last))
 			return NULL;
 	}
 }
@@ -195,29 +194,6 @@ static void
 forget_schema(Datum argument, int cache, uint32 hash)
 {
 	schema = InvalidOid;
-}
-
-/*
- * place_of returns where the OID of a name is remembered. It saves looking the name up, and is never
- * trusted: what it opens must have the name.
- */
-static Oid *
-place_of(const char *name)
-{
-	static struct
-	{
-		const char *name; /* a constant of a Table: compared by its address */
-		Oid oid;
-	} places[64];
-	int i = 0;
-
-	while (i < (int) lengthof(places) - 1 && places[i].name != NULL &&
-		   places[i].name != name)
-		i++;
-	if (places[i].name != name)
-		places[i].oid = InvalidOid;
-	places[i].name = name;
-	return &places[i].oid;
 }
 
 /*
@@ -283,7 +259,7 @@ bool
 payguard_store_is_empty(const Table *table)
 {
 	/* the lock keeps a VACUUM FULL from putting another file in its place */
-	Relation relation = open_relation(table->name, AccessShareLock);
+	Relation relation = open_relation(table, AccessShareLock);
 	bool empty;
 
 	/* the scripts of an older version may not have made it */

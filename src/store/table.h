@@ -59,6 +59,7 @@ typedef struct Key
 typedef struct Table
 {
 	const char *name; /* in schema payguard */
+	Oid *last;		  /* which relation had that name the last time, or InvalidOid */
 	size_t row_size;
 	const Field *fields;
 	int nfields;
@@ -93,7 +94,8 @@ typedef AttrNumber Columns[MAX_FIELDS];
 	[number] = {.column = #field, .offset = offsetof(struct, field), .type = __VA_ARGS__},
 
 #define TABLE_PARTS(name, struct, fields, keys)                                          \
-	name, sizeof(struct), fields, lengthof(fields), keys, lengthof(keys)
+	name, &(Oid){InvalidOid}, sizeof(struct), fields, lengthof(fields), keys,            \
+		lengthof(keys)
 #define TABLE(name, struct, fields, keys)                                                \
 	{                                                                                    \
 		TABLE_PARTS(name, struct, fields, keys), -1, NULL                                \
