@@ -71,13 +71,13 @@ payguard_store_begin(StoreMode mode)
 
 /*
  * payguard_store_refresh takes a newer snapshot, after a wait for a lock or a unique key. In
- * REPEATABLE READ and SERIALIZABLE it sees what the transaction may see, as before.
+ * REPEATABLE READ and SERIALIZABLE it sees what the transaction may see, as before. Whatever writes ends its command
+ * itself, so that the next snapshot sees it.
  */
 void
 payguard_store_refresh(void)
 {
 	payguard_store_snapshot++;
-	CommandCounterIncrement();
 	PopActiveSnapshot();
 	PushActiveSnapshot(GetTransactionSnapshot());
 }

@@ -207,7 +207,6 @@ lock_by_key(const Table *table, int key, const void *like, LockWaitPolicy wait, 
 	PreventCommandIfReadOnly("SELECT FOR NO KEY UPDATE");
 	PreventCommandIfParallelMode("SELECT FOR NO KEY UPDATE");
 	payguard_must_open_table(&open, table, RowShareLock);
-	CommandCounterIncrement();
 	PushActiveSnapshot(GetTransactionSnapshot());
 	slot = table_slot_create(open.relation, NULL);
 	if (is_known_place(like))
@@ -221,7 +220,6 @@ lock_by_key(const Table *table, int key, const void *like, LockWaitPolicy wait, 
 		read_slot(&open, slot, row);
 	ExecDropSingleTupleTableSlot(slot);
 	PopActiveSnapshot();
-	CommandCounterIncrement();
 	payguard_close_table(&open);
 	return found;
 }
@@ -253,10 +251,7 @@ payguard_store_list_by_key(const Table *table, int key, int nfields, RowLock loc
 	}
 	payguard_must_open_table(&open, table, writes ? RowShareLock : AccessShareLock);
 	if (writes)
-	{
-		CommandCounterIncrement();
 		PushActiveSnapshot(GetTransactionSnapshot());
-	}
 	memcpy(wanted, values, sizeof(Datum) * (nfields - 1));
 	memcpy(last, values + nfields - 1, sizeof(Datum) * n);
 	n = sort_values(field, last, n);
@@ -283,10 +278,7 @@ payguard_store_list_by_key(const Table *table, int key, int nfields, RowLock loc
 	end_scan(&scan);
 	ExecDropSingleTupleTableSlot(slot);
 	if (writes)
-	{
 		PopActiveSnapshot();
-		CommandCounterIncrement();
-	}
 	payguard_close_table(&open);
 	pfree(last);
 	return found;

@@ -51,7 +51,6 @@ payguard_writing_begin(Writing *writing, const Table *table, const RowWrite *wri
 	PreventCommandIfParallelMode(command_name(write));
 	*writing = (Writing){.write = write};
 	payguard_must_open_table(&writing->open, table, RowExclusiveLock);
-	CommandCounterIncrement();
 	PushActiveSnapshot(GetTransactionSnapshot());
 	writing->estate = estate = CreateExecutorState();
 	writing->caller = MemoryContextSwitchTo(estate->es_query_cxt);
@@ -193,7 +192,8 @@ fire_after_statement(Writing *writing)
 }
 
 /*
- * payguard_writing_end fires the AFTER triggers that are not deferred, and closes the table.
+ * payguard_writing_end fires the AFTER triggers that are not deferred, closes the table, and ends the command: what was
+ * written is seen with each snapshot from now on.
  */
 void
 payguard_writing_end(Writing *writing)
