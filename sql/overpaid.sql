@@ -36,7 +36,7 @@ SELECT outcome, amount FROM payguard.refund_order('over-1', 'over-1/a', reason :
 SELECT (payguard.settle_refund(refund_id, 'succeeded', 'it is')).outcome, pg_temp.now_of('over-1') FROM payguard.refunds WHERE order_id = 'over-1' AND origin = 'request';
 -- more than twice what was asked for: somebody has mixed up units, and a person looks
 SELECT pg_temp.start_with('over-2', 100000), pg_temp.now_of('over-2');
-SELECT pg_temp.start_with('twice-1', 2000), pg_temp.now_of('twice-1'), pg_temp.start_with('twice-2', 2001), pg_temp.now_of('twice-2');
+SELECT pg_temp.start_with('over-20', 2000), pg_temp.now_of('over-20'), pg_temp.start_with('over-21', 2001), pg_temp.now_of('over-21');
 -- less of the excess went back than was asked for: the rest of it is still owed
 SELECT pg_temp.start_with('part-1', 1250);
 SELECT outcome FROM payguard.refunds r, payguard.report_refund(r.refund_id, 'succeeded', amount := 100) WHERE r.order_id = 'part-1';
