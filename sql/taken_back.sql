@@ -313,6 +313,10 @@ SELECT t.kind, p.channel_txn_id FROM payguard.tasks t JOIN payguard.payments p U
 SELECT pg_sleep(0.1);
 SELECT r.outcome FROM payguard.claim_tasks('w', channels => '{back-open}') t, payguard.complete_task(t.task_id, t.lease_token, 'succeeded', 'back-open-2', 1000, 'EUR') r;
 SELECT count(*) FROM payguard.tasks WHERE order_id = 'back-open';
+-- of money that was too much, and is here again, no more goes back than before
+SELECT (payguard.create_order('taken-more', 1000, 'EUR')).status, pg_temp.say(pg_temp.start('taken-more', 'this', 'sdd'), 'succeeded', 'taken-more', 1250, 'EUR'), pg_temp.now_of('taken-more');
+SELECT pg_temp.take('taken-more', amount := 1250), pg_temp.now_of('taken-more');
+SELECT pg_temp.give('taken-more'), pg_temp.now_of('taken-more');
 SELECT * FROM payguard.verify();
 RESET SESSION AUTHORIZATION;
 DROP OWNED BY regress_taken_back;

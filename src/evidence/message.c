@@ -454,7 +454,6 @@ wait_readable(Notification *known, const Notification *again)
 	Notification now;
 	Order order;
 
-	payguard_store_refresh();
 	if (!payguard_store_lock(&payguard_notifications, NOTIFICATION_BY_EVENT, known, &now))
 	{
 		/* it has gone to the archive with the order that it named then */
@@ -463,7 +462,6 @@ wait_readable(Notification *known, const Notification *again)
 			!payguard_order_lock(now.order_id, &order))
 			elog(ERROR, "payguard: message \"%s\" has vanished",
 				 payguard_str(known->event_id));
-		payguard_store_refresh();
 		if (!payguard_store_lock(&payguard_notifications, NOTIFICATION_BY_EVENT, known,
 								 &now))
 			elog(ERROR, "payguard: message \"%s\" has vanished",

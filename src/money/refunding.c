@@ -272,7 +272,6 @@ payguard_refund_hold_unbegun(const Payment *payment)
 	Refund *refunds;
 	int n;
 
-	payguard_store_refresh(); /* to see what this call has written */
 	n = payguard_refund_list_of(payment, &refunds);
 	for (int i = 0; i < n; i++)
 	{

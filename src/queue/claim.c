@@ -572,7 +572,6 @@ drop_one(EachItem *item)
 		payguard_text("The attempt had expired before a worker claimed its task."));
 	Applied applied;
 
-	payguard_store_refresh();
 	if (!payguard_order_lock(late->order_id, &order) ||
 		!payguard_store_lock(&payguard_tasks, TASK_BY_ID, late, &task) ||
 		(payguard_store_find(&payguard_leases, LEASE_OF_ORDER, &lease, &lease) &&

@@ -198,8 +198,7 @@ bring_forward(const Task *like, TimestampTz now)
 
 	if (!payguard_store_lock_free(&payguard_orders, ORDER_BY_ID, &order_like, &order))
 		return false;
-	payguard_store_refresh();
-	if (payguard_store_find(&payguard_leases, LEASE_OF_ORDER, &lease_like, &lease) ||
+	if (payguard_store_lock(&payguard_leases, LEASE_OF_ORDER, &lease_like, &lease) ||
 		!payguard_store_lock(&payguard_tasks, TASK_BY_ID, like, &task) ||
 		task.run_at != like->run_at)
 		return false;

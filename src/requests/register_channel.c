@@ -161,10 +161,7 @@ insert_channel(const Channel *asked, Channel *channel)
 	}
 	if (!channel->processing_alert_after)
 		channel->processing_alert_after = parse_interval("10 days");
-	if (payguard_store_insert_new(&payguard_channels, CHANNEL_BY_NAME, channel))
-		return true;
-	payguard_store_refresh();
-	return false;
+	return payguard_store_insert_new(&payguard_channels, CHANNEL_BY_NAME, channel);
 }
 
 /*

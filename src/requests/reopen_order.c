@@ -120,7 +120,6 @@ resolve_reversals(const Payment *payment, text *note)
 	Refund *refunds;
 	int n;
 
-	payguard_store_refresh(); /* to see what this call has written */
 	n = payguard_refund_list_of(payment, &refunds);
 	for (int i = 0; i < n; i++)
 		payguard_alert_resolve(payguard_refund_reversal_alert(&refunds[i]),

@@ -173,6 +173,8 @@ mutant requeued_unseen src/queue/retry.c "isolation found_before" '/^payguard_re
 mutant recorded_unseen src/evidence/reported.c "isolation record_waits" '/^payguard_record_payment\(/,/^}/s/^\tpayguard_store_refresh\(\);$//'
 mutant undone_unseen src/evidence/reversal.c "isolation reinstate_waits" '/^reinstate_waiting\(/,/^}/s/^\tpayguard_store_refresh\(\);.*$//'
 mutant unasked src/requests/approve.c "isolation approval_ask" '/^payguard_request_approval\(/,/^}/s/^\tpayguard_store_refresh\(\);$//'
+mutant reopened_unseen src/requests/reopen_order.c "isolation reopen_waits" '/^payguard_reopen_order\(/,/^}/s/^\tpayguard_store_refresh\(\);$//'
+mutant expired_unseen src/requests/close_order.c "isolation found_before" '/^expire_one\(/,/^}/s/^\tpayguard_store_refresh\(\);$//'
 mutant untold src/requests/create_order.c "isolation refused_detail" '/^payguard_update_order\(/,/^}/s/^\tpayguard_store_refresh\(\);$//'
 mutant cancelled_unseen src/requests/close_order.c "isolation refused_detail" '/^payguard_cancel_order\(/,/^}/s/^\t\tpayguard_store_refresh\(\);$//'
 mutant unread_key src/money/refunding.c "isolation txn_race" '/^store_new\(/,/^}/s/^\t\tpayguard_store_refresh\(\);$//'
