@@ -40,6 +40,10 @@
 #ifndef CAPTURES
 #define CAPTURES false
 #endif
+/* and of what they have reserved a part may lapse */
+#ifndef PART_LAPSES
+#define PART_LAPSES CAPTURES
+#endif
 
 /* bugs to be found; those of the decisions are in generate.py */
 #ifndef BUG_CHANNEL_NEVER_ANSWERS /* not payguard's: then no order need ever be settled */
@@ -90,6 +94,18 @@
 #ifndef BUG_PART_IS_LESS
 #define BUG_PART_IS_LESS false
 #endif
+#ifndef BUG_REPEATED_BEYOND
+#define BUG_REPEATED_BEYOND false
+#endif
+#ifndef BUG_PART_NOT_REVIVED
+#define BUG_PART_NOT_REVIVED false
+#endif
+#ifndef BUG_REQUEUED_CHARGE_SENT_AGAIN
+#define BUG_REQUEUED_CHARGE_SENT_AGAIN false
+#endif
+#ifndef BUG_REQUEUED_CAPTURE_SENT_AGAIN
+#define BUG_REQUEUED_CAPTURE_SENT_AGAIN false
+#endif
 #ifndef BUG_CANCELLED_AT_ONCE
 #define BUG_CANCELLED_AT_ONCE false
 #endif
@@ -102,7 +118,7 @@ byte payment[SLOTS];
 byte txn[SLOTS];		 /* channel_txn_id; 0: not known */
 bool refund[SLOTS];		 /* the payment's money goes back */
 bool second[SLOTS];		 /* a surplus payment for the other transaction, with its refund */
-bool charge_due[SLOTS];	 /* a charge task that no worker has claimed */
+byte charge[SLOTS];		 /* a charge task that no worker has claimed: CHARGE_ */
 bool close_due[SLOTS];	 /* a close task */
 bool query_due[SLOTS];	 /* a query task of an attempt that is not open */
 bool revived[SLOTS];	 /* it had failed, and the channel goes on */
@@ -113,7 +129,13 @@ bit channel_of[SLOTS];
 byte wants = 2;			 /* what the order asks for, with CAPTURES */
 byte asked_for[SLOTS];	 /* and asked for when the attempt was started */
 byte capture_amount[SLOTS]; /* what a capture asks for; 0: nobody has asked for one */
+byte authorized[SLOTS];	 /* what it knows to be reserved; 0: nothing yet */
 byte capture[SLOTS];	 /* its task: CAPTURE_ */
+bool requeued[SLOTS];	 /* somebody has had it tried again while a worker has it */
+
+#define CHARGE_NONE 0
+#define CHARGE_DUE 1
+#define CHARGE_AGAIN 2 /* it was sent, and the channel says that it does not know it */
 
 #define CAPTURE_NONE 0
 #define CAPTURE_DUE 1	  /* no worker has it */
@@ -138,8 +160,8 @@ byte amount[SLOTS]; /* what was taken beside what was asked for: MONEY_; with CA
 bool early[SLOTS];	/* it was taken, and not told, before the order expired */
 bool said_failed[SLOTS];
 bool said_processing[SLOTS];
-bool said_authorized[SLOTS];
-byte reserved[SLOTS];	/* how much */
+byte said_authorized[SLOTS]; /* the most that it has said to have reserved */
+byte reserved[SLOTS];	/* how much it has reserved */
 byte captured[SLOTS];	/* how many of our captures it has made */
 byte lost[SLOTS];		/* a request for a capture may arrive though its lease is over: its amount */
 bool lost_asked[SLOTS]; /* the channel was asked since, and has the money reserved still */
@@ -210,17 +232,22 @@ bool asked[SLOTS];	/* since then the channel has been queried, and nothing has c
 	(f_payment_status != PAYMENT_CAPTURING || report != REPORT_SUCCEEDED || \
 	 amount[a] != capture_amount[a] || f_closing_as == ORDER_CANCELLED || \
 	 d_payment == PAYMENT_SUCCEEDED || (f_revived && f_late_success == LATE_REFUND))
+#define RESERVED_MONEY_IS_KEPT(a) \
+	(f_payment_status != PAYMENT_FAILED || report != REPORT_AUTHORIZED || !fresh || \
+	 f_order_status != ORDER_UNPAID || f_late_success == LATE_REFUND || authorized[a] == 0 || \
+	 wants > asked_for[a] || d_payment == PAYMENT_AUTHORIZED)
 #define LEGAL_MOVE_OF_PAYMENT(from, to) PAYMENT_MAY(from, to)
 #define LEGAL_MOVE_OF_ORDER(from, to) ORDER_MAY(from, to)
 
 /* with each charge that is claimed */
 #define CHARGED_ONLY_WHEN_WANTED(a) \
 	((payment[a] == PAYMENT_PENDING || payment[a] == PAYMENT_UNKNOWN) && closing_as == ORDER_NONE)
+#define SENT_AGAIN_ONLY_WHEN_NOT_KNOWN(a) (!sent[a] || charge[a] == CHARGE_AGAIN)
 
 /* with each capture that is claimed */
 #define CAPTURED_ONLY_WHEN_WANTED(a) CAPTURE_WANTED(a)
-/* and with each order that is raised */
-#define NEVER_BEYOND_THE_AUTHORIZATION(a, how_much) (how_much <= reserved[a])
+/* and with each order that is raised, and each capture that is repeated since the channel has just been asked */
+#define NEVER_BEYOND_THE_AUTHORIZATION(how_much, known) (how_much <= known)
 /* with each that arrives */
 #define NEVER_CAPTURED_AFTER_A_VOID(a) (trade[a] != TRADE_CLOSED || !ended[a])
 
@@ -231,7 +258,7 @@ bool asked[SLOTS];	/* since then the channel has been queried, and nothing has c
 				   (payment[a] == PAYMENT_AUTHORIZED && trade[a] == TRADE_AUTHORIZED)) && \
 				  closing_as == ORDER_NONE))
 #define SETTLED_TASKS(a) \
-	(!charge_due[a] && !close_due[a] && !query_due[a] && capture[a] == CAPTURE_NONE)
+	(charge[a] == CHARGE_NONE && !close_due[a] && !query_due[a] && capture[a] == CAPTURE_NONE)
 /* money that came and went before anybody heard of it, and which the channel calls failed, is none */
 #define SETTLED_MONEY(a) \
 	((!TAKEN(a) || told_1[a] || (trade[a] == TRADE_RETURNED && SAYS_FAILED(a))) && \
@@ -255,7 +282,7 @@ bool asked[SLOTS];	/* since then the channel has been queried, and nothing has c
 	 payment[a] == PAYMENT_CAPTURING)
 #define RECEIVED(a) (payment[a] == PAYMENT_SUCCEEDED || payment[a] == PAYMENT_SURPLUS)
 /* a charge that waits was never sent, unless it is one to be repeated (tasks.again) */
-#define NOT_SENT(a) (charge_due[a] && (!sent[a] || BUG_EARLIER_CHARGE_FORGOTTEN))
+#define NOT_SENT(a) (charge[a] != CHARGE_NONE && (!sent[a] || BUG_EARLIER_CHARGE_FORGOTTEN))
 #define OPEN(a) (LIVE(a) || payment[a] == PAYMENT_SUPERSEDED)
 /* a worker has the capture: until his lease is over nobody gets another task of the order */
 #define LEASED(a) (capture[a] == CAPTURE_CLAIMED || capture[a] == CAPTURE_ARRIVED)
@@ -309,6 +336,7 @@ inline end_capture(a)
 	:: else
 	fi;
 	capture[a] = CAPTURE_NONE;
+	requeued[a] = false;
 }
 
 /* first money wins: the order's live attempt is closed, or was never sent */
@@ -322,11 +350,11 @@ inline supersede_other()
 	assert(other < ATTEMPTS);
 	if
 	:: NOT_SENT(other) ->
-		charge_due[other] = false;
+		charge[other] = CHARGE_NONE;
 		close_due[other] = false;
 		payment_becomes(other, PAYMENT_FAILED);
 	:: else ->
-		charge_due[other] = false;
+		charge[other] = CHARGE_NONE;
 		if
 		:: capture[other] == CAPTURE_DUE && !BUG_CAPTURE_NOT_WITHDRAWN -> capture[other] = CAPTURE_NONE;
 		:: else
@@ -386,13 +414,15 @@ inline apply(a)
 		 (report == REPORT_PENDING || report == REPORT_PROCESSING || report == REPORT_AUTHORIZED)) ||
 		f_reverses);
 	f_repeatable = f_fresh && payment[a] == PAYMENT_CAPTURING && closing_as == ORDER_NONE &&
-		queried && IDEMPOTENT(a);
+		queried && IDEMPOTENT(a) && (capture_amount[a] <= reserved[a] || BUG_REPEATED_BEYOND);
 	f_revivable = f_fresh && payment[a] == PAYMENT_FAILED && order == ORDER_UNPAID &&
 		f_late_success != LATE_REFUND &&
-		(!CAPTURES || wants == (capture_amount[a] != 0 -> capture_amount[a] : asked_for[a]));
+		(!CAPTURES || wants == (capture_amount[a] != 0 -> capture_amount[a] : asked_for[a]) ||
+		 (report == REPORT_AUTHORIZED && authorized[a] != 0 && wants <= asked_for[a] && !BUG_PART_NOT_REVIVED));
 	decide();
 	assert(A_MESSAGE_TAKES_NOTHING_BACK);
 	assert(WHAT_WAS_CAPTURED_PAYS(a));
+	assert(RESERVED_MONEY_IS_KEPT(a));
 	if
 	:: f_other_txn && second[a] -> skip; /* the other transaction is known */
 	:: else ->
@@ -413,10 +443,10 @@ inline apply(a)
 			if
 			:: d_payment != f_payment_status &&
 			   (d_payment == PAYMENT_PROCESSING || d_payment == PAYMENT_AUTHORIZED) ->
-				charge_due[a] = charge_due[a] && BUG_CHARGED_WHILE_PROCESSING;
+				charge[a] = (BUG_CHARGED_WHILE_PROCESSING -> charge[a] : CHARGE_NONE);
 			:: d_payment != f_payment_status && d_payment != PAYMENT_PENDING &&
 			   d_payment != PAYMENT_PROCESSING && d_payment != PAYMENT_UNKNOWN ->
-				charge_due[a] = false;
+				charge[a] = CHARGE_NONE;
 				close_due[a] = false;
 				query_due[a] = false;
 				end_capture(a);
@@ -428,9 +458,18 @@ inline apply(a)
 				close_due[a] = false;
 			:: else
 			fi;
+			/* of one authorization the first word counts, or that of whoever has asked since, or less */
+			if
+			:: d_payment == PAYMENT_AUTHORIZED && report == REPORT_AUTHORIZED &&
+			   (fresh || f_payment_status != PAYMENT_AUTHORIZED || says < authorized[a]) ->
+				authorized[a] = says;
+			:: else
+			fi;
 			if
 			:: d_payment == PAYMENT_AUTHORIZED -> end_capture(a); capture_amount[a] = 0;
-			:: d_capture -> capture[a] = CAPTURE_DUE;
+			:: d_capture ->
+				assert(NEVER_BEYOND_THE_AUTHORIZATION(capture_amount[a], reserved[a]));
+				capture[a] = CAPTURE_DUE;
 			:: else
 			fi;
 			early[a] = early[a] && !told_1[a];
@@ -462,12 +501,12 @@ inline close_attempt(a)
 {
 	if
 	:: NOT_SENT(a) || (BUG_WITHDRAWN_AFTER_CLAIM && trade[a] == TRADE_NONE) ->
-		charge_due[a] = false;
+		charge[a] = CHARGE_NONE;
 		report = REPORT_FAILED;
 	:: LEASED(a) && !BUG_CAPTURE_GIVEN_UP_AFTER_CLAIM -> skip;
 	:: payment[a] == PAYMENT_CAPTURING && capture[a] == CAPTURE_NONE -> skip;
 	:: else ->
-		charge_due[a] = false;
+		charge[a] = CHARGE_NONE;
 		if
 		:: !BUG_CAPTURE_NOT_WITHDRAWN -> end_capture(a);
 		:: else
@@ -567,6 +606,7 @@ inline hear(status, transaction)
 inline answer(a)
 {
 	hear(ANSWER(a), (SAYS_TAKEN(a) -> 1 : 0));
+	says = reserved[a];
 	fresh = true;
 }
 
@@ -580,7 +620,7 @@ inline authorize(a, how_much)
 {
 	trade[a] = TRADE_AUTHORIZED;
 	reserved[a] = how_much;
-	said_authorized[a] = true;
+	said_authorized[a] = how_much;
 }
 
 inline fail(a)
@@ -595,7 +635,7 @@ inline capture_arrives(a, how_much)
 {
 	assert(NEVER_CAPTURED_AFTER_A_VOID(a));
 	if
-	:: trade[a] == TRADE_AUTHORIZED -> take(a, how_much); captured[a]++;
+	:: trade[a] == TRADE_AUTHORIZED && how_much <= reserved[a] -> take(a, how_much); captured[a]++;
 	:: trade[a] == TRADE_AUTHORIZED -> skip;
 	:: trade[a] == TRADE_AUTHORIZED -> fail(a);
 	:: captured[a] > 0 && !IDEMPOTENT(a) -> captured[a]++;
@@ -607,7 +647,8 @@ inline capture_arrives(a, how_much)
 proctype slot(byte a)
 {
 	byte report, report_txn, other, succeeded, live;
-	bool fresh, queried;
+	byte says; /* how much is reserved */
+	bool fresh, queried, again;
 
 end:
 	do
@@ -626,7 +667,7 @@ end:
 			fi;
 			if
 			:: sent[a] = true;		 /* start_payment(): the caller sends the charge */
-			:: charge_due[a] = true; /* request_payment(): a worker will */
+			:: charge[a] = CHARGE_DUE; /* request_payment(): a worker will */
 			fi;
 		:: !quiet && a < ATTEMPTS && MAY_CLOSE(a) ->
 			close_attempt(a);
@@ -653,12 +694,12 @@ end:
 		:: !quiet && payment[a] == PAYMENT_AUTHORIZED && wants == 2 ->
 			wants = 1;
 		:: !quiet && payment[a] == PAYMENT_AUTHORIZED && wants == 1 &&
-		   ((asked_for[a] == 2 && reserved[a] == 2) || BUG_RAISED_UNCHECKED) ->
+		   ((asked_for[a] == 2 && authorized[a] == 2) || BUG_RAISED_UNCHECKED) ->
 			wants = 2;
-			assert(NEVER_BEYOND_THE_AUTHORIZATION(a, wants));
+			assert(NEVER_BEYOND_THE_AUTHORIZATION(wants, authorized[a]));
 		:: !quiet && payment[a] == PAYMENT_AUTHORIZED &&
 		   (captured[a] == 0 || (IDEMPOTENT(a) && !revived[a])) &&
-		   (wants <= reserved[a] || BUG_CAPTURED_UNCHECKED) ->
+		   (wants <= authorized[a] || BUG_CAPTURED_UNCHECKED) ->
 			captured[a] = captured[a] * 2;
 			capture_amount[a] = wants;
 			capture[a] = CAPTURE_DUE;
@@ -678,14 +719,15 @@ end:
 			:: CAPTURES -> authorize(a, asked_for[a]);
 			:: CAPTURES -> authorize(a, 1);
 			fi;
-		/* all that is reserved may be taken without payguard; or it lapses, and may be reserved again */
+		/* all that is reserved may be taken without payguard; or it lapses, and may be reserved again; or a part lapses */
 		:: !quiet && trade[a] == TRADE_AUTHORIZED ->
 			if
 			:: take(a, reserved[a]);
 			:: fail(a);
+			:: PART_LAPSES && reserved[a] == 2 -> reserved[a] = 1;
 			fi;
 		:: !quiet && CAPTURES && channel_of[a] == 0 && trade[a] == TRADE_FAILED ->
-			trade[a] = (said_authorized[a] -> TRADE_AUTHORIZED : TRADE_OPEN);
+			trade[a] = (said_authorized[a] != 0 -> TRADE_AUTHORIZED : TRADE_OPEN);
 		:: !quiet && ((GOES_ON && channel_of[a] == 0) || (CAPTURES && channel_of[a] == 1)) &&
 		   trade[a] == TRADE_OPEN ->
 			trade[a] = TRADE_PROCESSING;
@@ -712,19 +754,28 @@ end:
 		   to the charge, the customer's return page */
 		:: !quiet && a < ATTEMPTS && trade[a] >= TRADE_OPEN -> hear(REPORT_PENDING, 0);
 		:: !quiet && a < ATTEMPTS && said_processing[a] -> hear(REPORT_PROCESSING, 0);
-		:: !quiet && a < ATTEMPTS && said_authorized[a] -> hear(REPORT_AUTHORIZED, 0);
+		:: !quiet && a < ATTEMPTS && said_authorized[a] != 0 -> hear(REPORT_AUTHORIZED, 0); says = said_authorized[a];
+		:: !quiet && a < ATTEMPTS && said_authorized[a] != reserved[a] -> hear(REPORT_AUTHORIZED, 0); says = reserved[a];
 		:: !quiet && a < ATTEMPTS && said_failed[a] -> hear(REPORT_FAILED, 0);
 		:: !quiet && a < ATTEMPTS && trade[a] == TRADE_CLOSED -> hear(REPORT_CLOSED, 0);
 		:: !quiet && a < ATTEMPTS && TAKEN(a) -> hear(REPORT_SUCCEEDED, 1);
 		:: !quiet && a < ATTEMPTS && twice[a] -> hear(REPORT_SUCCEEDED, 2);
 		:: !quiet && trade[a] == TRADE_RETURNED && !SAYS_FAILED(a) -> record_reversal(a);
-		/* a time-out, an expired lease */
-		:: !quiet && sent[a] && payment[a] != PAYMENT_NONE -> hear(REPORT_UNKNOWN, 0);
+		/* a time-out, an expired lease; also where somebody has had the charge tried again while a worker has it */
+		:: !quiet && sent[a] && payment[a] != PAYMENT_NONE ->
+			hear(REPORT_UNKNOWN, 0);
+			if
+			:: BUG_REQUEUED_CHARGE_SENT_AGAIN && charge[a] == CHARGE_NONE && closing_as == ORDER_NONE &&
+			   (payment[a] == PAYMENT_PENDING || payment[a] == PAYMENT_UNKNOWN) ->
+				charge[a] = CHARGE_DUE;
+			:: else
+			fi;
 
 		/* the worker: he claims a charge, and sends it from then on */
-		:: charge_due[a] ->
+		:: charge[a] != CHARGE_NONE ->
 			assert(CHARGED_ONLY_WHEN_WANTED(a));
-			charge_due[a] = false;
+			assert(SENT_AGAIN_ONLY_WHEN_NOT_KNOWN(a));
+			charge[a] = CHARGE_NONE;
 			sent[a] = true;
 			asked[a] = false;
 		/* he is certain that none of his tries reached the channel, and out of tries */
@@ -738,7 +789,7 @@ end:
 			:: !quiet && trade[a] == TRADE_NONE && sent[a] && closing_as == ORDER_NONE &&
 			   (payment[a] == PAYMENT_PENDING || payment[a] == PAYMENT_UNKNOWN) ->
 				hear(REPORT_NOT_FOUND, 0);
-				charge_due[a] = true;
+				charge[a] = CHARGE_AGAIN;
 			:: trade[a] == TRADE_NONE -> hear(REPORT_CLOSED, 0);
 			fi;
 		/* and for one that has ended, where a message contradicts that */
@@ -749,23 +800,31 @@ end:
 		/* he claims a capture, and gets the channel's answer, or none before his lease is over */
 		:: capture[a] == CAPTURE_DUE ->
 			assert(CAPTURED_ONLY_WHEN_WANTED(a));
-			assert(NEVER_BEYOND_THE_AUTHORIZATION(a, capture_amount[a]));
+			assert(NEVER_BEYOND_THE_AUTHORIZATION(capture_amount[a], authorized[a]));
 			capture[a] = CAPTURE_CLAIMED;
 			asked[a] = false;
 		:: capture[a] == CAPTURE_ARRIVED ->
-			capture[a] = CAPTURE_NONE;
+			end_capture(a);
 			answer(a);
 		:: !quiet && LEASED(a) ->
+			again = requeued[a];
 			end_capture(a);
 			if
-			:: BUG_CAPTURED_BLINDLY && CAPTURE_WANTED(a) -> capture[a] = CAPTURE_DUE;
+			:: CAPTURE_WANTED(a) && (BUG_CAPTURED_BLINDLY || (again && BUG_REQUEUED_CAPTURE_SENT_AGAIN)) ->
+				capture[a] = CAPTURE_DUE;
 			:: else
 			fi;
+			again = false;
+		/* meanwhile somebody has it tried again, since nobody seems to do it */
+		:: !quiet && LEASED(a) && !requeued[a] ->
+			requeued[a] = true;
 		/* or is certain that his request did not reach it: then it is done again, where it is wanted still */
 		:: !quiet && capture[a] == CAPTURE_CLAIMED && CAPTURE_WANTED(a) ->
 			capture[a] = CAPTURE_DUE;
+			requeued[a] = false;
 		:: !quiet && capture[a] == CAPTURE_CLAIMED && !CAPTURE_WANTED(a) ->
 			capture[a] = CAPTURE_NONE;
+			requeued[a] = false;
 			close_due[a] = true;
 			if
 			:: payment[a] == PAYMENT_CAPTURING -> payment_becomes(a, PAYMENT_CLOSING);
@@ -784,7 +843,10 @@ end:
 			:: TAKEN(a) || trade[a] == TRADE_FAILED || trade[a] == TRADE_CLOSED -> skip;
 			:: !quiet || BUG_CHANNEL_NEVER_ANSWERS -> report = REPORT_UNKNOWN;
 			:: !quiet && trade[a] == TRADE_OPEN -> report = REPORT_PENDING;
-			:: !quiet && trade[a] == TRADE_AUTHORIZED -> report = REPORT_AUTHORIZED; fresh = true;
+			:: !quiet && trade[a] == TRADE_AUTHORIZED ->
+				report = REPORT_AUTHORIZED;
+				says = reserved[a];
+				fresh = true;
 			:: !quiet && trade[a] == TRADE_PROCESSING -> report = REPORT_PROCESSING; fresh = true;
 			/* what is being settled cannot be closed, but it ends */
 			:: trade[a] == TRADE_PROCESSING && !CAPTURES -> take(a, MONEY_FITS);
@@ -824,6 +886,7 @@ end:
 			check();
 			report = REPORT_NONE;
 			report_txn = 0;
+			says = 0;
 			fresh = false;
 			queried = false;
 			succeeded = 0;
