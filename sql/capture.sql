@@ -134,6 +134,9 @@ SELECT pg_temp.reserve('soon-4'), pg_temp.say(pg_temp.this('soon-4'), 'authorize
 -- and what is to be asked soon is not put off by a message that comes again
 SELECT pg_temp.reserve('soon-5'), (payguard.query_payment(pg_temp.this('soon-5'))).outcome, pg_temp.say(pg_temp.this('soon-5'), 'authorized', 'soon-5', 50000);
 SELECT order_id, run_at < clock_timestamp() + interval '1 h' AS soon FROM payguard.tasks WHERE order_id ~ '^soon-' AND kind = 'query' ORDER BY 1;
+-- whose question was answered is not asked again at once, also where less is reserved
+SELECT pg_temp.reserve('soon-6'), (payguard.query_payment(pg_temp.this('soon-6'))).outcome, pg_temp.work('soon-6', 'query'), pg_temp.reply('soon-6', 'authorized', 'soon-6', 40000);
+SELECT run_at > clock_timestamp() + interval '23 h' AS tomorrow FROM payguard.tasks WHERE order_id = 'soon-6' AND kind = 'query';
 -- a batch answers captures
 SELECT pg_temp.capture('way-1'), pg_temp.capture('way-2'), pg_temp.work('way-1', 'capture');
 SELECT outcome, order_status FROM payguard.complete_tasks(ARRAY(SELECT ((task).task_id, (task).lease_token, 'succeeded', (task).order_id, (task).amount, 'EUR', NULL, NULL)::payguard.task_answer FROM held WHERE (task).order_id ~ '^way-[12]' AND (task).kind = 'capture' ORDER BY (task).order_id));
@@ -162,6 +165,22 @@ SELECT pg_temp.reserve('slow-1'), pg_temp.capture('slow-1'), pg_sleep(0.01), (SE
 SELECT kind, severity, details ->> 'status' AS status FROM payguard.alerts WHERE order_id = 'slow-1' AND resolved_at IS NULL;
 SELECT advice, message FROM payguard.order_status('slow-1');
 SELECT pg_temp.say(pg_temp.this('slow-1'), 'succeeded', 'slow-1', 50000, 'EUR'), (SELECT count(*) FROM payguard.maintain()) AS duties, pg_temp.now_of('slow-1');
+-- nor is the customer troubled by a capture that is out of tries
+SELECT pg_temp.reserve('slow-2'), pg_temp.capture('slow-2');
+DO $$
+BEGIN
+  FOR i IN 1 .. 10 LOOP
+    PERFORM payguard.retry_task(t.task_id, t.lease_token, 'no way out', '1 ms') FROM payguard.claim_tasks('worker', 100, kinds := '{capture}', channels := '{hold}') t WHERE t.order_id = 'slow-2';
+    PERFORM pg_sleep(0.01);
+  END LOOP;
+END
+$$;
+SELECT kind, severity FROM payguard.alerts WHERE order_id = 'slow-2' AND resolved_at IS NULL;
+SELECT advice, message FROM payguard.order_status('slow-2');
+SELECT payguard.requeue_task(task_id) > 0 AS due, pg_temp.now_of('slow-2') FROM payguard.tasks WHERE order_id = 'slow-2' AND kind = 'capture';
+-- but whose charge has no outcome is told to ask
+SELECT (payguard.create_order('slow-3', 1000, 'EUR')).status, pg_temp.say(pg_temp.start('slow-3', 'this', 'hold'), 'unknown'), pg_sleep(0.01), (SELECT count(*) FROM payguard.maintain()) AS duties;
+SELECT (SELECT kind || ', ' || severity FROM payguard.alerts WHERE order_id = 'slow-3' AND resolved_at IS NULL) AS alert, advice FROM payguard.order_status('slow-3');
 -- a lease that runs out: the channel is asked, and where it keeps an id it is told again, under the same one
 SELECT pg_temp.reserve('lost-1', channel := 'hold_once'), pg_temp.capture('lost-1'), pg_temp.work('lost-1', 'capture', '1 ms'), pg_sleep(0.01);
 SELECT (SELECT count(*) FROM payguard.maintain()) AS duties, pg_temp.now_of('lost-1');
@@ -240,6 +259,10 @@ SELECT pg_temp.capture('alive-c'), pg_temp.work('alive-c', 'capture'), pg_temp.r
 SELECT pg_temp.reserve('alive-' || n), pg_temp.lower('alive-' || n, 30000), pg_temp.say(pg_temp.this('alive-' || n), 'failed') FROM generate_series(1, 3) n;
 SELECT pg_temp.lower('alive-2', 50001), pg_temp.say(pg_temp.this('alive-1'), 'authorized'), pg_temp.now_of('alive-1');
 SELECT n, pg_temp.give_word(pg_temp.this('alive-' || n), CASE n WHEN 3 THEN 'pending' ELSE 'authorized' END), pg_temp.now_of('alive-' || n) FROM generate_series(1, 3) n;
+-- nor where it asks for other money, or nothing was reserved before
+SELECT pg_temp.reserve('alive-4'), pg_temp.say(pg_temp.this('alive-4'), 'failed'), (SELECT amount || ' ' || currency FROM payguard.update_order('alive-4', 3, 30000, 'USD')) AS asked;
+SELECT (payguard.create_order('alive-5', 50000, 'EUR')).status, pg_temp.say(pg_temp.start('alive-5', 'this', 'hold'), 'failed'), pg_temp.lower('alive-5', 30000);
+SELECT n, pg_temp.give_word(pg_temp.this('alive-' || n), 'authorized'), pg_temp.now_of('alive-' || n) FROM generate_series(4, 5) n;
 SELECT pg_temp.capture('alive-1'), pg_temp.say(pg_temp.this('alive-1'), 'succeeded', 'alive-1', 30000, 'EUR'), pg_temp.now_of('alive-1');
 -- other money comes first: what is reserved is given up
 SELECT pg_temp.reserve('other-1'), (payguard.record_payment('other-1', 'bank', 'other-1/bank', 50000, 'EUR')).outcome;
@@ -249,6 +272,9 @@ SELECT pg_temp.now_of('other-2'), pg_temp.say(pg_temp.this('other-2'), 'succeede
 -- and the order is paid: nobody has to look at the capture that had failed
 SELECT pg_temp.reserve('other-3'), pg_temp.capture('other-3'), pg_temp.work('other-3', 'capture'), pg_temp.reply('other-3', 'authorized'), pg_temp.now_of('other-3');
 SELECT (payguard.record_payment('other-3', 'bank', 'other-3/bank', 50000, 'EUR')).outcome, pg_temp.say(pg_temp.this('other-3'), 'closed'), pg_temp.now_of('other-3');
+-- nor where the money was given up after that
+SELECT pg_temp.reserve('other-4'), pg_temp.capture('other-4'), pg_temp.work('other-4', 'capture'), pg_temp.reply('other-4', 'authorized'), pg_temp.now_of('other-4');
+SELECT (payguard.close_payment(pg_temp.this('other-4'))).outcome, pg_temp.say(pg_temp.this('other-4'), 'closed'), pg_temp.now_of('other-4');
 SELECT * FROM payguard.verify();
 RESET SESSION AUTHORIZATION;
 DROP OWNED BY regress_capture;
