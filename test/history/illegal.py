@@ -50,9 +50,9 @@ def report(payment, status, reply, txn=None, amount=None):
     return "report_payment", (payment, status, txn, amount), reply
 
 
-def claim(task=7, amount=100, capture_id=None, until=99):
+def claim(task=7, amount=100, capture_id=None, until=99, tries=1):
     """A worker takes a task of p1: TASKS."""
-    rows = [{"task_id": task, "lease_token": f"l{task}", "leased_until": until, "kind": TASKS[task], "tries": 1,
+    rows = [{"task_id": task, "lease_token": f"l{task}", "leased_until": until, "kind": TASKS[task], "tries": tries,
              "order_id": "a", "payment_id": "p1", "refund_id": None, "channel": "card", "amount": amount, "currency": "EUR",
              "capture_id": capture_id}]
     return "claim_tasks", (rows,), rows
@@ -222,6 +222,21 @@ def legal():
              (18, 19, captured(9, "succeeded", answer(version=3), 100))],
             order_row("paid", 3, "p1"), [("p1", "k1", "start", "card", "succeeded", 2, 100, "t1", None)],
             amounts=(100, 100)),
+        "a capture that is tried again while a worker has it": Case(
+            [(0, 1, CREATE), (2, 3, start("k1", "p1")), (4, 5, report("p1", "authorized", reserved(), "t1")),
+             (6, 7, capture(reserved("capturing"))), (8, 9, claim(8, 100, "c1")),
+             (10, 11, ("requeue_task", (8,), {"task_id": 8})), (12, 13, captured(8, "unknown", reserved("capturing"))),
+             (14, 15, claim(7)), (16, 17, asked("authorized", "capturing", outcome="capturing")),
+             (18, 19, claim(9, 100, "c1")), (20, 21, captured(9, "succeeded", answer(version=3), 100))],
+            order_row("paid", 3, "p1"), [("p1", "k1", "start", "card", "succeeded", 2, 100, "t1", None)],
+            amounts=(100, 100)),
+        "a failed attempt whose order asks for a part of what is reserved still": Case(
+            [(0, 1, CREATE), (2, 3, start("k1", "p1")), (4, 5, report("p1", "authorized", reserved(), "t1", 100)),
+             (6, 7, lower(2, 60)), (8, 9, report("p1", "failed", answer(
+                 "failed", status="unpaid", version=4, payment_status="failed"))),
+             (10, 11, ("settle_payment", ("p1", "authorized"), reserved(version=5)))],
+            dict(order_row("paying", 5), amount=60),
+            [("p1", "k1", "start", "card", "authorized", 2, None, "t1", "revived")], amounts=(100, None)),
         "a capture that is refused leaves the money reserved": Case(
             [(0, 1, CREATE), (2, 3, start("k1", "p1")), (4, 5, report("p1", "authorized", reserved(), "t1")),
              (6, 7, capture(reserved("capturing"))), (8, 9, claim(8, 100, "c1")),
@@ -338,6 +353,8 @@ def spoiled():
     # money that is reserved
     taken, lost = "reserved, lowered, captured", "a capture whose worker is lost is asked for again"
     refused = "a capture that is refused leaves the money reserved"
+    hurried = "a capture that is tried again while a worker has it"
+    part = "a failed attempt whose order asks for a part of what is reserved still"
     spoil("more is captured than the order asks for", taken, lambda c: c.ops[8].steps.__setitem__(
         0, claim(8, 100, "c1")))
     spoil("it asks for more than is reserved", taken, lambda c: c.ops[5].steps.__setitem__(0, lower(3, 101)))
@@ -350,6 +367,14 @@ def spoiled():
     spoil("a capture is asked for again under another id", lost, lambda c: c.ops[7].steps.__setitem__(
         0, claim(9, 100, "c2")))
     spoil("a capture is asked for again, and nobody has asked", lost, lambda c: c.ops.__setitem__(slice(5, 7), []))
+    spoil("a capture is asked for again, and less is reserved", lost, lambda c: c.ops[6].steps.__setitem__(
+        0, ("complete_task", (7, "l7", "authorized", None, 60), c.ops[6].steps[0][2])))
+    spoil("a capture is sent again, since somebody has it tried again", hurried, lambda c: c.ops.__setitem__(
+        slice(7, 11), [Op(14, 15, [claim(8, 100, "c1", tries=2)]), Op(20, 21, [captured(8, "succeeded", answer(version=3), 100)])]))
+    spoil("what is reserved still is given up", part, lambda c: (
+        answers(c, 5, answer("failed", status="unpaid", version=4, payment_status="failed", replayed=True)),
+        c.order.update(status="unpaid", version=4),
+        c.payments.__setitem__(0, ("p1", "k1", "start", "card", "failed", 2, None, "t1", "failed"))))
     spoil("a worker's answer is not believed", refused, lambda c: answers(c, 5, reserved("capturing")))
     spoil("another capture under the first one's id", refused, lambda c: c.ops[7].steps.__setitem__(
         0, claim(9, 100, "c1")))

@@ -739,7 +739,8 @@ class Model:
         elif p.status == "failed":
             if report.status == "succeeded":
                 self.late_success(p, report, settings, applied)
-            elif report.status in ("pending", "processing", "authorized") and fresh and self.is_revivable(p, settings):
+            elif report.status in ("pending", "processing", "authorized") and fresh and \
+                    self.is_revivable(p, settings, report):
                 self.revive(p, report, applied)
         elif p.status == "returned":
             if report.status == "succeeded" and report.txn and p.txn and report.txn != p.txn:
@@ -786,11 +787,14 @@ class Model:
             return "less"
         return "more" if amount > order.amount else "fits"
 
-    def is_revivable(self, p, settings):
+    def is_revivable(self, p, settings, report):
         order = self.order(p.order)
+        if report.status == "authorized" and p.authorized is not None:      # a part of that will do
+            fits = order.amount <= p.amount and order.currency == p.currency
+        else:
+            fits = self.money(order, p, Report("succeeded")) == "fits"
         return order.status == "unpaid" and not self.passed(order.deadline) and settings.late != "refund" and \
-            self.money(order, p, Report("succeeded")) == "fits" and p.code not in ("revoked", "same_charge") and \
-            not self.is_held(order)
+            fits and p.code not in ("revoked", "same_charge") and not self.is_held(order)
 
     def revive(self, p, report, applied):
         """The channel goes on with what it had said to have failed."""
@@ -826,7 +830,8 @@ class Model:
         order = self.order(p.order)
         believed = fresh and not (queried and ("task", p.id, "capture") in self.s)
         changes = {"txn": report.txn} if report.txn not in (None, p.txn) else {}
-        if p.status == "capturing" and believed and order.closing is None and queried and settings.idempotent:
+        covers = (report.amount is None or report.amount >= (p.taking or 0)) and report.currency in (None, p.currency)
+        if p.status == "capturing" and believed and order.closing is None and queried and settings.idempotent and covers:
             self.make_due(p.id, "capture", again=True)
         elif p.status != "closing" and (p.status != "capturing" or believed):
             if order.closing is not None:
@@ -1996,7 +2001,7 @@ class Model:
                 self.s[("ended", task_id)] = (token, answer["outcome"], "perhaps")
             elif task is None or task.id != task_id:    # the next one, after a retry
                 self.s[("ended", task_id)] = (token, answer["outcome"])
-            elif task.due == lease.due:
+            elif task.due == lease.due or kind in ("charge", "capture"):   # what was sent is not sent again
                 self.end_task(subject, kind, token, answer["outcome"])
         if repeated:
             answer["outcome"] = ended[1]
@@ -2065,6 +2070,15 @@ class Model:
         elif kind in TRACKED:
             self.s[("task", subject, kind)] = task._replace(
                 sent=False, due=task.due + 1, dead=kind != "charge" and task.tries >= MAX_TRIES)
+        return {"task_id": task_id}
+
+    def requeue_task(self, task_id):
+        kind, _, payment_id, refund_id = self.world.tasks[task_id]
+        what = ("task", refund_id or payment_id, kind)
+        task = self.s.get(what)
+        if task is None or task.id != task_id:
+            raise Refused("PY404")
+        self.s[what] = task._replace(due=task.due + 1, dead=False, tries=min(task.tries, 1))
         return {"task_id": task_id}
 
     def extend_lease(self, task_id, token):

@@ -14,7 +14,7 @@ import psycopg2
 
 from beside import Keeper, Reader
 from check import FOREVER, Op
-from model import GARBLED, NAMES, Channel, Policy, Refused
+from model import GARBLED, NAMES, TRACKED, Channel, Policy, Refused
 
 EPOCH = time.time() - time.monotonic()
 STATUSES = ["succeeded"] * 8 + ["failed"] * 5 + ["closed"] * 2 + ["pending"] * 3 + ["unknown"] * 3 + \
@@ -73,6 +73,7 @@ SQL = {
     "complete_task until": "SELECT * FROM payguard.complete_task(%s, %s, %s, %s, %s, %s, NULL,"
                            " capture_before => pg_catalog.to_timestamp(%s))",
     "retry_task": "SELECT payguard.retry_task(%s, %s, 'no way out', '1 ms') AS task_id",
+    "requeue_task": "SELECT payguard.requeue_task(%s) AS task_id",
     "extend_lease": "SELECT payguard.extend_lease(%s, %s, '1 hour')",
     "claim_tasks": "SELECT * FROM payguard.claim_tasks('player', 3, %s, NULL, ARRAY[%s])",
     "sale_insert": "INSERT INTO public.sales VALUES (%s, %s, %s, 1) RETURNING status, version",
@@ -315,6 +316,8 @@ class Client(threading.Thread):
         if row.get("payment_status"):
             if (family.known.get(row["payment_id"]), row["payment_status"]) == ("capturing", "succeeded"):
                 self.stage.count("captured")
+            if (family.known.get(row["payment_id"]), row["payment_status"]) == ("failed", "authorized"):
+                self.stage.count("reserved after all")
             family.known[row["payment_id"]] = row["payment_status"]
         if row.get("version") and row.get("order_id"):
             family.versions[row["order_id"]] = row["version"]
@@ -483,14 +486,14 @@ class Client(threading.Thread):
         if family.reserves:
             calls = {self.create: 6, self.update: 4, self.cancel: 1, self.status: 2, self.attempt: 8, self.close: 2,
                      self.query: 3, self.report: 6, self.settle: 1, self.record: 1, self.notification: 4, self.claim: 6,
-                     self.complete: 6, self.complete_tasks: 2, self.retry_task: 2, self.extend: 1, self.capture: 4,
+                     self.complete: 6, self.complete_tasks: 2, self.retry_task: 2, self.extend: 1, self.capture: 4, self.requeue: 2,
                      self.refund_order: 2, self.report_refund: 2, self.pay: 1, self.decide: 2, self.accept: 1}
         if family.policy:
             calls[self.decide_order] = 6
             if self.stage.whole:
                 calls[self.request_approval] = 3
         if self.stage.whole:
-            calls.update({self.reinstatement: 2, self.reopen: 1, self.sale_insert: 4, self.sale_update: 8, self.sale_delete: 1, self.sale_read: 2})
+            calls.update({self.requeue: 2, self.reinstatement: 2, self.reopen: 1, self.sale_insert: 4, self.sale_update: 8, self.sale_delete: 1, self.sale_read: 2})
         if family.reserves and rnd.random() < 0.6:
             return self.with_reserved(family)
         make = rnd.choices(list(calls), list(calls.values()))[0]
@@ -499,21 +502,30 @@ class Client(threading.Thread):
     def with_reserved(self, family):
         """What fits what was told last of an attempt, so that its money is reserved and captured now and then."""
         live = [p for p in family.payments if family.known.get(p[0]) in ("pending", "unknown", "authorized", "capturing")]
+        lapsed = [p for p in family.payments if family.known.get(p[0]) == "failed"]
         open_orders = [order for order in family.orders if family.known.get(order, "unpaid") == "unpaid"]
         if open_orders and len(live) < 2:
             order = self.rnd.choice(open_orders)
             return self.attempt(family, order) if order in family.made else self.create(family, order)
+        if lapsed and self.rnd.random() < 0.15:
+            live = lapsed[-1:]          # whose money may be reserved still
         payment_id, order = self.rnd.choice(live) if live else self.some_payment(family)
         found = family.known.get(payment_id)
         if found == "capturing":
             held = [task for task in family.tasks[-6:] if task[2:4] == (payment_id, "capture")]
+            asking = [task for task in family.tasks[-6:] if task[2:4] == (payment_id, "query")]
             says = self.rnd.choice(["authorized", "authorized", "succeeded", "unknown", "processing", "closed"])
             call, *args = self.rnd.choice(
                 [("claim",)] * 3 + [("answer", task, says) for task in held[-1:]] * 4 + [("retry", task) for task in held[-1:]]
-                + [("report", "authorized"), ("close",), ("cancel",), ("capture",), ("record",)])
+                + [("requeue", task) for task in held[-1:]] + [("answer", task, "authorized") for task in asking[-1:]] * 3
+                + [("query",), ("report", "authorized"), ("close",), ("cancel",), ("capture",), ("record",)])
         elif found == "authorized":
             call, *args = self.rnd.choice([("capture",)] * 5 + [("lower",)] * 2 + [
-                ("report", "authorized"), ("close",), ("cancel",), ("record",), ("query",), ("claim",)])
+                ("report", "authorized"), ("close",), ("cancel",), ("record",), ("query",), ("claim",), ("report", "failed")])
+        elif found == "failed":
+            asking = [task for task in family.tasks[-6:] if task[2:4] == (payment_id, "query")]
+            call, *args = self.rnd.choice([("answer", task, "authorized") for task in asking[-1:]] * 3 + [
+                ("report", "authorized"), ("claim",), ("claim",), ("lower",)])
         else:
             call, *args = "report", "authorized"
         txn = self.txn(family, payment_id)
@@ -521,9 +533,12 @@ class Client(threading.Thread):
             return self.claim(family, order)
         if call == "answer":
             task, says = args
-            return "complete_task", (*task[:2], says, txn, task[4]["amount"] if self.rnd.random() < 0.6 else None, None)
+            less = self.rnd.choice([0, 0, 20]) if says == "authorized" else 0     # it has less reserved by now
+            return "complete_task", (*task[:2], says, txn, task[4]["amount"] - less if self.rnd.random() < 0.6 else None, None)
         if call == "retry":
             return "retry_task", args[0][:2]
+        if call == "requeue":
+            return "requeue_task", args[0][:1]
         if call == "report":
             return "report_payment", (payment_id, args[0], txn, self.said_amount(family, order, args[0]), None, None,
                                       *self.until(args[0], ()))
@@ -781,6 +796,11 @@ class Client(threading.Thread):
 
     def retry_task(self, family, order):
         return "retry_task", self.task(family)[:2]
+
+    def requeue(self, family, order):
+        """Somebody does not wait for the worker, who may have it."""
+        known = [task for task in family.tasks[-6:] if task[3] in TRACKED]
+        return ("requeue_task", self.rnd.choice(known)[:1]) if known else self.claim(family, order)
 
     def extend(self, family, order):
         return "extend_lease", self.task(family)[:2]
