@@ -550,6 +550,8 @@ class Operator:
             self.settle()
         if self.random.random() < 0.2:
             self.reopen()
+        if self.random.random() < 0.1:
+            self.hurry()
 
     def refunds(self, status):
         return self.reader.rows(
@@ -627,6 +629,14 @@ class Operator:
             self.ask("SELECT * FROM payguard.reopen_order(%s, %s)", order["order_id"],
                      "the customer pays in another way")
             self.counts["operator reopened"] += 1
+
+    def hurry(self):
+        """A charge or a capture that seems to hang is tried again, though a worker has it."""
+        for task in self.reader.rows(
+                "SELECT t.task_id, t.kind FROM payguard.tasks t JOIN payguard.leases l USING (task_id)"
+                " WHERE t.kind IN ('charge', 'capture') ORDER BY t.kind LIMIT 2"):
+            if self.ask("SELECT payguard.requeue_task(%s) AS task_id", task["task_id"]) != "PY404":
+                self.counts[f"operator hurried a {task['kind']}"] += 1
 
     def settle(self):
         """An attempt that stays open: a look into the channel's back office."""

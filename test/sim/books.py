@@ -158,13 +158,14 @@ class Comparison:
             "asked for again": sum(len(capture["requests"]) - 1 for capture in asked),
             "made": sum(len(trade["taken"]) for trade in trades),
             "of a part": sum(0 < sum(trade["taken"]) < trade["authorized"] for trade in trades),
+            "of what lapsed in part": sum(trade["authorized"] < trade["most"] for trade in trades),
             "given up": sum(book["voided"] for book in self.books.values()),
         }
         return counts, {
             "captured twice": [trade for trade in trades if len(trade["taken"]) > 1],
             "captured beyond what was authorized": [
-                trade for trade in trades if sum(trade["taken"]) > trade["authorized"]
-                or any(capture["amount"] > trade["authorized"] for capture in trade["captures"].values())],
+                trade for trade in trades if sum(trade["taken"]) > trade["most"]
+                or any(capture["amount"] > trade["most"] for capture in trade["captures"].values())],
             "captured after a confirmed void": [
                 trade for trade in trades if any(capture["after_void"] for capture in trade["captures"].values())],
             "asked for in two amounts under one id": [capture for capture in asked if len(set(capture["requests"])) > 1],

@@ -5,7 +5,7 @@ what channels do: it times out before and after charging, answers failed and cha
 charges twice, charges another amount, names one charge in two ways, settles slowly, goes on with
 what it has called failed, gives money back on its own, takes that back, announces a refund that it
 was asked for as if it were its own, and repeats, delays, reorders and loses its webhooks. Where it is to
-reserve money it reserves less, lets it lapse, takes it at once; a capture it refuses, makes late, or takes
+reserve money it reserves less, lets it lapse or a part of it, takes it at once; a capture it refuses, makes late, or takes
 all instead of a part. A capture_id is decided once; beta captures as often as it is asked, up to 115 percent
 of what was reserved. What it does is drawn from a seeded
 generator. Its books say what really happened: every charge, every refund, and what captures it was asked for.
@@ -66,6 +66,7 @@ AUTHORIZE_FAULTS = {
     "late_authorization": 4,
     "authorized_less": 8,
     "lapses": 8,
+    "part_lapses": 6,
     "taken_at_once": 3,
     "console_charge": 3,
 }
@@ -302,7 +303,7 @@ class Channel:
     def open(self, request, state):
         trade = {key: request[key] for key in ("payment_id", "order_id", "amount", "currency")}
         trade.update(state=state, charges=[], manual=request.get("capture") == "manual", captures={},
-                     authorization=None, authorized=0, voided=False, told=math.inf)
+                     authorization=None, authorized=0, most=0, voided=False, told=math.inf)
         self.trades[trade["payment_id"]] = trade
         return trade
 
@@ -416,7 +417,7 @@ class Channel:
 
     def reserve(self, trade, amount=None, lapses_in=None):
         trade["authorization"] = self.new_id("txn")
-        trade["authorized"] = amount or trade["amount"]
+        trade["authorized"] = trade["most"] = amount or trade["amount"]
         trade["capture_before"] = datetime.fromtimestamp(time.time() + (lapses_in or 3600), timezone.utc).isoformat()
         trade["state"] = "authorized"
         self.payment_webhook(trade, "authorized")
@@ -428,6 +429,12 @@ class Channel:
         if trade["state"] == "authorized":
             trade["state"] = "closed"
             self.payment_webhook(trade, "closed")
+
+    def lapse_in_part(self, trade):
+        """It holds less by now, and says so when it is asked, or by a webhook that may get lost."""
+        if trade["state"] == "authorized":
+            trade["authorized"] = max(1, trade["authorized"] // 2)
+            self.payment_webhook(trade, "authorized")
 
     def authorize(self, trade):
         """A charge whose money is to be captured."""
@@ -461,6 +468,8 @@ class Channel:
                      self.random.uniform(0.05, 0.5) if fault == "lapses" else None)
         if fault == "console_charge":
             self.later(0, 0.2, self.console_charge, trade)
+        if fault == "part_lapses":
+            self.later(0.02, 0.3, self.lapse_in_part, trade)
         return None if fault == "timeout_after_charging" else self.answer(trade)
 
     def capture(self, request):
@@ -628,7 +637,7 @@ class Channel:
     def books(self):
         return {"charges": list(self.charges.values()), "refunds": list(self.refunds.values()),
                 "names": self.names, "faults": self.faults, "calls": self.calls,
-                "reserved": [{key: trade[key] for key in ("payment_id", "order_id", "authorized", "captures")}
+                "reserved": [{key: trade[key] for key in ("payment_id", "order_id", "authorized", "most", "captures")}
                              for trade in self.trades.values() if trade["captures"]],
                 "voided": sum(trade["voided"] for trade in self.trades.values())}
 
