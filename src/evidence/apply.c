@@ -592,7 +592,7 @@ merge_into(Order *order, Payment *payment, const Payment *other, Applied *applie
 }
 
 /*
- * apply_to_dismissed: this payment is a second name of another charge. Its own transaction
+ * apply_to_dismissed applies a report to a payment that is a second name of another charge. Its own transaction
  * repeated is a replay; a success under one more is a further charge of the other.
  */
 static void
@@ -679,8 +679,8 @@ payguard_evidence_fill_in(Order *order, Payment *payment, const Report *report,
 }
 
 /*
- * record_second_charge: a success under another transaction is a second charge, or a second
- * name of the first. It is recorded as surplus; an operator decides about its refund.
+ * record_second_charge records a success under another transaction as surplus. It is a second charge, or a second name
+ * of the first; an operator decides about its refund.
  */
 static void
 record_second_charge(Order *order, Payment *payment, const Report *report,
@@ -703,8 +703,7 @@ record_second_charge(Order *order, Payment *payment, const Report *report,
 }
 
 /*
- * record_another: the payment's money was taken back, and this is other money: it is as if it had come without
- * an attempt.
+ * record_another records other money of a payment whose own was taken back, as if it had come without an attempt.
  */
 static void
 record_another(Order *order, const Payment *payment, const Channel *channel,

@@ -38,8 +38,8 @@ payguard_money_is_here(Order *order, Payment *payment, const Report *report)
 }
 
 /*
- * pay_again: the money of a returned payment is here again. The first money wins; where the order does not need it
- * any more a person decides.
+ * pay_again lets a returned payment whose money is here again pay its order. The first money wins: if the order does
+ * not need it any more, a person decides.
  */
 static void
 pay_again(Order *order, Payment *payment, const Report *report)

@@ -55,7 +55,7 @@ payguard_received_close_again(const Payment *payment, const Channel *channel)
 }
 
 /*
- * payguard_received_supersede_other: first money wins, and the order's live attempt is closed.
+ * payguard_received_supersede_other closes the order's live attempt, since other money came first.
  */
 void
 payguard_received_supersede_other(Order *order)

@@ -49,7 +49,7 @@ static const Given report_refund_given[] = {
 	{"message", 't'},
 };
 
-/* What a refund succeeded by last, where that was a person's word. */
+/* The event of a refund's last success, if that was a person's word. */
 static const RowQuery settled_by_hand = {
 	"order_id " OP_EQ " $1 AND event_id " OP_EQ
 	" (SELECT pg_catalog.max(e.event_id) FROM "
@@ -430,8 +430,8 @@ payguard_refund_report(Order *order, const Report *report, Refund *refund,
 }
 
 /*
- * note_here_again: money that had gone back is here again. Where its order was to be paid again since, a reversal that
- * was undone pays it, if no other money has; of a refund that was asked for here the money is still owed.
+ * note_here_again notes that money that had gone back is here again. If its order waits for money meanwhile, the money
+ * of a reversal that was undone pays it. Money of a refund that was asked for here is still owed.
  */
 static void
 note_here_again(Order *order, Payment *payment, const Refund *refund,
@@ -454,7 +454,7 @@ note_here_again(Order *order, Payment *payment, const Refund *refund,
 }
 
 /*
- * note_returned: the channel has given the money back, whatever we thought of the refund.
+ * note_returned notes that the channel has given the money back, whatever we thought of the refund.
  */
 static void
 note_returned(Order *order, const Payment *payment, Refund *refund, const Report *report,
@@ -509,7 +509,7 @@ note_returned(Order *order, const Payment *payment, Refund *refund, const Report
 }
 
 /*
- * alert_taken_again: a reversal that had failed has succeeded after all, so that the money is gone once more.
+ * alert_taken_again alerts of a reversal that had failed and has succeeded after all: the money is gone once more.
  */
 static void
 alert_taken_again(const Payment *payment, const Refund *refund, const Report *report)
@@ -524,8 +524,8 @@ alert_taken_again(const Payment *payment, const Refund *refund, const Report *re
 }
 
 /*
- * check_returned: other money went back than was asked for. An operator hears of it, and
- * decides about the rest of surplus money.
+ * check_returned alerts an operator if other money went back than was asked for. The operator decides about the rest of
+ * surplus money.
  */
 static void
 check_returned(Order *order, const Payment *payment, const Refund *refund,
@@ -595,9 +595,9 @@ fill_in(Order *order, const Payment *payment, Refund *refund, const Report *repo
 }
 
 /*
- * alert_made_twice: a person has said that a refund was made, without the channel's number of it, and the channel says
- * that it has made the same refund. A reversal that the channel reports without knowing of our refund is what this
- * person has seen in its console.
+ * alert_made_twice alerts of a refund that may have been made twice: a person has said that it was made, without the
+ * channel's number, and the channel says that it has made it, too. A reversal that the channel reports without knowing
+ * of our refund is what this person has seen in its console.
  */
 static void
 alert_made_twice(const Refund *refund, const Report *report)
@@ -618,8 +618,8 @@ alert_made_twice(const Refund *refund, const Report *report)
 }
 
 /*
- * note_not_returned: the money did not go back, or came back. It is owed again, until the
- * refund is retried or waived. Where all money of the payment had gone back, it has some again.
+ * note_not_returned notes that the money did not go back, or came back. It is owed again until the refund is retried or
+ * waived. If all money of the payment had gone back, the payment has some again.
  */
 static void
 note_not_returned(Order *order, const Payment *payment, Refund *refund,
@@ -675,7 +675,7 @@ note_not_returned(Order *order, const Payment *payment, Refund *refund,
 }
 
 /*
- * note_open: the channel does not know the outcome yet.
+ * note_open notes that the channel does not know the outcome yet.
  */
 static void
 note_open(Refund *refund, const Report *report, Applied *applied)

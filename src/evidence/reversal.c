@@ -355,8 +355,8 @@ takes_all(const Payment *payment, const Report *report)
 }
 
 /*
- * payguard_reversal_of_failed: the channel says that a payment has failed which had succeeded, and takes money back
- * that way. The reversal has no id of its own.
+ * payguard_reversal_of_failed records a reversal because the channel says that a payment has failed after its success.
+ * Such a reversal has no id of its own.
  */
 void
 payguard_reversal_of_failed(Order *order, Payment *payment, const Report *report,
@@ -431,8 +431,8 @@ find_failure(const Payment *payment, Refund *refund)
 }
 
 /*
- * name_failure: the bank's return of a payment that has failed after its success is that failure, which gets its id.
- * false: nothing has failed so.
+ * name_failure gives the id of a bank's return to the reversal of a payment that has failed after its success: both are
+ * one. false: nothing has failed so.
  */
 static bool
 name_failure(const Payment *payment, const Report *report, Refund *refund,
@@ -452,8 +452,8 @@ name_failure(const Payment *payment, const Report *report, Refund *refund,
 }
 
 /*
- * name_refund: a refund of ours has succeeded before, without a name: one of its amount is what the channel tells of
- * now. Where several are nothing is guessed, and the reversal is kept. false: there is none.
+ * name_refund finds the refund of ours that a reversal is about: it has the same amount and has succeeded without a
+ * name. If there are several nothing is guessed, and the reversal is kept. false: there is none.
  */
 static bool
 name_refund(Order *order, const Payment *payment, const Report *report, Refund *refund,
@@ -494,7 +494,8 @@ name_refund(Order *order, const Payment *payment, const Report *report, Refund *
 }
 
 /*
- * reverse_again: a reversal was undone, and is reported once more. Only its time tells whether the message is old.
+ * reverse_again applies the report of a reversal that was undone before. Only its time tells whether the message is
+ * old.
  */
 static void
 reverse_again(Order *order, Payment *payment, const Report *report, Refund *refund,

@@ -201,7 +201,7 @@ watch(void)
 }
 
 /*
- * forget_all: the memory goes with the transaction.
+ * forget_all forgets all commands: their memory goes with the transaction.
  */
 static void
 forget_all(XactEvent event, void *argument)

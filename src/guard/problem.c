@@ -103,8 +103,8 @@ payguard_guard_find_problems(const GuardTrigger *trigger, Snapshot at)
 }
 
 /*
- * add_child_problems: rows of a child are rows of the table, and must be guarded alike. guard:
- * NULL where the settings do not fit.
+ * add_child_problems lists children that are not guarded as the table is: their rows are rows of the table. guard: NULL
+ * where the settings do not fit.
  */
 static void
 add_child_problems(List **problems, const GuardTrigger *trigger, const Guard *guard,

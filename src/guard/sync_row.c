@@ -65,7 +65,7 @@ typedef struct Move
 	bool is_other;	/* it has changed since it was found */
 } Move;
 
-/* What is to be as it was before the owner acted. */
+/* What is restored when the owner has acted. */
 typedef struct Acting
 {
 	Identity identity;

@@ -302,7 +302,7 @@ change_amount(const Payment *payment, Refund *refund, int64 amount)
 }
 
 /*
- * alert_too_much: more of the excess is back, or on its way, than there is by now.
+ * alert_too_much alerts if more of the excess is back, or on its way, than there is by now.
  */
 static void
 alert_too_much(const Order *order, const Payment *payment)
@@ -327,7 +327,7 @@ alert_too_much(const Order *order, const Payment *payment)
 }
 
 /*
- * correct_order_status: all that was received may be back by now, or not any more.
+ * correct_order_status makes the order paid or refunded: all that was received may be back by now, or not any more.
  */
 static void
 correct_order_status(Order *order, const Payment *payment)

@@ -311,9 +311,9 @@ answer_payment(Answer *answer, const Task *task, Order *order, Applied *applied)
 }
 
 /*
- * charge_again: the channel does not know a payment that a worker was to charge. Where it
- * honours payment_id, asking it again cannot charge twice. A transaction whose snapshot is older cannot
- * see the new task, and would close the attempt without withdrawing it: the order's row stops it.
+ * charge_again sends a charge again that the channel does not know. If the channel honours payment_id, that cannot
+ * charge twice. A transaction whose snapshot is older cannot see the new task, and would close the attempt without
+ * withdrawing it: the order's row stops it.
  */
 static void
 charge_again(Order *order, const Payment *payment)

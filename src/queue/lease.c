@@ -208,8 +208,8 @@ bring_forward(const Task *like, TimestampTz now)
 }
 
 /*
- * lose: a worker has not answered. A charge, a capture or a refund may have been made, so it is not done
- * again blindly: it is unknown, and the channel is asked.
+ * lose ends the lease of a worker that has not answered. A charge, a capture or a refund may have been made. So it is
+ * not done again blindly: it is unknown, and the channel is asked.
  */
 static void
 lose(Order *order, const Task *task)

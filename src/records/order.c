@@ -139,8 +139,8 @@ payguard_order_lock_free(const text *order_id, Order *order)
 }
 
 /*
- * lock_order: an order that is not to be found may have gone to the archive, and come back from
- * there, since it was looked for.
+ * lock_order locks an order. One that is not to be found may have gone to the archive, and come back from there, since
+ * it was looked for.
  */
 static bool
 lock_order(const Order *like, Order *order)

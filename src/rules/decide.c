@@ -98,7 +98,7 @@ stay(const Facts *facts)
 }
 
 /*
- * decide_live: the attempt may still bring the order's money.
+ * decide_live decides about an attempt that may still bring the order's money.
  */
 static Decision
 decide_live(const Facts *facts)
@@ -137,7 +137,8 @@ decide_live(const Facts *facts)
 }
 
 /*
- * decide_end: the live attempt brings no money. Whoever has asked for a capture may have handed out what it was for.
+ * decide_end decides about a live attempt that brings no money. Whoever has asked for a capture may have handed out the
+ * goods.
  */
 static Decision
 decide_end(const Facts *facts)
@@ -152,8 +153,8 @@ decide_end(const Facts *facts)
 }
 
 /*
- * decide_authorized: the channel has reserved the live attempt's money. After a capture was asked for, that means
- * that it was not made, where who says so has asked since; a capture whose answer was lost is asked for again.
+ * decide_authorized decides about a live attempt whose money is reserved. After a request to capture, the answer to a
+ * later question means that the capture was not made. A capture whose answer was lost is asked for again.
  */
 static Decision
 decide_authorized(const Facts *facts)
@@ -180,8 +181,8 @@ decide_authorized(const Facts *facts)
 }
 
 /*
- * decide_success: the live attempt has brought money. Whoever has cancelled the order does not want it any
- * more, whether the money comes a moment before or after the attempt is closed. A revived attempt's is late.
+ * decide_success decides about a live attempt that has brought money. Whoever has cancelled the order does not want it
+ * any more, whether the money comes a moment before or after the attempt is closed. Money of a revived attempt is late.
  */
 static Decision
 decide_success(const Facts *facts)
@@ -227,8 +228,8 @@ pay(const Facts *facts, Decision decision)
 }
 
 /*
- * ask_again: the attempt stays open. A request to close it may have been lost, or refused while
- * the customer was paying, so it is repeated until the channel says how the attempt ended.
+ * ask_again leaves the attempt open and has the channel asked again. A request to close it may have been lost, or
+ * refused while the customer was paying, so it is repeated until the channel says how the attempt ended.
  */
 static Decision
 ask_again(Decision decision)
@@ -239,7 +240,7 @@ ask_again(Decision decision)
 }
 
 /*
- * decide_superseded: another payment has paid the order; this one is being closed.
+ * decide_superseded decides about an attempt that is being closed, since another payment has paid the order.
  */
 static Decision
 decide_superseded(const Facts *facts)
@@ -270,8 +271,8 @@ decide_superseded(const Facts *facts)
 }
 
 /*
- * decide_failed: the attempt has failed, and the channel says something else than that it took the money. One
- * that goes on there is live again, or is closed: it might take the money later.
+ * decide_failed decides about a failed attempt of which the channel says anything but that it took the money. An
+ * attempt that goes on there is live again, or is closed: it might take the money later.
  */
 static Decision
 decide_failed(const Facts *facts)
@@ -314,7 +315,7 @@ decide_failed(const Facts *facts)
 }
 
 /*
- * decide_late: the attempt has failed, or there never was one, and now there is money.
+ * decide_late decides about money of an attempt that has failed, or money without an attempt.
  */
 static Decision
 decide_late(const Facts *facts)
@@ -363,8 +364,8 @@ decide_late(const Facts *facts)
 }
 
 /*
- * decide_received: the payment's money is here already. A late failure undoes it only where the channel takes
- * money back that way, and has been asked since.
+ * decide_received decides about a payment whose money is here already. A late failure undoes it only if the channel
+ * takes money back that way, and has been asked since.
  */
 static Decision
 decide_received(const Facts *facts)
@@ -407,8 +408,8 @@ decide_received(const Facts *facts)
 }
 
 /*
- * decide_returned: the channel has taken the payment's money back. What it says of that money now is old; only
- * another transaction is new money.
+ * decide_returned decides about a payment whose money the channel has taken back. What it says of that money now is
+ * old; only another transaction is new money.
  */
 static Decision
 decide_returned(const Facts *facts)
@@ -444,7 +445,7 @@ surplus_because(const Facts *facts, const char *alert)
 }
 
 /*
- * hold_as_surplus: the money might pay the order, but a person has to say so first.
+ * hold_as_surplus keeps money that might pay the order as surplus: a person has to say so first.
  */
 static Decision
 hold_as_surplus(const Facts *facts)
@@ -457,7 +458,7 @@ hold_as_surplus(const Facts *facts)
 }
 
 /*
- * take_as_mismatch: less than the order asks for, or another currency, pays nothing by itself. A person
+ * take_as_mismatch keeps money that is less than the order asks for, or in another currency, as surplus. A person
  * decides, who may lower the order, or find the rest.
  */
 static Decision

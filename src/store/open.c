@@ -98,8 +98,8 @@ payguard_store_end(StoreMode mode)
 }
 
 /*
- * payguard_store_look runs what judges whether a call would be refused, with the caller's snapshot: what the call locks
- * is only read, good on a standby. judge must not write or refresh.
+ * payguard_store_look runs a judge of whether a call would be refused, with the caller's snapshot. What the call would
+ * lock is only read, so it works on a standby. The judge must not write or refresh.
  */
 void
 payguard_store_look(void (*judge)(void *), void *argument)
@@ -222,8 +222,8 @@ payguard_close_table(OpenTable *open)
 }
 
 /*
- * check_usable raises an error where rows would not be read and written as they stand: protection
- * refuses DDL that leads here, unless a superuser has allowed it.
+ * check_usable raises an error where a table has what would keep rows from being read and written as they stand.
+ * Protection refuses DDL that leads here, unless a superuser has allowed it.
  */
 static void
 check_usable(Relation relation)
@@ -302,9 +302,8 @@ payguard_is_own_trigger(const Trigger *trigger)
 }
 
 /*
- * payguard_store_try writes in a subtransaction; false: a unique key was taken, and nothing of
- * it has been written. Raises 40001 where that is by a row which REPEATABLE READ or SERIALIZABLE
- * cannot see.
+ * payguard_store_try writes in a subtransaction; false: a unique key was taken, and nothing has been written. Raises
+ * 40001 if REPEATABLE READ or SERIALIZABLE cannot see the row that has the key.
  */
 bool
 payguard_store_try(void (*write)(void *), void *argument)

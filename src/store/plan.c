@@ -280,9 +280,9 @@ plan_again(SPIPlanPtr plan, const CachedPlanSource *source)
 }
 
 /*
- * plan_as_for_full_tables: a plan made while a table is almost empty must still be good when it is full.
- * Rows are found by an index, in the index's order, whatever their number is. The settings hold as SET LOCAL
- * in a function does, for planning alone: users' triggers see their own.
+ * plan_as_for_full_tables makes the planner find rows by an index, in the index's order, whatever their number is: a
+ * plan made while a table is almost empty must still be good when it is full. The settings hold as SET LOCAL in a
+ * function does, for planning alone: users' triggers see their own.
  */
 static void
 plan_as_for_full_tables(void)

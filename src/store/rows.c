@@ -107,8 +107,8 @@ find_row(const Table *table, int key, const void *like, void *row)
 }
 
 /*
- * payguard_store_may_have tells whether there may be rows with the key that is in `like`: the active snapshot
- * shows one, or the key's index cannot tell. It is for rows that are rare, before a query asks for them.
+ * payguard_store_may_have tells whether there may be rows with the key in `like`: the active snapshot shows one, or the
+ * key's index cannot tell. It is for rows that are rare, before a query asks for them.
  */
 bool
 payguard_store_may_have(const Table *table, int key, const void *like)
@@ -647,7 +647,7 @@ compare_values(const void *a, const void *b, void *field)
 }
 
 /*
- * payguard_raise_concurrent: another transaction was faster than the snapshot.
+ * payguard_raise_concurrent raises 40001: another transaction was faster than the snapshot.
  */
 void
 payguard_raise_concurrent(const char *what)

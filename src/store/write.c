@@ -587,8 +587,8 @@ delete_row(Writing *writing, const void *row)
 }
 
 /*
- * find_old finds the row that is to be updated or deleted: where it was found or locked before, or by
- * its key, where that version of it is not the one to be seen any more.
+ * find_old finds the row that is to be updated or deleted: where it was found or locked before, or by its key if that
+ * version is not the visible one any more.
  */
 static bool
 find_old(Writing *writing, const void *row)
@@ -622,8 +622,7 @@ lock_old(Writing *writing, const void *row, LockTupleMode mode)
 }
 
 /*
- * find_newer: somebody was faster. It locks and reads the row's newest version; false: there is
- * none any more.
+ * find_newer locks and reads the newest version of a row that somebody else has changed; false: there is none any more.
  */
 static bool
 find_newer(Writing *writing, const void *row, TM_Result result, ItemPointer tid,
@@ -655,8 +654,8 @@ find_newer(Writing *writing, const void *row, TM_Result result, ItemPointer tid,
 }
 
 /*
- * is_row_meant tells whether a row with a version has still the one before that which is written: what
- * a user's trigger has done to it meanwhile must not be undone.
+ * is_row_meant tells whether a row that has a version is still one version behind what is written: what a user's
+ * trigger has done to it meanwhile must not be undone.
  */
 static bool
 is_row_meant(const Writing *writing, const void *row)

@@ -14,7 +14,7 @@
 #include "store/open.h"
 #include "store/table.h"
 
-/* What is done to rows, one as the other. */
+/* The operation that is done to each of the rows. */
 typedef struct RowWrite
 {
 	CmdType operation; /* CMD_INSERT, CMD_UPDATE or CMD_DELETE */

@@ -332,7 +332,8 @@ payguard_archive_orders(PG_FUNCTION_ARGS)
 }
 
 /*
- * check_isolation: what others have done until an order is locked must be seen.
+ * check_isolation raises 0A000 unless the level is READ COMMITTED: the call has to see what others did before it locked
+ * an order.
  */
 static void
 check_isolation(const char *function)
