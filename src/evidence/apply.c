@@ -1,12 +1,12 @@
 /*
  * apply.c
- *		A report is applied to its payment: what a channel says, or an operator for the channel.
+ *		Applies a report to its payment: what a channel says, or an operator for the channel.
  *
- * Evidence is never refused. What follows from it is decided by decide.c; this file reads the
- * facts, and writes what was decided.
+ * Evidence is never refused. facts.c reads the facts, decide.c decides what follows, and received.c
+ * writes it. This file leads a report through them, and deals with transactions that belong to
+ * another payment.
  *
- * Locking: the order's row lock covers all its payments. In READ COMMITTED a report that changes
- * nothing is answered without it.
+ * Locking: the caller holds the order's row lock, which covers all its payments.
  */
 #include "postgres.h"
 
@@ -39,7 +39,7 @@
 #include "evidence/received.h"
 #include "evidence/reversal.h"
 
-/* Whoever knows a transaction need not learn to which order and payment it belongs. */
+/* It does not name the order: a caller who knows a transaction need not learn whose it is. */
 #define OF_ANOTHER_ORDER                                                                 \
 	"The channel's transaction belongs to a payment of another order."
 
@@ -210,9 +210,10 @@ follow_once(Order *order, Payment *payment, const Channel *channel, const Report
 }
 
 /*
- * ask makes the next query of a payment due. Reserved money that waits for its capture is left alone for longer, where the
- * channel says so; who says something else, or names another amount than was asked for or is known, has it asked soon.
- * A message that says what is known puts no question off.
+ * ask makes the next query of a payment due. If the report says that the money is reserved, the next query may come late
+ * (payguard_payment_next_query). It comes soon if a message names another amount than is known, or less than the attempt
+ * asked for; so it does after any other report. A message that repeats what is known puts no query off that is due
+ * earlier.
  */
 static void
 ask(const Payment *payment, PaymentStatus was, const Channel *channel,
@@ -467,9 +468,10 @@ not_found_is_final(const Payment *payment, const Channel *channel)
 }
 
 /*
- * txn_is_another_payment looks whether the channel's transaction is known as another payment.
- * A report of a second charge, made about the first, is about the second; one that gives the
- * first its second name is about the first.
+ * txn_is_another_payment looks whether the report's transaction is known as another payment's, and
+ * then deals with the report. A report about the first charge that names the transaction of the
+ * second charge is applied to the second. If that transaction is known as a second name of the
+ * first charge, the report is applied to the first.
  */
 static bool
 txn_is_another_payment(Order *order, Payment *payment, const Report *report,

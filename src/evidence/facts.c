@@ -1,6 +1,6 @@
 /*
  * facts.c
- *		The facts that a report meets, and what is decided of them.
+ *		Reads the facts that a report about a payment meets, and has decide.c decide what follows.
  *
  * A step back is believed only of a report that was asked for after the payment's last change, or of a person:
  * messages are late, repeated and out of order.
@@ -65,8 +65,8 @@ payguard_facts_read(const Order *order, const Payment *payment, const Channel *c
 }
 
 /*
- * was_asked_since tells whether a report is a step back that is believed. A capture that is still to be sent, or is
- * being sent, has not failed because the channel has only reserved the money.
+ * was_asked_since tells whether a report is a step back that is believed. While a capture is still to be sent, or is
+ * being sent, the answer to a query that the money is only reserved does not mean that the capture has failed.
  */
 static bool
 was_asked_since(const Payment *payment, const Report *report, const Facts *facts)
@@ -124,8 +124,9 @@ still_fits(const Order *order, const Payment *payment, const Report *report)
 
 /*
  * payguard_compare_money compares what was reported with what the attempt asked for, and what the order asks for now.
- * An amount that the channel has not named is what was asked; where the order asks another by now, somebody
- * has to look. Of money that was reserved, and not asked for, the order may need a part alone.
+ * If the channel has named no amount, it is what the attempt asked for; if the order asks for another amount by now,
+ * a person has to look. If the money was reserved, and we have not asked for its capture, the channel may have taken
+ * less than was reserved, as long as it is enough for the order.
  */
 Money
 payguard_compare_money(const Order *order, const Payment *payment, const Report *report)
@@ -172,9 +173,9 @@ payguard_is_in_time(const Order *order, const Report *report)
 }
 
 /*
- * payguard_decide_or_hold decides. Late money does not pay an order by itself that needs an approval, or
- * that an operator wants to give back; a live attempt was allowed when it was started,
- * unless it was revived.
+ * payguard_decide_or_hold decides. Money that is late, or came without an attempt, does not pay an order by itself if
+ * the order needs an approval, or if an operator wants the money given back. The money of a live attempt does: it was
+ * allowed when the attempt was started. Not so if the attempt was revived.
  */
 Decision
 payguard_decide_or_hold(const Order *order, const Report *report, Facts *facts)

@@ -1,9 +1,9 @@
 /*
  * here.c
- *		Money that had gone back and is here again.
+ *		Decides about money that had gone back and is here again.
  *
- * A payment that was returned pays its order again where that still waits for money; otherwise its money is surplus,
- * and a person decides.
+ * A returned payment pays its order again if the order still waits for money. Otherwise its money is surplus, and a
+ * person decides.
  *
  * Locking: the caller holds the order's row lock.
  */

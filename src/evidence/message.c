@@ -3,10 +3,13 @@
  *		Messages from channels: kept verbatim, applied once.
  *
  * A message is kept under (channel, event_id), so that its repetition is known. One that
- * matches no payment is kept as "unmatched" with the arguments that came with it, and tried
+ * matches nothing known is kept as "unmatched" with the arguments that came with it, and tried
  * again when it is redelivered, when its transaction becomes known, and by
  * match_notifications(). One that cannot be read is kept as "unreadable", until it is delivered again in a form
  * that can be.
+ *
+ * Locking: the order's row lock, then the message's row. match_notifications() leaves orders for later that
+ * somebody is working on.
  */
 #include "postgres.h"
 
@@ -419,8 +422,8 @@ duplicate(FunctionCallInfo fcinfo, const Notification *notification)
 }
 
 /*
- * deliver_again tries to apply a message that is known and waits, with what it tells now, or could not be read and
- * can be now; false: it is still what it was.
+ * deliver_again tries to apply a known message that was delivered again: one that waits for a match, with what it tells
+ * now, or one that could not be read before. false: nothing was applied, and it is a duplicate.
  */
 static bool
 deliver_again(Notification *known, const Notification *again, Applied *applied)
@@ -445,8 +448,8 @@ deliver_again(Notification *known, const Notification *again, Applied *applied)
 }
 
 /*
- * wait_readable has a message wait for what it is about, which could not be read before, and can be now; false:
- * somebody else was faster.
+ * wait_readable keeps a message that could not be read before, and can be now, as unmatched, since it matches nothing
+ * yet. false: somebody else was faster.
  */
 static bool
 wait_readable(Notification *known, const Notification *again)
@@ -503,8 +506,7 @@ learn(Notification *known, const Notification *again)
 }
 
 /*
- * learn_anew takes over all that a message says, which could not be read before: from then on it is one that
- * matches nothing yet.
+ * learn_anew takes over all that a message says that could not be read before. From then on it is an unmatched one.
  */
 static FieldSet
 learn_anew(Notification *known, const Notification *again)
@@ -669,9 +671,10 @@ order_of(const Match *match)
 }
 
 /*
- * still_matches looks again for what a message is about, after its order was locked: a
- * transaction may have become that of another order's payment meanwhile. false: the message waits
- * to be matched later. What was found is locked where an older snapshot may not show what it is now.
+ * still_matches looks again for what a message is about, after its order was locked: the
+ * transaction may belong to another order's payment by now. false: the message waits to be matched
+ * later. What was found is read anew: in REPEATABLE READ and SERIALIZABLE a change since the snapshot
+ * raises 40001.
  */
 static bool
 still_matches(const Notification *notification, Match *match)

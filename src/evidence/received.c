@@ -1,8 +1,9 @@
 /*
  * received.c
- *		Money that came: what a report of it changes, once apply.c has decided it.
+ *		What a report about a payment changes, once it is decided (facts.c).
  *
- * The functions write and judge nothing. The first money wins: the order's live attempt makes room for it.
+ * These functions write what was decided and judge nothing themselves. The first money wins: if it came without the
+ * order's live attempt, that attempt is superseded.
  *
  * Locking: the caller holds the order's row lock.
  */
@@ -157,9 +158,10 @@ payguard_received_revive(Payment *payment)
 }
 
 /*
- * payguard_received_authorize fills in what the channel has reserved, and until when. Of one authorization the first word
- * counts, unless who says another has asked since, or says less: nobody may ask for what is not there. A later time is
- * believed, since channels prolong. What it was asked to take of it, it has not taken.
+ * payguard_received_authorize fills in what the channel has reserved, and until when. As long as the payment stays
+ * authorized, the amount that was named first counts. Another amount is believed only if the channel was asked since
+ * (report->fresh), or if it is less: nobody may capture what is not there. A later capture_before is believed, since
+ * channels prolong. A capture that was asked for has not been made: its amount and its id are cleared.
  */
 FieldSet
 payguard_received_authorize(Payment *payment, const Report *report)
@@ -199,9 +201,9 @@ payguard_received_authorize(Payment *payment, const Report *report)
 }
 
 /*
- * payguard_received_follow_capture follows what became of reserved money, and of a capture of it: its task, and what
- * people were told. A transaction whose snapshot is older cannot see the new task, and would give the money up without
- * withdrawing it: the order's row stops it.
+ * payguard_received_follow_capture brings the tasks and alerts of reserved money in step with what became of it. If the
+ * capture is sent again, the order's row is touched: a transaction whose snapshot is older cannot see the new task, and
+ * would give the money up without withdrawing the task.
  */
 void
 payguard_received_follow_capture(Order *order, const Payment *payment, PaymentStatus was,

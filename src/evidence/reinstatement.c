@@ -50,7 +50,7 @@ static void count_no_more(Order *order, const Payment *payment, const Report *re
 PG_FUNCTION_INFO_V1(payguard_record_reinstatement);
 
 /*
- * record_reinstatement(channel, reversal_id, channel_time) → payguard_refund_result
+ * record_reinstatement(channel, reversal_id, channel_time) → refund_result
  *
  * Errors: 22004 without a channel or reversal_id. What cannot be read is stored and alerted. What undoes a reversal
  * that is not known is stored, alerted and returned as "recorded"; it is applied with the reversal.

@@ -113,7 +113,7 @@ PG_FUNCTION_INFO_V1(payguard_report_refund);
 
 /*
  * report_refund(refund_id, channel_status, channel_refund_id, amount, currency, code, message)
- *	→ payguard_refund_result
+ *	→ refund_result
  *
  * Errors: 22004 without a refund_id. What cannot be read, an unknown refund and a contradiction are
  * stored, alerted and returned with the outcome "recorded".
@@ -210,8 +210,8 @@ run_report(void *argument)
 }
 
 /*
- * counts_no_more tells whether a refund counts no more, so that a report of it changes nothing. A report that
- * contradicts the reason is kept.
+ * counts_no_more tells whether a refund counts no more, because it was merged or reinstated; then a report of it changes
+ * nothing. A report that contradicts this is kept.
  */
 static bool
 counts_no_more(const Refund *refund, const Report *report, Applied *applied)
@@ -278,8 +278,9 @@ may_be_echo(const Payment *payment, const Refund *reversal)
 }
 
 /*
- * find_echo looks for what the channel may have reported on its own of a refund that it says to have made, and does
- * not name: one of its amount, since the refund was asked for. false: several may be, and nothing is guessed.
+ * find_echo looks for the channel's own report of a refund of ours, if the channel says that it has made that refund and
+ * gives no id. It is a reversal of the same amount that came after the refund was asked for. false: there are several, and
+ * nothing is guessed.
  */
 static bool
 find_echo(const Payment *payment, const Refund *refund, const Report *report,
@@ -306,8 +307,8 @@ find_echo(const Payment *payment, const Refund *refund, const Report *report,
 }
 
 /*
- * merge makes one of a refund of ours and what the channel has told of it on its own: ours has succeeded, with what was
- * told there, whose booking and alerts are taken back.
+ * merge makes a refund of ours and the channel's own report of it (echo) one. The booking and the alerts of the echo are
+ * taken back. Ours has succeeded, with the id and the amount of the echo.
  */
 static void
 merge(Order *order, const Payment *payment, Refund *refund, Refund *echo,
@@ -355,8 +356,8 @@ was_held_by(const Refund *refund, const Refund *echo)
 }
 
 /*
- * is_under_another_id tells whether a report names another refund of the channel than the one that is known. Of a refund
- * of ours that has not succeeded the channel may name another one: it was tried again.
+ * is_under_another_id tells whether a report names another refund of the channel than the one that is known. For a refund
+ * of ours that has not succeeded the channel may give a new id, because the refund was tried again.
  */
 static bool
 is_under_another_id(const Refund *refund, const Report *report)
@@ -370,9 +371,9 @@ is_under_another_id(const Refund *refund, const Report *report)
 }
 
 /*
- * payguard_refund_report applies a report to a refund whose order is locked. The channel's refund
- * may be taken by a refund of another order in this very moment: then it is a contradiction, like
- * one that came a moment later.
+ * payguard_refund_report applies a report to a refund whose order is locked. A refund of another
+ * order may take the channel's id at this very moment. Then the report is a contradiction, as it
+ * would be a moment later.
  */
 void
 payguard_refund_report(Order *order, const Report *report, Refund *refund,
@@ -596,8 +597,8 @@ fill_in(Order *order, const Payment *payment, Refund *refund, const Report *repo
 
 /*
  * alert_made_twice alerts of a refund that may have been made twice: a person has said that it was made, without the
- * channel's number, and the channel says that it has made it, too. A reversal that the channel reports without knowing
- * of our refund is what this person has seen in its console.
+ * channel's id, and now the channel says that it has made it, too. No alert if the channel reports a reversal that does
+ * not name our refund: that is what this person has seen in the channel's console.
  */
 static void
 alert_made_twice(const Refund *refund, const Report *report)

@@ -2,9 +2,9 @@
  * reversal.c
  *		record_reversal(): money that a channel gave back on its own.
  *
- * It becomes a refund that nobody asked for, and has succeeded. Where no money of its transaction is known
- * it is kept as a message until it is. Where it takes back all that has paid an order, and the channel's
- * setting says so, the order is to be paid again.
+ * It becomes a refund that nobody asked for, and that has succeeded. As long as no money of its transaction is known,
+ * the reversal is kept as a message. If it takes back all of the money that paid an order, and the channel's setting
+ * reopen_on says so, the order is to be paid again.
  *
  * Locking: the row lock of the order whose payment it takes back.
  */
@@ -79,7 +79,7 @@ PG_FUNCTION_INFO_V1(payguard_record_reversal);
 
 /*
  * record_reversal(channel, reversal_id, channel_txn_id, kind, amount, currency, channel_time)
- *	→ payguard_refund_result
+ *	→ refund_result
  *
  * kind: refund, chargeback or bank_return. The scripts before 1.2.0 have no channel_time. Errors: 22004 without a
  * channel, reversal_id or channel_txn_id. What cannot be read is stored and alerted. A reversal of a transaction that
@@ -111,7 +111,7 @@ payguard_record_reversal(PG_FUNCTION_ARGS)
 		return keep_unreadable(fcinfo, &bad, &report, channel);
 	if (payguard_refund_find_reversed(channel, txn_id, &payment))
 		payguard_payment_lock(payment.payment_id, &order, &payment);
-	/* once more: while we waited, it may have become a second name of another, or another order's */
+	/* once more: meanwhile the transaction may have become another order's, or a second name of another charge */
 	if (order.order_id && payguard_refund_find_reversed(channel, txn_id, &payment) &&
 		payguard_text_equal(payment.order_id, order.order_id))
 	{
@@ -316,7 +316,7 @@ effect_of(const Order *order, const Payment *payment, const Report *report)
 }
 
 /*
- * follow does what follows from a reversal that is counted.
+ * follow opens the order again, where that is the effect, and opens the alerts about a reversal that is counted.
  */
 static void
 follow(Order *order, Payment *payment, const Report *report, const Refund *refund,
@@ -432,7 +432,7 @@ find_failure(const Payment *payment, Refund *refund)
 
 /*
  * name_failure gives the id of a bank's return to the reversal of a payment that has failed after its success: both are
- * one. false: nothing has failed so.
+ * one. false: there is no such reversal without an id.
  */
 static bool
 name_failure(const Payment *payment, const Report *report, Refund *refund,

@@ -2,8 +2,9 @@
  * answer.c
  *		complete_task() and complete_tasks(): what a worker answers.
  *
- * The answer is evidence, and counts whoever holds the task. Only who holds it ends it. What can be dealt with
- * together goes through answer_batch.c first; the rest is answered here, one by one.
+ * The answer is evidence, and counts even if the worker does not hold the task any more. Only the worker that holds the
+ * task ends it. What can be dealt with together goes through answer_batch.c first; the rest is answered here, one by
+ * one.
  *
  * Locking: the orders of all answers, in the order of their ids.
  */
@@ -312,8 +313,8 @@ answer_payment(Answer *answer, const Task *task, Order *order, Applied *applied)
 
 /*
  * charge_again sends a charge again that the channel does not know. If the channel honours payment_id, that cannot
- * charge twice. A transaction whose snapshot is older cannot see the new task, and would close the attempt without
- * withdrawing it: the order's row stops it.
+ * charge twice. The order's row is touched, since a transaction whose snapshot is older cannot see the new task, and
+ * would close the attempt without withdrawing the task.
  */
 static void
 charge_again(Order *order, const Payment *payment)
@@ -362,9 +363,10 @@ answer_refund(Answer *answer, const Task *task, Order *order, Applied *applied)
 }
 
 /*
- * acknowledge ends a task that was answered. One that has become due again since it was claimed
- * goes on, with the waiting time that was set then: a query that was answered "pending", or one
- * that something else asks for which came while the worker waited for the channel. What takes money is not sent again.
+ * acknowledge ends a task that was answered. A task that was made due again since it was claimed
+ * goes on, with the time that was set then: a query that was answered "pending", or one that
+ * something else asked for while the worker waited for the channel. A charge or a capture does not
+ * go on.
  */
 static void
 acknowledge(const Answer *answer, const Lease *lease, const char *outcome)
@@ -436,8 +438,8 @@ keep_asking(const Task *task)
 }
 
 /*
- * takes_money tells whether a task has the channel take money. Once it was sent it is not sent again because
- * somebody has made it due meanwhile: where its answer leaves open what became of it the channel is asked.
+ * takes_money tells whether a task has the channel take money. Once such a task was sent, it is not sent again because
+ * somebody has made it due meanwhile. If its answer leaves open what became of it, the channel is asked.
  */
 static bool
 takes_money(const Task *task)

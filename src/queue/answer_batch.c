@@ -2,10 +2,11 @@
  * answer_batch.c
  *		Answers of workers, many at once: what is read and written together for all of them.
  *
- * Most answers are one of two: "still pending" to a query, which changes nothing but the time
- * of the next query; and the end of a live payment whose worker holds its only task. Both are
- * known from rows that are read together for all answers, and end in rows that are written
- * together. Whatever is not certain from these rows is left to answer.c, one by one.
+ * Most answers are of one of two kinds. A query is answered by the state that is known already,
+ * which changes nothing but the time of the next query. Or a live payment ends, and the worker
+ * holds its only task. Both can be told from rows that are read together for all answers, and
+ * their results are written together. Whatever is not certain from these rows is left to answer.c,
+ * one by one.
  *
  * Locking: the orders of all answers, in the order of their ids. Under an order's lock its leases,
  * tasks and payments do not change.
@@ -228,8 +229,8 @@ has_user_triggers(void)
 }
 
 /*
- * keep_single leaves out the orders that are answered twice, where the second answer is about
- * what the first has made, and finished tasks.
+ * keep_single leaves out finished tasks, and orders with more than one answer, since the second
+ * answer meets what the first one has made.
  */
 static void
 keep_single(Batch *batch)
@@ -348,8 +349,8 @@ read_tasks(Batch *batch)
 }
 
 /*
- * read_txns finds out which of the transactions that the answers name are known, and which messages
- * wait for.
+ * read_txns finds out which of the transactions that the answers name are known, and for which of
+ * them messages wait.
  */
 static void
 read_txns(Batch *batch)
@@ -409,7 +410,7 @@ read_txns_of(Batch *batch, const Channel *channel)
 }
 
 /*
- * txn_of returns the transaction that a payment has when an answer to its task was applied; NULL:
+ * txn_of returns the transaction that a payment has once the answer to its task is applied; NULL:
  * it is not known.
  */
 static const text *

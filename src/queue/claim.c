@@ -150,7 +150,7 @@ payguard_claim_tasks(PG_FUNCTION_ARGS)
 	payguard_lease_expire(now, EXPIRED_AT_ONCE);
 	run_at = claim.position->run_at;
 	task_id = claim.position->task_id;
-	/* where all that was due came too late, or its order was taken, there may be more behind it */
+	/* all that was due may have come too late, or its orders were taken: there may be more after it */
 	while ((n = lease_some(&claim, &run_at, &task_id, &due)) == 0)
 		CHECK_FOR_INTERRUPTS();
 	if (again)
@@ -236,7 +236,7 @@ find_due(const Claim *claim, TimestampTz run_at, int64 task_id, Due **due)
 			return n;
 		run_at = tasks[seen - 1].run_at;
 		task_id = tasks[seen - 1].task_id;
-		/* many are held: the first ones of the next look may be so, too */
+		/* many orders are held: those of the next look may be held, too, so look at more tasks */
 		look_at = Min(2 * look_at, LOOK_AT_MOST);
 	}
 }
@@ -448,10 +448,10 @@ due_by_time(const void *a, const void *b)
 #endif
 
 /*
- * look_from tells behind which task a claim begins: where this backend's last one for the same
- * kinds and channels ended, or, now and then, at the beginning (again). Tasks behind that point
+ * look_from tells after which task a claim begins: where this backend's last claim for the same
+ * kinds and channels ended, or, now and then, at the beginning (`again`). Tasks before that point
  * that were not taken (their order was leased, their enqueuer committed late, they were retried)
- * are found then.
+ * are found when it begins at the beginning.
  */
 static Position *
 look_from(const char *filter, TimestampTz now, bool *again)
@@ -545,7 +545,7 @@ check_kind(const text *kind)
 }
 
 /*
- * drop_late ends charges that come too late for their attempts: nobody sends them any more. The claim
+ * drop_late ends charges that come too late for their attempts: no worker gets them any more. The claim
  * has locked their orders.
  */
 static void

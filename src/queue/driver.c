@@ -2,16 +2,16 @@
  * driver.c
  *		Calls the channels' in-database drivers, for run_tasks(), with a time-out.
  *
- * run_tasks() commits between its steps, so statement_timeout, which counts from the client's
- * statement, is of no use to it. The timer here cancels the running query as that does.
+ * run_tasks() commits between its steps. statement_timeout counts from the client's statement, so
+ * it is of no use here. The timer of this file cancels the running query as statement_timeout does.
  *
- * A driver may call another one (a router, a fallback): the timer belongs to the innermost call and
- * goes off at the nearest deadline; on every way out it is the outer call's again.
+ * A driver may call another one (a router, a fallback). The timer belongs to the innermost call and
+ * goes off at the nearest deadline. On every way out it is given back to the outer call.
  *
- * Whoever calls must be able to tell a cancellation from outside, which ends run_tasks(), from a
- * driver that took too long or raised query_canceled itself, which is only an outcome that is not
- * known: only the first keeps its SQLSTATE. The server has one flag for all cancellations, so it
- * is noted when one comes from outside: it counts, also where the time is over by then.
+ * Two things must be told apart. A cancellation from outside ends run_tasks(), and keeps its
+ * SQLSTATE. A driver that took too long, or raised query_canceled itself, only has an unknown
+ * outcome, and its error becomes 38000. The server has one flag for all cancellations. So a signal
+ * handler notes a cancellation from outside; it counts even if the driver's time is over as well.
  */
 #include "postgres.h"
 

@@ -2,7 +2,9 @@
  * lease.c
  *		Leases: a worker's hold on a task, and so on its order.
  *
- * What a lease holds is decided by its row, which is locked behind the order's.
+ * The lease's row says which worker holds which task, and until when.
+ *
+ * Locking: the order's row lock, then the lease's row.
  */
 #include "postgres.h"
 
@@ -78,9 +80,9 @@ static void lose(Order *order, const Task *task);
 PG_FUNCTION_INFO_V1(payguard_expire_leases);
 
 /*
- * expire_leases(max) → int: does what a claim does first, for when no worker comes: takes away
- * leases whose time is over, and returns how many. With them goes what waits for a time that only
- * a wrong clock can have meant. Errors: 22004, 22023.
+ * expire_leases(max) → int: ends leases whose time is over, and returns how many. Each claim does
+ * that first; this is for when no worker comes. It also makes tasks due, and ends leases, whose
+ * time only a wrong clock can have set. Errors: 22004, 22023.
  */
 Datum
 payguard_expire_leases(PG_FUNCTION_ARGS)
@@ -97,9 +99,9 @@ payguard_expire_leases(PG_FUNCTION_ARGS)
 }
 
 /*
- * payguard_lease_expire takes leases away whose time is over, of orders that nobody is working on. What
- * is left of leases that were given up can be many dead rows: so it looks, as claims do, at what
- * has expired since the last time, and at all at most a twentieth of the time.
+ * payguard_lease_expire ends leases whose time is over, of orders that nobody is working on. Leases that
+ * were given back leave many dead rows. So it looks, as claims do, only at leases that have expired since
+ * its last look. It looks at all of them so seldom that this takes at most a twentieth of the time.
  */
 int
 payguard_lease_expire(TimestampTz now, int max)
@@ -161,7 +163,7 @@ end_lease(EachItem *item)
 }
 
 /*
- * end_future undoes what was put off while the clock was ahead, after it was set back: leases end
+ * end_future undoes, after the clock was set back, what was put off while it was ahead: leases end
  * as if their time were over, and tasks are due.
  */
 static int

@@ -2,8 +2,9 @@
  * retry.c
  *		retry_task(), requeue_task() and query_payment(): tasks that are done again, and those that are given up.
  *
- * A worker retries what certainly did not reach the channel. A charge that is out of tries fails as not_sent;
- * other tasks, but queries, wait for a person.
+ * A worker retries what certainly did not reach the channel. A charge that is out of tries fails as not_sent, if no
+ * earlier charge of its attempt was sent. Queries are tried for ever. Other tasks that are out of tries wait for a
+ * person.
  *
  * Locking: the order's row lock.
  */
@@ -93,9 +94,9 @@ payguard_retry_task(PG_FUNCTION_ARGS)
 }
 
 /*
- * give_up_charge ends a charge that is out of tries, or that nobody wants any more. Where no
- * earlier one was sent either, the attempt has failed. false: it is to be tried again, or waits
- * for a person.
+ * give_up_charge ends a charge that is out of tries, or that nobody wants any more. If no earlier
+ * charge of the attempt was sent either, the attempt has failed. false: the charge is to be tried
+ * again, or waits for a person.
  */
 static bool
 give_up_charge(Order *order, const Task *task)

@@ -159,9 +159,8 @@ lock_order(const Order *like, Order *order)
 }
 
 /*
- * bring_back brings an order back from the archive, with everything of its, and tells whether it did.
- * false: it is not there, or somebody else was faster. It then belongs to this transaction. That evidence
- * came for it is alerted.
+ * bring_back brings an order back from the archive, with all that belongs to it, and tells whether it did. false: it is
+ * not there, or somebody else was faster. If evidence has brought it back, an alert says so.
  */
 static bool
 bring_back(const text *order_id)

@@ -300,7 +300,7 @@ refuse_needless(const Order *order)
 PG_FUNCTION_INFO_V1(payguard_approve_refund);
 
 /*
- * approve_refund(refund_id, note) → payguard_refund_result
+ * approve_refund(refund_id, note) → refund_result
  *
  * awaiting_approval → pending, or succeeded where the channel is internal. An approved refund is
  * returned. Errors: 22004, 22023; PY403; PY105 where it does not await approval; PY602.
@@ -314,7 +314,7 @@ payguard_approve_refund(PG_FUNCTION_ARGS)
 PG_FUNCTION_INFO_V1(payguard_reject_refund);
 
 /*
- * reject_refund(refund_id, note) → payguard_refund_result
+ * reject_refund(refund_id, note) → refund_result
  *
  * awaiting_approval → waived. A rejected refund is returned. Errors: those of approve_refund().
  */

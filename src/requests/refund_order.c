@@ -44,7 +44,7 @@ PG_FUNCTION_INFO_V1(payguard_refund_order);
 
 /*
  * refund_order(order_id, idempotency_key, amount := NULL, reason, details, channel := NULL)
- *	→ payguard_refund_result
+ *	→ refund_result
  *
  * amount: minor units; NULL: the rest. channel: an internal one, by which the money goes back at once; NULL: the
  * payment's own. The scripts before 1.2.0 have none. A free order is given back by a refund of nothing. Errors: 22004, 22023; PY301; PY401; PY402 where no
@@ -91,7 +91,7 @@ PG_FUNCTION_INFO_V1(payguard_refund_payment);
 
 /*
  * refund_payment(payment_id, idempotency_key, amount := NULL, reason, details, channel := NULL)
- *	→ payguard_refund_result
+ *	→ refund_result
  *
  * Errors: 22004, 22023; PY301; PY402; PY504.
  */
@@ -242,7 +242,7 @@ payguard_judge_refund(const Order *order, const Payment *payment, Refusal *refus
 PG_FUNCTION_INFO_V1(payguard_retry_refund);
 
 /*
- * retry_refund(refund_id, note) → payguard_refund_result
+ * retry_refund(refund_id, note) → refund_result
  *
  * failed → pending. Errors: 22004, 22023; PY403; PY105; PY504 where other refunds have taken
  * its place; PY602.
@@ -323,7 +323,7 @@ check_second_person(const Payment *payment, const Refund *refund)
 PG_FUNCTION_INFO_V1(payguard_waive_refund);
 
 /*
- * waive_refund(refund_id, note) → payguard_refund_result
+ * waive_refund(refund_id, note) → refund_result
  *
  * An operator decides that the money stays. A waived refund is returned. Errors: 22004, 22023;
  * PY403; PY105 where a worker has begun it, or it was made, or counts no more.

@@ -65,7 +65,7 @@ payguard_settle_payment(PG_FUNCTION_ARGS)
 PG_FUNCTION_INFO_V1(payguard_settle_refund);
 
 /*
- * settle_refund(refund_id, channel_status, note, channel_refund_id) → payguard_refund_result
+ * settle_refund(refund_id, channel_status, note, channel_refund_id) → refund_result
  *
  * The scripts before 1.2.0 have no channel_refund_id.
  * An operator's word, by the rules of report_refund(). Errors: 22004, 22023; PY403.

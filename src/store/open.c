@@ -3,7 +3,7 @@
  *		The store for one call: its snapshot, its tables, its subtransactions.
  *
  * A table is looked up by its name for each operation. Nothing is kept of it but what its relcache
- * entry keeps, so that whatever a user's trigger does to it between two operations is seen.
+ * entry keeps. So the next operation sees whatever a user's trigger has done to the table.
  *
  * Locking: reads take AccessShareLock on the table, row locks RowShareLock, writes RowExclusiveLock,
  * as statements do; all of them are held until the transaction ends.
@@ -32,8 +32,8 @@
 #include "store/table.h"
 
 /*
- * The number of the snapshot that rows are found with. As long as it is the same, so is the
- * snapshot, and no version of a row that it shows can be taken away.
+ * The number of the snapshot that rows are found with. As long as the number is the same, so is the
+ * snapshot, and no version of a row that the snapshot shows can be taken away.
  */
 uint64 payguard_store_snapshot = 0;
 

@@ -2,9 +2,9 @@
  * plan.c
  *		Questions about many rows, and statements on many rows: by SPI, with saved plans.
  *
- * Our tables refuse every UPDATE and DELETE (guard/own.c) but the statement that this file is running: it
- * is named in `announced`, with the command that it is. A statement that a user's trigger runs inside of
- * ours is another command, and is refused.
+ * Our tables refuse every UPDATE and DELETE statement (guard/own.c) but the one that this file is running.
+ * `announced` names its table, its kind and its command id. A statement that a user's trigger runs inside
+ * of ours is another command, and is refused.
  */
 #include "postgres.h"
 
@@ -231,8 +231,8 @@ find_entry(const Table *table, const void *of)
 }
 
 /*
- * is_good tells whether a saved plan is there, valid, and made with our settings. One that PostgreSQL
- * itself has made again, with the caller's, was good enough for that once.
+ * is_good tells whether a saved plan is there, valid, and made with our settings. A plan that PostgreSQL
+ * itself has made again, with the caller's settings, was good enough for that one run.
  */
 static bool
 is_good(const PlanEntry *entry)

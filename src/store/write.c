@@ -2,14 +2,14 @@
  * write.c
  *		Inserts, updates and deletes rows, by the executor's own row functions.
  *
- * An operation on n rows does what one statement would do to them: statement triggers, BEFORE and AFTER
- * ROW triggers, transition tables, generated columns, constraints, all indexes, a conflict that is
- * reported instead of raised. So does the apply worker of logical replication (PostgreSQL's
- * execReplication.c). Our own trigger that refuses direct writes is left out; what a user has put on a
- * table works as it does on any other.
+ * An operation on n rows does what one statement would do to them: it fires statement triggers and BEFORE
+ * and AFTER ROW triggers, fills transition tables, generated columns and all indexes, checks constraints,
+ * and may report a conflict instead of raising it. The apply worker of logical replication works in the
+ * same way (PostgreSQL's execReplication.c). Our own trigger that refuses direct writes is left out.
+ * Whatever a user has put on a table works as it does on any other table.
  *
- * Locking: the caller holds the lock of the order that a row belongs to. An update or deletion waits for
- * who holds the row all the same; READ COMMITTED then goes on with the row's newest version, while the
+ * Locking: the caller holds the lock of the order that a row belongs to. Somebody may hold the row all the
+ * same: an update or a deletion waits then. READ COMMITTED goes on with the row's newest version, and the
  * stricter levels raise 40001.
  */
 #include "postgres.h"
@@ -623,6 +623,7 @@ lock_old(Writing *writing, const void *row, LockTupleMode mode)
 
 /*
  * find_newer locks and reads the newest version of a row that somebody else has changed; false: there is none any more.
+ * The stricter levels raise 40001.
  */
 static bool
 find_newer(Writing *writing, const void *row, TM_Result result, ItemPointer tid,

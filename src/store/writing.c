@@ -1,9 +1,11 @@
 /*
  * writing.c
- *		An operation on the rows of a table: opened, its indexes and statement triggers, closed.
+ *		Opens and closes an operation on the rows of a table, with its indexes and statement triggers.
  *
- * What is kept of a table is what its relcache entry keeps: descriptions of indexes and triggers are made
- * for each operation.
+ * Nothing is kept of a table but what its relcache entry keeps. Descriptions of indexes and triggers are
+ * made for each operation.
+ *
+ * Locking: a table and its indexes are locked RowExclusiveLock until the transaction ends.
  */
 #include "postgres.h"
 
@@ -238,14 +240,15 @@ close_indexes(ResultRelInfo *result)
 
 /*
  * find_arbiters finds the unique indexes in which an insertion looks for a row with its key: the key's
- * own, and every other one that refuses just the same rows, such as the one that REINDEX CONCURRENTLY
- * is making. What a user's index refuses beyond that (in another collation, without the condition) is
- * error 23505: the row that is in the way has not the key.
+ * own index, and every other one that refuses just the same rows, such as the index that REINDEX
+ * CONCURRENTLY is making. If a user's index refuses more than these (it has another collation, or lacks
+ * the condition), that is error 23505: the row that is in the way does not have the key.
  *
- * Where the key's own index is the only one to ask, the row goes in first, and the index says whether
- * it may stay. Otherwise they are looked at before: two of them, or a user's other unique index, would
- * meet the same row one after the other, a partial one need not have been looked at, and in SERIALIZABLE
- * the attempt itself could fail, for another reason.
+ * If the key's own index is the only one to ask, the row goes in first, and the index says whether it may
+ * stay. Otherwise (`look`) the arbiters are searched before the insertion. With a second arbiter, or
+ * another unique index of a user's, the indexes would meet the same row one after the other. With a
+ * partial index the caller need not have looked for the row before. In SERIALIZABLE the insertion itself
+ * could fail for another reason.
  */
 static void
 find_arbiters(Writing *writing)

@@ -3,31 +3,33 @@
  *		Readers of the events: each gets every event at least once, none is left out, and those
  *		of one order come in the order of its versions.
  *
- * Neither event_id nor xid orders commits: a transaction may take an event_id and commit long
- * after later ones. So a reader gets windows, as in PgQ, which lie between two moments. A
- * moment is
+ * Neither event_id nor xid says in which order transactions commit: one may take an event_id and
+ * commit long after others with later ids. So a reader gets windows, as in PgQ. A window lies
+ * between two moments. A moment is
  *
  *	high_event: the last event that could be seen,
  *	open_xids: the transactions that had begun and not ended,
  *
- * and a window has what is seen at its end and was not at its beginning: the events behind the
- * former high_event that are not of open transactions, and earlier ones of transactions that
- * were open at its beginning and are so no more (late_xids). Inside, events come by event_id.
+ * A window has the events that are seen at its end and were not seen at its beginning. These are
+ * the events after the former high_event, except those of open transactions; and earlier events of
+ * transactions that were open at the beginning and have ended since (late_xids). Late events come
+ * first; both parts come by event_id.
  *
- * Why that keeps versions in order: who makes an order's version 3 has waited for the order's
- * row, so version 2 is committed before version 3 has an event_id. A moment that sees version 3
- * sees version 2. A transaction that stays open, or prepared, holds back its own events only.
+ * Why that keeps versions in order: a transaction that makes an order's version 3 has waited for
+ * the order's row, so version 2 is committed before version 3 has an event_id. A moment that sees
+ * version 3 sees version 2. A transaction that stays open, or prepared, holds back its own events
+ * only.
  *
- * A transaction that begins after some moment takes event_ids behind that moment's high_event:
- * that is its floor, and late events are looked for from there.
+ * A transaction that begins after some moment takes event_ids after that moment's high_event. That
+ * is the transaction's floor: its late events are looked for from there.
  *
- * After a restore into another cluster xids of both are in the table. The reader's position
- * holds the cluster's system identifier; where it is another one, its window is of the former
- * cluster, and so are the transactions of all events up to its end: it is read as it would have
- * been there. Then whatever was open at its end has ended, committed before the dump or lost, and
- * is late, in a window of its own. From then on xids are taken for those of this cluster: an
- * unread event of the former one whose xid is by chance that of a transaction which is open now
- * waits for its end.
+ * After a restore into another cluster the table has xids of both clusters. The reader's position
+ * holds the system identifier of its cluster. If that is another one than ours, the reader's window
+ * was opened in the former cluster, and all its events are of that cluster's transactions. The
+ * window is read to its end as it would have been there. Then a window of late events follows: the
+ * transactions that were open at the former's end have ended, committed before the dump or lost.
+ * From then on xids are taken for those of this cluster. An unread event of the former cluster may
+ * by chance have the xid of a transaction that is open now; it waits for the end of that one.
  *
  * Locking: the consumer's row; orders are not locked.
  */
@@ -86,7 +88,7 @@ static const Statement add_consumer = {
 	NULL,
 	CMD_UNKNOWN};
 
-/* It begins behind an event that is older than all transactions that are open. */
+/* It begins after an event that is older than all transactions that are open. */
 static const Statement begin_consumer = {
 	"INSERT INTO payguard.consumers (consumer, window_id, low_event, high_event, "
 	"last_event,"
@@ -132,8 +134,8 @@ static const Statement last_visible_event = {
 
 /*
  * $1 consumer, $2 high_event, $3 the first xid that no transaction had when high_event was
- * read, $4 our own xid. What is open is what our snapshot, which is younger, does not show as
- * ended. Our own transaction is open too, where it has written events.
+ * read, $4 our own xid. A transaction is open if our snapshot, which is younger, does not show it
+ * as ended. Our own transaction counts as open, too, if it has written events.
  */
 static const Statement open_window = {
 	"WITH c AS (SELECT * FROM payguard.consumers WHERE consumer " OP_EQ " $1),"
@@ -172,8 +174,8 @@ static const Statement open_window = {
 	CMD_UPDATE};
 
 /*
- * $1 consumer, $2 system identifier. The window's number is none that the former cluster may have
- * given, so that a commit which was meant for that one changes nothing.
+ * $1 consumer, $2 system identifier. The new window gets a number that the former cluster cannot
+ * have given, so that a commit_events() that was meant for a window there changes nothing.
  */
 static const Statement leave_cluster = {
 	"UPDATE ONLY payguard.consumers c SET system_identifier = $2,"
@@ -259,8 +261,8 @@ payguard_read_events(PG_FUNCTION_ARGS)
  * payguard_consumer_begin registers a consumer of our own that begins with what happens from now on, and with what was
  * written shortly before. One that is there already stays where it is. The store is open.
  *
- * An event that is not committed yet has a time behind the beginning of its transaction, and its id comes from a
- * sequence in about that order: a minute is more than a process needs from the one to the other.
+ * An event that is not committed yet has a time after the beginning of its transaction. Its id is taken from a sequence
+ * at about that time: a minute is more than a process needs from the one to the other.
  */
 void
 payguard_consumer_begin(const text *consumer)
@@ -456,7 +458,7 @@ payguard_commit_events(PG_FUNCTION_ARGS)
 	int64 window_id;
 	int64 event_id;
 	Position position;
-	bool same_cluster; /* what was dumped is the same window everywhere */
+	bool same_cluster; /* not used: what was dumped is the same window everywhere */
 	bool moves = false;
 
 	if (PG_ARGISNULL(1))

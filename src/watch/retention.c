@@ -3,19 +3,20 @@
  *		Retention: settled orders move to tables of their own, and customers are forgotten.
  *
  * An order is archived with all its payments, refunds, events, messages and approvals, or not at
- * all. The store looks for ids, keys and transactions in the archive where the live tables do not
- * have them, so that what has been archived is replayed and refused as ever. Whatever wants to
- * change an order locks it first, and the lock brings an archived order back (order.c): evidence
- * and refunds then find everything where it was.
+ * all. If the live tables do not have an id, a key or a transaction, the store looks for it in the
+ * archive. So calls about archived orders are replayed and refused as before. Whatever wants to
+ * change an order locks it first, and the lock brings an archived order back (records/order.c,
+ * records/restore.c). Evidence and refunds then find everything where it was.
  *
  * Locking: archive_orders() takes the row locks of its orders FOR UPDATE and waits for none: an
- * order that somebody is working on, or referencing, is left for the next call. Only then it looks
- * whether they are settled. A restore deletes the archived order first, so that two of them wait
- * for each other.
+ * order that somebody is working on, or referencing, is left for the next call. When it has the
+ * locks, it looks once more whether the orders are settled. A restore deletes the archived order
+ * first, so that the second of two restores waits for the first.
  *
- * An order is left alone while a transaction runs that may not see all of it. So nobody who has
- * looked for a key, an id or a transaction in vain can be overtaken by its coming and going to the
- * archive, where no unique index of the live tables would stop him.
+ * An order is not archived while a transaction runs that may not see all of it. Otherwise such a
+ * transaction could look for a key, an id or a transaction in vain, while its order comes and goes
+ * to the archive, and then insert it a second time: the unique indexes of the live tables do not
+ * cover the archive.
  */
 #include "postgres.h"
 
@@ -111,8 +112,8 @@ static const Statement move_position = {
 	CMD_UPDATE};
 
 /*
- * Up to which event every consumer has read, but for transactions that were open then (see
- * consumer.c; payguard's own one is among them, without which there is none); and since when
+ * Two limits. Up to which event every consumer has read, but for transactions that were open then
+ * (see consumer.c); it is 0 without payguard's own consumer, which counts the events. And since when
  * payments count for the policies that look for duplicates. $1 the system identifier.
  */
 static const Statement read_limits = {
@@ -126,7 +127,7 @@ static const Statement read_limits = {
 	NULL,
 	CMD_UNKNOWN};
 
-/* $1 behind which event, $2 up to which, $3 before */
+/* $1 after which event, $2 up to which, $3 archive_orders()'s `before` */
 static const Statement scan_events = {
 	"SELECT e.event_id, e.at < $3 OR e.kind = 'order.imported', CASE WHEN e.kind IN "
 	"('order.created', 'order.imported') THEN e.order_id END"
@@ -137,8 +138,8 @@ static const Statement scan_events = {
 	CMD_UNKNOWN};
 
 /*
- * The next order that was imported: it may be old behind events that are not. $1 behind which event, $2 up to which.
- * Where none has ever been imported, no event is read.
+ * The next order that was imported: it may be old though its events are new. $1 after which event, $2 up to which.
+ * If no order has ever been imported, no event is read.
  */
 static const Statement next_imported = {
 	"SELECT e.event_id FROM payguard.events e WHERE e.event_id > $1 AND e.event_id <= $2"
@@ -204,7 +205,7 @@ static const Statement archiving[] = {
 	ARCHIVE("payments", "t.payment_id = ANY ($2)"),
 	ARCHIVE("events", "t.order_id = ANY ($1)"),
 	ARCHIVE("notifications", "t.order_id = ANY ($1)"),
-	/* that of a finding stays with its alert */
+	/* the approval of a finding stays with its alert */
 	ARCHIVE("approvals", "t.order_id = ANY ($1) AND t.subject <> 'finding'"),
 	ARCHIVE("orders", "t.order_id = ANY ($1)"),
 	{"DELETE FROM ONLY payguard.deadlines WHERE order_id = ANY ($1)", ARCHIVING,
@@ -245,7 +246,7 @@ static const Statement not_settled = {
 	}
 static const Statement erasing[] = {
 	ERASE("orders", "customer_id = NULL", "order_id = ANY ($1)"),
-	/* whose second name a charge is belongs to the money's trail */
+	/* that a charge is a second name of another one belongs to the money's trail */
 	ERASE("payments",
 		  "failure_message = NULL, details = CASE WHEN details ? 'second_charge_of' THEN"
 		  " jsonb_build_object('second_charge_of', details -> 'second_charge_of') END",
@@ -376,9 +377,9 @@ read_limits_of(Archival *archival)
 }
 
 /*
- * sweep looks through the events between two of them for orders, and archives those that are
- * settled, until there are enough. Returns where to go on, or 0 where it came to the end: to
- * `upto`, or to a time behind `before` behind which nothing was imported.
+ * sweep looks for orders in the events after `from` up to `upto`, and archives those that are
+ * settled, until there are enough. Returns where to go on. 0: it came to the end, which is `upto`,
+ * or events that are all later than `before` with no imported order after them.
  */
 static int64
 sweep(Archival *archival, int64 from, int64 upto)
@@ -443,8 +444,8 @@ archive(Archival *archival, Datum *orders, int n)
 }
 
 /*
- * lock_orders locks those of the orders that are settled, and looks once more when they are: until
- * then others may have changed what is theirs.
+ * lock_orders locks those of the orders that are settled, and looks once more when it has the locks:
+ * until then others may have changed what belongs to the orders.
  */
 static Datum
 lock_orders(const Archival *archival, Datum orders)
