@@ -58,7 +58,7 @@ public class PaymentTest {
     @Test
     public void anOrderIsPaidOnce() {
         TransactionTemplate savepoint = new TransactionTemplate(transactions);
-        savepoint.setPropagationBehavior(TransactionDefinition.PROPAGATION_NESTED);     // the test goes on behind it
+        savepoint.setPropagationBehavior(TransactionDefinition.PROPAGATION_NESTED);     // the test goes on after it
         assertEquals("paid", pay("click-1"));
         try {
             savepoint.execute(status -> pay("click-2"));

@@ -22,7 +22,7 @@ describe("an order", () => {
 
   test("is paid once", async () => {
     expect(await value("SELECT outcome FROM payguard.pay_order('A-1', $1)", "click-1")).toBe("paid");
-    await db.query("SAVEPOINT refused"); // the test goes on behind it
+    await db.query("SAVEPOINT refused"); // the test goes on after it
     await expect(value("SELECT outcome FROM payguard.pay_order('A-1', $1)", "click-2"))
       .rejects.toMatchObject({ code: "PY101", constraint: "order_already_paid" });
     await db.query("ROLLBACK TO refused");

@@ -21,7 +21,7 @@ class PaymentTest < ActiveSupport::TestCase
   test "an order is paid once" do
     assert_equal "paid", call("SELECT outcome FROM payguard.pay_order(?, ?)", "A-1", "click-1")
     refused = assert_raises(ActiveRecord::StatementInvalid) do
-      ActiveRecord::Base.transaction(requires_new: true) do      # a savepoint: the test goes on behind it
+      ActiveRecord::Base.transaction(requires_new: true) do      # a savepoint: the test goes on after it
         call("SELECT outcome FROM payguard.pay_order(?, ?)", "A-1", "click-2")
       end
     end

@@ -15,14 +15,14 @@ CREATE TABLE payguard.consumers (
 ) WITH (fillfactor = 50, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000);
 COMMENT ON TABLE payguard.consumers IS
   'How far each reader of events has got. read_events() and commit_events() change it';
-COMMENT ON COLUMN payguard.consumers.low_event IS 'The window begins behind this event';
+COMMENT ON COLUMN payguard.consumers.low_event IS 'The window begins after this event';
 COMMENT ON COLUMN payguard.consumers.high_event IS 'The window ends with this event. Events of open_xids are not in it';
 COMMENT ON COLUMN payguard.consumers.last_event IS 'How far the reader has got in the window';
 COMMENT ON COLUMN payguard.consumers.late_xids IS
   'Transactions that were open in the window before. Their earlier events belong to this one';
 COMMENT ON COLUMN payguard.consumers.open_xids IS
   'Transactions that were open when the window was opened. Their events belong to a later one';
-COMMENT ON COLUMN payguard.consumers.open_floors IS 'For each of open_xids: its events come behind this event';
+COMMENT ON COLUMN payguard.consumers.open_floors IS 'For each of open_xids: its events come after this event';
 COMMENT ON COLUMN payguard.consumers.waiting IS
   'Of a guarded table that follows: the orders whose rows sync_rows() tries again';
 

@@ -87,13 +87,13 @@ COMMENT ON TABLE payguard.counter_samples IS
 COMMENT ON COLUMN payguard.counter_samples.reason IS 'The CONSTRAINT name of the error. Empty for replays';
 COMMENT ON TABLE payguard.consumers IS
   'How far each reader of events has got. read_events() and commit_events() change it';
-COMMENT ON COLUMN payguard.consumers.low_event IS 'The window begins behind this event';
+COMMENT ON COLUMN payguard.consumers.low_event IS 'The window begins after this event';
 COMMENT ON COLUMN payguard.consumers.high_event IS 'The window ends with this event. Events of open_xids are not in it';
 COMMENT ON COLUMN payguard.consumers.late_xids IS
   'Transactions that were open in the window before. Their earlier events belong to this one';
 COMMENT ON COLUMN payguard.consumers.open_xids IS
   'Transactions that were open when the window was opened. Their events belong to a later one';
-COMMENT ON COLUMN payguard.consumers.open_floors IS 'For each of open_xids: its events come behind this event';
+COMMENT ON COLUMN payguard.consumers.open_floors IS 'For each of open_xids: its events come after this event';
 COMMENT ON TABLE payguard.totals IS
   'How often orders, payments and refunds entered a state. maintain() counts each event once';
 COMMENT ON COLUMN payguard.totals.bucket IS

@@ -32,7 +32,7 @@ class PaymentTest(TestCase):
 
     def test_paid_once(self):
         self.assertEqual(call("SELECT outcome FROM payguard.pay_order('A-1', 'click-1')"), ("paid",))
-        with self.assertRaises(DatabaseError) as refused, transaction.atomic():     # a savepoint: the test goes on behind it
+        with self.assertRaises(DatabaseError) as refused, transaction.atomic():     # a savepoint: the test goes on after it
             call("SELECT outcome FROM payguard.pay_order('A-1', 'click-2')")
         self.assertEqual(refused.exception.__cause__.diag.constraint_name, "order_already_paid")
 
