@@ -232,6 +232,14 @@ SELECT authorized_amount, capture_before FROM payguard.payments WHERE payment_id
 -- an amount of something else than an authorization is not reserved
 SELECT outcome, replayed FROM payguard.settle_payment(pg_temp.this('told-1'), 'unknown', 'asked', NULL, 50000, 'EUR');
 SELECT authorized_amount, capture_before FROM payguard.payments WHERE payment_id = pg_temp.this('told-1');
+-- the answer to a question that was asked before the last message is not newer than that; it is asked again
+SELECT pg_temp.reserve('told-5', until := '2100-01-01'), (payguard.query_payment(pg_temp.this('told-5'))).outcome, pg_temp.work('told-5', 'query');
+SELECT outcome FROM payguard.report_payment(pg_temp.this('told-5'), 'authorized', capture_before := '2101-01-01');
+SELECT r.outcome FROM (SELECT task FROM held WHERE (task).order_id = 'told-5' ORDER BY n DESC LIMIT 1) h CROSS JOIN LATERAL payguard.complete_task((task).task_id, (task).lease_token, 'authorized', capture_before := '2099-01-01') r;
+SELECT capture_before, run_at <= clock_timestamp() AS due FROM payguard.payments JOIN payguard.tasks USING (payment_id) WHERE payment_id = pg_temp.this('told-5');
+SELECT pg_temp.work('told-5', 'query');
+SELECT r.outcome FROM (SELECT task FROM held WHERE (task).order_id = 'told-5' ORDER BY n DESC LIMIT 1) h CROSS JOIN LATERAL payguard.complete_task((task).task_id, (task).lease_token, 'authorized', capture_before := '2099-01-01') r;
+SELECT capture_before, run_at <= clock_timestamp() AS due FROM payguard.payments JOIN payguard.tasks USING (payment_id) WHERE payment_id = pg_temp.this('told-5');
 -- a smaller amount is believed at once: the first message may have named none
 SELECT (payguard.create_order('told-4', 1000, 'EUR')).status, pg_temp.say(pg_temp.start('told-4', 'this', 'hold'), 'authorized'), pg_temp.say(pg_temp.this('told-4'), 'authorized', NULL, 900), pg_temp.say(pg_temp.this('told-4'), 'authorized', NULL, 1000), pg_temp.now_of('told-4');
 SELECT authorized_amount FROM payguard.payments WHERE payment_id = pg_temp.this('told-4');
@@ -275,6 +283,14 @@ SELECT (payguard.record_payment('other-3', 'bank', 'other-3/bank', 50000, 'EUR')
 -- nor where the money was given up after that
 SELECT pg_temp.reserve('other-4'), pg_temp.capture('other-4'), pg_temp.work('other-4', 'capture'), pg_temp.reply('other-4', 'authorized'), pg_temp.now_of('other-4');
 SELECT (payguard.close_payment(pg_temp.this('other-4'))).outcome, pg_temp.say(pg_temp.this('other-4'), 'closed'), pg_temp.now_of('other-4');
+-- who has approved an order has approved less of it, where it was lowered while the money was reserved
+SELECT (payguard.set_policy('EUR', 20000, approve_payment := true)).min_amount, (payguard.create_order('allow-' || n, 50000, 'EUR')).status FROM generate_series(1, 2) n;
+RESET SESSION AUTHORIZATION;
+SELECT status, amount FROM generate_series(1, 2) n, payguard.approve_order('allow-' || n, 'seen');
+SET SESSION AUTHORIZATION regress_capture;
+SELECT pg_temp.reserve('allow-' || n), pg_temp.lower('allow-' || n, 30000), pg_temp.say(pg_temp.this('allow-' || n), 'failed') FROM generate_series(1, 2) n;
+SELECT (payguard.start_payment('allow-1', 'allow-1/again', 'hold')).outcome, (payguard.record_payment('allow-2', 'bank', 'allow-2/bank', 30000, 'EUR')).outcome;
+SELECT pg_temp.say(pg_temp.id('allow-1', 'again'), 'failed'), pg_temp.lower('allow-1', 30001), pg_temp.answer($$SELECT payguard.start_payment('allow-1', 'allow-1/more', 'hold')$$);
 SELECT * FROM payguard.verify();
 RESET SESSION AUTHORIZATION;
 DROP OWNED BY regress_capture;

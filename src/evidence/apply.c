@@ -53,7 +53,7 @@ static void follow_once(Order *order, Payment *payment, const Channel *channel,
 						const Report *report, const Decision *decision,
 						const Known *known, Applied *applied);
 static void ask(const Payment *payment, PaymentStatus was, const Channel *channel,
-				const Report *report);
+				const Report *report, bool changed);
 static bool is_no_answer(const Report *report);
 static bool has_open_amount(const Payment *payment);
 static void follow(Order *order, Payment *payment, const Channel *channel,
@@ -153,7 +153,7 @@ payguard_evidence_answer(Order *order, Payment *payment, const Report *reported,
 	}
 	if (decision.query ||
 		((is_no_answer(&report) || applied->contradicts) && has_open_amount(payment)))
-		ask(payment, was, &channel, &report);
+		ask(payment, was, &channel, &report, applied->changed);
 	Assert(applied->now_known == NULL || report.txn_id != NULL ||
 		   report.status == CHANNEL_SUCCEEDED);
 }
@@ -217,23 +217,25 @@ follow_once(Order *order, Payment *payment, const Channel *channel, const Report
  */
 static void
 ask(const Payment *payment, PaymentStatus was, const Channel *channel,
-	const Report *report)
+	const Report *report, bool changed)
 {
+	About about = payguard_payment_about(payment);
+	TimestampTz now = GetCurrentTimestamp();
 	Task due;
 	bool doubts = !report->fresh && report->amount != NO_AMOUNT &&
 				  (report->amount != payment->authorized_amount ||
 				   report->amount < payment->amount);
 	TimestampTz at = report->status == CHANNEL_AUTHORIZED && !doubts
-						 ? payguard_payment_next_query(payment, GetCurrentTimestamp())
+						 ? payguard_payment_next_query(payment, now)
 						 : NO_TIME;
 
 	if (at == NO_TIME)
-		payguard_task_query(payguard_payment_about(payment), channel);
+		payguard_task_query(about, channel);
 	else if (report->fresh || was != payment->status ||
-			 !payguard_task_find("query", payguard_payment_about(payment), &due) ||
-			 due.run_at > at)
-		payguard_task_schedule("query", payguard_payment_about(payment), payment->channel,
-							   at);
+			 !payguard_task_find("query", about, &due) || due.run_at > at)
+		payguard_task_schedule("query", about, payment->channel, at);
+	else if (changed && due.run_at <= now)
+		payguard_task_schedule("query", about, payment->channel, now);
 }
 
 /*

@@ -221,15 +221,15 @@ payguard_policy_holds(const Order *order, bool locked)
 }
 
 /*
- * is_approved tells whether a second person has approved just this amount; known: somebody has
- * been asked.
+ * is_approved tells whether a second person has approved this amount, or more of which the order was lowered while
+ * the money was reserved; known: somebody has been asked.
  */
 static bool
 is_approved(const Order *order, bool locked, Approval *approval, bool *known)
 {
 	*known = payguard_approval_of_order(order->order_id, locked, approval);
 	return *known && payguard_text_is(approval->status, "approved") &&
-		   approval->amount == order->amount &&
+		   approval->amount >= order->amount &&
 		   payguard_text_equal(approval->currency, order->currency);
 }
 

@@ -2,7 +2,7 @@
  * approval.c
  *		Second opinions: who may be asked to decide, about which amount, and what was decided.
  *
- * An approval is bound to an amount and a currency. One counts for each order, refund or finding; a change makes it
+ * An approval is bound to a currency and an amount, or less. One counts for each order, refund or finding; a change makes it
  * void and, where a policy asks, a new one is opened. The person who asked cannot decide.
  *
  * Locking: the order's row lock covers its approvals and those of its refunds. A call that pays locks the approval that

@@ -433,9 +433,12 @@ class Model:
         self.s[("opinion", order.id)] = Opinion(status, order.amount, order.currency)
 
     def ask_for_opinion(self, order_id):
-        """The order is new, or has changed: what somebody has said of it before is void."""
+        """The order is new, or has changed: what somebody has said of another amount is void."""
         order = self.order(order_id)
-        self.s.pop(("opinion", order_id), None)
+        opinion = self.s.pop(("opinion", order_id), None)
+        if opinion is not None and opinion.status != "rejected" and (opinion.amount, opinion.currency) == (order.amount, order.currency):
+            self.s[("opinion", order_id)] = opinion     # it was lowered while its money was reserved, and is raised again
+            return
         policy = self.policy(order)
         # who makes an order waits for no customer, as evidence does not
         if policy.approve or (policy.duplicate == "hold" and self.twin(order, evidence=True)):
@@ -468,7 +471,7 @@ class Model:
         policy, opinion = self.policy(order), self.opinion(order.id)
         if policy.version and version is None:
             raise Refused("PY201")
-        approved = opinion is not None and opinion.status == "approved"
+        approved = opinion is not None and opinion.status == "approved" and opinion.amount >= order.amount
         if (policy.approve and not approved) or (opinion is not None and opinion.status == "rejected"):
             raise Refused("PY601")
         if policy.duplicate == "refuse" and self.twin(order, evidence):
@@ -505,9 +508,17 @@ class Model:
             raise Refused("PY602")
         if opinion is not None and opinion.status == "rejected" and decision == "approved":
             raise Refused("PY105")
-        self.set_opinion(order, decision)
-        return {"order_id": order_id, "subject": "order", "status": decision, "amount": order.amount,
-                "currency": order.currency}
+        if opinion is None:
+            self.set_opinion(order, decision)
+        else:
+            self.s[("opinion", order_id)] = opinion._replace(status=decision)
+        return self.answer_of_opinion(order_id)
+
+    def answer_of_opinion(self, order_id):
+        """It tells the amount that was asked about: the order may have been lowered since."""
+        opinion = self.opinion(order_id)
+        return {"order_id": order_id, "subject": "order", "status": opinion.status, "amount": opinion.amount,
+                "currency": opinion.currency}
 
     def request_approval(self, order_id):
         order = self.order(order_id)
@@ -526,8 +537,7 @@ class Model:
             self.set_opinion(order, "open")
         elif opinion.status == "rejected":
             raise Refused("PY105")
-        return {"order_id": order_id, "subject": "order", "status": self.opinion(order_id).status, "amount": order.amount,
-                "currency": order.currency}
+        return self.answer_of_opinion(order_id)
 
     # -- requests to pay
 

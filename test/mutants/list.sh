@@ -284,6 +284,8 @@ mutant old_authorization src/evidence/received.c "regress capture" 's/^(\tbool b
 mutant less_unbelieved src/evidence/received.c "regress capture" 's/^\t\t amount < payment->authorized_amount\)\)$/\t\t false))/'
 mutant captured_blindly src/queue/lease.c "regress capture" '/^lose\(/,/^}/s/text_is\(task->kind, "capture"\)/text_is(task->kind, "none")/'
 mutant captured_again src/evidence/facts.c "regress capture" 's/^\t\t\t\t\t\tchannel->idempotent_charge \&\& /\t\t\t\t\t\ttrue \&\& /'
+mutant lowered_needs_approval src/money/policy.c "regress capture" 's/approval->amount >= order->amount/approval->amount == order->amount/'
+mutant old_question_believed src/evidence/apply.c "regress capture" 's/^\telse if \(changed && due\.run_at <= now\)$/\telse if (false)/'
 mutant capture_id_anew src/evidence/received.c "regress capture" 's/^\tif \(payment->capture_amount != NO_AMOUNT\)$/\tif (false)/'
 mutant cancelled_captures src/queue/retry.c "regress capture" '/^give_up_capture\(/,/^}/s/^\tif \(order->closing_as == ORDER_NONE \&\& .*$/\tif (true)/'
 mutant console_part src/evidence/facts.c "regress capture" 's/\(amount < asked \&\& !may_take_less\)/(amount < asked)/'
