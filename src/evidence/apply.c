@@ -213,7 +213,8 @@ follow_once(Order *order, Payment *payment, const Channel *channel, const Report
  * ask makes the next query of a payment due. If the report says that the money is reserved, the next query may come late
  * (payguard_payment_next_query). It comes soon if a message names another amount than is known, or less than the attempt
  * asked for; so it does after any other report. A message that repeats what is known puts no query off that is due
- * earlier.
+ * earlier. If it changed something, a query that is due already is made due anew: a worker may be asking it, and its
+ * answer must not count as newer than the message (is_fresh in queue/answer.c).
  */
 static void
 ask(const Payment *payment, PaymentStatus was, const Channel *channel,
