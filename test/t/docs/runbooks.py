@@ -364,6 +364,9 @@ def runbooks(page="operations.md", heading="Alerts"):
             for name, text in zip(sections[::2], sections[1::2])}
 
 
+# The ways that give money back in the books alone: it never came, or it has gone already.
+NO_MONEY = {("contradiction", 2), ("settlement_txn_reused", 2)}
+
 # What opens an alert, and which of its arguments is the kind.
 OPENERS = {"payguard_alert_open": 0, "payguard_alert_payment": 0, "payguard_alert_refund": 0, "payguard_alert_task": 0,
            "payguard_alert_order": 0, "payguard_received_alert": 1, "payguard_returned_contradict": 2, "contradict": 2,
@@ -536,6 +539,10 @@ def checks(server):
                 if problem:
                     break
             yield f"{kind} {way + 1}: an operator can do what the runbook says", not problem, problem
+            if "channel := 'internal'" in block or (kind, way + 1) in NO_MONEY:
+                root.execute("SELECT kind, refund_id FROM payguard.tasks WHERE order_id = %s AND kind IN ('refund', 'charge', 'capture')",
+                             (variables["order_id"],))
+                yield f"{kind} {way + 1}: no channel is asked to send money", not root.rowcount, root.fetchall()
             life.maintain()
             root.execute("SELECT resolved_at IS NOT NULL OR acknowledged_at IS NOT NULL FROM payguard.alerts"
                          " WHERE alert_id = %s", (variables["alert_id"],))
