@@ -233,8 +233,8 @@ BEGIN
       WHEN r.refund_id IS NOT NULL THEN 'Order {order}: {channel} could not be reached to send {refund} back: {error}.'
       ELSE 'Order {order}: {channel} could not be reached ("{kind}"): {error}.' END;
     outlook := CASE WHEN r.refund_id IS NOT NULL THEN
-      'Nobody tries again by himself. Look in the console of {channel} whether the money went back; if not, have it tried again.'
-      ELSE 'Nobody tries again by himself.' END;
+      'It is not tried again by itself. Look in the console of {channel} whether the money went back; if not, have it tried again.'
+      ELSE 'It is not tried again by itself.' END;
   WHEN 'success_rate_low' THEN
     happened := 'Payments by {cause} succeed less often than usual: {success_rate}, usually {baseline}.';
   WHEN 'consumer_lag' THEN
