@@ -289,6 +289,7 @@ RESET SESSION AUTHORIZATION;
 SELECT status, amount FROM generate_series(1, 2) n, payguard.approve_order('allow-' || n, 'seen');
 SET SESSION AUTHORIZATION regress_capture;
 SELECT pg_temp.reserve('allow-' || n), pg_temp.lower('allow-' || n, 30000), pg_temp.say(pg_temp.this('allow-' || n), 'failed') FROM generate_series(1, 2) n;
+SELECT amount, version FROM payguard.update_order('allow-1', 4, expires_at := '2100-01-01');
 SELECT (payguard.start_payment('allow-1', 'allow-1/again', 'hold')).outcome, (payguard.record_payment('allow-2', 'bank', 'allow-2/bank', 30000, 'EUR')).outcome;
 SELECT pg_temp.say(pg_temp.id('allow-1', 'again'), 'failed'), pg_temp.lower('allow-1', 30001), pg_temp.answer($$SELECT payguard.start_payment('allow-1', 'allow-1/more', 'hold')$$);
 SELECT * FROM payguard.verify();

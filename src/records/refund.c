@@ -47,6 +47,9 @@ static const Key refund_keys[] = {
 								  .index = "channel_refund",
 								  .partial = true,
 								  .archived = true},
+	[REFUND_OF_PAYMENT] = {.fields = {REFUND_F_PAYMENT_ID, -1},
+						   .index = "payment_id",
+						   .shared = true},
 };
 static const Table archived_refunds =
 	TABLE("archived_refunds", Refund, refund_fields, refund_keys);
@@ -260,8 +263,11 @@ payguard_refund_must_be_there(const pg_uuid_t *refund_id, Refund *refund)
 int
 payguard_refund_list_of(const Payment *payment, Refund **refunds)
 {
+	Refund like = {.payment_id = payment->payment_id};
 	Datum id = UUIDPGetDatum(payment->payment_id);
 
+	if (!payguard_store_may_have(&payguard_refunds, REFUND_OF_PAYMENT, &like))
+		return 0;
 	return payguard_store_list(&payguard_refunds, &of_payment, &id, (void **) refunds);
 }
 

@@ -80,7 +80,8 @@ enum
 {
 	REFUND_BY_ID,
 	REFUND_BY_KEY,
-	REFUND_BY_CHANNEL_REFUND
+	REFUND_BY_CHANNEL_REFUND,
+	REFUND_OF_PAYMENT
 };
 
 extern About payguard_refund_about(const Refund *refund);

@@ -53,7 +53,7 @@ static bool judge_change(const Order *order, const Change *to, Payment *reserved
 static bool judge_reserved(const Order *order, const Payment *reserved, const Change *to,
 						   Refusal *refusal);
 static bool judge_customer(const Order *order, const text *customer_id, Refusal *refusal);
-static void renew_approval(const Order *order, bool anew);
+static void renew_approval(const Order *order, FieldSet changed);
 static bool judge_creation(const Order *asked, const Order *existing, Refusal *refusal);
 
 PG_FUNCTION_INFO_V1(payguard_create_order);
@@ -93,7 +93,7 @@ payguard_create_order(PG_FUNCTION_ARGS)
 											   't', asked.currency, "customer_id", 't',
 											   asked.customer_id, "expires_at", 'd',
 											   asked.expires_at, NULL));
-			renew_approval(&asked, false);
+			renew_approval(&asked, 0);
 			payguard_call_end();
 			return payguard_row_result(fcinfo, &payguard_orders, &asked);
 		}
@@ -194,9 +194,8 @@ payguard_update_order(PG_FUNCTION_ARGS)
 	{
 		payguard_order_change(&order, order.status, changed, "order.updated", NULL,
 							  describe_change(&to, changed));
-		/* whoever has approved it did not know whose it is */
 		if (order.status == ORDER_UNPAID)
-			renew_approval(&order, changed & FIELD(ORDER_F_CUSTOMER_ID));
+			renew_approval(&order, changed);
 		else if (order.amount <= reserved.authorized_amount)
 			payguard_alert_resolve("authorized_less",
 								   payguard_text(payguard_uuid_str(reserved.payment_id)),
@@ -351,15 +350,16 @@ payguard_order_lower(Order *order, int64 amount, text *note)
 	payguard_order_change(order, ORDER_UNPAID, FIELD(ORDER_F_AMOUNT), "order.updated",
 						  NULL,
 						  payguard_json("amount", 'i', amount, "note", 't', note, NULL));
-	renew_approval(order, false);
+	renew_approval(order, FIELD(ORDER_F_AMOUNT));
 }
 
 /*
- * renew_approval follows the creation or a change of an unpaid order. A decision holds on if amount and currency are
- * the same, it was no rejection, and nobody has to be asked anew. Where a policy wants a second person, one is asked.
+ * renew_approval follows the creation or a change of an unpaid order. A decision holds on if it was no rejection, the
+ * customer is the one whom the person who decided knew, and amount and currency are as they were, or as they were decided
+ * about. Where a policy wants a second person, one is asked.
  */
 static void
-renew_approval(const Order *order, bool anew)
+renew_approval(const Order *order, FieldSet changed)
 {
 	Approval known;
 	text *duplicate_of;
@@ -367,8 +367,12 @@ renew_approval(const Order *order, bool anew)
 	Assert(payguard_order_is_locked(order->order_id) && order->status == ORDER_UNPAID);
 	if (payguard_approval_of_order(order->order_id, true, &known))
 	{
-		if (!anew && known.amount == order->amount &&
-			payguard_text_equal(known.currency, order->currency) &&
+		bool other_money =
+			(changed & (FIELD(ORDER_F_AMOUNT) | FIELD(ORDER_F_CURRENCY))) &&
+			(known.amount != order->amount ||
+			 !payguard_text_equal(known.currency, order->currency));
+
+		if (!other_money && !(changed & FIELD(ORDER_F_CUSTOMER_ID)) &&
 			!payguard_text_is(known.status, "rejected"))
 			return;
 		payguard_approval_end(order->order_id, NULL, NO_ID);

@@ -10,13 +10,10 @@ The search goes depth first over (operations done, state), and remembers where i
 operation that changes nothing and fits is done at once: it can only get worse later, unless its
 answer does not tell whether it changed something (is_silent).
 """
-import random
-
 from model import LIVE, SALE_PAID, TRACKED, Model, Refused, outcomes
 
 FOREVER = float("inf")
 MAX_STEPS = 5_000_000
-SHORT_STEPS, RESTARTS = 200_000, 10
 SILENT = ("complete_task", "complete_tasks", "record_notification")
 REPORTS = ("report_payment", "settle_payment", "report_refund", "settle_refund")
 
@@ -135,25 +132,10 @@ class Search:
         self.best = 0           # the longest order found, and why it did not go on
         self.stuck = (0, {})
         self.steps = 0
-        self.rnd = None
 
     def run(self):
-        """True: it is linearizable; False: it is not; None: not decided in MAX_STEPS.
-
-        A search that takes long begins anew, and tries the choices in another order: what is not told by the answers, such as
-        what a channel has reserved, may have led it far astray.
-        """
-        for number in range(RESTARTS):
-            verdict = self.search(SHORT_STEPS, random.Random(number) if number else None)
-            if verdict is not None:
-                return verdict
-        return self.search(MAX_STEPS, None)
-
-    def search(self, most, rnd):
-        """One search of at most so many steps. rnd: in which order choices are tried; None: whoever was answered first."""
+        """True: it is linearizable; False: it is not; None: not decided in MAX_STEPS."""
         seen = set()
-        self.rnd = rnd
-        most += self.steps
         definite = sum(not op.lost for op in self.ops)
         if not definite and self.ends({}):
             return True
@@ -165,7 +147,7 @@ class Search:
                 continue
             mask, first, state, done, latest = node
             self.steps += 1
-            if self.steps > most:
+            if self.steps > MAX_STEPS:
                 return None
             if done == definite and self.ends(state):
                 return True
@@ -202,8 +184,6 @@ class Search:
                     yield node
                     return
                 choices.append(node)
-        if self.rnd:
-            self.rnd.shuffle(choices)
         for new in matches(self.world, state, (latest, soonest)):
             yield (mask, first, new, done, latest)
         yield from choices

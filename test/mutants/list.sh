@@ -258,7 +258,7 @@ mutant import_behind src/watch/retention.c "regress import" 's/^\t\t\tif \(paygu
 mutant reset_by_role src/requests/reset.c "regress reset" 's/s\.setrole " OP_EQ " 0/true/'
 mutant reset_anywhere src/requests/reset.c "regress reset" 's/^\tif \(payguard_store_execute\(\&find_permission, NULL, NULL\) == 0\)$/\tif (false)/'
 mutant hold_unasked src/money/policy.c "regress duplicates" 's/^\t\t!find_duplicate\(order, asked\.since\[DUPLICATE_HOLD\], \&other\)\)$/\t\ttrue)/'
-mutant guest_approved src/requests/create_order.c "regress approvals" 's/^\t\tif \(!anew \&\& known\.amount/\t\tif (known.amount/'
+mutant guest_approved src/requests/create_order.c "regress approvals" 's/ \&\& !\(changed \& FIELD\(ORDER_F_CUSTOMER_ID\)\) \&\&$/ \&\&/'
 mutant other_customer src/requests/create_order.c "regress order_life" 's/^\tif \(customer_id == NULL \|\| order->customer_id == NULL \|\|$/\tif (true ||/'
 mutant ask_rejected src/requests/approve.c "regress duplicates" 's/^\t\trefuse_rejected\(\&approval\);$/\t\t;/'
 
@@ -284,6 +284,8 @@ mutant old_authorization src/evidence/received.c "regress capture" 's/^(\tbool b
 mutant less_unbelieved src/evidence/received.c "regress capture" 's/^\t\t amount < payment->authorized_amount\)\)$/\t\t false))/'
 mutant captured_blindly src/queue/lease.c "regress capture" '/^lose\(/,/^}/s/text_is\(task->kind, "capture"\)/text_is(task->kind, "none")/'
 mutant captured_again src/evidence/facts.c "regress capture" 's/^\t\t\t\t\t\tchannel->idempotent_charge \&\& /\t\t\t\t\t\ttrue \&\& /'
+mutant deadline_needs_approval src/requests/create_order.c "regress capture" 's/^\t\t\t\(changed \& \(FIELD\(ORDER_F_AMOUNT\) \| FIELD\(ORDER_F_CURRENCY\)\)\) \&\&$/\t\t\ttrue \&\&/'
+mutant refunds_unseen src/records/refund.c "regress refunds" '/^payguard_refund_list_of\(/,/^}/s/^\tif \(!payguard_store_may_have/\tif (payguard_store_may_have/'
 mutant lowered_needs_approval src/money/policy.c "regress capture" 's/approval->amount >= order->amount/approval->amount == order->amount/'
 mutant old_question_believed src/evidence/apply.c "regress capture" 's/^\telse if \(changed && due\.run_at <= now\)$/\telse if (false)/'
 mutant capture_id_anew src/evidence/received.c "regress capture" 's/^\tif \(payment->capture_amount != NO_AMOUNT\)$/\tif (false)/'
