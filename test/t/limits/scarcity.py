@@ -281,7 +281,12 @@ def cut_short(tap, server):
     thread.start()
     cuts, made = {}, 0
     wrong = []
-    for n, limit in enumerate([1, 1, 2, 4, 7, 12, 25, 50]):
+    # (these may have had nothing to do)
+    wanted = set().union(*map(called, tour(0))) - {"archive_orders", "expire_orders", "match_notifications", "sync_rows"}
+    limits = [1, 1, 2, 4, 7, 12, 25, 50]
+    for n, limit in enumerate(limits + [1] * 16):       # more of them where one was too fast by chance
+        if n >= len(limits) and wanted <= set(cuts):
+            break
         for sql in tour(n):
             for attempt in range(20):
                 try:
@@ -304,9 +309,7 @@ def cut_short(tap, server):
     cursor.execute("DROP FUNCTION public.nap() CASCADE")
     tap.ok(not wrong and made, f"{sum(cuts.values())} calls cut short by statement_timeout, all work when made again"
            f" ({made})", wrong)
-    # (these may have had nothing to do)
-    never = set().union(*map(called, tour(0))) - set(cuts) - {"archive_orders", "expire_orders", "match_notifications", "sync_rows"}
-    tap.ok(not never, f"each of {len(cuts)} functions was cut short", [never])
+    tap.ok(wanted <= set(cuts), f"each of {len(cuts)} functions was cut short", [wanted - set(cuts)])
 
 
 class Stormer(threading.Thread):
